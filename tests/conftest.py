@@ -1,4 +1,4 @@
-"""What every test has."""
+"""Fixtures and hooks of all tests."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ def _shown(report: _Report) -> _Report:
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run tests on the event loop that servers run on."""
+    """Run tests on the event loop of the servers."""
     return {"uvloop": uvloop.new_event_loop}
 
 
@@ -51,7 +51,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_logger_outlives_its_test() -> Generator[None]:
-    """Have loggers look their configuration up each time: one that keeps a test's is deaf to what others capture."""
+    """Loggers look up their configuration each time: a cached one would hide entries from later tests."""
     configure = structlog.configure
 
     def configure_without_cache(**options: Any) -> None:
@@ -76,7 +76,7 @@ def _servers_stop_at_once() -> Generator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _logs_are_configured_for_a_module_alone() -> Generator[None]:
-    """Forget how a module's tests have had logs written."""
+    """Reset the log's configuration after each module."""
     yield
     structlog.reset_defaults()
     library = logging.getLogger(ROOT)

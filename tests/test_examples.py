@@ -18,7 +18,7 @@ LISTENING = "Listening on port "
 
 @pytest.fixture
 def chat(tmp_path: Path) -> Iterator[str]:
-    """The address of the chat, which ends well when it is told to."""
+    """The address of the chat, which must stop cleanly."""
     with Program([sys.executable, EXAMPLES / "chat.py", "0"], tmp_path, PYTHONUNBUFFERED="1") as program:
         port = program.line(lambda line: line.startswith(LISTENING)).removeprefix(LISTENING)
         yield f"http://127.0.0.1:{port}"
@@ -29,7 +29,7 @@ def chat(tmp_path: Path) -> Iterator[str]:
 
 @asynccontextmanager
 async def chatting(url: str, name: str, room: str) -> AsyncIterator[tuple[socketio.AsyncClient, asyncio.Queue[Any]]]:
-    """A client of the chat, with the events that it gets."""
+    """A client of the chat with its events."""
     client = socketio.AsyncClient(reconnection=False)
     events: asyncio.Queue[Any] = asyncio.Queue()
     client.on("*", lambda *event: events.put_nowait(event))

@@ -1,4 +1,4 @@
-"""What is said where a library of an extra is not installed: which extra to install."""
+"""The message when a library of an extra is not installed: which extra to install."""
 
 import json
 import subprocess
@@ -53,7 +53,7 @@ def test_a_setting_names_the_extra_that_it_needs(module: str, extra: str, settin
 
 @pytest.mark.parametrize("module", ["asyncpg", "hiredis"])
 def test_the_checks_skip_what_no_setting_asks_for(module: str) -> None:
-    """They run without its library, and say which library is missing."""
+    """They run without its library, and name the missing library."""
     done = run_without(module, "sys.argv[1:] = ['check', '--json']; from synkora.__main__ import main; main()")
     findings = json.loads(done.stdout)["checks"]
     missing = [finding for finding in findings if f"needs {module}" in finding["message"]]
@@ -62,7 +62,7 @@ def test_the_checks_skip_what_no_setting_asks_for(module: str) -> None:
 
 
 def test_a_check_that_a_setting_asks_for_names_the_extra() -> None:
-    """It has found that something is wrong."""
+    """The finding is wrong."""
     done = run_without(
         "hiredis",
         "sys.argv[1:] = ['check', '--json']; from synkora.__main__ import main; main()",
@@ -74,7 +74,7 @@ def test_a_check_that_a_setting_asks_for_names_the_extra() -> None:
 
 
 def test_all_names_can_be_imported_without_an_extra() -> None:
-    """`import *` leaves out the names of the extra, and each of these names its extra."""
+    """`import *` omits the extra's names, and each of these names its extra when used."""
     code = "from synkora import *\nprint(SocketServer.__name__, 'RedisAdapter' in globals())"
     assert run_without("hiredis", code).stdout == "SocketServer False\n"
     assert run_without("nothing", code).stdout == "SocketServer True\n"

@@ -1,4 +1,4 @@
-"""What the package loads: a program pays for no library that it does not use."""
+"""The modules that the package loads: a program pays for no library that it does not use."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ ENGINE = ["httptools", "msgspec", "multidict", "picows"]
 
 
 def loaded_by(code: str) -> set[str]:
-    """The modules, and the packages at the top, that a fresh interpreter has loaded after `code`."""
+    """The modules and the top-level packages that a new interpreter has loaded after `code`."""
     listing = f"{code}\nimport sys\nprint(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True, timeout=60)
     modules = done.stdout.split()

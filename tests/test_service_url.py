@@ -15,7 +15,7 @@ from synkora.service_url import host_and_port
     ],
 )
 def test_an_authority_is_a_host_and_a_port(address: str, expected: tuple[str, int]) -> None:
-    """Addresses of IPv6 stand in brackets, escapes are undone, and a port may be left out."""
+    """IPv6 addresses are in brackets, escapes are decoded, and the port is optional."""
     assert host_and_port(address, 5) == expected
 
 

@@ -19,13 +19,12 @@ class Database:
         self.connection = connection
 
     async def create(self, schema: str = "public") -> None:
-        """Make empty tables."""
         name = '"' + schema.replace('"', '""') + '"'
         await self.connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}")
         await self.connection.execute(f"SET search_path TO {name}; {SCHEMA}")
 
     async def show(self, world: World) -> None:
-        """Hold this world from now on, and nothing else."""
+        """Replace the contents with this world."""
         run = self.connection
         async with run.transaction():
             await run.execute('TRUNCATE "User", "Session", "Team", "TeamMember", "Project"')
@@ -41,7 +40,7 @@ class Database:
             )
 
     async def keep_session(self, key: str, user_id: str, *, seconds: float = 3600) -> None:
-        """Keep somebody's session for so long, as the app's adapter does, in UTC and without a zone."""
+        """Store a session with this lifetime as the app's adapter does, in UTC and without a zone."""
         await self.connection.execute(
             'INSERT INTO "Session" (id, "sessionToken", "userId", expires) '
             "VALUES ($1, $1, $2, now() AT TIME ZONE 'UTC' + make_interval(secs => $3)) "
@@ -52,11 +51,9 @@ class Database:
         )
 
     async def end_session(self, key: str) -> None:
-        """End it, as signing out does."""
         await self.connection.execute('DELETE FROM "Session" WHERE "sessionToken" = $1', key)
 
     async def clients(self) -> int:
-        """How many connections the server under test has now."""
         count = await self.connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'synkora'"
         )
@@ -66,7 +63,6 @@ class Database:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A database server for the whole run."""
     server = Postgres()
     try:
         server.start()
@@ -99,6 +95,5 @@ def app_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 @pytest.fixture
 def app(app_process: App) -> App:
-    """The web app, with the small world in it."""
     app_process.show(small_world())
     return app_process

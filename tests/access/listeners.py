@@ -8,7 +8,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]
 
 
 class Listener:
-    """Where it listens, and how many connections it has had."""
+    """The port that it listens on, and the number of connections so far."""
 
     def __init__(self, serve: Serve) -> None:
         self.port = 0
@@ -37,7 +37,7 @@ class Listener:
 
 @asynccontextmanager
 async def listening(serve: Serve) -> AsyncIterator[Listener]:
-    """Serve each connection in this way, and close it when that is done."""
+    """Handle each connection with this function, and close the connection afterwards."""
     listener = Listener(serve)
     server = await asyncio.start_server(listener.accept, "127.0.0.1", 0)
     listener.port = server.sockets[0].getsockname()[1]

@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 
 
 class App:
-    """The web app, which answers for the world that it is given, and serves the page that is built in `pages`."""
+    """The web app, which answers for the world that it is given, and serves the pages that are built in `pages`."""
 
     def __init__(
         self, folder: Path, *, version: str = "v4", cookie: str = "next-auth.session-token", pages: Path | None = None
@@ -37,13 +37,12 @@ class App:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def show(self, world: World) -> None:
-        """Answer from now on as it is in this world."""
+        """Answer according to this world from now on."""
         new = self._world.with_suffix(".new")
         new.write_text(world.json(), encoding="utf-8")
         new.replace(self._world)
 
     def start(self) -> None:
-        """Start it, on the port that it had before."""
         options: dict[str, Any] = {"world": str(self._world), "secret": SECRET, "port": self.port, "tls": self.tls}
         options |= {"version": self.version, "cookie": self.cookie}
         if self.pages is not None:
@@ -55,12 +54,10 @@ class App:
         self.port = int(self._process.stdout.readline())
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def stop(self) -> None:
-        """End it at once."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -99,16 +96,14 @@ class Postgres:
 
     @property
     def pid(self) -> int:
-        """The process that takes connections."""
         assert self._process is not None
         return self._process.pid
 
     def url(self, database: str = "postgres", parameters: str = "", *, host: str = "127.0.0.1") -> str:
-        """The URL of a database, in the way that Prisma takes it."""
+        """The URL of a database, as Prisma expects it."""
         return f"postgresql://{self.user}:{quote(self.password, safe='')}@{host}:{self.port}/{database}{parameters}"
 
     def start(self) -> None:
-        """Start it, and wait until it takes connections."""
         listen = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.folder)]
         log = self.folder / "log"
         with log.open("ab") as output:
@@ -127,14 +122,12 @@ class Postgres:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Make it disconnect its clients and end."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(PATIENCE)
             self._process = None
 
     def remove(self) -> None:
-        """End it, and leave nothing behind."""
         self.stop()
         shutil.rmtree(self.folder)
 
@@ -146,7 +139,7 @@ class Postgres:
 
 
 def find_program(name: str) -> str:
-    """Where a program of PostgreSQL is: Debian keeps those of each version in its own folder, out of the path."""
+    """Return the path of a PostgreSQL program: Debian keeps each version in its own folder, outside of PATH."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
     found = shutil.which(name, path=os.pathsep.join([*map(str, reversed(folders)), os.environ["PATH"]]))
     assert found is not None, f"{name} is missing: install PostgreSQL (Debian: apt install postgresql)"

@@ -13,7 +13,7 @@ TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 
 def test_a_url_is_read() -> None:
-    """Each of its parts is where it belongs, and what it leaves out is Prisma's default."""
+    """Missing parts have Prisma's defaults."""
     url = DatabaseUrl.parse(PLAIN)
     assert (url.host, url.port, url.user, url.password) == ("db.example.com", 6543, "app", "password")
     assert (url.database, url.schema, url.connections, url.pgbouncer) == ("synkora", "public", 5, False)
@@ -40,13 +40,11 @@ def test_escapes_are_undone(user: str, password: str, database: str) -> None:
     ],
 )
 def test_an_address_may_have_any_form(address: str, host: str, port: int) -> None:
-    """Names, both kinds of addresses, and the folder of a socket."""
     url = DatabaseUrl.parse(f"postgresql://app@{address}/synkora")
     assert (url.host, url.port) == (host, port)
 
 
 def test_known_parameters_are_used_and_others_dropped() -> None:
-    """Prisma's own parameters, which PostgreSQL would refuse, do no harm."""
     url = DatabaseUrl.parse(
         PLAIN + "?schema=my%20app&connection_limit=3&pgbouncer=true&host=/var/run/postgresql&sslmode=disable"
         "&pool_timeout=10&connect_timeout=10&socket_timeout=5&sslaccept=accept_invalid_certs&sslidentity=x"
@@ -57,7 +55,9 @@ def test_known_parameters_are_used_and_others_dropped() -> None:
 
 
 def test_encryption_is_as_strict_as_the_url_says() -> None:
-    """`require` alone checks no certificate, as with Prisma; `sslaccept=strict` and `verify-full` do, and the name."""
+    """As with Prisma, `require` alone verifies no certificate. `sslaccept=strict` and `verify-full` verify certificate
+    and name.
+    """
     assert DatabaseUrl.parse(PLAIN + "?sslmode=require").ssl == "require"
     for parameters in ("?sslmode=require&sslaccept=strict", "?sslmode=verify-full", "?sslmode=verify-ca"):
         context = DatabaseUrl.parse(PLAIN + parameters).ssl
@@ -87,7 +87,7 @@ def test_encryption_is_as_strict_as_the_url_says() -> None:
     ],
 )
 def test_a_bad_url_is_refused_without_quoting_it(url: str, words: str) -> None:
-    """The words say what to change, and can be shown to anybody."""
+    """The message says what to change, and contains no part of the URL."""
     with pytest.raises(ValueError, match=words) as refused:
         DatabaseUrl.parse(url)
     assert "hunter2" not in str(refused.value)
@@ -98,7 +98,6 @@ def test_the_password_is_not_shown() -> None:
 
 
 def test_a_file_without_a_certificate_is_refused(tmp_path: Path) -> None:
-    """The server does not start with checks that would always fail."""
     empty = tmp_path / "ca.pem"
     empty.touch()
     with pytest.raises(ValueError, match="certificate file"):

@@ -9,21 +9,21 @@ from synkora.identity.cookies import SESSION_COOKIES, session_cookies
 
 
 def test_a_session_of_nextauth_v4_has_its_cookies_name() -> None:
-    """The name is the one that the app uses by default, prefixed where it is at an https address."""
+    """The default name, with the prefix for https addresses."""
     signed_in = nextauth_v4("user-1")
     assert session_cookie(signed_in, secure=False) == f"next-auth.session-token={signed_in.token}"
     assert session_cookie(signed_in, secure=True) == f"__Secure-next-auth.session-token={signed_in.token}"
 
 
 def test_a_session_of_authjs_v5_has_its_cookies_name() -> None:
-    """Its kind of encryption tells it from one of NextAuth v4."""
+    """The encryption distinguishes it from a session of NextAuth v4."""
     signed_in = SignedIn(User("user-1"), authjs_v5("user-1", "authjs.session-token").token)
     assert session_cookie(signed_in, secure=False) == f"authjs.session-token={signed_in.token}"
     assert session_cookie(signed_in, secure=True) == f"__Secure-authjs.session-token={signed_in.token}"
 
 
 def test_a_signed_token_goes_where_nextauth_v4_looks() -> None:
-    """An app that signs its sessions itself does so with NextAuth v4's cookie."""
+    """An app that signs its own sessions uses NextAuth v4's cookie."""
     signed_in = signed("user-1")
     assert session_cookie(signed_in, secure=False) == f"next-auth.session-token={signed_in.token}"
     assert session_cookie(signed_in, secure=True) == f"__Secure-next-auth.session-token={signed_in.token}"
@@ -32,7 +32,7 @@ def test_a_signed_token_goes_where_nextauth_v4_looks() -> None:
 @pytest.mark.parametrize("name", SESSION_COOKIES)
 @pytest.mark.parametrize("secure", [False, True])
 def test_a_token_goes_back_into_the_cookie_that_it_came_from(name: str, secure: bool) -> None:
-    """The app is known to use that name, whatever kind of token it holds and whatever the address is."""
+    """The app reads that name, whatever the kind of token and the address."""
     signed_in = SignedIn(User("user-1"), nextauth_v4("user-1").token, name)
     assert session_cookie(signed_in, secure=secure) == f"{name}={signed_in.token}"
 
@@ -44,7 +44,7 @@ def test_a_token_of_no_known_kind_is_named_all_the_same(token: str) -> None:
 
 @given(st.integers(1, 4 * CHUNK), st.sampled_from(SESSION_COOKIES))
 def test_a_long_session_is_split_as_the_app_splits_it(length: int, name: str) -> None:
-    """No cookie is longer than the app's own, and the parts make the token again."""
+    """No cookie is longer than the app's own, and the parts joined are the token."""
     token = ("0123456789-_ab" * (length // 14 + 1))[:length]
     header = session_cookie(SignedIn(User("user-1"), token, name), secure=False)
     assert session_cookies(header) == [(name, token)]

@@ -76,7 +76,7 @@ def v5_app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 async def test_an_app_with_authjs_v5_understands_its_sessions(v5_app: App) -> None:
-    """A session goes back in the cookie that it came from, with which its key is salted."""
+    """The session is returned in the cookie whose name salts its key."""
     policy = HttpAccess(v5_app.url)
     assert await policy.role(authjs_v5("editor", v5_app.cookie), TEAM_PROJECT) is Role.EDITOR
     assert await policy.role(authjs_v5("stranger", v5_app.cookie), TEAM_PROJECT) is None
@@ -85,7 +85,6 @@ async def test_an_app_with_authjs_v5_understands_its_sessions(v5_app: App) -> No
 
 @pytest.mark.parametrize("size", [10, 3_000, 6_000])
 async def test_sessions_of_any_length_are_understood(app: App, v5_app: App, size: int) -> None:
-    """The apps put a split session together again."""
     claims = {"permissions": "x" * size}
     v4_policy, v5_policy = HttpAccess(app.url), HttpAccess(v5_app.url)
     assert await v4_policy.role(nextauth_v4("viewer", **claims), TEAM_PROJECT) is Role.VIEWER
@@ -95,7 +94,7 @@ async def test_sessions_of_any_length_are_understood(app: App, v5_app: App, size
 
 
 async def test_a_session_that_the_app_rejects_gives_no_access(app: App) -> None:
-    """What this server accepts and the app does not, as a signed token here, is no way in."""
+    """For example a signed token, which this server accepts and this app does not."""
     policy = HttpAccess(app.url)
     assert await policy.role(signed("owner"), TEAM_PROJECT) is None
     assert await policy.role(SignedIn(signed("owner").user, "no.token"), TEAM_PROJECT) is None
@@ -103,7 +102,9 @@ async def test_a_session_that_the_app_rejects_gives_no_access(app: App) -> None:
 
 
 async def test_one_users_session_is_never_used_for_another(app: App) -> None:
-    """The app renews sessions in its answers; that is not kept, nor sent with anybody's next question."""
+    """The app renews sessions in its answers. The renewed session is not kept, and not sent with another user's
+    question.
+    """
     cookies: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -128,7 +129,7 @@ async def test_one_users_session_is_never_used_for_another(app: App) -> None:
 
 @pytest.mark.parametrize("project_id", ["", ".", "..", "\0", "\ud800"])
 async def test_an_id_that_no_address_can_have_is_not_asked(project_id: str) -> None:
-    """It would lead to another of the app's addresses, or to an error there."""
+    """The request would reach another address of the app."""
     async with listening(_silence) as listener:
         policy = HttpAccess(listener.url)
         assert await policy.role(nextauth_v4("owner"), project_id) is None
@@ -137,7 +138,7 @@ async def test_an_id_that_no_address_can_have_is_not_asked(project_id: str) -> N
 
 
 async def test_the_app_is_asked_not_to_compress() -> None:
-    """A few bytes could become any number here."""
+    """A few compressed bytes could inflate to any size."""
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -154,7 +155,6 @@ async def test_the_app_is_asked_not_to_compress() -> None:
 
 
 async def test_a_base_path_of_the_app_is_kept() -> None:
-    """An app need not be at the root of its host; with a slash at the end its address is the same."""
     paths: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -177,7 +177,7 @@ def _response(body: object, *headers: str, status: str = "200 OK") -> bytes:
 
 
 async def _answered(answer: bytes, user_id: str = "owner") -> Role | None:
-    """What the policy makes of an answer, whatever it is."""
+    """What the policy returns for an answer of the app."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -208,13 +208,13 @@ async def _answered(answer: bytes, user_id: str = "owner") -> Role | None:
     ],
 )
 async def test_the_role_is_read_from_the_answer(project: object, user_id: str, role: Role | None) -> None:
-    """Whom the app shows a project may see it; only a role in the answer lets them do more."""
+    """A user who can see a project may view it. Only a role in the answer allows more."""
     assert await _answered(_response(project), user_id) is role
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found"])
 async def test_refusals_of_the_app_are_refusals(status: str) -> None:
-    """These grant no access, and are not a failure of the app, whatever its message."""
+    """They grant no access, and are no failure of the app, whatever their message."""
     assert await _answered(_response(b"<html>", status=status)) is None
 
 
@@ -248,7 +248,7 @@ async def test_refusals_of_the_app_are_refusals(status: str) -> None:
     ],
 )
 async def test_any_other_answer_is_unavailable(answer: bytes) -> None:
-    """An invalid project grants no access, and is reported as the app's failure with a message of this server."""
+    """An invalid project grants no access, and is reported as the app's failure in this server's words."""
     with pytest.raises(AccessUnavailable, match=r"the app[\w' ]+(: \w+)?$") as unavailable:
         await _answered(answer)
     assert unavailable.value.__cause__ is None
@@ -264,7 +264,7 @@ async def test_a_header_that_no_request_can_have_is_not_quoted() -> None:
 
 
 async def test_an_answer_has_a_greatest_length() -> None:
-    """An answer just below the limit is read, one above it is not read to its end."""
+    """An answer just below the limit is read. A longer one is not read to its end."""
     members = [{"userId": f"user{n}", "role": "EDITOR", "user": {"image": "x" * 400}} for n in range(8_000)]
     team = {**PROJECT, "team": {"members": [*members, OWNER]}}
     size = len(json.dumps(team))
@@ -289,7 +289,6 @@ async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def test_closing_does_not_wait_for_an_app_that_does_not_answer() -> None:
-    """The server stops, and pending questions are answered with an error."""
     async with listening(_silence) as listener:
         policy = HttpAccess(listener.url)
         question = asyncio.create_task(Access(policy).role(nextauth_v4("owner"), TEAM_PROJECT))
@@ -302,7 +301,7 @@ async def test_closing_does_not_wait_for_an_app_that_does_not_answer() -> None:
 
 @pytest.mark.parametrize("serve", [_silence, _drip])
 async def test_an_app_that_hangs_ends_in_time(serve: Serve) -> None:
-    """Joins are refused after 3 s, few connections are tried however many ask, and none is kept."""
+    """Joins are refused after 3 s. Any number of questions makes few connections, and none remains."""
     async with listening(serve) as listener:
         policy = HttpAccess(listener.url)
         access = Access(policy)
@@ -316,7 +315,7 @@ async def test_an_app_that_hangs_ends_in_time(serve: Serve) -> None:
 
 
 async def test_questions_that_were_given_up_leave_room_for_others() -> None:
-    """After many questions in a row that hung, an app that has come to itself is asked again at once."""
+    """After many questions that timed out, the app is asked immediately once it works again."""
     hangs = True
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -342,7 +341,7 @@ async def test_questions_that_were_given_up_leave_room_for_others() -> None:
 
 
 async def test_connections_are_used_again(app: App) -> None:
-    """One after the other, questions cost one connection, whatever the answers are."""
+    """Consecutive questions share one connection, whatever the answers."""
     asked = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -363,7 +362,7 @@ async def test_connections_are_used_again(app: App) -> None:
 async def test_an_app_with_tls_is_asked_if_its_certificate_is_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At an https address the session is in the secure cookie, and an unknown certificate is refused."""
+    """The session is in the secure cookie. An unknown certificate is refused."""
     certificate = _certificate(tmp_path)
     app = App(tmp_path, cookie="__Secure-next-auth.session-token")
     app.tls = {"certificate": str(certificate), "key": str(certificate)}
@@ -392,7 +391,7 @@ async def test_a_proxy_of_the_environment_is_not_used(app: App, monkeypatch: pyt
 
 
 async def test_no_log_has_the_token(app: App, caplog: pytest.LogCaptureFixture) -> None:
-    """However much is logged, by this server or its libraries, sessions are not."""
+    """At the most detailed level, neither this server nor its libraries log sessions."""
     caplog.set_level(logging.DEBUG)
     policy, owner = HttpAccess(app.url), nextauth_v4("owner")
     assert await policy.role(owner, TEAM_PROJECT) is Role.OWNER
@@ -402,7 +401,7 @@ async def test_no_log_has_the_token(app: App, caplog: pytest.LogCaptureFixture) 
 
 
 def test_a_policy_is_made_before_there_is_a_loop() -> None:
-    """What it is made of is found where it is first used, and a policy that was never asked has nothing to close."""
+    """Connections are made at the first question, and an unused policy has nothing to close."""
     policy = HttpAccess("http://127.0.0.1:9")
     asyncio.run(policy.close())
 
@@ -425,14 +424,12 @@ def test_a_policy_is_made_before_there_is_a_loop() -> None:
     ],
 )
 def test_an_invalid_address_is_refused(url: str) -> None:
-    """The server does not start with it, and says what it should be."""
     with pytest.raises(ValueError, match="must be the app's address") as refused:
         HttpAccess(url)
     assert "hunter2" not in str(refused.value)
 
 
 def _certificate(folder: Path) -> Path:
-    """A self-signed certificate for the loopback address, with its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "app")])
     now = dt.datetime.now(dt.UTC)

@@ -52,7 +52,7 @@ class TestPostgresAccess(AccessContract):
 
 
 async def test_connections_are_few_and_shared(policy: PostgresAccess, database: Database) -> None:
-    """However many ask at once, at first and later, the database sees no more clients than the URL allows."""
+    """Any number of simultaneous questions makes no more connections than the URL allows."""
     people = random.choices(PEOPLE, k=100)
     for _ in range(2):
         await asyncio.gather(*(policy.role(nextauth_v4(person), f"{person}{n}") for n, person in enumerate(people)))
@@ -60,7 +60,6 @@ async def test_connections_are_few_and_shared(policy: PostgresAccess, database: 
 
 
 async def test_closing_releases_the_connections(policy: PostgresAccess, database: Database) -> None:
-    """A server that has stopped is no client of the database any more."""
     await policy.role(nextauth_v4("owner"), TEAM_PROJECT)
     assert await database.clients() == 1
     await policy.close()
@@ -71,7 +70,7 @@ async def test_closing_releases_the_connections(policy: PostgresAccess, database
 
 @pytest.mark.parametrize("schema", ["app", 'My "own" schema; --'])
 async def test_the_schema_of_the_url_is_asked(database: Database, schema: str) -> None:
-    """Prisma's `schema` parameter names where the tables are, though others of these names are elsewhere."""
+    """Prisma's `schema` parameter selects the tables, even if another schema has tables of the same names."""
     await database.create(schema)
     world = small_world()
     world.teams["team"]["editor"] = "VIEWER"
@@ -82,7 +81,7 @@ async def test_the_schema_of_the_url_is_asked(database: Database, schema: str) -
 
 
 async def test_prismas_parameters_do_no_harm(database: Database) -> None:
-    """A DATABASE_URL is taken as the app has it, and behind PgBouncer nothing is prepared for later."""
+    """DATABASE_URL is used as the app has it. Behind PgBouncer no statement is prepared."""
     parameters = "?pgbouncer=true&connection_limit=1&pool_timeout=20&connect_timeout=10&sslmode=prefer&sslaccept=strict"
     policy = PostgresAccess(database.server.url(parameters=parameters))
     log = database.server.folder / "log"
@@ -101,7 +100,7 @@ async def test_prismas_parameters_do_no_harm(database: Database) -> None:
 
 
 async def test_a_unix_socket_is_found_where_prisma_looks(database: Database) -> None:
-    """The parameter `host` names the folder that it is in."""
+    """The parameter `host` is the folder of the socket."""
     parameters = f"?host={quote(str(database.server.folder), safe='')}"
     policy = PostgresAccess(database.server.url(parameters=parameters, host="localhost"))
     assert await policy.role(nextauth_v4("viewer"), TEAM_PROJECT) is Role.VIEWER
@@ -110,7 +109,7 @@ async def test_a_unix_socket_is_found_where_prisma_looks(database: Database) -> 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 async def test_an_id_that_the_databases_encoding_lacks_is_no_projects(database: Database, encoding: str) -> None:
-    """A database with another encoding than UTF-8 has no such project; this is not a failure."""
+    """Such a project cannot exist in a database without UTF-8. This is no failure."""
     name = f"in_{encoding.lower()}"
     await database.connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
     connection = await asyncpg.connect(database.server.url(name), statement_cache_size=0)
@@ -127,7 +126,7 @@ async def test_an_id_that_the_databases_encoding_lacks_is_no_projects(database: 
 
 
 async def test_a_role_that_is_not_known_may_only_look(policy: PostgresAccess, database: Database) -> None:
-    """What the app adds to its roles later gives no right to write here."""
+    """Roles that a later version of the app adds give no right to edit."""
     await database.connection.execute("ALTER TYPE \"Role\" ADD VALUE 'GUEST'")
     world = small_world()
     world.teams["team"]["editor"] = "GUEST"
@@ -142,7 +141,6 @@ async def pids(database: Database) -> list[int]:
 
 
 async def waiting(database: Database) -> int:
-    """How many of its processes wait for a lock."""
     count = await database.connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")
     assert isinstance(count, int)
     return count
@@ -151,7 +149,7 @@ async def waiting(database: Database) -> int:
 async def test_a_query_on_a_locked_table_times_out_and_leaves_nothing_behind(
     policy: PostgresAccess, database: Database
 ) -> None:
-    """Unanswered queries time out, in the database as well, and its clients stay connected."""
+    """The query is cancelled in the database as well, and the connections stay open."""
     access = Access(policy)
     async with database.connection.transaction():
         await database.connection.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')
@@ -170,7 +168,7 @@ async def test_a_query_on_a_locked_table_times_out_and_leaves_nothing_behind(
 
 
 async def test_a_silent_database_times_out() -> None:
-    """Its joins are refused after 3 s, and however many there are, few connections are tried and none is kept."""
+    """Joins are refused after 3 s. Any number of joins makes few connections, and none remains."""
     async with listening(lambda reader, _: reader.read()) as listener:
         policy = PostgresAccess(f"postgresql://app:hunter2@127.0.0.1:{listener.port}/app?sslmode=disable")
         access = Access(policy)
@@ -188,7 +186,7 @@ async def test_a_silent_database_times_out() -> None:
 )
 @pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])
 async def test_an_invalid_database_is_unavailable(answer: bytes, sslmode: str) -> None:
-    """Whatever listens at the address, the failure has a message without the password."""
+    """The failure's message does not contain the password."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -204,7 +202,6 @@ async def test_an_invalid_database_is_unavailable(answer: bytes, sslmode: str) -
 
 
 async def test_errors_do_not_contain_the_password(database: Database) -> None:
-    """The log says what to change, and nothing that is secret."""
     url = database.server.url()
     password = quote(database.server.password, safe="")
     for bad, words in (
@@ -222,7 +219,7 @@ async def test_errors_do_not_contain_the_password(database: Database) -> None:
 
 
 async def test_tables_may_change_while_it_runs(policy: PostgresAccess, database: Database) -> None:
-    """A migration of the app that invalidates prepared statements is not noticed."""
+    """A migration that invalidates prepared statements causes no failure."""
     owner = nextauth_v4("owner")
     assert await policy.role(owner, TEAM_PROJECT) is Role.OWNER
     await database.connection.execute('ALTER TABLE "Project" ADD COLUMN "color" TEXT')
@@ -233,7 +230,7 @@ async def test_tables_may_change_while_it_runs(policy: PostgresAccess, database:
 
 
 async def test_a_question_is_one_way_to_the_database_and_back(policy: PostgresAccess, database: Database) -> None:
-    """Once its query is prepared, a connection is asked nothing else."""
+    """With a prepared query, a question is one round trip."""
     owner = nextauth_v4("owner")
     for _ in range(3):
         await policy.role(owner, TEAM_PROJECT)
@@ -242,7 +239,7 @@ async def test_a_question_is_one_way_to_the_database_and_back(policy: PostgresAc
 
 
 async def test_a_frozen_database_ends_in_time_and_recovers(policy: PostgresAccess, database: Database) -> None:
-    """If it takes neither questions nor requests to give up, they fail all the same, until it has come to itself."""
+    """Neither queries nor cancel requests are answered: questions fail until the database continues."""
     access = Access(policy)
     assert await access.role(nextauth_v4("owner"), TEAM_PROJECT) is Role.OWNER
     frozen = [*await pids(database), database.server.pid]
@@ -262,7 +259,6 @@ async def test_a_frozen_database_ends_in_time_and_recovers(policy: PostgresAcces
 async def test_closing_does_not_wait_for_a_database_that_does_not_answer(
     policy: PostgresAccess, database: Database
 ) -> None:
-    """The server stops, and pending questions are answered with an error."""
     async with database.connection.transaction():
         await database.connection.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')
         question = asyncio.create_task(Access(policy).role(nextauth_v4("owner"), TEAM_PROJECT))

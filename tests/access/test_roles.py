@@ -6,17 +6,15 @@ from synkora.collaboration.access import Role
 
 @pytest.mark.parametrize("role", Role)
 def test_a_known_role_is_itself(role: Role) -> None:
-    """The app's words for roles are understood."""
     assert member_role(role.value) is role
 
 
 @pytest.mark.parametrize("name", ["", "ADMIN", "owner", "OWNER "])
 def test_an_unknown_role_may_only_look(name: str) -> None:
-    """A role that the app has got since then gives no right to write."""
+    """A role that the app adds later gives no right to edit."""
     assert member_role(name) is Role.VIEWER
 
 
 def test_an_id_that_no_database_can_store_is_invalid() -> None:
-    """Nobody need be asked about these."""
     assert not any(map(is_valid_project_id, ["", "\0", "a\0b", "\ud800", "\udc00\ud800"]))
     assert all(map(is_valid_project_id, ["a", "..", "é", "😀", "\x01", " "]))

@@ -18,14 +18,13 @@ KEY = "3d1b7c52-6f0e-4a5e-9c1d-2f8f1c1f7d11"
 
 @pytest.fixture
 async def sessions(database: Database) -> AsyncIterator[PostgresSessions]:
-    """What looks them up."""
     sessions = PostgresSessions(AppDatabase(database.server.url()))
     yield sessions
     await sessions.close()
 
 
 async def test_a_session_tells_whose_it_is(sessions: PostgresSessions, database: Database) -> None:
-    """The user with the name, email and image that the app has, and the session's end."""
+    """The user has the app's name, email and image, and the session its expiry."""
     await database.connection.execute(
         """UPDATE "User" SET name = 'Ann', email = 'ann@app.test', image = '/a.png' WHERE id = 'owner'"""
     )
@@ -38,7 +37,7 @@ async def test_a_session_tells_whose_it_is(sessions: PostgresSessions, database:
 
 
 async def test_the_time_zone_of_the_database_does_not_matter(sessions: PostgresSessions, database: Database) -> None:
-    """Prisma's times are in UTC in any time zone of the database; times with a zone keep their zone."""
+    """Prisma's times are in UTC in any time zone of the database. Times with a zone keep their zone."""
     await database.connection.execute("ALTER ROLE app SET timezone = 'Pacific/Kiritimati'")
     try:
         await database.keep_session(KEY, "owner", seconds=60)
@@ -70,7 +69,6 @@ async def test_a_session_that_has_ended(sessions: PostgresSessions, database: Da
 
 
 async def test_a_database_without_sessions(sessions: PostgresSessions, database: Database) -> None:
-    """A database of an app with tokens is distinguished from an unreachable one."""
     await database.connection.execute('DROP TABLE "Session"')
     with pytest.raises(SessionsNotStored, match="DATABASE_URL leads to no sessions"):
         await sessions.find(KEY)
@@ -86,7 +84,7 @@ async def test_a_database_that_is_away() -> None:
 
 
 async def test_both_questions_share_the_connections(database: Database) -> None:
-    """Who may join and whose a session is are asked over no more connections than the URL allows."""
+    """Questions about access and about sessions use no more connections than the URL allows."""
     policy = PostgresAccess(database.server.url(parameters="?connection_limit=1"))
     sessions = PostgresSessions(policy.database)
     await database.keep_session(KEY, "owner")

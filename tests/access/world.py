@@ -1,4 +1,4 @@
-"""A small world of projects, teams and people, and the tokens that the people bring."""
+"""A small world of projects, teams and users, and the users' tokens."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -22,7 +22,7 @@ PEOPLE: Final = ("owner", "editor", "viewer", "creator", "stranger", "o'brien; -
 
 @dataclass
 class Project:
-    """A project, under its columns' names."""
+    """A project, with the names of its columns."""
 
     teamId: str | None  # noqa: N815  # its name in the app
     createdById: str  # noqa: N815  # its name in the app
@@ -30,8 +30,6 @@ class Project:
 
 @dataclass
 class World:
-    """Projects, and the roles in each team."""
-
     projects: dict[str, Project] = field(default_factory=dict)
     teams: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -40,7 +38,7 @@ class World:
 
 
 def small_world() -> World:
-    """Projects with a team and without, one of them with an id that no address bears as it is."""
+    """Projects with and without a team. One has an id that must be escaped in an address."""
     roles = {"owner": "OWNER", "editor": "EDITOR", "viewer": "VIEWER", "o'brien; --": "EDITOR"}
     projects = {
         TEAM_PROJECT: Project("team", "creator"),
@@ -52,12 +50,12 @@ def small_world() -> World:
 
 
 def nextauth_v4(user_id: str, **claims: object) -> SignedIn:
-    """Somebody with a session of NextAuth v4."""
+    """A user with a session of NextAuth v4."""
     return _signed_in(encrypted({"id": user_id, **claims}, SECRET))
 
 
 def authjs_v5(user_id: str, cookie_name: str, **claims: object) -> SignedIn:
-    """Somebody with a session of Auth.js v5 out of this cookie, whose name salts its key."""
+    """A user with a session of Auth.js v5 in this cookie. The cookie's name salts the session's key."""
     registry = jwe.JWERegistry(algorithms=["dir", "A256CBC-HS512"])
     key = authjs_v5_key(SECRET, "A256CBC-HS512", cookie_name)
     payload = json.dumps({"id": user_id, **claims})
@@ -66,7 +64,7 @@ def authjs_v5(user_id: str, cookie_name: str, **claims: object) -> SignedIn:
 
 
 def signed(user_id: str) -> SignedIn:
-    """Somebody with a signed token."""
+    """A user with a signed token."""
     return _signed_in(sign({"id": user_id}, SECRET, expires_in=3600))
 
 

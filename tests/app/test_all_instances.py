@@ -1,4 +1,4 @@
-"""All instances as one, through a real Redis."""
+"""Questions to all instances, through a real Redis."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ ASKED = ProjectNamed("p1")
 
 @pytest.fixture
 async def fleets(redis: RedisServer) -> AsyncIterator[list[AllInstances]]:
-    """Three instances that know of each other; each has as many in any project as stand before it."""
+    """Three instances that know of each other, with this many members in a project."""
     clusters = [Cluster(redis.url, "socket.io", FailureBackoff(3)) for _ in range(3)]
     fleets = []
     for number, cluster in enumerate(clusters):
@@ -41,7 +41,7 @@ async def fleets(redis: RedisServer) -> AsyncIterator[list[AllInstances]]:
 
 
 async def test_all_are_asked(fleets: list[AllInstances]) -> None:
-    """The one that asks answers too, by a plain call; each answer has its instance's name."""
+    """The asking instance answers too, by a plain call. Each answer has its instance's name."""
     everyone = {fleet.id: number for number, fleet in enumerate(fleets)}
     found = await asyncio.gather(*(fleet.ask(COUNT, ASKED) for fleet in fleets))
     assert list(found) == [(everyone, [])] * 3
@@ -49,7 +49,7 @@ async def test_all_are_asked(fleets: list[AllInstances]) -> None:
 
 
 async def test_one_is_asked(fleets: list[AllInstances]) -> None:
-    """This instance, or another one; an unknown instance does not answer."""
+    """This instance, or another one. An unknown instance does not answer."""
     first, second, _ = fleets
     assert await first.ask(COUNT, ASKED, first.id) == ({first.id: 0}, [])
     assert await first.ask(COUNT, ASKED, second.id) == ({second.id: 1}, [])
@@ -140,7 +140,7 @@ def test_answers_as_they_ought_to_be() -> None:
     ],
 )
 def test_invalid_answers_are_ignored(topic: Topic[Any, Any], answer: Any) -> None:
-    """They count as none, and the rest is shown."""
+    """They count as missing, and the others are returned."""
     with pytest.raises((ProtocolError, InvalidPayload)):
         topic.answers.decode(json.dumps(answer).encode())
 

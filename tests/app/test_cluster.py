@@ -1,4 +1,4 @@
-"""How an instance is joined to others, and how it goes."""
+"""How an instance joins the others, and how it stops."""
 
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
@@ -13,7 +13,7 @@ def cluster_on(redis: RedisServer) -> Cluster:
 
 
 async def test_a_redis_that_refuses_commands_is_a_problem(redis: RedisServer) -> None:
-    """Until it does: its memory may be full, though its channels work."""
+    """Until Redis accepts them: its memory may be full while its channels work."""
     redis.do("CONFIG", "SET", "maxmemory", 1)
     async with cluster_on(redis) as cluster:
         cluster.presence.add_connection("p", PresenceEntry("s1", "u1", "Ann", "2026-01-02T03:04:05.678Z"))
@@ -33,7 +33,7 @@ async def test_nothing_remains_in_redis_of_a_stopped_instance(redis: RedisServer
 
 
 async def test_it_stops_without_an_answer_of_redis(redis: RedisServer) -> None:
-    """The server stops without Redis; Redis does what it was sent once it continues."""
+    """The server stops without Redis. Redis executes the commands when it continues."""
     async with cluster_on(redis) as cluster:
         redis.pause()
         await cluster.leave()

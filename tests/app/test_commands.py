@@ -1,4 +1,4 @@
-"""The `synkora` command, run as people run it."""
+"""The `synkora` command as a process."""
 
 import os
 import subprocess
@@ -24,12 +24,11 @@ def environment() -> dict[str, str]:
 
 
 def start(folder: Path, environment: dict[str, str], *command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command as people do."""
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 
 def test_version(tmp_path: Path, environment: dict[str, str]) -> None:
-    """`--version` prints the version of the package, and needs no settings."""
+    """Without any settings."""
     done = start(tmp_path, environment, SYNKORA, "--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"synkora {version('synkora')}\n", "")
 
@@ -42,7 +41,7 @@ def test_module(tmp_path: Path, environment: dict[str, str]) -> None:
 
 
 def test_help(tmp_path: Path, environment: dict[str, str]) -> None:
-    """`--help` says what the server is and how to begin, and names the commands."""
+    """It describes the server and its commands, and how to begin."""
     done = run(tmp_path, "--help", environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
     for word in ("WebSocket server", "First steps", ".env.local", "NEXT_PUBLIC_WEBSOCKET_URL", "serve", "token"):
@@ -50,7 +49,7 @@ def test_help(tmp_path: Path, environment: dict[str, str]) -> None:
 
 
 def test_help_of_serve_lists_the_settings(tmp_path: Path, environment: dict[str, str]) -> None:
-    """`serve --help` has every variable with its default and its description."""
+    """With defaults and descriptions."""
     done = run(tmp_path, "serve", "--help", environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
     for variable in describe():
@@ -60,7 +59,7 @@ def test_help_of_serve_lists_the_settings(tmp_path: Path, environment: dict[str,
 
 @pytest.mark.parametrize("arguments", [(), ("serve",), ("token", "--id", "u1", "--name", "Alice")])
 def test_wrong_settings(tmp_path: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
-    """For any command, wrong settings are listed on stderr, and the exit status is 1."""
+    """Any command lists invalid settings on stderr, and the exit status is 1."""
     done = run(tmp_path, *arguments, environment=environment | {"WS_PORT": "abc"})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
@@ -81,7 +80,7 @@ def test_wrong_settings(tmp_path: Path, environment: dict[str, str], arguments: 
     ],
 )
 def test_wrong_arguments(tmp_path: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
-    """Arguments that cannot be used are a usage error on stderr with status 2, without a traceback."""
+    """A usage error on stderr with status 2, without a traceback."""
     done = run(tmp_path, *arguments, environment=environment | {"NEXTAUTH_SECRET": "s3cret"})
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage: synkora" in done.stderr
@@ -89,7 +88,7 @@ def test_wrong_arguments(tmp_path: Path, environment: dict[str, str], arguments:
 
 
 def test_token(tmp_path: Path, environment: dict[str, str]) -> None:
-    """`token` prints one line, a token that the configured secret verifies and that lasts as long as asked."""
+    """`token` prints one line: a token that the secret verifies, with the requested lifetime."""
     (tmp_path / ".env.local").write_text("NEXTAUTH_SECRET=from-the-file\n")
     done = run(
         tmp_path,
@@ -106,7 +105,7 @@ def test_token(tmp_path: Path, environment: dict[str, str]) -> None:
 
 
 def test_token_for_a_month(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Without `--expires-in` a token lasts thirty days; options that are not given are not claims."""
+    """Without `--expires-in`, a token lasts thirty days. Missing options are no claims."""
     done = run(
         tmp_path, "token", "--id", "u1", "--name", "Alice", environment=environment | {"NEXTAUTH_SECRET": "s3cret"}
     )

@@ -1,4 +1,4 @@
-"""Files of variables, held against the package that the web app reads them with."""
+"""Files of variables, compared with the package that reads them in the web app."""
 
 import json
 import random
@@ -74,7 +74,7 @@ pytestmark = pytest.mark.tools
 
 
 def app_reads(cases: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """What the app has for variables in each case."""
+    """The app's variables for each case."""
     done = subprocess.run(
         ["node", READ_ENV], input=json.dumps(cases), capture_output=True, encoding="utf-8", timeout=_PATIENCE
     )
@@ -84,7 +84,7 @@ def app_reads(cases: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def we_read(case: dict[str, Any], folder: Path) -> dict[str, str]:
-    """The same for this server."""
+    """The server's variables for each case."""
     for file in folder.iterdir():
         file.unlink()
     for name, text in case["files"].items():
@@ -102,7 +102,7 @@ def case_of(text: str, mode: str = "production", **environment: str) -> dict[str
 
 
 def test_every_spelling_of_a_value(tmp_path: Path) -> None:
-    """Quotes, comments, escapes, references and line ends mean what they mean for the app."""
+    """Quotes, comments, escapes, references and line ends."""
     cases = [case_of(text, B=given) if given else case_of(text) for text in SPELLINGS for given in ("", "given", "a$C")]
     assert_alike(cases, tmp_path)
 
@@ -118,7 +118,7 @@ def test_any_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["development", "production"])
 def test_the_order_of_files(tmp_path: Path, mode: str) -> None:
-    """The environment wins, then the most specific file; each may refer to those before it."""
+    """The environment comes first, then the most specific file. Each may refer to earlier ones."""
     names = [
         ".env",
         ".env.local",
@@ -137,12 +137,12 @@ def test_the_order_of_files(tmp_path: Path, mode: str) -> None:
 
 
 def test_the_values_of_one_file() -> None:
-    """What such a file says, where no Node.js can be asked."""
+    """The same without Node.js."""
     assert parse("A='x # y' # z\nexport B=\"a\\nb\"\nC=a#b\n") == {"A": "x # y", "B": "a\nb", "C": "a"}
 
 
 def test_a_circular_reference_makes_a_file_count_as_empty(tmp_path: Path) -> None:
-    """As for the app, whose reader fails there; other files count."""
+    """As in the app, whose parser fails. Other files count."""
     (tmp_path / ".env.local").write_text("A=1\nB=$B")
     (tmp_path / ".env").write_text("A=2")
     assert load([tmp_path / ".env.local", tmp_path / ".env"], {}) == {"A": "2"}

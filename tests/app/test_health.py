@@ -1,4 +1,4 @@
-"""The pages beside Socket.IO, as a load balancer or a browser asks for them."""
+"""Health and readiness, as a load balancer or a browser requests them."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from synkora.app.instance import Instance
 
 
 class TroubledInstance(Instance):
-    """An instance that may not be joined to the others as it should be."""
+    """An instance with a problem in the connection to the others."""
 
     trouble: str | None = None
 
@@ -27,7 +27,7 @@ class TroubledInstance(Instance):
 
 
 class TroubledSite(Site):
-    """Synkora as such an instance."""
+    """Synkora with such an instance."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ async def ask(address: Address, path: str, method: str = "GET") -> httpx.Respons
 
 @pytest.mark.parametrize("path", ["/health", "/", "/health?verbose=1"])
 async def test_health(site: Site, path: str) -> None:
-    """It says that the server is well, since when, and how many are there, in the contract's fields and order."""
+    """State, start time and counts, in the contract's fields and order."""
     answer = await ask(site.address, path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -61,7 +61,7 @@ async def test_health(site: Site, path: str) -> None:
 
 
 async def test_health_counts_users_and_projects(site: Site) -> None:
-    """`connections` are clients signed in, `rooms` projects with somebody in them."""
+    """`connections` counts signed-in clients, and `rooms` counts projects with members."""
 
     async def counts() -> tuple[int, int]:
         health = (await ask(site.address, "/health")).json()
@@ -82,26 +82,26 @@ async def test_health_counts_users_and_projects(site: Site) -> None:
 
 
 async def test_uptime_continues(site: Site) -> None:
-    """It is in seconds and never goes back."""
+    """In seconds."""
     first, second = [(await ask(site.address, "/health")).json()["uptime"] for _ in range(2)]
     assert 0 <= first <= second < 60
 
 
 async def test_head(site: Site) -> None:
-    """HEAD is answered as GET, without a body."""
+    """Like GET, without a body."""
     answer = await ask(site.address, "/health", "HEAD")
     assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.parametrize("path", ["/", "/health"])
 async def test_options_is_a_health_check(site: Site, path: str) -> None:
-    """HAProxy's default check asks by OPTIONS."""
+    """HAProxy's default check uses OPTIONS."""
     assert (await ask(site.address, path, "OPTIONS")).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 async def test_other_methods(site: Site, method: str) -> None:
-    """They are not found: only GET, HEAD and OPTIONS are served."""
+    """404: only GET, HEAD and OPTIONS are served."""
     assert (await ask(site.address, "/health", method)).status_code == 404
 
 
@@ -110,31 +110,30 @@ async def test_other_methods(site: Site, method: str) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_other_paths_are_not_found(site: Site, path: str, method: str) -> None:
-    """Every other path is 404, one with a slash too many as well."""
+    """Also a path with an additional slash."""
     assert (await ask(site.address, path, method)).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/socket.io/", "/socket.io"])
 async def test_socketio_is_beside_them(site: Site, path: str) -> None:
-    """Requests under Socket.IO's path are its own to answer."""
+    """The server itself answers requests below Socket.IO's path."""
     answer = await ask(site.address, path)
     assert answer.status_code == 400
     assert answer.json() == {"code": 0, "message": "Transport unknown"}
 
 
 async def test_the_server_does_not_name_its_software(site: Site) -> None:
-    """No answer says what the server is made of."""
     assert "server" not in (await ask(site.address, "/health")).headers
 
 
 async def test_readiness(site: Site) -> None:
-    """While all is well, clients may be sent here."""
+    """New clients may be sent to this instance."""
     answer = await ask(site.address, "/ready")
     assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
 
 
 async def test_apart_from_the_other_instances(site: TroubledSite) -> None:
-    """Health says why, and goes on with 200, since the clients here are served; readiness is 503 until it is over."""
+    """Health has the reason and stays 200, since existing clients are served. Readiness is 503 meanwhile."""
     site.instance.trouble = "nothing listens where REDIS_URL says"
     health = await ask(site.address, "/health")
     assert health.status_code == 200
@@ -149,7 +148,7 @@ async def test_apart_from_the_other_instances(site: TroubledSite) -> None:
 
 
 async def test_health_and_readiness_while_the_server_stops(site: Site) -> None:
-    """They say so until the last client has gone, so that load balancers send no new clients."""
+    """Until the last client has left, so that load balancers send no new clients."""
     async with Polling(site.address) as late:
         await late.open()
         stopping = asyncio.create_task(site.server.close(5))

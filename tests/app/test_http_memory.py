@@ -1,4 +1,4 @@
-"""What an HTTP connection makes the server hold, and that nothing of it stays when its client is gone."""
+"""The memory of an HTTP connection, and its release when the client has left."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ WHAT_IS_SENT = {
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers everything; a request to /hang when its client is gone."""
+    """Answers every request. A request to /hang is answered when its client has left."""
     while scope["path"] == "/hang" and (await receive())["type"] != "http.disconnect":
         pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
@@ -73,7 +73,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def without_collector() -> Iterator[None]:
-    """Whatever is freed is freed since nothing refers to it any more."""
+    """Without the cyclic collector, only unreferenced objects are freed."""
     gc.collect()
     gc.disable()
     yield
@@ -84,7 +84,7 @@ def without_collector() -> Iterator[None]:
 async def connected(
     address: Address, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection, which ends by a RST."""
+    """A connection that ends with a RST."""
     reader, writer = await asyncio.open_connection("127.0.0.1", address.port, ssl=tls)
     try:
         yield reader, writer
@@ -108,12 +108,12 @@ async def poll_of_a_session(address: Address, tls: ssl.SSLContext | None) -> byt
 
 
 def held() -> list[HttpProtocol | RequestResponseCycle]:
-    """What the process holds of HTTP connections."""
+    """The process's objects for HTTP connections."""
     return [found for found in gc.get_objects() if isinstance(found, HttpProtocol | RequestResponseCycle)]
 
 
 async def see_it_freed(address: Address, sent: bytes, tls: ssl.SSLContext | None = None) -> None:
-    """Send something and leave: nothing of the connection is there any more."""
+    """Send something and leave. No object of the connection remains."""
     poll = await poll_of_a_session(address, tls) if b"{poll}" in sent else b""
     async with connected(address, tls) as (reader, writer):
         writer.write(sent.replace(b"{poll}", poll))
@@ -129,7 +129,7 @@ async def see_it_freed(address: Address, sent: bytes, tls: ssl.SSLContext | None
 class TestWhenTheClientIsGone:
     @pytest.mark.parametrize("sent", WHAT_IS_SENT.values(), ids=WHAT_IS_SENT)
     async def test_no_memory_remains_after_a_reset(self, server: SocketServer, sent: bytes) -> None:
-        """No timer and no cycle of references keeps a connection that ended by a RST."""
+        """No timer and no reference cycle keeps a connection after a RST."""
         async with serving(server, app=app) as address:
             await see_it_freed(address, sent)
 
@@ -137,7 +137,6 @@ class TestWhenTheClientIsGone:
     async def test_no_memory_remains_after_a_reset_over_tls(
         self, server: SocketServer, sent: bytes, certificate: tuple[Path, Path]
     ) -> None:
-        """The same holds over TLS."""
         trusting = ssl.create_default_context(cafile=certificate[0])
         trusting.check_hostname = False
         async with serving(server, app=app, tls=tls_context(*certificate)) as address:
@@ -145,7 +144,7 @@ class TestWhenTheClientIsGone:
 
 
 async def test_an_idle_connection_does_not_keep_its_last_request(server: SocketServer) -> None:
-    """Between two requests a connection holds no head, by ASGI and by the plain call of polls."""
+    """Neither by ASGI nor by the plain call of polls."""
     async with serving(server, app=app) as address:
         for target in ("/", f"{POLLING}&padding={'x' * 30_000}"):
             async with connected(address) as (reader, writer):

@@ -1,4 +1,4 @@
-"""Synkora's server inside another application, where that leaves something out."""
+"""Synkora's server in another application that leaves something out."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,20 +19,20 @@ HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
 
 @pytest.fixture
 def configuration() -> Iterator[dict[str, object]]:
-    """structlog, configured by its own application."""
+    """structlog, configured by the application itself."""
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     yield structlog.get_config()
     structlog.reset_defaults()
 
 
 def client_of(collaboration: CollaborationServer) -> httpx.AsyncClient:
-    """A client of an application that has it mounted, and has not been started."""
+    """A client of an application that mounts the server and has not started the lifespan."""
     app = Starlette(routes=[Mount("/socket.io", collaboration.asgi), Mount("/synkora", collaboration.pages)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app")
 
 
 async def test_without_its_lifespan_it_refuses_clients(configuration: dict[str, object]) -> None:
-    """The answer says what the application has left out, and so does its readiness."""
+    """The response and the readiness name what the application has left out."""
     collaboration = CollaborationServer(Settings(secret=SecretStr(SECRET), shutdown_timeout=0))
     async with client_of(collaboration) as http:
         answer, ready = await http.get(HANDSHAKE), await http.get("/synkora/ready")
@@ -51,7 +51,7 @@ async def test_an_applications_own_log_is_left_alone(configuration: dict[str, ob
 
 
 def test_unusable_settings_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As by `synkora serve`, by the lines of an exception."""
+    """The exception has the lines of `synkora serve`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEXTAUTH_SECRET", "")
     with pytest.raises(SettingsError, match="NEXTAUTH_SECRET is not set"):

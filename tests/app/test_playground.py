@@ -1,4 +1,4 @@
-"""The playground's page and its tokens, as a browser asks for them."""
+"""The playground's page and tokens, as a browser requests them."""
 
 import time
 from pathlib import Path
@@ -22,7 +22,7 @@ HERE = "http://localhost:3001"
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """The page, as it has been built."""
+    """The built page."""
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html><title>Playground</title>")
     (tmp_path / "licences.md").write_text("# Licences")
@@ -31,7 +31,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def app_of(files: Path, **given: Any) -> Starlette:
-    """The server's pages, with the playground among them if these settings have one."""
+    """The server's pages with these settings."""
     settings = Settings(**{"NEXTAUTH_SECRET": SECRET, **given}, _env_file=None)
     site = Site()
     return make_app(Instance(site.server, site.collaboration), playground_routes(settings, files))
@@ -39,7 +39,7 @@ def app_of(files: Path, **given: Any) -> Starlette:
 
 @pytest.fixture
 def app(files: Path) -> Starlette:
-    """The server's pages in development, with the page built."""
+    """The server's pages in development, with the built page."""
     return app_of(files)
 
 
@@ -61,7 +61,7 @@ async def test_the_page(app: Starlette) -> None:
 
 
 async def test_assets(app: Starlette) -> None:
-    """They have their type, and browsers cache them permanently: their names contain a hash."""
+    """They have their content type. Browsers cache them permanently: their names contain a hash."""
     answer = await ask(app, "GET", "/playground/assets/main-1a2b.js")
     assert (answer.status_code, answer.text) == (200, "start();")
     assert answer.headers["content-type"].startswith("text/javascript")
@@ -71,19 +71,18 @@ async def test_assets(app: Starlette) -> None:
 
 @pytest.mark.parametrize("path", ["/playground/licences.md", "/playground/assets/", "/playground/assets/other.js"])
 async def test_nothing_else_is_served(app: Starlette, path: str) -> None:
-    """Other paths are 404."""
     assert (await ask(app, "GET", path)).status_code == 404
 
 
 async def test_a_slash_too_many(app: Starlette) -> None:
-    """It leads to the page, whose own links are relative to the address without it."""
+    """A redirect to the page, whose links are relative to the address without the slash."""
     answer = await ask(app, "GET", "/playground/")
     assert (answer.status_code, answer.headers["location"]) == (308, "/playground")
 
 
 @pytest.mark.parametrize("path", ["..%2findex.html", "%2e%2e/index.html", "%2fetc%2fpasswd", "..%5cindex.html"])
 async def test_no_path_leads_out_of_the_assets(app: Starlette, path: str) -> None:
-    """The name of an asset is looked up among the built ones, and never opened as a file."""
+    """The name is looked up among the built assets, and never opened as a path."""
     assert (await ask(app, "GET", f"/playground/assets/{path}")).status_code == 404
 
 
@@ -95,7 +94,7 @@ async def test_it_is_not_there_in_production(files: Path) -> None:
 
 
 async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
-    """The answer names the missing build, and the command."""
+    """The response names the command that builds it."""
     answer = await ask(app_of(tmp_path), "GET", "/playground")
     assert answer.status_code == 503
     assert "make web" in answer.text
@@ -103,7 +102,7 @@ async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
 
 
 async def test_a_token_signs_in_as_a_user_of_the_playground(app: Starlette) -> None:
-    """Without a name the first user; the token lasts an hour, and its id does not exist in the app."""
+    """By default the first user. The token lasts an hour, and the user's id does not exist in the app."""
     for query, name in (("", PEOPLE[0]), (f"?as={PEOPLE[1]}", PEOPLE[1])):
         answer = await ask(app, "POST", f"/playground/token{query}", origin=HERE)
         assert answer.status_code == 200
@@ -116,7 +115,7 @@ async def test_a_token_signs_in_as_a_user_of_the_playground(app: Starlette) -> N
 
 
 async def test_a_token_comes_with_connection_options(files: Path) -> None:
-    """The page learns the path and the transports that the server has been set to."""
+    """The server's path and transports."""
     app = app_of(files, WS_PATH="/live/", WS_TRANSPORTS="websocket")
     answer = (await ask(app, "POST", "/playground/token")).json()
     assert (answer["path"], answer["transports"]) == ("/live/", ["websocket"])
@@ -125,14 +124,14 @@ async def test_a_token_comes_with_connection_options(files: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Mallory", "alice", "", "user-1"])
 async def test_other_names_get_no_token(app: Starlette, name: str) -> None:
-    """Only names of the playground get a token: no token belongs to a user of the app."""
+    """Only names of the playground: no token belongs to a user of the app."""
     answer = await ask(app, "POST", f"/playground/token?as={name}")
     assert answer.status_code == 404
     assert PEOPLE[0] in answer.text
 
 
 async def test_tokens_are_not_for_links(app: Starlette) -> None:
-    """They are answers to POST alone."""
+    """Only POST gets a token."""
     assert (await ask(app, "GET", "/playground/token")).status_code == 404
 
 
@@ -141,7 +140,7 @@ async def test_tokens_are_not_for_links(app: Starlette) -> None:
 )
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
 async def test_browsers_of_this_machine_get_tokens(app: Starlette, host: str, peer: str) -> None:
-    """By whichever of the machine's own names they have opened the page."""
+    """With any of the machine's own names in the address."""
     answer = await ask(app, "POST", "/playground/token", peer=peer, host=host, origin=f"http://{host}")
     assert answer.status_code == 200
 
@@ -173,7 +172,7 @@ async def test_browsers_of_this_machine_get_tokens(app: Starlette, host: str, pe
     ids=str,
 )
 async def test_other_sites_and_proxies_get_no_token(app: Starlette, headers: dict[str, str]) -> None:
-    """Nor does a page whose name has been made to resolve to this machine; the refusal says what to do."""
+    """Also not a page whose name was made to resolve to this machine. The refusal has advice."""
     answer = await ask(app, "POST", "/playground/token", **headers)
     assert answer.status_code == 403
     assert "ssh -L" in answer.text
@@ -181,7 +180,7 @@ async def test_other_sites_and_proxies_get_no_token(app: Starlette, headers: dic
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
 async def test_its_own_page_gets_tokens(app: Starlette, site: str) -> None:
-    """A browser says of it that it is of the server's own origin, and of what somebody typed that it is of no page."""
+    """The browser's fetch metadata says same-origin, or none for an address that the user has typed."""
     assert (await ask(app, "POST", "/playground/token", origin=HERE, sec_fetch_site=site)).status_code == 200
 
 
@@ -198,11 +197,11 @@ async def test_its_own_page_gets_tokens(app: Starlette, site: str) -> None:
     ],
 )
 async def test_a_request_with_an_invalid_host_gets_no_token(app: Starlette, host: str) -> None:
-    """The header is a name and a port, and nothing else of an address (RFC 9110 section 7.2)."""
+    """Host is a name and a port, and nothing else of an address (RFC 9110 section 7.2)."""
     assert (await ask(app, "POST", "/playground/token", host=host)).status_code == 403
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.7", "10.0.0.8", "fe80::1", "::ffff:192.0.2.7", ""])
 async def test_other_machines_get_no_token(app: Starlette, peer: str) -> None:
-    """Not those of the same network either, whatever they say of themselves."""
+    """Not even in the same network, whatever their headers say."""
     assert (await ask(app, "POST", "/playground/token", peer=peer, origin=HERE)).status_code == 403

@@ -1,4 +1,4 @@
-"""`synkora serve` as a process: what it says when it starts, and why it does not."""
+"""`synkora serve` as a process: its output at the start, and the reasons why it does not start."""
 
 import re
 import signal
@@ -19,7 +19,7 @@ SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port of the loopback address that another program listens on."""
+    """A port of the loopback address that another program uses."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -27,7 +27,7 @@ def taken() -> Iterator[int]:
 
 
 def failure(folder: Path, **variables: str) -> str:
-    """What the server that cannot start writes to stderr: one line; it exits with 1 and says nothing else."""
+    """The only line on stderr of a server that cannot start. The exit status is 1, and stdout is empty."""
     with Synkora(folder, "serve", NEXTAUTH_SECRET=SECRET, **variables) as program:
         assert program.wait() == 1
         assert program.stdout == []
@@ -36,7 +36,7 @@ def failure(folder: Path, **variables: str) -> str:
 
 
 def test_no_client_library_is_imported_without_need(tmp_path: Path) -> None:
-    """Those of policies, and uvicorn's WebSockets, would cost each start time, and each server memory."""
+    """Those of policies, and uvicorn's WebSockets, would slow down each start and use memory."""
     script = "import sys, synkora.app.server; print({'asyncpg', 'httpx', 'websockets'} & set(sys.modules))"
     with Program((sys.executable, "-c", script), tmp_path) as program:
         assert program.wait() == 0, program.output
@@ -47,7 +47,7 @@ def test_no_client_library_is_imported_without_need(tmp_path: Path) -> None:
     ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("", "localhost"), ("::1", "[::1]")]
 )
 def test_the_banner(tmp_path: Path, host: str, shown: str) -> None:
-    """It is the contract's to the letter, with the real port, and an address that answers."""
+    """The contract's text to the letter, with the real port and an address that answers."""
     origins = "http://localhost:3000, https://app.example.com"
     given = {
         "NEXTAUTH_SECRET": SECRET,
@@ -80,7 +80,7 @@ def test_the_banner(tmp_path: Path, host: str, shown: str) -> None:
 
 
 def test_the_log_level(tmp_path: Path) -> None:
-    """With LOG_LEVEL=warning the banner is all that a good day writes."""
+    """With LOG_LEVEL=warning and without incidents, only the banner is written."""
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", "LOG_LEVEL": "warning"}
     with Synkora(tmp_path, "serve", **given) as program:
         program.line(lambda line: "Ready" in line)
@@ -107,7 +107,9 @@ def test_an_address_of_another_machine(tmp_path: Path) -> None:
 
 
 def test_redis_of_a_kind_that_is_not_supported(tmp_path: Path) -> None:
-    """A server that ignored REDIS_URL would split its people: it does not start, and does not show the password."""
+    """A server that ignored REDIS_URL would separate its users from the others: it does not start. The password is not
+    shown.
+    """
     said = failure(tmp_path, WS_PORT="0", REDIS_URL="redis+sentinel://:hunter2@localhost:26379/main")
     assert said.startswith("REDIS_URL must begin with redis://, rediss:// or unix://")
     assert "not supported yet" in said
@@ -115,7 +117,7 @@ def test_redis_of_a_kind_that_is_not_supported(tmp_path: Path) -> None:
 
 
 def test_it_starts_without_redis_and_reports_the_problem(tmp_path: Path) -> None:
-    """Its own clients are served meanwhile; the password is not shown."""
+    """Its own clients are served meanwhile. The password is not shown."""
     port = free_port()
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
     with Synkora(tmp_path, "serve", REDIS_URL=f"redis://:hunter2@127.0.0.1:{port}", **given) as program:

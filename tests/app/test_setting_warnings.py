@@ -1,4 +1,4 @@
-"""What the start warns about: weak secrets, and origins that are open to all."""
+"""Warnings at the start: weak secrets, and origins that admit every page."""
 
 import secrets
 import signal
@@ -44,12 +44,12 @@ def test_placeholders(secret: str) -> None:
 
 @pytest.mark.parametrize("secret", ["." * 64, "ab" * 32, "Zk7qLw3v" * 4, "aaaabbbbccccddddaaaabbbbccccdddd"])
 def test_repetitions(secret: str) -> None:
-    """Length is no strength where the same comes again and again."""
+    """Length does not help if the content repeats."""
     assert weakness(secret) == f"repeats itself: {ADVICE}"
 
 
 def test_short_ones() -> None:
-    """What counts is bytes, as openssl counts them."""
+    """Bytes count, as in openssl."""
     assert weakness(GOOD[:31]) == f"is shorter than 32 bytes: {ADVICE}"
     assert weakness(GOOD[:32]) is None
     assert weakness("пароль-из-нескольких-слов-тут") is None
@@ -64,14 +64,14 @@ def test_random_secrets_are_good(random: secrets.SystemRandom, size: int) -> Non
 
 
 def test_fresh_secrets_are_good() -> None:
-    """What the advice makes, and what people make otherwise."""
+    """Secrets made as the advice says, or in other usual ways."""
     for _ in range(1000):
         assert weakness(secrets.token_urlsafe(32)) is None
         assert weakness(secrets.token_hex(16)) is None
 
 
 def test_previous_secrets_count_as_well() -> None:
-    """Each weak variable has one line, and no secret is in it."""
+    """Each weak variable has one line without any secret."""
     lines = list(secret_warnings("changeme", (GOOD, "hunter2", "hunter3")))
     assert lines == [
         f"NEXTAUTH_SECRET looks like a placeholder out of an example file: {ADVICE}",
@@ -81,19 +81,19 @@ def test_previous_secrets_count_as_well() -> None:
 
 
 def test_open_origins() -> None:
-    """`*` is warned about, a wildcard for subdomains is not."""
+    """`*` has a warning, a wildcard for subdomains has none."""
     assert len(list(origin_warnings(("https://a.test", "*")))) == 1
     assert list(origin_warnings(("https://a.test", "https://*.b.test", "capacitor://localhost"))) == []
 
 
 def test_origins_that_any_page_can_have() -> None:
-    """Each is reported, with the fact that cookies do not count."""
+    """The warning says that cookies of such pages are ignored."""
     lines = list(origin_warnings(("null", "file://")))
     assert [line.partition(":")[0] for line in lines] == ["ALLOWED_ORIGINS has null", "ALLOWED_ORIGINS has file"]
 
 
 def started(folder: Path, **variables: str) -> list[str]:
-    """The output of a server after its banner until its stop."""
+    """The output of a server between its banner and its stop."""
     with Synkora(folder, "serve", WS_HOST="127.0.0.1", WS_PORT="0", **variables) as program:
         program.line(lambda line: "Ready" in line)
         program.signal(signal.SIGTERM)
@@ -103,7 +103,7 @@ def started(folder: Path, **variables: str) -> list[str]:
 
 
 def test_a_server_warns_and_starts(tmp_path: Path) -> None:
-    """Each caution is a line of the log after the banner, without the secret."""
+    """Each caution is a log line after the banner, without the secret."""
     lines = started(tmp_path, NEXTAUTH_SECRET="hunter2-hunter2", ALLOWED_ORIGINS="*")
     assert lines == [
         f"! NEXTAUTH_SECRET is shorter than 32 bytes: {ADVICE}",
@@ -113,7 +113,7 @@ def test_a_server_warns_and_starts(tmp_path: Path) -> None:
 
 
 def test_a_server_without_a_caution(tmp_path: Path) -> None:
-    """In production a good secret is all it takes."""
+    """In production, a strong secret is enough."""
     assert started(tmp_path, NEXTAUTH_SECRET=GOOD, SYNKORA_ENV="production") == []
 
 

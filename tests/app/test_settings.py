@@ -1,4 +1,4 @@
-"""The settings: where they come from, what is taken, and how a refusal reads."""
+"""The settings: sources, valid values, and error messages."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ VARIABLES = [variable.name for variable in describe()]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, and an environment with the secret alone."""
+    """An empty working folder, and an environment with only the secret."""
     monkeypatch.chdir(tmp_path)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
@@ -27,7 +27,7 @@ def refusals() -> list[str]:
 
 
 def test_defaults() -> None:
-    """With nothing but the secret, every setting has the default that the documentation names."""
+    """With only the secret, every setting has its documented default."""
     settings = load_settings()
     assert settings.secret.get_secret_value() == "s3cret"
     assert settings.model_dump(exclude={"secret"}) == {
@@ -90,7 +90,6 @@ def test_defaults() -> None:
 
 
 def test_described_defaults_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writing every described default into the environment changes nothing."""
     before = load_settings()
     for variable in describe():
         if variable.default:
@@ -99,14 +98,14 @@ def test_described_defaults_are_the_defaults(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_every_variable_is_described() -> None:
-    """Each variable has its own name and a sentence about it; the secret alone is required."""
+    """Each has its own name and a sentence about it. Only the secret is required."""
     assert len(VARIABLES) == len(set(VARIABLES)) == len(Settings.model_fields) - 1  # further_secrets
     assert all(variable.description.endswith(".") for variable in describe())
     assert [variable.name for variable in describe() if variable.default is None] == ["NEXTAUTH_SECRET"]
 
 
 def test_environment_wins_over_env_local_over_env(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable is taken from the environment, or else from .env.local, or else from .env."""
+    """The first source that has the variable counts."""
     (folder / ".env").write_text("WS_PORT=1\nWS_HOST=one\nLOG_LEVEL=error\n")
     (folder / ".env.local").write_text("WS_PORT=2\nWS_HOST=two\n")
     monkeypatch.setenv("WS_PORT", "3")
@@ -115,7 +114,7 @@ def test_environment_wins_over_env_local_over_env(folder: Path, monkeypatch: pyt
 
 
 def test_files_of_a_mode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for the app, some files are for production alone, or for development; SYNKORA_ENV or NODE_ENV says which."""
+    """As in the app, some files are only for production or development, by SYNKORA_ENV or NODE_ENV."""
     for mode in ("development", "production"):
         (folder / f".env.{mode}").write_text(f"WS_HOST={mode}\nWS_PORT=1\n")
         (folder / f".env.{mode}.local").write_text("WS_PORT=2\n")
@@ -137,7 +136,7 @@ def test_files_of_a_mode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_secret_is_read_like_the_app_does(folder: Path, spelling: str, secret: str) -> None:
-    """Comments, escapes, references and quotes in a file mean what they mean for Next.js."""
+    """Comments, escapes, references and quotes have the meaning that they have in Next.js."""
     (folder / ".env").write_text("WS_PATH=/io/\n")
     (folder / ".env.local").write_text(f"WS_PATH=/io/\nNEXTAUTH_SECRET={spelling}\n")
     with pytest.MonkeyPatch.context() as environment:
@@ -146,7 +145,7 @@ def test_a_secret_is_read_like_the_app_does(folder: Path, spelling: str, secret:
 
 
 def test_auth_secret_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Auth.js v5 has its secret under that name; where both are set either is accepted, and so are former ones."""
+    """Auth.js v5 uses this name. If both are set, both are accepted, and so are previous ones."""
     monkeypatch.setenv("AUTH_SECRET", "of-v5")
     monkeypatch.setenv("AUTH_SECRET_1", "former")
     settings = load_settings()
@@ -158,7 +157,7 @@ def test_auth_secret_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_quotes_of_an_environment_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that `docker --env-file` leaves are no part of a value; of a secret, for the app, they may be."""
+    """Quotes that `docker --env-file` leaves are removed, except from a secret, where the app keeps them."""
     monkeypatch.setenv("NEXTAUTH_SECRET", '"quoted"')
     monkeypatch.setenv("WS_PORT", "'4000'")
     monkeypatch.setenv("ALLOWED_ORIGINS", '"https://a.test,https://b.test"')
@@ -168,7 +167,7 @@ def test_quotes_of_an_environment_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_variables_that_look_like_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is a caution, with its source and what may be meant; the app's own are let be."""
+    """Each is a caution with its source and the similar setting. The app's own variables are ignored."""
     monkeypatch.setenv("ALLOWED_ORIGIN", "https://app.test")
     (folder / ".env.local").write_text("REDIS_URI=redis://localhost\nNEXTAUTH_URL=https://app.test\nAUTH_SECRET_1=x\n")
     cautions = [line for line in load_settings().cautions() if "no setting" in line]
@@ -180,7 +179,7 @@ def test_variables_that_look_like_settings(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the command line passes wins, even over a variable that could not be used."""
+    """Even over an invalid variable."""
     monkeypatch.setenv("WS_PORT", "abc")
     monkeypatch.setenv("WS_HOST", "one")
     settings = load_settings(host="two", port=0)
@@ -188,13 +187,13 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_unknown_variables_in_files_are_ignored(folder: Path) -> None:
-    """The web app's own variables may stand in the same file."""
+    """The web app's variables may be in the same file."""
     (folder / ".env.local").write_text('DATABASE_URL="postgres://x"\nport=9\nWS_PORT="4000" # a comment\n')
     assert load_settings().port == 4000
 
 
 def test_empty_is_unset(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable counts as unset in any source: the next source, or the default, applies."""
+    """In any source: the next source or the default applies."""
     for name in VARIABLES:
         if name != "NEXTAUTH_SECRET":
             monkeypatch.setenv(name, "")
@@ -206,7 +205,7 @@ def test_empty_is_unset(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_secret_is_required(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing, empty or blank secret is one line that says what to do."""
+    """A missing, empty or blank secret is one line with advice."""
     monkeypatch.delenv("NEXTAUTH_SECRET")
     if value is not None:
         monkeypatch.setenv("NEXTAUTH_SECRET", value)
@@ -216,7 +215,7 @@ def test_secret_is_required(value: str | None, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_secrets_are_used_unchanged_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several previous secrets are split at commas, and printed settings contain no secret."""
+    """Previous secrets are split at commas. The printed settings contain no secret."""
     monkeypatch.setenv("NEXTAUTH_SECRET", " now$1# ")
     monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "before+/=, ,long ago")
     settings = load_settings()
@@ -226,7 +225,7 @@ def test_secrets_are_used_unchanged_and_never_shown(monkeypatch: pytest.MonkeyPa
 
 
 def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If another setting or the address of Redis is refused, no secret and no password is shown."""
+    """Errors of other settings contain no secret, and no password of a URL."""
     monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "s3cret-of-before")
     monkeypatch.setenv("REDIS_URL", "redis://:s3cret/too@localhost")
     monkeypatch.setenv("WS_PORT", "abc")
@@ -300,13 +299,13 @@ TRANSPORT = "a transport: polling, websocket, or both with a comma between them"
     ],
 )
 def test_wrong_values(name: str, value: str, shown: str, allowed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong value is one line: the variable, the value, and the allowed values."""
+    """One line with the variable, the value, and the allowed values."""
     monkeypatch.setenv(name, value)
     assert refusals() == [f'{name}: "{shown}" is not {allowed}']
 
 
 def test_long_values_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong value of any length keeps its line readable."""
+    """The line stays readable."""
     monkeypatch.setenv("WS_PORT", "x" * 100_000)
     (line,) = refusals()
     assert len(line) < 200
@@ -314,7 +313,6 @@ def test_long_values_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_several_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each wrong variable has its own line, so that all are mended at once."""
     monkeypatch.delenv("NEXTAUTH_SECRET")
     monkeypatch.setenv("WS_PORT", "abc")
     monkeypatch.setenv("LOG_LEVEL", "loud")
@@ -383,13 +381,13 @@ def test_several_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_right_values(name: str, value: str, field: str, expected: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can be written in several ways is read into one."""
+    """Different notations have the same value."""
     monkeypatch.setenv(name, value)
     assert getattr(load_settings(), field) == expected
 
 
 def test_the_largest_message_must_fit_into_the_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise the first large message would disconnect all recipients; an equal size is enough."""
+    """Otherwise the first large message would disconnect all recipients. An equal size is enough."""
     monkeypatch.setenv("WS_MAX_PAYLOAD", "200000")
     monkeypatch.setenv("WS_MAX_OUTBOX", "199999")
     assert refusals() == [
@@ -414,7 +412,7 @@ def test_a_certificate_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_access_policy_needs_its_address(
     monkeypatch: pytest.MonkeyPatch, access: str, variable: str, value: str
 ) -> None:
-    """Who may join is asked at an address; a password in it is never shown."""
+    """A password in the address is never shown."""
     monkeypatch.setenv("PROJECT_ACCESS", access)
     assert refusals() == [f"PROJECT_ACCESS is {access}, but {variable} is not set: it is where to ask"]
     monkeypatch.setenv(variable, value)
@@ -427,7 +425,7 @@ def test_an_access_policy_needs_its_address(
     ["redis://:p4ss@redis.test:6380/2", "rediss://ann:p4ss@redis.test", "unix://:p4ss@/run/redis.sock?db=1"],
 )
 def test_redis_urls_of_all_kinds_are_accepted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over TCP, TLS or a Unix socket; a password in it is never shown."""
+    """Over TCP, TLS or a Unix socket. A password is never shown."""
     monkeypatch.setenv("REDIS_URL", url)
     settings = load_settings()
     assert settings.redis_url is not None
@@ -437,7 +435,7 @@ def test_redis_urls_of_all_kinds_are_accepted(url: str, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("prefix", ["a b", "a#b", "a*", "[a]", "a\n", "ä", "x" * 101])
 def test_prefixes_that_could_mean_several_channels_are_refused(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Node.js' adapter uses them in patterns, and a # ends them."""
+    """Node.js' adapter uses prefixes in patterns, and a # ends them."""
     monkeypatch.setenv("REDIS_PREFIX", prefix)
     (refusal,) = refusals()
     assert refusal.startswith("REDIS_PREFIX: ")
@@ -448,7 +446,7 @@ def test_prefixes_that_could_mean_several_channels_are_refused(prefix: str, monk
     "token", ["short", "fifteen-letters", "a token with blanks in it", "ein-schlüssel-mit-umlaut", " "]
 )
 def test_a_console_token_is_long(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And of characters that a browser can send; the refusal says how to make one, and not what it was."""
+    """It has characters that a browser can send. The message says how to make one, and does not show the value."""
     monkeypatch.setenv("CONSOLE_TOKEN", token)
     (refusal,) = refusals()
     assert refusal.startswith("CONSOLE_TOKEN must have 16 characters or more")
@@ -470,7 +468,7 @@ def test_the_admin_ui_has_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["a.b", "a b", "a/b", "ä", "x" * 64])
 def test_names_of_instances_that_a_proxy_could_mistake_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dot ends the name in a session's id, and an id is part of a query."""
+    """A dot ends the name within a session's id, and the id is part of a query."""
     monkeypatch.setenv("WS_INSTANCE", name)
     (refusal,) = refusals()
     assert refusal.startswith("WS_INSTANCE: ")
@@ -478,7 +476,7 @@ def test_names_of_instances_that_a_proxy_could_mistake_are_refused(name: str, mo
 
 
 def test_production_refuses_a_weak_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is a caution in development is a refusal in production, and neither tells the secret."""
+    """A caution in development is an error in production. Neither shows the secret."""
     (caution,) = load_settings().cautions()
     monkeypatch.setenv("SYNKORA_ENV", "production")
     assert refusals() == [f"SYNKORA_ENV is production, and {caution}"]
@@ -486,20 +484,19 @@ def test_production_refuses_a_weak_secret(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_file_in_another_encoding(folder: Path) -> None:
-    """A settings file that is not UTF-8 is named, without a traceback."""
+    """The error names the file, without a traceback."""
     (folder / ".env.local").write_bytes("WS_HOST=caf\xe9\n".encode("latin-1"))
     assert refusals() == [".env.local, or another file of variables, is not text in UTF-8"]
 
 
 def test_settings_are_frozen() -> None:
-    """Nothing changes the settings of a server that runs."""
     settings = load_settings()
     with pytest.raises(ValidationError):
         settings.port = 1  # type: ignore[misc]  # this is what must fail
 
 
 def test_example_file_names_every_variable() -> None:
-    """`.env.example` has each supported variable with its default, and leaves the secret to fill in."""
+    """`.env.example` has each variable with its default. The secret is left to fill in."""
     example = Path(__file__).parents[2].joinpath(".env.example").read_text(encoding="utf-8").splitlines()
     assert "NEXTAUTH_SECRET=" in example
     comments = " ".join(line.removeprefix("# ") for line in example if line.startswith("# "))

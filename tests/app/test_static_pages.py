@@ -20,7 +20,7 @@ FILES = {
 
 @pytest.fixture
 async def browser(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser of a server with a page; it takes nothing compressed unless a test says so."""
+    """A browser that accepts no compression by default."""
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text(FILES["/page"])
     for path in list(FILES)[1:]:
@@ -47,7 +47,7 @@ async def test_a_file_is_compressed(browser: httpx.AsyncClient, path: str, encod
 @pytest.mark.parametrize("encodings", ["identity", "", "gzip;q=0, *", "br, zstd"])
 @pytest.mark.parametrize("path", FILES)
 async def test_a_file_is_plain_for_others(browser: httpx.AsyncClient, path: str, encodings: str) -> None:
-    """`Vary` says that it depends on Accept-Encoding."""
+    """`Vary` names Accept-Encoding."""
     answer = await browser.get(path, headers={"accept-encoding": encodings})
     assert (answer.status_code, answer.text) == (200, FILES[path])
     assert "content-encoding" not in answer.headers

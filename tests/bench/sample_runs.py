@@ -1,4 +1,4 @@
-"""Runs with figures that tests choose."""
+"""Runs with chosen figures."""
 
 from bench.figures import Measured, Run
 from bench.targets import LATENCY, PER_DELIVERY, Target, times_cheaper
@@ -19,7 +19,7 @@ SLOW = Workload(
 
 
 def run_of(server: str, workload: Workload = RELAY, /, **figures: float) -> Run:
-    """A run with these figures, and without a fault unless they say otherwise."""
+    """A run with these figures, by default without a fault."""
     return Run(server, workload, {"lost": 0, "closed": 0, "delivered": 1, **figures})
 
 

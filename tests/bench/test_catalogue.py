@@ -1,4 +1,4 @@
-"""The workloads that are measured."""
+"""The measured workloads."""
 
 import pytest
 from bench.catalogue import BY_NAME, FULL, SHORT
@@ -7,14 +7,14 @@ from bench.workloads import FLOOR, PYTHON_SOCKETIO, SERVERS, SYNKORA, Workload
 
 
 def test_workloads_have_names_of_their_own() -> None:
-    """No two have the same name, nor the same words in the table."""
+    """All names differ, and so do all descriptions."""
     assert len(BY_NAME) == len(FULL) == len({str(workload) for workload in FULL})
     assert set(SHORT) <= set(FULL)
 
 
 @pytest.mark.parametrize("workload", FULL, ids=lambda workload: workload.name)
 def test_a_workload_can_be_judged(workload: Workload) -> None:
-    """Its figures are known, and so is what its targets compare with."""
+    """Its figures exist, and so do the figures that its targets are compared with."""
     assert workload.clients % workload.projects == 0
     assert set(workload.figures) <= set(FIGURES)
     assert SYNKORA in workload.servers
@@ -27,7 +27,7 @@ def test_a_workload_can_be_judged(workload: Workload) -> None:
 
 @pytest.mark.parametrize("workload", FULL, ids=lambda workload: workload.name)
 def test_only_cursors_are_measured_by_the_floor(workload: Workload) -> None:
-    """floor.c relays cursors over WebSocket, and python-socketio is given what it can do within minutes."""
+    """floor.c relays cursors over WebSocket. python-socketio gets the workloads that it can finish within minutes."""
     if FLOOR in workload.servers or PYTHON_SOCKETIO in workload.servers:
         assert workload.window or workload.rate
         assert workload.event == "canvas:cursor"

@@ -1,4 +1,4 @@
-"""The chart of what a relayed cursor costs."""
+"""The chart of the cost of a relayed cursor."""
 
 from xml.etree import ElementTree as ET
 
@@ -12,14 +12,14 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(measured: Measured) -> tuple[list[str], list[float]]:
-    """The texts of a chart, and how long the bars of its figures are."""
+    """The texts of a chart, and the lengths of its bars."""
     root = ET.fromstring(chart(measured))  # noqa: S314  # our own
     texts = [element.text or "" for element in root.iter(f"{SVG}text")]
     return texts, [float(bar.attrib["width"]) for bar in root.iter(f"{SVG}rect") if bar.attrib["height"] == "14"]
 
 
 def test_it_shows_each_median_and_its_ratio() -> None:
-    """Each server of a workload has a bar as long as its median, and beside it the figure."""
+    """Each server of a workload has a bar as long as its median, with the figure beside it."""
     texts, bars = drawn(sample())
     assert texts[-4:] == ["200 in 20 projects, 4 in flight", "5.00", "22.50 · 4.5 ×", "2.50 · 0.5 ×"]
     assert [round(bar / bars[2], 1) for bar in bars] == [2.0, 9.0, 1.0]
@@ -34,7 +34,7 @@ def test_it_can_be_heard() -> None:
 
 
 def test_unreliable_figures_have_no_bar() -> None:
-    """Of a run with a fault the chart says so, and shows nothing."""
+    """A run with a fault has a note instead."""
     faulty = run_of(NODE, **{PER_DELIVERY: 99.0, "lost": 1})
     texts, bars = drawn(Measured([*relays(SYNKORA, 5.0), *relays(FLOOR, 2.5), faulty]))
     assert texts[-3:] == ["5.00", "not to be quoted", "2.50 · 0.5 ×"]
@@ -42,7 +42,7 @@ def test_unreliable_figures_have_no_bar() -> None:
 
 
 def test_it_has_the_relays_of_cursors_alone() -> None:
-    """What is another job would need another scale."""
+    """Other workloads would need another scale."""
     other = Workload("documents", 10, 1, window=1, event="markdown:update", pad=20_000)
     texts, bars = drawn(Measured([*relays(SYNKORA, 5.0), run_of(SYNKORA, other, **{PER_DELIVERY: 500.0})]))
     assert str(RELAY) in texts
@@ -50,5 +50,5 @@ def test_it_has_the_relays_of_cursors_alone() -> None:
 
 
 def test_nothing_measured_is_an_empty_chart() -> None:
-    """Without relays it is a title, and still an image."""
+    """It has a title and is still a valid image."""
     assert drawn(Measured([]))[1] == []

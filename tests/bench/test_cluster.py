@@ -1,4 +1,4 @@
-"""Instances of a server, started to be measured together."""
+"""Several instances of a server in one measurement."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from bench.workloads import cores
 
 
 def test_instances_share_a_core_and_redis_has_the_other(folder: Path) -> None:
-    """Each process is where it was to be, the spare one with the instances; all are gone when it is over."""
+    """The spare process shares the core of the instances. All processes have ended afterwards."""
     with running_instances(floor(folder / "floor"), 2, folder, cores(), spare=True) as told:
         options = dict(option.removeprefix("--").split("=") for option in told)
         instances = [*map(int, options["pids"].split(",")), int(options["spare"])]

@@ -8,17 +8,17 @@ from tests.bench.sample_runs import CALM, IDLE, RELAY, SLOW, relays, run_of, sam
 
 
 def test_medians_are_quoted_with_their_spread() -> None:
-    """Of three runs it is the middle one, beside the lowest and the highest."""
+    """With the lowest and the highest run."""
     assert sample().quote("relay", SYNKORA, PER_DELIVERY) == Quote(5.0, 4.0, 9.0)
 
 
 def test_servers_are_compared_by_their_medians() -> None:
-    """A ratio says how many times as high as synkora's another server's figure is."""
+    """The ratio of another server's figure to synkora's."""
     assert sample().ratio("relay", NODE, PER_DELIVERY) == 4.5
 
 
 def test_servers_keep_their_order() -> None:
-    """Whichever was run first, synkora comes first and the floor last."""
+    """In any order of runs, synkora is first and the floor last."""
     assert sample().servers == (SYNKORA, NODE, FLOOR)
 
 
@@ -32,7 +32,7 @@ def test_servers_keep_their_order() -> None:
     ],
 )
 def test_a_faulty_run_is_not_quoted(figures: dict[str, float], fault: str) -> None:
-    """A server that lost messages or clients did less work: nothing of it is quoted, compared or judged by."""
+    """A server that lost messages or clients did less work: its figures are not quoted, compared or judged."""
     faulty = run_of(NODE, **{PER_DELIVERY: 20.0} | figures)
     measured = Measured([*relays(SYNKORA, 5.0, 5.0), *relays(NODE, 20.0), faulty])
     assert measured.faults == [f"200 in 20 projects, 4 in flight: Node.js: {fault}"]
@@ -43,7 +43,7 @@ def test_a_faulty_run_is_not_quoted(figures: dict[str, float], fault: str) -> No
 
 
 def test_a_run_that_failed_is_not_quoted() -> None:
-    """What kept it from being measured is its fault."""
+    """The reason is its fault."""
     measured = Measured([*relays(SYNKORA, 5.0), Run(SYNKORA, RELAY, {}, "load: refused")])
     assert measured.faults == ["200 in 20 projects, 4 in flight: synkora: load: refused"]
     assert measured.quote("relay", SYNKORA, PER_DELIVERY) is None
@@ -69,13 +69,15 @@ def test_a_figure_that_a_run_lacks_is_not_quoted() -> None:
     ],
 )
 def test_targets_are_judged_by_medians(target: Target, part: float | None, met: bool | None) -> None:
-    """A target is met when the figure is no more than its part of the other's, or than the value; or is not judged."""
+    """A target is met if the figure is at most its part of the other figure, or at most the value. Without figures, it
+    is not judged.
+    """
     verdict = sample().verdict(RELAY, target)
     assert (verdict.part, verdict.met) == (part, met)
 
 
 @pytest.mark.parametrize(("latency", "met"), [(2.5, True), (2.6, False)])
 def test_a_workload_is_compared_with_another(latency: float, met: bool) -> None:
-    """What stuck clients cost the others is judged by the same load without them."""
+    """The effect of stuck clients on the others is judged by the same load without stuck clients."""
     measured = Measured([run_of(SYNKORA, CALM, p99_ms=2.0), run_of(SYNKORA, SLOW, p99_ms=latency)])
     assert measured.verdict(SLOW, SLOW.targets[0]).met is met

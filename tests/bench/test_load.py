@@ -1,4 +1,4 @@
-"""The load generator, against the real server: what it says is what happened."""
+"""The load generator against the real server: its counts are correct."""
 
 import json
 import os
@@ -26,14 +26,14 @@ USAGE = "usage: load --port N"
 
 @pytest.fixture(scope="module")
 def shared(folder: Path) -> Iterator[tuple[int, int]]:
-    """A server for all tests that need no other: its process's id and its port."""
+    """The process id and the port of a server for all tests that need no other one."""
     with running(synkora(), folder, cores()[0]) as place:
         yield place
 
 
 @pytest.fixture
 def load(folder: Path, shared: tuple[int, int]) -> Load:
-    """Runs the load for a moment against a server, or the one that is shared."""
+    """Runs a short load against a server, by default the shared one."""
 
     def run(*options: str, server: Server | None = None) -> dict[str, Any]:
         with nullcontext(shared) if server is None else running(server, folder, cores()[0]) as (pid, port):
@@ -60,7 +60,7 @@ def load(folder: Path, shared: tuple[int, int]) -> Load:
     ],
 )
 def test_each_message_is_counted_at_each_recipient(load: Load, event: str, transport: str) -> None:
-    """Every event reaches the others in its project, over either transport, and its way there is timed."""
+    """Over either transport, with its latency."""
     figures = load(
         "--clients=12", "--rooms=3", "--window=2", f"--event={event}", "--pad=300", f"--transport={transport}"
     )
@@ -73,7 +73,7 @@ def test_each_message_is_counted_at_each_recipient(load: Load, event: str, trans
 
 @pytest.mark.parametrize(("senders", "sending"), [(1, 4), (2, 8), (0, 20)])
 def test_members_send_at_a_rate(load: Load, senders: int, sending: int) -> None:
-    """As many members of each project as are asked for send so often a second, or all of them."""
+    """The given number of members of each project, or all of them."""
     figures = load("--clients=20", "--rooms=4", "--rate=50", f"--senders={senders}", "--seconds=1")
     assert sending * 45 <= figures["sent"] <= sending * 51
     assert figures["delivered"] == figures["sent"] * 4
@@ -88,7 +88,7 @@ def test_members_send_at_a_rate(load: Load, senders: int, sending: int) -> None:
     ],
 )
 def test_compressed_messages_are_read(load: Load, server: Callable[..., Server], transport: str) -> None:
-    """Large messages of a server that compresses count as others do, and take less of the wire."""
+    """Large messages of a compressing server count like others, with fewer bytes."""
     said: list[str] = []
     assert server is synkora or prepare_peers(["Node.js"], said.append), said
     options = ("--clients=10", "--rooms=1", "--window=1", "--event=markdown:update", "--pad=20000")
@@ -99,7 +99,7 @@ def test_compressed_messages_are_read(load: Load, server: Callable[..., Server],
 
 
 def test_text_is_compressed_like_a_document(load: Load) -> None:
-    """Without compression a document takes its size on the wire, and a frame's header."""
+    """Without compression, a document takes its size and the header of a frame."""
     figures = load("--clients=10", "--rooms=1", "--window=1", "--event=markdown:update", "--pad=20000")
     assert figures["compressed"] == 0
     assert 20_000 < figures["wire_bytes_per_delivery"] < 20_200
@@ -136,7 +136,7 @@ def test_idle_clients_send_nothing(load: Load) -> None:
 
 
 def test_members_are_dealt_out_to_the_ports(folder: Path) -> None:
-    """With several ports, each has its share of the clients."""
+    """Each port has its share of the clients."""
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         ports = [server.getsockname()[1] for server in (first, second)]
         given = [f"--port={ports[0]},{ports[1]}", "--pids=1", f"--tokens={folder / 'tokens.txt'}"]
@@ -151,7 +151,7 @@ def test_members_are_dealt_out_to_the_ports(folder: Path) -> None:
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_a_server_that_ends_is_noticed(folder: Path, transport: str) -> None:
-    """Of a server that ends while it is measured, every client is reported."""
+    """Every client is reported."""
     with running(synkora(), folder, cores()[0]) as (pid, port), ExitStack() as ended:
         load = ended.enter_context(measuring(folder, port, pid, f"--transport={transport}", "--rate=100"))
         await until_it_sends(port)
@@ -162,7 +162,7 @@ async def test_a_server_that_ends_is_noticed(folder: Path, transport: str) -> No
 
 
 async def test_a_server_that_hangs_is_not_waited_for(folder: Path) -> None:
-    """While it is measured, a server may stop reading and sending: what it still owes is reported as lost."""
+    """A server that neither reads nor sends: the missing messages are reported as lost."""
     with running(synkora(), folder, cores()[0]) as (pid, port):
         options = ("--event=markdown:update", "--pad=60000", "--rate=500", "--patience=1")
         with measuring(folder, port, pid, *options) as load:
@@ -177,7 +177,7 @@ async def test_a_server_that_hangs_is_not_waited_for(folder: Path) -> None:
 
 
 def measuring(folder: Path, port: int, pid: int, *options: str) -> Program:
-    """The load, at work for two seconds at most."""
+    """A running load of at most two seconds."""
     given = [f"--port={port}", f"--pids={pid}", f"--tokens={folder / 'tokens.txt'}", "--seconds=2"]
     return Program([folder / "load", *given, "--clients=20", "--rooms=2", *options], folder)
 
@@ -221,7 +221,7 @@ def say_nothing(client: socket.socket) -> None:
 def test_a_server_that_does_not_serve_is_told(
     folder: Path, answer: Callable[[socket.socket], None], code: int, said: str, transport: str
 ) -> None:
-    """Nothing is measured of a server that hangs up, however it does, or that never answers."""
+    """A server that closes connections, or never answers, is not measured."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(PATIENCE)
         options = (f"--port={server.getsockname()[1]}", "--pids=1", f"--tokens={folder / 'tokens.txt'}")

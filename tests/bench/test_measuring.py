@@ -1,4 +1,4 @@
-"""In which order servers are measured, and how long it takes."""
+"""The order in which servers are measured, and the duration."""
 
 from io import StringIO
 from pathlib import Path
@@ -13,7 +13,7 @@ SMALL = Workload("small", 20, 2, window=2, seconds=0.1)
 
 
 def test_servers_take_turns() -> None:
-    """Each round has every server once, so that what else the machine does hits all of them."""
+    """Each round has every server once, so that other work of the machine affects all of them."""
     steps = plan([SMALL], SERVERS, 2)
     assert [(step.server, step.number) for step in steps] == [
         (server, number) for number in (1, 2) for server in (SYNKORA, NODE, FLOOR)
@@ -21,12 +21,12 @@ def test_servers_take_turns() -> None:
 
 
 def test_a_server_that_is_not_there_is_left_out() -> None:
-    """Only servers that can be run and are given the workload are in the plan."""
+    """The plan has only servers that can run and support the workload."""
     assert [step.server for step in plan([SMALL], [FLOOR, SYNKORA], 1)] == [SYNKORA, FLOOR]
 
 
 def test_a_storm_among_a_thousand_takes_a_peer_long() -> None:
-    """The estimate knows that who tells everyone of everyone takes the square of their number."""
+    """The estimate grows with the square of the members for a server that sends each of them the whole list."""
     many = Workload("many", 1000, 1, storm=True)
     ours, theirs = (Step(many, server, 1, 1).estimate for server in (SYNKORA, NODE))
     assert theirs > ours + 40
@@ -38,7 +38,7 @@ def test_times_are_shown_roughly(seconds: float, told: str) -> None:
 
 
 def test_a_server_that_fails_does_not_end_the_others(folder: Path) -> None:
-    """What cannot be measured is a run with a failure, and the next server is measured; a line tells of each."""
+    """The failed run has its failure, and the next server is measured. Each has a line."""
     console = Console(file=StringIO(), width=200)
     servers = {(SYNKORA, False): Server(SYNKORA, lambda port: ["false"]), (FLOOR, False): floor(folder / "floor")}
     measured = measure_all(plan([SMALL], [SYNKORA, FLOOR], 1), servers, folder, console)
@@ -51,7 +51,7 @@ def test_a_server_that_fails_does_not_end_the_others(folder: Path) -> None:
 
 
 def test_what_was_measured_before_ctrl_c_is_kept(folder: Path) -> None:
-    """Workloads that were finished can be quoted; those that were not have failed."""
+    """Finished workloads can be quoted. Unfinished ones have failed."""
 
     def interrupt(port: int) -> list[str]:
         raise KeyboardInterrupt

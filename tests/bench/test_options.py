@@ -48,7 +48,6 @@ def test_options_are_read() -> None:
     ],
 )
 def test_wrong_options_are_told(option: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """An invalid option is a usage error with a message."""
     with pytest.raises(SystemExit) as ended:
         options([option])
     assert ended.value.code == 2

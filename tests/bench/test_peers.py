@@ -1,4 +1,4 @@
-"""The servers that are compared do the same job."""
+"""The compared servers do the same work."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +26,7 @@ def token(**claims: Any) -> str:
 
 
 def started(name: str, folder: Path, **variables: str) -> Iterator[Address]:
-    """A server of this name; its peer is installed first."""
+    """A server of this name. Its peer is installed first."""
     if name != "synkora":
         said: list[str] = []
         assert prepare_peers([name], said.append) == {name}, said
@@ -38,18 +38,18 @@ def started(name: str, folder: Path, **variables: str) -> Iterator[Address]:
 
 @pytest.fixture(scope="module", params=list(SERVERS))
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """Each of the servers, as it is measured."""
+    """Each of the servers as it is measured."""
     yield from started(request.param, tmp_path_factory.mktemp("peer"))
 
 
 @pytest.fixture(params=list(SERVERS))
 def strict(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]:
-    """Each of the servers, with a limit on other events than the app's."""
+    """Each of the servers, with a limit on events that are not the app's."""
     yield from started(request.param, tmp_path, LIMIT_OTHER_RATE="1")
 
 
 class Person:
-    """Somebody who is connected."""
+    """A connected user."""
 
     def __init__(self, name: str, client: WebSocket, sid: str) -> None:
         self.name = name
@@ -58,18 +58,17 @@ class Person:
         self.id = f"user-{name}"
 
     async def emit(self, *event: object) -> None:
-        """Emit an event."""
         await self.client.emit(*event)
 
     async def next(self, *names: str) -> Any:
-        """The argument of the next event that has one of the names."""
+        """The argument of the next event with one of the names."""
         while (event := without_position(await self.client.event()))[0] not in names:
             pass
         assert len(event) == 2
         return event[1]
 
     async def join(self, *others: "Person") -> Any:
-        """Join the project, which is announced to the others; return the list of users."""
+        """Join the project; the others get the announcement. Returns the list of users."""
         await self.emit("join-project", "p")
         for other in others:
             assert (await other.next("user:joined"))["socketId"] == self.sid
@@ -81,7 +80,7 @@ class Person:
 
 @asynccontextmanager
 async def person(address: Address, name: str) -> AsyncIterator[Person]:
-    """Somebody who signs in and has been told so."""
+    """A signed-in user."""
     auth = {"token": token(id=f"user-{name}", name=name, picture=f"https://example.com/{name}.png")}
     async with websocket(address) as client:
         someone = Person(name, client, await client.connect(auth=auth))
@@ -113,7 +112,7 @@ async def test_a_client_that_does_not_sign_in_is_refused(address: Address, auth:
 
 
 async def test_presence_is_announced(address: Address) -> None:
-    """A new member gets the list, and the others an announcement; the remaining members get the list after a leave."""
+    """A new member gets the list, the others the announcement. After a leave, the remaining members get the list."""
     async with person(address, "alice") as alice, person(address, "bob") as bob:
         assert (await alice.join())["count"] == 1
         present = await bob.join(alice)
@@ -129,7 +128,7 @@ async def test_presence_is_announced(address: Address) -> None:
 
 
 async def left_alone(alice: Person, bob: Person) -> None:
-    """Alice learns that Bob has left, and gets the list."""
+    """Wait until Alice has learned that Bob has left, and has the list."""
     assert (await alice.next("user:left"))["socketId"] == bob.sid
     assert [user["userId"] for user in (await alice.next("users:active"))["users"]] == [alice.id]
     assert await alice.next("users:count") == {"count": 1}
@@ -137,7 +136,7 @@ async def left_alone(alice: Person, bob: Person) -> None:
 
 @pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.name)
 async def test_events_are_relayed(address: Address, event: Event) -> None:
-    """Every event of the app reaches the other one in the project, as the catalogue says."""
+    """Every event of the app reaches the other member, as the catalogue says."""
     forwarded = {name: {"some": [name]} for name in ((event.whole,) if event.whole else event.fields)}
     async with person(address, "alice") as alice, person(address, "bob") as bob:
         await alice.join()
@@ -149,7 +148,7 @@ async def test_events_are_relayed(address: Address, event: Event) -> None:
 
 
 async def test_invalid_events_are_refused(address: Address) -> None:
-    """The payload and the membership are checked, and the connection goes on."""
+    """Payload and membership are checked, and the connection stays open."""
     async with person(address, "alice") as alice:
         await alice.emit("task:create")
         await alice.emit("task:create", {"task": {}})
@@ -166,7 +165,6 @@ async def test_invalid_events_are_refused(address: Address) -> None:
 
 
 async def test_limits_are_checked(strict: Address) -> None:
-    """A client above its rate gets an error."""
     async with socketio(strict, {"token": token(id="mallory")}) as mallory:
         someone = Person("mallory", mallory, "")
         for _ in range(20):

@@ -1,4 +1,4 @@
-"""What recovery costs: clients that return to each server, and the servers of the relays."""
+"""The measurement of recovery: returning clients, and relays with recovery."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ async def test_every_client_is_recovered(server: Server, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("server", servers(is_cluster=True), ids=lambda server: server.name)
 def test_edits_reach_everyone_on_two_instances(server: Server, tmp_path: Path) -> None:
-    """Also with the position behind them."""
+    """Also with the position as last argument."""
     assert prepare_peers({"Node.js"}, print)
     workload = replace(RELAYS[-1], clients=8, projects=2, window=1, seconds=0.2)
     build("load", tmp_path)

@@ -10,7 +10,7 @@ from tests.support.redis_server import RedisServer
 
 
 def figures_of(redis: RedisServer, work: str) -> dict[str, float]:
-    """What is measured of this project's own client."""
+    """The figures of this project's own client."""
     return measure(Path(sys.executable), "synkora", work, redis.port, 0.2)
 
 
@@ -28,7 +28,7 @@ def test_publishes_of_one_turn_are_written_together(redis: RedisServer) -> None:
 
 
 def test_replies_keep_their_order_among_messages(redis: RedisServer) -> None:
-    """What Redis replies comes between the messages that it was written between."""
+    """In the order in which they were written."""
     figures = figures_of(redis, "order")
     assert figures["replies"] > 10
     assert figures["misplaced"] == 0

@@ -14,7 +14,7 @@ MADE = Sitting("2026-01-31", {"cores": "2", "Node.js": "20.1"})
 
 
 def test_a_written_report_can_be_read(tmp_path: Path) -> None:
-    """Every run comes back with its workload and its targets, faults included, and so does what it was made on."""
+    """Every run is read with its workload, targets and faults, and with the machine."""
     runs = [*sample().runs, Run(NODE, RELAY, {}, "load: refused"), *(run_of(SYNKORA, workload) for workload in FULL)]
     write(tmp_path / "figures.json", Measured(runs), MADE)
     measured, made = read(tmp_path / "figures.json")
@@ -23,7 +23,7 @@ def test_a_written_report_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_run_is_a_line(tmp_path: Path) -> None:
-    """Reports of two runs can be compared line by line; faults are listed, and inapplicable lines omitted."""
+    """Two reports can be compared line by line. Faults are listed, and inapplicable lines omitted."""
     run = Run(NODE, RELAY, {"lost": 1, "closed": 0, "join_cpu_ms": None})
     write(tmp_path / "figures.json", Measured([run, run]), MADE)
     lines = (tmp_path / "figures.json").read_text().splitlines()
@@ -33,7 +33,7 @@ def test_a_run_is_a_line(tmp_path: Path) -> None:
 
 
 def test_the_report_names_the_machine() -> None:
-    """Figures are comparable only with the machine and the versions."""
+    """Figures can be compared only with the machine and the versions."""
     machine = sitting().machine
     assert all(machine.values())
     expected = {"processor", "cores", "system", "Python", "Node.js", "synkora", "socket.io", "python-socketio"}

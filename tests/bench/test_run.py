@@ -18,12 +18,12 @@ BENCH = (*SHOW, "--server", "synkora", "--server", "floor", "--rounds", "1", "--
 
 
 def with_limit(limit: str, *options: str) -> list[str]:
-    """The command, under a limit on open files."""
+    """The command under a limit on open files."""
     return ["bash", "-c", f'ulimit {limit}; exec "$@"', "bash", *BENCH, *options]
 
 
 def test_it_measures_and_reports(tmp_path: Path) -> None:
-    """It tells how long it takes and what it does, prints the table, and writes every run and the chart to files."""
+    """It prints an estimate, progress and the table, and writes every run and the chart to files."""
     data, drawing = tmp_path / "runs.json", tmp_path / "chart.svg"
     with Program([*BENCH, "--workload", "20/2/2", "--json", str(data), "--svg", str(drawing)], ROOT) as program:
         assert program.wait() == 0, program.output
@@ -42,7 +42,7 @@ def test_it_measures_and_reports(tmp_path: Path) -> None:
 
 
 def test_figures_are_shown_again(tmp_path: Path) -> None:
-    """From the data come the Markdown of the documents and the chart, without measuring."""
+    """The Markdown of the documents and the chart are made from the data, without measuring."""
     write(tmp_path / "runs.json", sample(), MADE)
     options = ("--from", str(tmp_path / "runs.json"), "--markdown", "--svg", str(tmp_path / "chart.svg"))
     with Program([*SHOW, *options], ROOT) as program:
@@ -54,7 +54,7 @@ def test_figures_are_shown_again(tmp_path: Path) -> None:
 
 
 def test_a_faulty_run_fails_it(tmp_path: Path) -> None:
-    """If a run lost something, the exit status says so, and the last lines say which and what."""
+    """If a run lost something, the exit status is not 0, and the last lines give the run and the fault."""
     write(tmp_path / "runs.json", Measured([*relays(SYNKORA, 5.0), run_of(NODE, lost=2)]), MADE)
     with Program([*SHOW, "--from", str(tmp_path / "runs.json")], ROOT) as program:
         assert program.wait() == 1
@@ -62,7 +62,7 @@ def test_a_faulty_run_fails_it(tmp_path: Path) -> None:
 
 
 def test_a_file_without_figures_is_told(tmp_path: Path) -> None:
-    """A wrong file is one line, and nothing is printed."""
+    """An invalid file is one line on stderr, and nothing is printed."""
     with Program([*SHOW, "--from", str(tmp_path / "none.json")], ROOT) as program:
         assert program.wait() == 1
     assert program.stdout == []
@@ -77,7 +77,7 @@ def test_workloads_are_listed() -> None:
 
 
 def test_the_limit_on_open_files_is_raised() -> None:
-    """A soft limit that is too low for the clients is no obstacle."""
+    """A soft limit that is too low for the clients is raised."""
     with Program(with_limit("-Sn 90", "--workload", "100/10/0"), ROOT) as program:
         assert program.wait() == 0, program.output
 
@@ -96,7 +96,7 @@ def test_too_few_open_files_are_told() -> None:
 
 
 def test_without_redis_instances_are_left_out(tmp_path: Path) -> None:
-    """A line says so; where nothing else was asked for nothing is measured."""
+    """A line says so. If nothing else was requested, nothing is measured."""
     with Program([*BENCH, "--workload", "cluster"], ROOT, PATH=str(tmp_path)) as program:
         assert program.wait() == 1
     assert program.stdout == []

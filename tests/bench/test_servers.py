@@ -1,4 +1,4 @@
-"""Servers, started to be measured."""
+"""Start and stop of measured servers."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ def test_a_server_that_does_not_start_is_told(folder: Path) -> None:
 
 
 def test_a_server_is_stopped_after_its_measurement(folder: Path) -> None:
-    """It runs on the core that it was given, and is stopped when that is over."""
+    """It runs on its core until then."""
     _, core = cores()
     with running(floor(folder / "floor"), folder, core) as (pid, _):
         assert os.sched_getaffinity(pid) == {core}
@@ -29,7 +29,7 @@ def test_a_server_is_stopped_after_its_measurement(folder: Path) -> None:
 
 
 def test_processes_are_pinned(tmp_path: Path) -> None:
-    """Whatever is started within runs on one core, and the rest where it ran before."""
+    """Processes started within the block run on one core, others where they ran before."""
     _, core = cores()
     with pinned(core), Program([sys.executable, "-c", SCRIPT], tmp_path) as inside:
         assert inside.wait() == 0

@@ -1,4 +1,4 @@
-"""The figures as people read them."""
+"""The figures as tables."""
 
 from bench.figures import Measured, Run
 from bench.table import markdown, summary, table
@@ -33,7 +33,7 @@ def test_the_table_has_medians_spreads_ratios_and_verdicts() -> None:
 
 
 def test_markdown_says_the_same() -> None:
-    """The table of the documents is the one of the terminal."""
+    """The table of the documents has the same figures as the terminal's."""
     assert markdown(sample()).splitlines() == [
         "| Workload | Figure | synkora | Node.js | floor | Target |",
         "| --- | --- | ---: | ---: | ---: | --- |",
@@ -43,7 +43,7 @@ def test_markdown_says_the_same() -> None:
 
 
 def test_a_faulty_run_is_not_quoted() -> None:
-    """In the place of its figures stands that they are not to be quoted, in both tables."""
+    """Both tables have a note in the place of the figures."""
     faulty = Measured([*relays(SYNKORA, 5.0), run_of(NODE, **{PER_DELIVERY: 20.0, "lost": 1})])
     for text in (printed(faulty), markdown(faulty)):
         assert "not to be quoted" in text
@@ -53,7 +53,7 @@ def test_a_faulty_run_is_not_quoted() -> None:
 
 
 def test_the_summary_has_ratios_of_what_may_be_quoted() -> None:
-    """A row has both medians and their ratio; a row that was not measured says so."""
+    """A row has both medians and their ratio. A row without a measurement says so."""
     runs = [
         run_of(server, Workload("idle", 8_000, 800), rss_kb_per_client=kb)
         for server, kb in ((SYNKORA, 10.0), (NODE, 25.0))
@@ -64,13 +64,13 @@ def test_the_summary_has_ratios_of_what_may_be_quoted() -> None:
 
 
 def test_a_missed_target_is_told() -> None:
-    """It says that it was missed, and by how much where no other figure of the row shows it."""
+    """With the difference, unless another figure of the row shows it."""
     measured = Measured([run_of(SYNKORA, CALM, p99_ms=2.0), run_of(SYNKORA, SLOW, p99_ms=3.0)])
     assert "✗ missed: ≤ 1.25 × calm, is 1.50" in markdown(measured)
 
 
 def test_missing_runs_are_empty() -> None:
-    """A server that was not given a workload has an empty cell, and one that failed has not."""
+    """A server without the workload has an empty cell. A failed one has a note."""
     measured = Measured([run_of(SYNKORA, IDLE, rss_kb_per_client=9.5), Run(NODE, RELAY, {}, "load: refused")])
     rows = [[cell.strip() for cell in line.split("|")] for line in markdown(measured).splitlines()]
     assert rows[2][3:5] == ["9.5 (9.5 to 9.5)", ""]

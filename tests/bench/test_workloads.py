@@ -1,4 +1,4 @@
-"""What servers are given to do, by the real load."""
+"""The workloads, by the real load generator."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ DOCUMENTS = Workload("documents", 20, 2, window=1, event="markdown:update", pad=
 
 @pytest.mark.parametrize("name", ["synkora", "floor"])
 def test_a_server_under_load_loses_nothing(folder: Path, name: str) -> None:
-    """200 clients in 20 projects get all that is sent, and none is disconnected."""
+    """200 clients in 20 projects get every message, and none is disconnected."""
     server = synkora() if name == "synkora" else floor(folder / "floor")
     figures = measure(server, BUSY, folder)
     assert figures["clients"] == 200
@@ -38,7 +38,7 @@ def test_a_server_under_load_loses_nothing(folder: Path, name: str) -> None:
     ids=str,
 )
 def test_each_kind_of_workload_has_its_figures(folder: Path, workload: Workload, quoted: tuple[str, ...]) -> None:
-    """Whatever a workload says is understood by the load, which loses nothing and has the figures to quote."""
+    """The load generator understands each workload, loses nothing, and has the quoted figures."""
     figures = measure(synkora(compression=workload.compressed), workload, folder)
     assert (figures["lost"], figures["closed"]) == (0, 0)
     assert bool(figures["delivered"]) == workload.sends
@@ -47,7 +47,7 @@ def test_each_kind_of_workload_has_its_figures(folder: Path, workload: Workload,
 
 @pytest.mark.parametrize("make", [synkora, node])
 def test_instances_are_one_server(folder: Path, make: Callable[[], Server]) -> None:
-    """Events on one instance reach members on the other; the costs of Redis and of a spare instance are separate."""
+    """Events on one instance reach members on the other. The costs of Redis and of a spare instance are separate."""
     said: list[str] = []
     assert make is synkora or prepare_peers(["Node.js"], said.append), said
     figures = measure(make(), Workload("joined", 40, 4, rate=5, instances=2, spare=True, seconds=1), folder)
@@ -57,7 +57,7 @@ def test_instances_are_one_server(folder: Path, make: Callable[[], Server]) -> N
 
 
 def test_a_refused_client_is_told(folder: Path, tmp_path: Path) -> None:
-    """Where the server does not take the tokens, nothing is measured, and the load's words say why."""
+    """If the server refuses the tokens, nothing is measured, and the load generator's message says why."""
     (tmp_path / "load").symlink_to(folder / "load")
     (tmp_path / "tokens.txt").write_text("not.a.token\n")
     with pytest.raises(CannotMeasure, match=r"load, against synkora: refused: .*Authentication failed"):
@@ -66,7 +66,7 @@ def test_a_refused_client_is_told(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "10", "10/2", "10/3/1", "0/1/1", "10/0/1", "10/2/-1", "10/10/1", "a/b/c"])
 def test_an_invalid_workload_is_refused(text: str) -> None:
-    """The clients are distributed evenly, and each has recipients, so that the number of deliveries is known."""
+    """Clients are distributed evenly, and each has recipients, so that the number of deliveries is known."""
     with pytest.raises(ValueError):  # noqa: PT011  # the command line words it
         Workload.parse(text)
 

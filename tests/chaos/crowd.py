@@ -1,4 +1,4 @@
-"""Everyone who is at work while things go wrong."""
+"""All clients that work during the faults."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ _NOTICED = sum(map(float, PINGS.values())) + 2
 
 
 class Client(Protocol):
-    """A page, of either kind."""
+    """A page of either kind."""
 
     is_calm: bool
     since: float
@@ -30,43 +30,41 @@ class Client(Protocol):
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is where it wants to be."""
+        """Whether it is connected as it wants to be."""
         ...
 
     async def run(self) -> None:
-        """Be there, until cancelled."""
+        """Connect and work until cancelled."""
         ...
 
 
 class Crowd:
-    """All clients."""
-
     def __init__(self, clients: list[Client]) -> None:
         self._clients = clients
 
     def rest(self) -> None:
-        """Have everyone stay where they are, and say nothing."""
+        """Let everyone stay connected and send nothing."""
         for client in self._clients:
             client.is_calm = True
 
     @property
     def resting_since(self) -> float:
-        """The time when the last client has arrived, and when all ends are known."""
+        """The time at which the last client has arrived and all ends are known."""
         return max(max(client.since, client.vanished and client.vanished + _NOTICED) for client in self._clients)
 
     def work(self) -> None:
-        """Have everyone go on."""
+        """Let everyone continue."""
         for client in self._clients:
             client.is_calm = False
 
     async def settle(self) -> None:
-        """Wait until everyone is connected, and has asked to be let into a project."""
+        """Wait until everyone is connected and has asked to join a project."""
         await until(lambda: all(client.is_settled for client in self._clients), _SETTLING)
 
 
 @asynccontextmanager
 async def crowd(site: Site, chance: random.Random) -> AsyncIterator[Crowd]:
-    """Everyone, at work; some have two pages open, some have the client that the app has."""
+    """The working clients. Some have two pages open, some use the app's client."""
     node = await NodeProcess.start("remote-sockets.mjs")
     clients: list[Client] = []
     for number in range(PAGES):
@@ -89,7 +87,6 @@ async def crowd(site: Site, chance: random.Random) -> AsyncIterator[Crowd]:
 
 
 async def until(condition: Callable[[], object], within: float) -> None:
-    """Wait until `condition()` holds, at most for the given seconds."""
     until = time.monotonic() + within
     while not condition() and time.monotonic() < until:
         await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Whether messages came as they should: once, in order, and all of them."""
+"""The checks of deliveries: once, in order, and complete."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ MARGIN = 3.0
 
 
 def misdelivered(book: Book) -> Iterator[str]:
-    """What came twice, or before what the same connection had sent earlier."""
+    """Messages that came twice, or before an earlier one of the same connection."""
     for visit in book.visits:
         last: dict[Connection, Message] = {}
         seen: set[str] = set()
@@ -26,7 +26,7 @@ def misdelivered(book: Book) -> Iterator[str]:
 
 
 def lost(book: Book, faults: Faults) -> Iterator[str]:
-    """Messages that did not reach a connected member without a fault on the way."""
+    """Messages that did not reach a connected member, without a fault on the way."""
     received = {visit: {message.id for _, message in visit.received} for visit in book.visits}
     for message, visit in _pairs(book):
         if message.id not in received[visit] and _ought_to_come(message, visit, faults):
@@ -34,7 +34,7 @@ def lost(book: Book, faults: Faults) -> Iterator[str]:
 
 
 def owed(book: Book, faults: Faults) -> tuple[int, int]:
-    """The least number of deliveries: within instances, and from one instance to another."""
+    """The least number of deliveries, within instances and between instances."""
     due = [pair for pair in _pairs(book) if _ought_to_come(*pair, faults)]
     local = sum(message.sender.instance is visit.connection.instance for message, visit in due)
     return local, len(due) - local

@@ -1,4 +1,4 @@
-"""What was wrong, where and when."""
+"""The faults, with place and time."""
 
 import math
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ SILENCE = "silence"
 
 @dataclass(slots=True)
 class Fault:
-    """Something was wrong at a place, or with Redis where there is none; times are in seconds.
+    """A fault at a place, or of Redis if there is no place. Times are in seconds.
 
     `ended` is a while after it was mended, when the server said that all was well again.
     """
@@ -35,29 +35,29 @@ class Fault:
         return f"{self.began:8.2f} to {self.ended:8.2f}: {self.kind}, {where}"
 
     def touches(self, places: Iterable[int], since: float, until: float) -> bool:
-        """Whether it was at one of the places, or with Redis, at any time between the two."""
+        """Whether it affected one of the places, or Redis, at any time between the two."""
         return (self.place is None or self.place in places) and self.began <= until and self.ended >= since
 
 
 class Faults:
-    """All that was wrong."""
+    """All faults."""
 
     def __init__(self) -> None:
         self.all: list[Fault] = []
 
     def begin(self, kind: str, place: int | None, now: float) -> Fault:
-        """Note that something goes wrong."""
+        """Record the start of a fault."""
         fault = Fault(kind, place, now)
         self.all.append(fault)
         return fault
 
     def trouble(self, places: Iterable[int], since: float, until: float) -> float:
-        """For how many seconds things were wrong, of all that was wrong at some time between the two."""
+        """The seconds of faults between the two times."""
         places = set(places)
         return sum(min(fault.ended, until) - fault.began for fault in self.all if fault.touches(places, since, until))
 
     def may_lose(self, places: Iterable[int], since: float, until: float) -> bool:
-        """Whether a message of that time from one place to another may be lost on the way through Redis."""
+        """Whether a message of that time between two places may be lost on its way through Redis."""
         places = set(places)
         if any(fault.loses and fault.touches(places, since, until) for fault in self.all):
             return True

@@ -1,4 +1,4 @@
-"""Somebody at work in the web app, with the client that the app has."""
+"""A user at work in the web app, with the app's own client."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from tests.support.real_clients import APP_OPTIONS
 
 
 class OfficialPage:
-    """A socket.io-client that stays with one instance, and connects again by itself; the rest is as with `Page`."""
+    """A socket.io-client that stays with one instance and reconnects by itself. Otherwise as `Page`."""
 
     def __init__(
         self, site: Site, place: Place, person: Person, project: str, chance: random.Random, node: NodeProcess
@@ -34,7 +34,7 @@ class OfficialPage:
         return self._connection is not None and self._connection.visit is not None
 
     async def run(self) -> None:
-        """Be there, until cancelled."""
+        """Connect and work until cancelled."""
         options = {
             **APP_OPTIONS,
             "reconnectionDelayMax": 2000,

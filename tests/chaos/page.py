@@ -1,4 +1,4 @@
-"""Somebody at work in the web app, that connects and disconnects in every possible way."""
+"""A user at work in the web app, who connects and disconnects in every possible way."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ _WHIMS = {"move": 25, "come_and_go": 10, "leave": 10, "hang_up": 10, "vanish": 4
 
 
 class Page:
-    """A client that connects to any instance, again and again; `is_calm` has it stay where it is and say nothing."""
+    """A client that connects to any instance, again and again. With `is_calm` it stays connected and sends nothing."""
 
     def __init__(self, site: Site, person: Person, projects: list[str], chance: random.Random) -> None:
         self.is_calm = False
@@ -43,7 +43,7 @@ class Page:
         return connection is not None and connection.visit is not None and connection.visit.left > time.monotonic()
 
     async def run(self) -> None:
-        """Be there, until cancelled."""
+        """Connect and work until cancelled."""
         try:
             while True:
                 await asyncio.sleep(self._chance.uniform(0.1, 1))
@@ -129,14 +129,14 @@ class Page:
         await socket.emit("join-project", project)
 
     async def _leave(self, socket: WebSocket, connection: Connection) -> None:
-        """Leave the project; the answer to a ping tells that the server knows it."""
+        """Leave the project. The answer to a ping shows that the server has handled the leave."""
         assert connection.visit is not None
         connection.leave(time.monotonic())
         await socket.emit("leave-project", connection.visit.project)
         await socket.emit("ping")
 
     async def _come_and_go(self, socket: WebSocket, connection: Connection) -> None:
-        """Leave, and be in another project for next to no time."""
+        """Leave, and be in another project for a moment."""
         await self._leave(socket, connection)
         while connection.visit is not None and connection.ended > time.monotonic():
             self._changed.clear()

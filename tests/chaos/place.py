@@ -1,4 +1,4 @@
-"""A place where an instance runs, and its way to Redis."""
+"""A place where an instance runs, and its connection to Redis."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ SETTINGS = {"PYTHONPATH": SOURCE, "PRESENCE_GRACE": "5", "LOG_LEVEL": os.environ
 
 
 class Place:
-    """Where an instance runs, again and again, on one port; `process` is None while none does."""
+    """The place of successive instances on one port. `process` is None while none runs."""
 
     def __init__(self, number: int, relay: Relay, folder: Path) -> None:
         self.number = number
@@ -34,12 +34,12 @@ class Place:
 
     @property
     def output(self) -> str:
-        """All that its instances have written."""
+        """The output of all its instances."""
         running = [] if self.process is None else [self.process.output]
         return "\n---\n".join([*self._outputs, *running])
 
     async def start(self) -> None:
-        """Start an instance, on the port that the one before had."""
+        """Start an instance on the port of the previous one."""
         url = f"redis://127.0.0.1:{self.relay.port}"
         variables = {"REDIS_URL": url, "WS_PORT": str(self.port), **SETTINGS}
         self.life = Instance(self.number)  # which may have clients before it says so
@@ -47,7 +47,6 @@ class Place:
         self.port = self.process.port
 
     async def kill(self) -> None:
-        """End it at once."""
         self.life.stopping = time.monotonic()
         process, self.process = self.process, None
         if process is not None:
@@ -64,19 +63,17 @@ class Place:
             assert code == 0, process.output
 
     def pause(self) -> None:
-        """Freeze it."""
         assert self.process is not None
         self.is_paused = True
         self.process.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
         assert self.process is not None
         self.is_paused = False
         self.process.process.send_signal(signal.SIGCONT)
 
     async def is_healthy(self) -> bool:
-        """Whether it says that all is well."""
+        """Whether its health is `ok`."""
         if self.process is None or self.is_paused:
             return False
         try:

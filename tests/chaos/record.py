@@ -1,4 +1,4 @@
-"""What clients note: what they sent, where they were, and what they got there."""
+"""The clients' records: sent messages, memberships, and received messages."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ PRESENCE = frozenset(("user:joined", "user:left", "users:active", "users:count")
 
 @dataclass(slots=True, eq=False)
 class Instance:
-    """One life of the server at a place; `stopping` is when it was killed or told to stop."""
+    """One run of the server at a place. `stopping` is the time of its kill or its signal."""
 
     place: int
     stopping: float = math.inf
@@ -19,7 +19,7 @@ class Instance:
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """Something that a connection has sent into a project, its `number`th."""
+    """A message that a connection has sent into a project, its `number`th."""
 
     id: str
     sender: "Connection"
@@ -30,7 +30,7 @@ class Message:
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """A connection's time in a project, from its asking to be let in.
+    """A connection's membership in a project, from its request to join.
 
     `confirmed` is when it got the list of who is there, `left` when it left or ended, `over` when the server had
     answered what was sent after leaving: nothing of the project may come from then on.
@@ -47,7 +47,7 @@ class Visit:
 
     @property
     def until(self) -> float:
-        """Until when it was there for sure."""
+        """The time until which it was a member for sure."""
         return min(self.left, self.connection.instance.stopping)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Visit:
 
 
 class Connection:
-    """A connection of a client of `user`, with an instance."""
+    """A connection of a client of `user` with an instance."""
 
     def __init__(self, book: "Book", user: str, instance: Instance, socket_id: str) -> None:
         self.user = user
@@ -74,30 +74,30 @@ class Connection:
 
     @property
     def until(self) -> float:
-        """Until when it was there for sure."""
+        """The time until which it was a member for sure."""
         return min(self.ended, self.instance.stopping)
 
     def enter(self, project: str, now: float) -> Visit:
-        """Note that it asks to be let into a project."""
+        """Record a request to join a project."""
         self.visit = visit = Visit(self, project, now)
         self.visits.append(visit)
         self._book.visits.append(visit)
         return visit
 
     def leave(self, now: float) -> None:
-        """Note that it leaves its project, and will then ask for an answer."""
+        """Record a leave. The client then asks for an answer."""
         if self.visit is not None:
             self.visit.left = min(self.visit.left, now)
 
     def end(self, now: float) -> None:
-        """Note that it is over."""
+        """Record the end."""
         self.ended = min(self.ended, now)
         self.leave(now)
         if self.visit is not None:
             self.visit.over = min(self.visit.over, now)
 
     def send(self, now: float) -> Message:
-        """A message into the project that it is in."""
+        """Send a message into its project."""
         assert self.visit is not None
         number = next(self._numbers)
         message = Message(f"{self.socket_id} {number}", self, self.visit.project, number, now)
@@ -137,7 +137,7 @@ class Connection:
 
 
 class Book:
-    """All that was noted, and the `faults` that were plain at once."""
+    """All records, and the `faults` that were found immediately."""
 
     def __init__(self) -> None:
         self.connections: dict[str, Connection] = {}
@@ -148,7 +148,7 @@ class Book:
         self.announced: dict[tuple[str, str], str] = {}
 
     def announce(self, name: str, payload: Any) -> None:
-        """Learn which connection a list's entry will stand for."""
+        """Learn which connection an entry of a list stands for."""
         if name == "user:joined":
             key, socket_id = (payload["userId"], payload["timestamp"]), payload["socketId"]
             if self.announced.setdefault(key, socket_id) != socket_id:

@@ -1,4 +1,4 @@
-"""Whether what clients were told of each other was right."""
+"""The checks of presence: whether clients were informed correctly about each other."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ class View:
                 yield f"{self.visit}: {fault} at {at:.2f}"
 
     def recall(self, book: Book, faults: Faults) -> None:
-        """Take all that was told, right or wrong."""
+        """Apply all received events, valid or not."""
         for _ in self.replay(book, faults):
             pass
 
@@ -96,7 +96,7 @@ class View:
             yield f"{self.count} are counted, and {len(self.users)} have been told of"
 
     def _is_there(self, socket_id: str, at: float, book: Book, faults: Faults) -> bool:
-        """Whether a connection was in the project for sure, and for so long that an earlier leave was told before."""
+        """Whether a connection was a member for sure, and for so long that an earlier leave was announced before."""
         places = self._places(socket_id, book)
         return any(
             faults.settled(places, visit.confirmed, MARGIN) < at < visit.until
@@ -125,7 +125,7 @@ class View:
 
 
 def untrue(book: Book, view: View, now: float) -> Iterator[str]:
-    """What a client does not know as it is, though all is calm."""
+    """What a client does not know correctly although nothing changes."""
     mine = view.visit
     there = [visit for visit in book.visits if visit.project == mine.project and visit.asked < now < visit.until]
     users = {visit.connection.user for visit in there}

@@ -1,4 +1,4 @@
-"""The instances and the Redis that joins them, with what can go wrong with them."""
+"""The instances and their Redis, with all kinds of faults."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ _RECOVERY = 60.0  # seconds: more than all that can go wrong one after the other
 
 
 class Site:
-    """Some instances and one Redis; faults are recorded in `faults`; `mended` is the end of the last fault."""
+    """Some instances and one Redis. Faults are recorded in `faults`; `mended` is the end of the last fault."""
 
     def __init__(self, folder: Path, places: int) -> None:
         self.book = Book()
@@ -51,13 +51,13 @@ class Site:
 
     @property
     def output(self) -> str:
-        """What all instances have written, each after the one that it followed."""
+        """The output of all instances, in the order of their starts."""
         return "\n".join(f"--- instance {place.number}\n{place.output}" for place in self.places)
 
     # What can go wrong
 
     async def kill(self, place: Place, seconds: float) -> None:
-        """End an instance at once, and start another in its place after a while."""
+        """Kill an instance, and start another in its place after a while."""
         await place.kill()
         await asyncio.sleep(seconds)
         await self._start(place)
@@ -82,13 +82,13 @@ class Site:
         await self._recover(fault)
 
     async def cut(self, place: Place, seconds: float) -> None:
-        """End an instance's connection to Redis; the next one can be made at once."""
+        """End an instance's connection to Redis. The next one can be made immediately."""
         fault = self._begin("cut off", place)
         place.relay.cut()
         await self._recover(fault, place)
 
     async def stick(self, place: Place, seconds: float) -> None:
-        """Delay all data between an instance and Redis for a time; then deliver it."""
+        """Delay all data between an instance and Redis for a time, then deliver the data."""
         fault = self._begin("stuck" if seconds >= OUTLIVED else SILENCE, place)
         place.relay.is_stuck = True
         await asyncio.sleep(seconds)
@@ -113,7 +113,7 @@ class Site:
         await self._recover(fault, *(self.places if fault.loses else []))
 
     async def kill_redis(self, seconds: float) -> None:
-        """End Redis at once, and start it again after a while, without what it knew."""
+        """Kill Redis, and start it after a while without its data."""
         fault = self._begin("killed", None)
         await asyncio.to_thread(self.redis.kill)
         await asyncio.sleep(seconds)
@@ -124,7 +124,9 @@ class Site:
         return self.faults.begin(kind, None if place is None else place.number, time.monotonic())
 
     async def _recover(self, fault: Fault, *places: Place) -> None:
-        """Note that it is mended, and wait until all is well; where an instance has ended, the next one tells."""
+        """Record the end of the fault, and wait until everything works. If an instance has ended, the next one shows
+        this.
+        """
         self.mended = time.monotonic()
         await asyncio.sleep(_AFTER)
         await asyncio.gather(*(self._recovered(place, place.life) for place in places))

@@ -14,7 +14,7 @@ _GAP = (0.5, 3.5)  # seconds from one fault's beginning to that of the next
 
 
 class Storm:
-    """Has things go wrong, each place and Redis in one way at a time; `chance` decides."""
+    """Causes faults, at most one at a time for each place and for Redis. `chance` decides."""
 
     def __init__(self, site: Site, chance: random.Random) -> None:
         self._site = site
@@ -37,7 +37,7 @@ class Storm:
 
     @property
     def kinds(self) -> list[str]:
-        """All that can go wrong."""
+        """All kinds of faults."""
         return [*self._of_places, *self._of_redis]
 
     async def __aenter__(self) -> Self:
@@ -50,7 +50,7 @@ class Storm:
         await self._strikes.__aexit__(kind, error, trace)
 
     async def rage(self, seconds: float, kinds: list[str]) -> None:
-        """Cause faults of these kinds for this time; the last ones last longer."""
+        """Cause faults of these kinds for this time. The last ones last longer."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._begun.append(self._strikes.create_task(self._strike(self._chance.choice(kinds))))

@@ -1,4 +1,4 @@
-"""Instances and Redis die, freeze and are cut off at random, while people come, go and work.
+"""Instances and Redis die, freeze and lose connections at random, while users come, work and leave.
 
 Everything has gone wrong at least once, and then again until CHAOS_SECONDS have passed. CHAOS_SEED is what all
 is decided by, CHAOS_KINDS what may go wrong if not all. The same seed has the same things go wrong at the same times;
@@ -39,7 +39,9 @@ KEPT = re.compile(
 
 
 async def test_users_are_served_through_a_storm(tmp_path: Path) -> None:
-    """Messages arrive once and in order, except those that a fault excuses; in a calm all clients know the members."""
+    """Messages arrive once and in order, except those that a fault excuses. When nothing changes, all clients know the
+    members.
+    """
     sys.stdout.write(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}\n")
     chance = random.Random(SEED)
     begun = time.monotonic()
@@ -62,7 +64,7 @@ async def test_users_are_served_through_a_storm(tmp_path: Path) -> None:
 
 
 async def one_round(site: Site, people: Crowd, storm: Storm, kinds: list[str]) -> None:
-    """Run a storm, then check everything, including messages afterwards."""
+    """Cause faults, then check everything, including messages afterwards."""
     await storm.rage(STORM, kinds)
     people.rest()
     await storm.pass_over()
@@ -86,7 +88,7 @@ async def one_round(site: Site, people: Crowd, storm: Storm, kinds: list[str]) -
 
 
 def untold(site: Site) -> list[str]:
-    """What the connected clients have not been told."""
+    """What the connected clients do not know."""
     now = time.monotonic()
     wrong: list[str] = []
     for visit in site.book.visits:
@@ -98,19 +100,19 @@ def untold(site: Site) -> list[str]:
 
 
 def projects(site: Site) -> list[bytes]:
-    """The projects of which Redis thinks that somebody is there."""
+    """The projects with members in Redis."""
     found: list[bytes] = site.redis.do("KEYS", "synkora:*:project:*")
     return found
 
 
 def eternal(site: Site) -> list[str]:
-    """What would stay in Redis if all instances died now."""
+    """The keys that would stay in Redis if all instances died now."""
     keys = site.redis.do("KEYS", "*")
     return [f"{key} has no lifetime" for key in keys if site.redis.do("TTL", key) == -1]
 
 
 def remembered(site: Site) -> str:
-    """What Redis knows of presence."""
+    """The keys of presence in Redis."""
     site.redis.resume()
     read = {b"zset": ("ZRANGE", 0, -1, "WITHSCORES"), b"set": ("SMEMBERS",), b"hash": ("HGETALL",)}
     lines = []
@@ -122,7 +124,7 @@ def remembered(site: Site) -> str:
 
 
 def account(site: Site, kinds: list[str]) -> str:
-    """What a round was made of."""
+    """The figures of a round."""
     book = site.book
     local, remote = owed(book, site.faults)
     told = sum(len(visit.notes) for visit in book.visits)
@@ -135,7 +137,7 @@ def account(site: Site, kinds: list[str]) -> str:
 
 
 def report(site: Site, wrong: list[str]) -> str:
-    """What to look at."""
+    """The details of a failed round."""
     faults = "\n".join(map(str, site.faults.all))
     shown = "\n".join(wrong[:SHOWN])
     return (

@@ -1,4 +1,4 @@
-"""That each kind of wrong delivery is seen, and only that."""
+"""The checks find each kind of wrong delivery, and nothing else."""
 
 import pytest
 from tests.chaos.deliveries import lost, misdelivered, owed
@@ -22,7 +22,6 @@ def send_to_bob(book: Book, at: float) -> None:
 
 
 def deliver(receiver: Connection, id: str, at: float = 21) -> None:
-    """Deliver a message."""
     receiver.take(["canvas:update", {"id": id}], at)
 
 
@@ -37,7 +36,7 @@ def faults() -> Faults:
 
 
 def test_no_fault_is_reported_if_all_messages_arrived(book: Book, faults: Faults) -> None:
-    """What came once, in order, is neither lost nor misdelivered, and was owed."""
+    """A message that came once, in order, is neither lost nor misdelivered, and was owed."""
     alice, bob = page(book, "alice"), page(book, "bob", 1)
     for message in (alice.send(20), alice.send(20)):
         deliver(bob, message.id)
@@ -46,7 +45,6 @@ def test_no_fault_is_reported_if_all_messages_arrived(book: Book, faults: Faults
 
 
 def test_duplicates_are_found(book: Book) -> None:
-    """A message that comes to one client for the second time is misdelivered."""
     alice, bob = page(book, "alice"), page(book, "bob")
     message = alice.send(20)
     deliver(bob, message.id)
@@ -65,7 +63,7 @@ def test_reordering_is_found(book: Book) -> None:
 
 
 def test_misdirected_messages_are_found(book: Book) -> None:
-    """A message of another project is a fault at once, and so is one of a project that the client has left."""
+    """A message of another project, or of a project that the client has left, is a fault immediately."""
     alice, bob, carol = (page(book, name) for name in ("alice", "bob", "carol"))
     message = alice.send(20)
     bob.leave(20)
@@ -88,7 +86,7 @@ def test_missing_messages_are_found(book: Book, faults: Faults, place: int) -> N
 
 
 def test_a_joining_or_leaving_client_is_owed_nothing(book: Book, faults: Faults) -> None:
-    """What is sent before somebody is let in, or just before they or the sender end, may be lost."""
+    """A message before the join, or just before a leave or the sender's end, may be lost."""
     alice, bob, carol = (page(book, name) for name in ("alice", "bob", "carol"))
     alice.send(0.5)
     bob.leave(22)
@@ -100,7 +98,7 @@ def test_a_joining_or_leaving_client_is_owed_nothing(book: Book, faults: Faults)
 
 @pytest.mark.parametrize("place", [0, 1, None])
 def test_a_fault_on_the_way_excuses_a_loss(book: Book, faults: Faults, place: int | None) -> None:
-    """Messages to other instances may be lost during an outage; local ones may not."""
+    """Messages to other instances may be lost during an outage. Local ones may not."""
     alice, bob = page(book, "alice"), page(book, "bob", 1)
     alice.send(20)
     fault = faults.begin("cut off", place, 19)
@@ -111,7 +109,7 @@ def test_a_fault_on_the_way_excuses_a_loss(book: Book, faults: Faults, place: in
 
 
 def test_a_fault_elsewhere_excuses_no_loss(book: Book, faults: Faults) -> None:
-    """A fault of a third instance, or one long ago, is no excuse."""
+    """Neither a fault of a third instance nor an earlier one."""
     send_to_bob(book, 40)
     faults.begin("cut off", 2, 39)
     faults.begin("cut off", 1, 10).ended = 20
@@ -126,7 +124,7 @@ def test_a_frozen_instance_loses_nothing(book: Book, faults: Faults) -> None:
 
 
 def test_short_silences_of_redis_add_up(book: Book, faults: Faults) -> None:
-    """A link outlives one short silence, and need not outlive several without a pause."""
+    """A link survives one short silence, but perhaps not several without a pause."""
     send_to_bob(book, 20)
     faults.begin(SILENCE, 1, 19).ended = 22
     assert [*lost(book, faults)]

@@ -9,7 +9,7 @@ from tests.chaos.rosters import View, untrue
 
 
 def users(*names: str) -> list[Any]:
-    """A list of users, who all joined at the same time."""
+    """A list of users who all joined at the same time."""
     return [
         "users:active",
         {"users": [{"userId": f"user-{name}", "joinedAt": "then"} for name in names], "count": len(names)},
@@ -17,17 +17,17 @@ def users(*names: str) -> list[Any]:
 
 
 def count(number: int) -> list[Any]:
-    """A count."""
+    """The user count as an event."""
     return ["users:count", {"count": number}]
 
 
 def joined(name: str) -> list[Any]:
-    """Somebody came."""
+    """The announcement of a join."""
     return ["user:joined", {"socketId": name, "userId": f"user-{name}", "timestamp": "then"}]
 
 
 def left(name: str) -> list[Any]:
-    """Somebody went."""
+    """The announcement of a leave."""
     return ["user:left", {"socketId": name, "userId": f"user-{name}"}]
 
 
@@ -41,7 +41,7 @@ class Room:
         self.now = 1.0
 
     def enter(self, name: str, at: float, place: int = 0) -> Visit:
-        """Have somebody come."""
+        """Let a user join."""
         visit = Connection(self.book, f"user-{name}", Instance(place), name).enter("project", at)
         visit.confirmed = at
         return visit
@@ -54,7 +54,7 @@ class Room:
 
     @property
     def wrong(self) -> list[str]:
-        """What is wrong with what she was told, now that all is calm."""
+        """The faults in what Alice has received, when nothing changes."""
         view = View(self.alice)
         return [*view.replay(self.book, self.faults), *untrue(self.book, view, 100)]
 
@@ -65,7 +65,7 @@ def room() -> Room:
 
 
 def test_no_fault_is_reported_if_all_changes_were_announced(room: Room) -> None:
-    """Who came and went as was told, once each, is no fault."""
+    """Each join and each leave was announced once."""
     room.enter("bob", 0)
     room.tell(users("alice", "bob"), count(2))
     carol = room.enter("carol", 3)
@@ -99,7 +99,6 @@ CASES: dict[str, list[list[Any]]] = {
 
 @pytest.mark.parametrize("fault", CASES)
 def test_wrong_presence_is_found(room: Room, fault: str) -> None:
-    """Each wrong or missing event is found."""
     room.tell(users("alice"), count(1))
     room.enter("bob", 3)
     room.enter("carol", 3, 1).connection.end(4)
@@ -141,7 +140,9 @@ def test_a_short_silence_is_no_reason_to_leave(room: Room) -> None:
 
 
 def test_a_short_leave_need_not_be_announced(room: Room) -> None:
-    """A second page of a listed user joined before Alice's list: leaving and joining again at once is no news."""
+    """A second page of a listed user joined before Alice's list: leaving and joining again immediately need not be
+    announced.
+    """
     room.alice.confirmed = 5
     room.enter("bob", 1)
     again = Connection(room.book, "user-bob", Instance(0), "bob's other page")

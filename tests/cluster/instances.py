@@ -1,4 +1,4 @@
-"""Instances of presence as their clients see them."""
+"""Instances of presence, as their clients see them."""
 
 from tests.support.redis_server import RedisServer
 
@@ -11,7 +11,7 @@ STILL = Timing(beat=1e6, silence=1e6, lifetime=3e6, timeout=1e6, absence=1e6, wa
 
 
 class Witness:
-    """What the clients of an instance know, who must hear of each coming and going once."""
+    """What the clients of an instance know. Each join and each leave must be announced once."""
 
     def __init__(self) -> None:
         self.known: dict[str, dict[str, PresenceEntry]] = {}
@@ -31,23 +31,23 @@ class Witness:
         self.heard.append(f"-{entry.socketId}")
 
     def completed(self, project_id: str) -> None:
-        """The list that was not known is: the clients get it."""
+        """The list has become known: the clients get it."""
         self.get_list(project_id)
         self.completions += 1
 
     def get_list(self, project_id: str) -> None:
-        """What a list is made of; that itself has users alone."""
+        """The connections in a list. The list itself has only users."""
         project = self.presence._projects[project_id]
         self.known[project_id] = {each.socketId: each for each in project.replica.attendance.entries}
 
     def take(self) -> list[str]:
-        """What was told since the last time: `+` and `-` with the socket's id."""
+        """The announcements since the last call: `+` and `-` with the socket's id."""
         taken, self.heard = self.heard, []
         return taken
 
 
 class Instance:
-    """An instance with clients; the id of a socket is a letter and a number."""
+    """An instance with clients. The id of a socket is a letter and a number."""
 
     def __init__(self, link: Link, timing: Timing = STILL) -> None:
         self.link = link
@@ -60,7 +60,7 @@ class Instance:
         self._clock = 0
 
     def join(self, project_id: str, socket_id: str) -> None:
-        """Let a client in; sockets whose names begin alike are one user."""
+        """Let a client join. Sockets with the same letter are one user."""
         inside = self.inside.setdefault(project_id, {})
         project = self.presence._projects.get(project_id)
         is_first = project is None or not project.replica.own  # a held connection keeps the list
@@ -75,16 +75,15 @@ class Instance:
             self.witness.get_list(project_id)
 
     def leave(self, project_id: str, socket_id: str) -> None:
-        """Let a client out."""
         self.inside.get(project_id, {}).pop(socket_id, None)
         self.presence.remove_connection(project_id, socket_id)
 
     def lose(self, project_id: str, socket_id: str) -> None:
-        """Lose a client's connection, which it may return from to any instance."""
+        """Lose a client's connection. The client may return to any instance."""
         self.presence.hold_connection(project_id, socket_id)
 
     def sees(self, project_id: str) -> set[str]:
-        """The connections that its clients know of."""
+        """The connections that its clients know."""
         return set(self.witness.known.get(project_id, ()))
 
     @property
@@ -94,7 +93,7 @@ class Instance:
         return task is not None and not task.done()
 
     def kill(self) -> None:
-        """End it without a word."""
+        """End it without a message."""
         task = self.presence._task
         assert task is not None
         task.cancel()
@@ -102,10 +101,10 @@ class Instance:
         self.link.on_down.clear()
 
     def hurry(self) -> None:
-        """Beat now."""
+        """Send a heartbeat now."""
         self.presence._awake.set()
 
 
 def lifetimes(redis: RedisServer) -> dict[str, int]:
-    """The keys in Redis, each with the seconds that it has left."""
+    """The keys in Redis, each with its remaining seconds."""
     return {key.decode(): redis.do("TTL", key) for key in redis.do("KEYS", "*")}

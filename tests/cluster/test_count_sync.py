@@ -24,7 +24,7 @@ SLOW = LinkSettings(beat_interval=NEVER, first_delay=0.01, longest_delay=0.05)
 
 
 class Instance:
-    """One of several, with nothing of a server but its counts."""
+    """One of several instances, with only its counts."""
 
     def __init__(self, link: Link, *, beat: float = NEVER, silence: float = NEVER) -> None:
         self.link = link
@@ -34,7 +34,7 @@ class Instance:
 
     @property
     def users(self) -> Callable[[str], int]:
-        """How many connections a user has."""
+        """The number of connections of a user."""
         return self.tallies.users.total
 
 
@@ -43,7 +43,7 @@ Make = Callable[..., Awaitable[Instance]]
 
 @pytest.fixture
 def make(make_link: MakeLink) -> Make:
-    """Makes instances that are up."""
+    """Makes connected instances."""
 
     async def make_instance(link: Link | None = None, **timing: float) -> Instance:
         link = link or make_link()
@@ -55,7 +55,7 @@ def make(make_link: MakeLink) -> Make:
 
 
 async def test_counts_of_one_instance_apply_to_all(make: Make) -> None:
-    """Connections of users and addresses, as they come and as they go."""
+    """Connections of users and addresses, as they open and close."""
     a, b, c = [await make() for _ in range(3)]
     a.tallies.users.add("ann")
     a.tallies.users.add("ann")
@@ -70,7 +70,7 @@ async def test_counts_of_one_instance_apply_to_all(make: Make) -> None:
 
 
 async def test_a_gate_counts_an_address_over_all(make: Make) -> None:
-    """Connections on all instances count; a leave on one makes room on the other."""
+    """A disconnect on one instance makes room on the other."""
     a, b = [await make() for _ in range(2)]
     limiters = [
         ConnectionLimiter(ConnectionLimits(connections_per_address=2), each.tallies.addresses) for each in (a, b)
@@ -87,7 +87,7 @@ async def test_a_gate_counts_an_address_over_all(make: Make) -> None:
 
 
 async def test_failed_sign_ins_of_an_address_count_over_all(make: Make) -> None:
-    """Attempts on one instance after the other wait as long as on one alone."""
+    """Attempts on alternating instances have the same delay as on one."""
     a, b = [await make() for _ in range(2)]
     assert a.failures.note(ADDRESS) == b.failures.note(ADDRESS) == 0
     await until(lambda: a.failures.counts == b.failures.counts == {ADDRESS: 2})
@@ -111,7 +111,7 @@ async def test_a_newcomer_learns_all(make: Make) -> None:
 
 
 async def test_an_instance_that_dies_counts_no_longer(make: Make) -> None:
-    """As soon as it has been silent for so long; the others go on counting."""
+    """After its silence. The others continue to count."""
     a, b, dying = [await make(beat=0.05, silence=0.5) for _ in range(3)]
     for each in (a, b, dying):
         each.tallies.users.add("ann")
@@ -154,7 +154,7 @@ async def test_an_instance_that_was_considered_dead_counts_again(
 async def test_without_redis_one_counts_its_own_alone_and_all_again_when_it_is_back(
     make: Make, redis: RedisServer
 ) -> None:
-    """What changed meanwhile on either is known to both."""
+    """Both learn of each other's changes during the outage."""
     a, b = [await make(beat=0.05, silence=0.3) for _ in range(2)]
     a.tallies.users.add("ann")
     b.tallies.users.add("ann")
@@ -174,7 +174,7 @@ async def test_without_redis_one_counts_its_own_alone_and_all_again_when_it_is_b
 async def test_connections_that_ended_during_an_outage_no_longer_count(
     make: Make, make_link: MakeLink, redis: RedisServer
 ) -> None:
-    """Though it was back before anybody took it for dead."""
+    """Even if Redis was back before the instance was considered dead."""
     a = await make()
     async with relaying(redis.port) as relay:
         b = await make(make_link(f"redis://127.0.0.1:{relay.port}"))
@@ -190,7 +190,7 @@ async def test_connections_that_ended_during_an_outage_no_longer_count(
 
 
 async def test_a_failure_that_is_reported_twice_counts_once(make: Make) -> None:
-    """In the turn in which it happens an instance may have to tell all that it counts."""
+    """An instance may have to publish all its counts in the turn of the failure."""
     a, b = [await make() for _ in range(2)]
     a.failures.note(ADDRESS)
     a.tallies._introduce()
@@ -218,7 +218,7 @@ async def test_an_instance_that_stops_says_so_before_its_connections_end(make: M
 
 
 async def test_changes_of_one_turn_are_one_message(make: Make, link: Link) -> None:
-    """A thousand clients that come at once cost a message, and no answer to it."""
+    """A thousand simultaneous clients cause one message, and no reply."""
     a = await make()
     received: list[bytes] = []
     link.subscribe(b"synkora:tallies", received.append)

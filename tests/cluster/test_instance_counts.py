@@ -13,12 +13,12 @@ CHANGES = st.lists(st.tuples(st.sampled_from(INSTANCES), st.sampled_from(NAMES),
 
 
 def nothing() -> None:
-    """Hear of no change."""
+    """Ignore a change."""
 
 
 @given(CHANGES)
 def test_a_total_is_the_sum_over_all_instances(changes: list[tuple[str, str, bool]]) -> None:
-    """Whatever comes and goes here or elsewhere, in whatever order."""
+    """In any order of changes here and elsewhere."""
     counts = InstanceCounts(nothing)
     truth = {instance: Counter[str]() for instance in INSTANCES}
     for instance, name, comes in changes:
@@ -40,7 +40,7 @@ def test_a_total_is_the_sum_over_all_instances(changes: list[tuple[str, str, boo
 
 
 def test_a_change_is_reported_once() -> None:
-    """At the first change after `take`; each name has its current count, including zero."""
+    """At the first change after `take`. Each name has its current count, including zero."""
     calls: list[None] = []
     counts = InstanceCounts(lambda: calls.append(None))
     counts.add("ann")
@@ -56,7 +56,7 @@ def test_a_change_is_reported_once() -> None:
 
 
 def test_names_with_zero_connections_are_removed() -> None:
-    """Neither here nor elsewhere; to ask for a name does not make it known."""
+    """Reading an unknown name does not add it."""
     counts = InstanceCounts(nothing)
     counts.add("ann")
     counts.remove("ann")

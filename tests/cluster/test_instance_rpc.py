@@ -1,4 +1,4 @@
-"""What instances ask each other, through a real Redis."""
+"""Questions between instances, through a real Redis."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ ODD = b'{"id":"x","asker":"../y","topic":"whose","body":1,"within":1}'
 
 
 class Instance:
-    """One of several that know of each other; it answers `whose` with its name and what it was asked."""
+    """One of several instances that know of each other. It answers `whose` with its name and the question."""
 
     def __init__(self, link: Link, name: str, everyone: list["Instance"]) -> None:
         self.link = link
@@ -35,7 +35,7 @@ class Instance:
         return json.dumps([self.name, json.loads(question)]).encode()
 
     async def ask(self, topic: str = "whose", *, to: "Instance | None" = None, within: float = LONG) -> list[str]:
-        """The names of those that answer, in the order of their names."""
+        """The names of the answering instances, sorted."""
         found = await self.questions.ask(topic, b'{"a":1}', to=None if to is None else to.link.uid, within=within)
         answers = [json.loads(answer) for answer in found.values()]
         assert all(asked == {"a": 1} for _, asked in answers)
@@ -47,7 +47,7 @@ Gather = Callable[[int], Awaitable[list[Instance]]]
 
 @pytest.fixture
 def gather(make_link: MakeLink) -> Gather:
-    """Makes instances that are up."""
+    """Makes connected instances."""
 
     async def make(number: int) -> list[Instance]:
         instances: list[Instance] = []
@@ -61,7 +61,7 @@ def gather(make_link: MakeLink) -> Gather:
 
 
 async def test_all_others_answer(gather: Gather) -> None:
-    """The one that asks gets the answer of each, as soon as all have come, without one of itself."""
+    """The asking instance gets each answer as soon as all have come, without one of itself."""
     a, b, c = await gather(3)
     assert await a.ask() == ["b", "c"]
     assert list(await asyncio.gather(b.ask(), c.ask())) == [["a", "c"], ["a", "b"]]
@@ -85,7 +85,7 @@ async def test_a_silent_instance_is_awaited_only_for_the_given_time(gather: Gath
 
 
 async def test_an_instance_without_an_answer_replies_so(gather: Gather, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for one that does not know the topic, that fails, or whose answer is too large."""
+    """The others do not wait for one that does not know the topic, that fails, or whose answer is too large."""
     a, b, c = await gather(3)
 
     async def fail(_: bytes) -> bytes:
@@ -110,7 +110,7 @@ async def test_an_instance_without_an_answer_replies_so(gather: Gather, monkeypa
 
 
 async def test_a_flood_of_questions_is_not_answered_whole(gather: Gather) -> None:
-    """The number of simultaneous requests is limited; a further asker gets an empty answer at once."""
+    """The number of simultaneous requests is limited. A further asker gets an empty answer immediately."""
     a, b = await gather(2)
     asked = 0
     may_answer = asyncio.Event()
@@ -149,7 +149,7 @@ async def test_a_flood_of_one_topic_does_not_block_another(gather: Gather) -> No
 
 
 async def test_an_answer_that_is_no_longer_awaited_is_cancelled(gather: Gather) -> None:
-    """An answer is worked at for as long as the question says that it is waited for."""
+    """The question contains the time for which the asker waits."""
     a, b = await gather(2)
     given_up = asyncio.Event()
 
@@ -172,7 +172,7 @@ async def test_an_answer_that_is_no_longer_awaited_is_cancelled(gather: Gather) 
 async def test_answers_under_the_askers_id_or_an_invalid_id_are_ignored(
     gather: Gather, redis: RedisServer, forged: str
 ) -> None:
-    """Such an answer is ignored: instance ids are shown, and are part of further requests."""
+    """Instance ids are shown, and are part of further requests."""
     a, b = await gather(2)
 
     async def forge(_: bytes) -> bytes:
@@ -198,7 +198,7 @@ async def test_no_request_is_sent_without_known_instances_or_without_redis(gathe
 
 
 async def test_nodejs_servers_do_not_get_the_messages(gather: Gather, redis: RedisServer) -> None:
-    """Their adapter listens to channels that begin with its key, and to no other."""
+    """Their adapter subscribes only to channels that begin with its key."""
     a, _ = await gather(2)
     assert await a.ask() == ["b"]
     channels = redis.do("PUBSUB", "CHANNELS", "*")
@@ -211,7 +211,7 @@ async def test_nodejs_servers_do_not_get_the_messages(gather: Gather, redis: Red
     "message", [b"", b"{", b"[]", b'{"id":1}', b'{"id":"x","asker":"y","topic":"whose"}', b"\xff", ODD]
 )
 async def test_invalid_messages_are_counted_and_ignored(gather: Gather, redis: RedisServer, message: bytes) -> None:
-    """It is counted, and the next question is answered."""
+    """The next question is answered."""
     a, b = await gather(2)
     for channel in redis.do("PUBSUB", "CHANNELS", "synkora:*"):
         redis.do("PUBLISH", channel, message)
@@ -220,7 +220,7 @@ async def test_invalid_messages_are_counted_and_ignored(gather: Gather, redis: R
 
 
 async def test_an_unexpected_answer_is_ignored(gather: Gather, redis: RedisServer) -> None:
-    """One that comes too late, or that was never asked for."""
+    """A late one, or one that was never requested."""
     a, _ = await gather(2)
     channel = f"synkora:answers:{a.link.uid}"
     redis.do("PUBLISH", channel, '{"id":"late","instance":"b","body":1}')

@@ -1,4 +1,4 @@
-"""The link when Redis, or the way to it, fails: it notices, says so, and is whole again after."""
+"""The link when Redis or the network fails: detection, reports and reconnection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ async def relay(redis: RedisServer) -> AsyncIterator[Relay]:
 
 @pytest.fixture
 async def relayed(relay: Relay, make_link: MakeLink) -> Link:
-    """A link through the relay, which is up."""
+    """A connected link through the relay."""
     link = make_link(f"redis://127.0.0.1:{relay.port}")
     assert await link.start(PATIENCE)
     return link
@@ -52,7 +52,7 @@ async def is_whole(link: Link, story: Story) -> None:
 
 
 async def test_a_redis_that_dies_and_returns_is_found_again(link: Link, redis: RedisServer) -> None:
-    """While it is away nothing is queued; after, the subscriptions are there again before `on_up` is called."""
+    """Nothing is queued meanwhile. The subscriptions are restored before `on_up` is called."""
     story = Story(link)
     at_up: list[asyncio.Future[int]] = []
     link.on_up.append(lambda: at_up.append(link.call("PUBLISH", "news", "from on_up")))
@@ -93,7 +93,7 @@ async def test_subscriptions_made_and_ended_while_redis_is_away_count_when_it_is
 
 
 async def test_a_redis_that_is_down_at_the_start_is_connected_later(make_link: MakeLink, redis: RedisServer) -> None:
-    """`start` returns when its time is over, and the trying goes on."""
+    """`start` returns after its timeout, and the attempts continue."""
     redis.kill()
     link = make_link()
     story = Story(link)
@@ -107,7 +107,7 @@ async def test_a_redis_that_is_down_at_the_start_is_connected_later(make_link: M
 
 
 async def test_a_frozen_redis_is_noticed(link: Link, redis: RedisServer) -> None:
-    """Its connection stays, without an error: the missing heartbeats tell."""
+    """The connection stays open without an error: the heartbeats are missing."""
     story = Story(link)
     await link.call("PING")
     redis.pause()
@@ -135,7 +135,7 @@ async def test_a_deaf_link_is_replaced(relay: Relay, relayed: Link) -> None:
 
 
 async def test_a_connection_that_is_cut_is_made_again(relay: Relay, relayed: Link) -> None:
-    """A reset by the network, and not a word from Redis."""
+    """A reset by the network."""
     story = Story(relayed)
     await relayed.call("PING")
     relay.cut()
@@ -144,7 +144,7 @@ async def test_a_connection_that_is_cut_is_made_again(relay: Relay, relayed: Lin
 
 
 async def test_a_connection_that_redis_ends_is_made_again(link: Link, redis: RedisServer) -> None:
-    """As an operator does with CLIENT KILL, and Sentinel after a failover."""
+    """By CLIENT KILL of an operator, or by Sentinel after a failover."""
     story = Story(link)
     await link.call("PING")
     redis.do("CLIENT", "KILL", "TYPE", "pubsub")
@@ -155,7 +155,7 @@ async def test_a_connection_that_redis_ends_is_made_again(link: Link, redis: Red
 async def test_a_connection_that_redis_ends_for_not_being_read_is_made_again(
     relay: Relay, relayed: Link, redis: RedisServer
 ) -> None:
-    """Redis cuts off a subscriber for which more waits than client-output-buffer-limit allows."""
+    """Redis disconnects a subscriber above client-output-buffer-limit."""
     story = Story(relayed)
     await relayed.call("PING")
     redis.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 1mb 1")
@@ -186,7 +186,7 @@ async def test_the_backlog_for_a_redis_that_does_not_read_is_bounded(relay: Rela
 
 
 async def test_the_backlog_within_one_turn_is_bounded_too(relay: Relay, make_link: MakeLink) -> None:
-    """A turn that writes without end does not gather it all before anything is looked at."""
+    """The limit also applies before the turn's write."""
     settings = replace(QUICK, beat_interval=60, max_waiting=1_000_000)
     link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
     assert await link.start(PATIENCE)
@@ -206,7 +206,7 @@ async def test_attempts_are_not_made_without_a_pause(relay: Relay, relayed: Link
 
 
 async def test_the_delay_begins_again_after_a_connection_that_worked(relay: Relay, make_link: MakeLink) -> None:
-    """However often connections that worked are lost, the next attempt comes soon."""
+    """However often working connections are lost, the next attempt comes soon."""
     settings = replace(QUICK, first_delay=0.001, longest_delay=3600, steady_after=0)
     link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
     assert await link.start(PATIENCE)
@@ -218,7 +218,7 @@ async def test_the_delay_begins_again_after_a_connection_that_worked(relay: Rela
 async def test_a_redis_that_drops_connections_at_once_is_not_asked_without_a_pause(
     relay: Relay, make_link: MakeLink
 ) -> None:
-    """A connection that answered, but did not last, leaves the delay as it was: it goes on growing."""
+    """A connection that was short-lived does not reset the delay, even if Redis answered."""
     link = make_link(f"redis://127.0.0.1:{relay.port}", replace(QUICK, steady_after=3600))
     link.on_up.append(relay.cut)
     await link.start(PATIENCE)
@@ -251,12 +251,11 @@ async def test_messages_are_not_received_before_the_link_is_up(make_link: MakeLi
 
 
 def fail() -> None:
-    """Listen as a faulty listener does."""
     raise RuntimeError("a fault of the test's own")
 
 
 async def test_a_listener_that_fails_harms_no_other(make_link: MakeLink) -> None:
-    """Its error is logged; the next one is called."""
+    """Its error is logged, and the next listener is called."""
     link = make_link()
     told: list[str] = []
     link.on_up.append(fail)
@@ -266,7 +265,7 @@ async def test_a_listener_that_fails_harms_no_other(make_link: MakeLink) -> None
 
 
 async def test_a_link_that_never_came_up_closes(make_link: MakeLink, redis: RedisServer) -> None:
-    """Also while a frozen Redis is being greeted."""
+    """Also during the handshake with a frozen Redis."""
     redis.pause()
     link = make_link()
     assert not await link.start(0.05)
@@ -276,7 +275,7 @@ async def test_a_link_that_never_came_up_closes(make_link: MakeLink, redis: Redi
 
 
 async def test_problems_of_redis_are_reported_while_the_link_stays_up(link: Link, redis: RedisServer) -> None:
-    """Its memory is full: what needs none goes on, and the trouble is over with the first change that is taken."""
+    """With full memory, publishing continues. The problem ends with the first accepted change."""
     change = Script("return redis.call('SET', KEYS[1], ARGV[1])")
     await link.run(change, ["a"], ["x"])
     redis.do("CONFIG", "SET", "maxmemory", "1")
@@ -294,7 +293,7 @@ async def test_problems_of_redis_are_reported_while_the_link_stays_up(link: Link
 
 
 async def test_a_master_that_became_a_replica_is_left(link: Link, redis: RedisServer) -> None:
-    """After a failover the name may lead elsewhere: the link looks there again and again, and says why."""
+    """After a failover, the name may resolve to another server: the link reconnects repeatedly, and reports why."""
     story = Story(link)
     change = Script("return redis.call('SET', KEYS[1], ARGV[1])")
     await link.run(change, ["a"], ["x"])

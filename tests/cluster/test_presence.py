@@ -27,7 +27,7 @@ Gather = Callable[..., Awaitable[list[Instance]]]
 
 @pytest.fixture
 async def gather(make_link: MakeLink) -> AsyncIterator[Gather]:
-    """Makes instances that are registered."""
+    """Makes registered instances."""
     gathered: list[Instance] = []
 
     async def make(number: int = 2, timing: Timing = QUICK, **link: LinkSettings) -> list[Instance]:
@@ -45,7 +45,7 @@ async def gather(make_link: MakeLink) -> AsyncIterator[Gather]:
 
 
 async def met(*instances: Instance, project: str = "p") -> None:
-    """One client on each, in one project, who know of each other."""
+    """One client on each instance, in one project, who know of each other."""
     for instance, letter in zip(instances, "abc", strict=False):
         instance.join(project, f"{letter}1")
     await everyone_sees(set("abc"[: len(instances)]), *instances, project=project)
@@ -54,7 +54,7 @@ async def met(*instances: Instance, project: str = "p") -> None:
 
 
 async def everyone_sees(letters: set[str], *instances: Instance, project: str = "p") -> None:
-    """Wait until the clients of the instances know of these connections, each named by its letter."""
+    """Wait until the clients of the instances know these connections, each named by its letter."""
     truth = {f"{letter}1" for letter in letters}
     await until(lambda: all(instance.sees(project) == truth for instance in instances))
 
@@ -86,7 +86,7 @@ async def test_every_join_is_announced_once_to_every_member(gather: Gather) -> N
 
 
 async def test_a_new_member_gets_the_complete_list(gather: Gather) -> None:
-    """It is complete when Redis has answered, and lists the users of all instances once, in the order of coming."""
+    """After the reply of Redis, with the users of all instances once, in the order of their joins."""
     one, two = await gather()
     for socket in ("x1", "a1", "x2"):
         one.join("p", socket)
@@ -99,7 +99,7 @@ async def test_a_new_member_gets_the_complete_list(gather: Gather) -> None:
 
 
 async def test_projects_of_other_instances_cost_nothing(gather: Gather, redis: RedisServer) -> None:
-    """Only where a member is are the changes of a project heard, and it is forgotten with the last."""
+    """An instance subscribes to a project from the first local member to the last."""
     one, two = await gather()
     one.join("p", "a1")
     await until(lambda: one.presence.is_complete("p"))
@@ -114,7 +114,7 @@ async def test_projects_of_other_instances_cost_nothing(gather: Gather, redis: R
     "project", ["*", "a b\r\nc", "synkora:project:p", "{p}", "%s", "\x00", "🚀" * 200, '"\\', ":", "-1"]
 )
 async def test_a_project_may_have_any_name(gather: Gather, project: str) -> None:
-    """Keys and channels take it as it is."""
+    """Also in keys and channels."""
     one, two = await gather()
     await met(one, two, project=project)
     two.leave(project, "b1")
@@ -122,7 +122,7 @@ async def test_a_project_may_have_any_name(gather: Gather, project: str) -> None
 
 
 async def test_names_are_told_as_they_are(gather: Gather) -> None:
-    """Whatever JSON has to escape comes through."""
+    """Including characters that JSON escapes."""
     one, two = await gather()
     two.join("p", "b1")
     await until(lambda: two.presence.is_complete("p"))
@@ -132,7 +132,7 @@ async def test_names_are_told_as_they_are(gather: Gather) -> None:
 
 
 async def test_a_thousand_joins_are_few_calls(gather: Gather, redis: RedisServer) -> None:
-    """Those of one turn are one, and those that come while Redis is asked are the next."""
+    """Joins of one turn are one call, and joins during a call are the next one."""
     one, two = await gather(timing=Timing(beat=30))
     await met(one, two)
     redis.do("CONFIG", "RESETSTAT")
@@ -147,7 +147,7 @@ async def test_a_thousand_joins_are_few_calls(gather: Gather, redis: RedisServer
 
 
 async def test_an_instance_that_dies_is_noticed(gather: Gather, redis: RedisServer) -> None:
-    """Its users leave everywhere, once, and leave nothing behind, though all the others notice at once."""
+    """Its users leave everywhere, once, and nothing remains, although all others notice simultaneously."""
     one, two, dead = await gather(3)
     await met(one, two, dead)
     await _die(dead)
@@ -181,7 +181,7 @@ def test_the_clients_of_a_dead_instance_have_the_grace_period_and_leave_within_t
 async def test_a_dead_instance_is_removed_in_batches(
     gather: Gather, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However much it had, Redis is never held up for all of it; who dies while doing so is followed by others."""
+    """Redis is never blocked for all members. If the removing instance dies, others continue."""
     monkeypatch.setattr("synkora.cluster.lease._REAPED_AT_ONCE", 2)
     one, dead = await gather()
     for number in range(20):
@@ -196,7 +196,7 @@ async def test_a_dead_instance_is_removed_in_batches(
 
 
 async def test_an_instance_that_was_considered_dead_is_found_again(gather: Gather, redis: RedisServer) -> None:
-    """The others hear of its users' going and coming; its own clients hear nothing of that."""
+    """The others get leaves and joins of its users. Its own clients get none."""
     one, paused = await gather()
     await met(one, paused)
     redis.do("ZADD", "synkora:instances", 1, paused.link.uid)
@@ -207,7 +207,7 @@ async def test_an_instance_that_was_considered_dead_is_found_again(gather: Gathe
 
 
 async def test_stopping_removes_all_connections_at_once(gather: Gather, redis: RedisServer) -> None:
-    """The others need not wait until the instance is considered dead; its own clients get no announcement."""
+    """The others need not wait until the instance is considered dead. Its own clients get no announcement."""
     one, stopping = await gather()
     await met(one, stopping)
     await stopping.presence.close()
@@ -218,7 +218,7 @@ async def test_stopping_removes_all_connections_at_once(gather: Gather, redis: R
 
 
 async def test_a_redis_that_lost_its_memory_gets_the_presence_again(gather: Gather, redis: RedisServer) -> None:
-    """Nobody leaves, since all instances are there."""
+    """Nobody leaves, since all instances are running."""
     one, two = await gather()
     await met(one, two)
     redis.do("FLUSHALL")
@@ -260,7 +260,7 @@ async def test_the_others_are_removed_if_redis_stays_away(gather: Gather, redis:
 
 
 async def test_a_frozen_redis_delays_no_client(gather: Gather, redis: RedisServer) -> None:
-    """The list is sent without the others after the timeout; when Redis continues, all know each other."""
+    """The list is sent without the others after the timeout. When Redis continues, all know each other."""
     one, two = await gather()
     await met(one, two)
     redis.pause()
@@ -276,7 +276,7 @@ async def test_a_frozen_redis_delays_no_client(gather: Gather, redis: RedisServe
 
 
 async def test_no_instance_is_considered_dead_after_an_outage_of_redis(gather: Gather, redis: RedisServer) -> None:
-    """Whatever the length of the outage: the instance that comes back first waits for the others."""
+    """After an outage of any length, the first instance to reconnect waits for the others."""
     timing = Timing(beat=0.05, silence=0.5, absence=30, watch=1.5, doubt=30)
     late = LinkSettings(beat_interval=0.05, missed_beats=6, timeout=1, first_delay=1.6, longest_delay=1.6)
     one, three = await gather(2, timing)
@@ -296,7 +296,7 @@ async def test_no_instance_is_considered_dead_after_an_outage_of_redis(gather: G
 
 
 async def test_a_leave_during_an_outage_is_announced_after_the_outage(gather: Gather, redis: RedisServer) -> None:
-    """Redis still has the old members, and is corrected, also for projects that are empty now."""
+    """Redis still has the old members, and is corrected, also for projects without remaining members."""
     one, two = await gather(timing=Timing(beat=0.05, silence=5, absence=30, doubt=0.3))
     await met(one, two)
     await met(one, two, project="q")
@@ -312,7 +312,7 @@ async def test_a_leave_during_an_outage_is_announced_after_the_outage(gather: Ga
 
 
 async def test_nothing_remains(gather: Gather, redis: RedisServer) -> None:
-    """Every key has a lifetime, which is renewed as long as it is needed and no longer."""
+    """Every key has a lifetime that is renewed only while the key is needed."""
     one, dead = await gather(timing=Timing(beat=0.1, silence=30, lifetime=2))
     await met(one, dead)
     dead.join("only here", "b1")
@@ -325,7 +325,7 @@ async def test_nothing_remains(gather: Gather, redis: RedisServer) -> None:
 
 
 async def test_evicted_presence_is_written_again(gather: Gather, redis: RedisServer) -> None:
-    """A key that is gone, as under memory pressure, is missed when its lifetime is renewed."""
+    """A key evicted under memory pressure is noticed when its lifetime is renewed."""
     one, two = await gather(timing=Timing(beat=0.05, silence=5, lifetime=1, doubt=1))
     await met(one, two)
     redis.do("DEL", "synkora:project:p")
@@ -348,7 +348,7 @@ async def test_refused_changes_are_retried(gather: Gather, redis: RedisServer) -
 
 
 async def test_refused_changes_do_not_accumulate(gather: Gather, redis: RedisServer) -> None:
-    """Empty projects are forgotten; leaves of that time are made when Redis accepts changes again."""
+    """Projects without members are forgotten. Their leaves are made when Redis accepts changes again."""
     one, two = await gather()
     await met(one, two)
     redis.do("CONFIG", "SET", "min-replicas-to-write", 1)
@@ -375,13 +375,12 @@ async def test_invalid_messages_are_counted_and_ignored(gather: Gather, redis: R
 
 
 async def _die(instance: Instance) -> None:
-    """End without a word."""
     instance.kill()
     await instance.link.close()
 
 
 async def test_a_project_on_several_instances_is_counted_on_one(gather: Gather) -> None:
-    """Each knows the total; one of the remaining instances counts a departed one."""
+    """Each knows the total. If the counting instance leaves, another one counts."""
     instances = await gather(3)
     await met(*instances)
     left = list(instances)
@@ -396,7 +395,7 @@ async def test_a_project_on_several_instances_is_counted_on_one(gather: Gather) 
 
 
 async def test_a_return_to_another_instance_is_not_announced(gather: Gather) -> None:
-    """Nor when the instance that it came from gives it up; the new one lets it out."""
+    """Neither on return nor when the old instance gives the connection up. Afterwards the new instance removes it."""
     one, two, three = await gather(3)
     await met(one, two, three)
     one.join("p", "x1")
@@ -416,7 +415,7 @@ async def test_a_return_to_another_instance_is_not_announced(gather: Gather) -> 
 
 
 async def test_a_return_to_an_instance_without_other_members_is_not_announced(gather: Gather) -> None:
-    """That instance learns of the project with it."""
+    """That instance learns of the project with the return."""
     one, two = await gather()
     one.join("p", "a1")
     one.join("p", "x1")
@@ -435,7 +434,7 @@ async def test_a_return_to_an_instance_without_other_members_is_not_announced(ga
 
 
 async def test_nobody_hears_of_a_client_that_returns_while_the_instance_learns_of_the_project(gather: Gather) -> None:
-    """It keeps its entry, though the instance did not know of it yet."""
+    """Its entry stays, although the instance did not know it yet."""
     one, two = await gather()
     one.join("p", "a1")
     one.join("p", "x1")

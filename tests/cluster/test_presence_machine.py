@@ -1,4 +1,4 @@
-"""Presence over three instances and a real Redis, however sending, delivering and failing mix."""
+"""Presence over three instances and a real Redis, in any order of sending, delivery and failure."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ numbers = st.integers(0, 2)
 
 
 class PresenceMachine(RuleBasedStateMachine):
-    """Each client hears of each other's coming and going once, and knows the truth when all is calm."""
+    """Each join and each leave is announced once, and when nothing changes, each client knows the correct members."""
 
     redis: RedisServer
 
@@ -48,7 +48,7 @@ class PresenceMachine(RuleBasedStateMachine):
         return instance.link
 
     def do(self, act: Callable[[], object]) -> None:
-        """Do something in the loop, which then goes on for some turns."""
+        """Run something in the event loop, and some further turns."""
 
         async def turn() -> None:
             act()
@@ -58,7 +58,7 @@ class PresenceMachine(RuleBasedStateMachine):
         self.runner.run(turn())
 
     def name(self, number: int, socket: int) -> str:
-        """A socket of an instance, of which each has two users, one of them shared by all."""
+        """A socket of an instance. Each instance has two users, one of them shared by all."""
         return f"{'abcx'[number] if socket else 'x'}{socket}-{self.moves}-{self.cluster[number].link.uid}"
 
     @rule(number=instances, project=projects, socket=numbers)
@@ -81,7 +81,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
     @rule(number=instances, project=projects, pick=st.integers(0, 5))
     def leave_as_any(self, number: int, project: str, pick: int) -> None:
-        """Also one that has come from another instance."""
+        """Also a client that came from another instance."""
         inside = sorted(self.cluster[number].inside.get(project, ()))
         if inside:
             self.do(lambda: self.cluster[number].leave(project, inside[pick % len(inside)]))
@@ -110,7 +110,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
     @rule()
     def give_up(self) -> None:
-        """The time is over that an instance waits for a client."""
+        """The leave delay of a lost client is over."""
         if self.left_behind:
             instance, project, socket = self.left_behind.pop(0)
             self.do(lambda: instance.presence.remove_connection(project, socket))
@@ -136,7 +136,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
     @rule(number=instances)
     def fall_silent(self, number: int) -> None:
-        """The others have not heard of it for long; it lives on."""
+        """The others have not heard of it for long, but it is alive."""
         self._age(self.cluster[number].link.uid)
 
     def _age(self, uid: str) -> None:
@@ -186,7 +186,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
     @rule()
     def calm(self) -> None:
-        """In the end everybody knows the truth, and Redis does."""
+        """In the end, all clients and Redis have the correct members."""
         for number in INSTANCES:
             self.connect(number)
         while self.left_behind:

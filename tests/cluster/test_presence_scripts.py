@@ -1,4 +1,4 @@
-"""The scripts that change presence in Redis, each by itself."""
+"""The Lua scripts of presence, one by one."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ PROJECT = "p"
 
 
 class Redis:
-    """The scripts as instances call them, and what they announce of one project."""
+    """The scripts as instances call them, and their announcements of one project."""
 
     def __init__(self, link: Link, server: RedisServer) -> None:
         self.link = link
@@ -51,11 +51,11 @@ class Redis:
         return await (link or self.link).run(REAP, (KEYS.instances, KEYS.instance(uid)), args)
 
     def age(self, uid: str) -> None:
-        """Nothing has been heard of an instance for long."""
+        """Let an instance have been silent for long."""
         self.server.do("ZADD", KEYS.instances, 1, uid)
 
     async def take(self) -> list[tuple[list[str], list[str]]]:
-        """Who left and who joined, of each announcement since the last time."""
+        """The leaves and joins of each announcement since the last call."""
         await self.link.call("PING")
         await asyncio.sleep(0)
         taken, self.announced = self.announced, []
@@ -64,7 +64,7 @@ class Redis:
 
 @pytest.fixture
 async def scripts(link: Link, redis: RedisServer) -> Redis:
-    """With the instances `one` and `two` registered."""
+    """With the registered instances `one` and `two`."""
     scripts = Redis(link, redis)
     for uid in ("one", "two"):
         await scripts.beat(uid, registers=True)
@@ -89,7 +89,9 @@ async def test_a_change_is_announced_if_it_is_one(scripts: Redis) -> None:
 
 
 async def test_each_version_is_above_that_before(scripts: Redis) -> None:
-    """And names it, so that a lost one is missed; the clock of Redis may have been ahead."""
+    """Each announcement names the previous version, so that a lost one is noticed. The clock of Redis may have been
+    ahead.
+    """
     await scripts.change("one", "s1")
     await scripts.change("two", "s2")
     first, second = scripts.announced
@@ -102,7 +104,7 @@ async def test_each_version_is_above_that_before(scripts: Redis) -> None:
 
 
 async def test_entering_makes_redis_right(scripts: Redis) -> None:
-    """What it has of the instance and should not is taken out, what it lacks is put in, the rest is left alone."""
+    """Surplus connections of the instance are removed, missing ones are added, and others do not change."""
     await scripts.change("one", "s1", "s2")
     await scripts.change("two", "s3")
     await scripts.take()
@@ -115,7 +117,7 @@ async def test_entering_makes_redis_right(scripts: Redis) -> None:
 
 
 async def test_entering_without_connections_leaves(scripts: Redis) -> None:
-    """Nothing of the project is left behind with its last."""
+    """Nothing remains of a project without connections."""
     await scripts.change("one", "s1")
     await scripts.enter("one")
     assert await scripts.take() == [([], ["s1"]), (["s1"], [])]
@@ -151,14 +153,14 @@ async def test_two_reapers_at_once_announce_once(scripts: Redis, make_link: Make
 
 
 async def test_an_instance_that_renews_its_lease_is_not_reaped(scripts: Redis) -> None:
-    """A beat that comes before the reaper counts."""
+    """Even if the renewal comes just before the removal."""
     await scripts.change("two", "s1")
     assert await scripts.reap("two") == 0
     assert scripts.server.do("HEXISTS", KEYS.project(PROJECT), "s1") == 1
 
 
 async def test_others_stay_where_one_is_reaped(scripts: Redis) -> None:
-    """Only the dead instance's own leave."""
+    """Only connections of the dead instance are removed."""
     await scripts.change("one", "s1")
     await scripts.change("two", "s2")
     await scripts.take()
@@ -168,7 +170,7 @@ async def test_others_stay_where_one_is_reaped(scripts: Redis) -> None:
 
 
 async def test_an_instance_that_returns_while_it_is_reaped_starts_again(scripts: Redis) -> None:
-    """Each call tells the instance, and after its registration the reaping stops."""
+    """Each call reports this to the instance. The removal stops with its registration."""
     for number in range(3):
         await scripts.enter("two", f"s{number}", project=f"p{number}")
     scripts.age("two")
@@ -202,7 +204,7 @@ async def test_every_key_has_a_lifetime(scripts: Redis) -> None:
 
 
 async def test_entering_adopts_connections_that_returned_from_another_instance(scripts: Redis) -> None:
-    """Its entry stays as it is; the instance that it came from can no longer take it out."""
+    """The entry stays unchanged. The old instance can no longer remove it."""
     await scripts.change("one", "s1", "s2")
     await scripts.take()
     entered = await scripts.enter("two", "s1", "s3")
@@ -221,7 +223,7 @@ async def test_a_change_keeps_the_entry_of_another_instances_connection(scripts:
 
 
 async def test_a_held_connection_is_not_taken_back_from_another_instance(scripts: Redis) -> None:
-    """Its client has returned to that one; else it stays."""
+    """If its client has returned there. Otherwise the connection stays."""
     await scripts.change("one", "s1", "s2")
     await scripts.enter("two", "s1")
     await scripts.take()

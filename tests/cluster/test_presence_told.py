@@ -1,4 +1,4 @@
-"""What people on several instances are told of each other."""
+"""Presence events for users on several instances."""
 
 from collections.abc import AsyncIterator
 
@@ -31,7 +31,7 @@ async def sites(make_link: MakeLink) -> AsyncIterator[Pair]:
 
 
 async def hears(person: Person, *expected: str) -> list[object]:
-    """The payloads of the next events, which are to be these."""
+    """The payloads of the next events, which must have these names."""
     seen: list[list[object]] = []
 
     def came() -> bool:
@@ -50,7 +50,7 @@ async def arrive(site: Site, name: str) -> Person:
 
 
 async def test_joins_and_leaves_are_announced_like_on_one_instance(sites: Pair) -> None:
-    """The same events in the same order on any instance; each user appears once, with any number of tabs."""
+    """The same events in the same order. Each user appears once, with any number of tabs."""
     alice, bob = await arrive(sites[0], "Alice"), await arrive(sites[1], "Bob")
     alice.emit("join-project", PROJECT)
     await hears(alice, "users:active", "users:count")
@@ -84,7 +84,7 @@ async def test_joins_and_leaves_are_announced_like_on_one_instance(sites: Pair) 
 
 
 def joined_at(site: Site, person: Person) -> str:
-    """When somebody has joined."""
+    """The time of a user's join."""
     presence = site.collaboration.presence
     assert isinstance(presence, PresenceSync)
     known = presence._projects[PROJECT].replica.attendance.get(person.id)
@@ -93,7 +93,7 @@ def joined_at(site: Site, person: Person) -> str:
 
 
 async def test_a_crowd_on_another_instance_is_counted_a_few_times(sites: Pair) -> None:
-    """Each is announced once, with as few counts and lists as messages."""
+    """Each join is announced once. Counts and lists are few, as there are few messages."""
     here = await arrive(sites[0], "Alice")
     here.emit("join-project", PROJECT)
     await hears(here, "users:active", "users:count")

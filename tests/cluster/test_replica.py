@@ -1,4 +1,4 @@
-"""What an instance knows of one project."""
+"""An instance's copy of one project."""
 
 import pytest
 
@@ -19,14 +19,14 @@ def announced(
 
 
 def told(changes: Changes) -> str:
-    """Who is told of, in order, with a ? where a snapshot is needed."""
+    """The reported changes in order, with a ? if a snapshot is needed."""
     signs = [f"-{each.socketId}" for each in changes.left] + [f"+{each.socketId}" for each in changes.joined]
     return " ".join([*signs, "?"] if changes.has_gap else signs)
 
 
 @pytest.fixture
 def replica() -> Replica:
-    """One of version 10, with its own connection `o` and one of another instance, `x`."""
+    """A copy at version 10, with its own connection `o` and one of another instance, `x`."""
     replica = Replica(OURS)
     replica.join(somebody("o"))
     replica.await_snapshot()
@@ -45,20 +45,20 @@ def test_an_announcement_is_reported_once(replica: Replica) -> None:
 
 
 def test_a_connection_that_left_and_rejoined_is_reported_as_both(replica: Replica) -> None:
-    """Whether that is announced, or only seen from its having joined at another time."""
+    """Whether announced, or only visible from a different time of the join."""
     assert told(replica.heed(announced(10, 11, left=("x",), joined=("x",)))) == "-x +x"
     assert told(replica.restore(ReplicaSnapshot(12, [somebody("x", 1)]))) == "-x +x"
 
 
 def test_its_own_are_its_own_business(replica: Replica) -> None:
-    """What Redis says of them is not told; that others have taken them out is a reason to put them in again."""
+    """Redis' reports about own connections are ignored. If others have removed one, Redis gets it again."""
     assert told(replica.heed(announced(10, 11, left=("o",), joined=("o",), author=OURS))) == ""
     assert told(replica.heed(announced(11, 12, left=("o",)))) == "?"
     assert sees(replica) == {"o", "x"}
 
 
 def test_an_own_connection_that_has_left_does_not_return(replica: Replica) -> None:
-    """It has left before its join was confirmed; if Redis still lists it, Redis gets the members again."""
+    """It left before its join was confirmed. If Redis still lists it, Redis gets the members again."""
     replica.join(somebody("p"))
     replica.leave("p")
     assert told(replica.heed(announced(10, 11, joined=("p",), author=OURS))) == "?"
@@ -66,12 +66,12 @@ def test_an_own_connection_that_has_left_does_not_return(replica: Replica) -> No
 
 
 def test_a_lost_announcement_is_noticed(replica: Replica) -> None:
-    """The next one tells of a version that is not known; what it says of others is true all the same."""
+    """The next one names an unknown version. Its changes are valid all the same."""
     assert told(replica.heed(announced(11, 12, joined=("y",)))) == "+y ?"
 
 
 def test_an_announcement_contained_in_the_snapshot_is_not_a_gap(replica: Replica) -> None:
-    """One's own may come after the reply that it belongs to."""
+    """An own announcement may come after the reply that contains it."""
     assert told(replica.heed(announced(8, 10, joined=("o",), author=OURS))) == ""
 
 
@@ -83,13 +83,13 @@ def test_while_a_snapshot_is_awaited_nothing_is_missing(replica: Replica) -> Non
 
 
 def test_an_audit_finds_lost_changes(replica: Replica) -> None:
-    """Redis' version is another than the one that is known."""
+    """Redis has another version than the known one."""
     assert replica.agrees_with(10)
     assert not replica.agrees_with(11)
 
 
 def test_a_connection_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:
-    """They stay until `settle`, and are then reported once."""
+    """It stays until `settle`, and is then reported once."""
     replica.heed(announced(10, 11, joined=("y", "z")))
     assert told(replica.restore(ReplicaSnapshot(12, [somebody("z"), somebody("new")]))) == "+new"
     assert sees(replica) == {"o", "x", "y", "z", "new"}
@@ -116,7 +116,7 @@ def test_others_can_be_forgotten(replica: Replica) -> None:
 
 
 def test_its_own_join_and_leave_once(replica: Replica) -> None:
-    """A second time changes nothing, and another's connection is not its own to let out."""
+    """A repeat changes nothing. Connections of other instances cannot be removed."""
     assert not replica.join(somebody("o", 5))
     assert replica.leave("x") is None
     assert replica.leave("o") == somebody("o")
@@ -124,7 +124,7 @@ def test_its_own_join_and_leave_once(replica: Replica) -> None:
 
 
 def test_messages_are_read_as_they_are_written() -> None:
-    """The shapes that the scripts write."""
+    """The messages of the scripts."""
     who = b'{"socketId":"s","userId":"u","userName":"U","joinedAt":"t"}'
     announcement = ANNOUNCEMENT.decode(b'{"author":"a","before":0,"version":7,"left":["x"],"joined":[' + who + b"]}")
     assert announcement == Announcement("a", 0, 7, ["x"], [PresenceEntry("s", "u", "U", "t")])
@@ -134,14 +134,14 @@ def test_messages_are_read_as_they_are_written() -> None:
 
 
 def test_a_return_from_another_instance_is_not_reported(replica: Replica) -> None:
-    """Its entry stays as the others know it."""
+    """The entry is the one that the others know."""
     assert replica.join(somebody("x", 30)) == somebody("x")
     assert sees(replica) == {"o", "x"}
     assert told(replica.heed(announced(10, 11, joined=("x",), author=OURS))) == ""
 
 
 def test_a_return_to_another_instance_is_not_reported(replica: Replica) -> None:
-    """Its connection was held, and is another instance's from then on: that alone lets it out."""
+    """The held connection belongs to the other instance from then on, which alone can remove it."""
     replica.hold("o")
     assert told(replica.heed(announced(10, 11, joined=("o",)))) == ""
     assert replica.leave("o") == somebody("o")
@@ -158,7 +158,6 @@ def test_a_snapshot_contains_connections_that_returned_to_another_instance(repli
 
 
 def test_a_moved_connection_may_return(replica: Replica) -> None:
-    """It is this instance's own again."""
     replica.hold("o")
     replica.heed(announced(10, 11, joined=("o",)))
     assert replica.join(somebody("o", 40)) == somebody("o")
@@ -173,7 +172,7 @@ def test_an_adopted_entry_is_as_the_others_know_it(replica: Replica) -> None:
 
 
 def test_a_live_connection_does_not_move(replica: Replica) -> None:
-    """Another instance has announced it too late: its client is here."""
+    """The other instance's announcement is late: the client is connected here."""
     assert told(replica.heed(announced(10, 11, joined=("o",)))) == ""
     assert replica.leave("o") == somebody("o")
     assert sees(replica) == {"x"}

@@ -1,4 +1,4 @@
-"""The states of a project between an instance and Redis, reached by what a real Redis answers and announces."""
+"""The states of a project between an instance and Redis, reached by real replies and announcements of Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +19,7 @@ Step = tuple[SyncState, SyncEvent, SyncState]
 
 
 class Walk:
-    """An instance whose project `p` is led from state to state."""
+    """An instance whose project `p` goes from state to state."""
 
     def __init__(self, redis: RedisServer) -> None:
         self.redis = redis
@@ -49,12 +49,12 @@ class Walk:
         await self.turn()
 
     async def take_lease_away(self) -> None:
-        """What Redis is asked next fails: it does not know the instance."""
+        """The next command fails: Redis does not know the instance."""
         self.redis.do("DEL", "synkora:instances")
         await self.exchange()
 
     async def lose_track(self) -> None:
-        """Another instance has taken this one for dead."""
+        """Another instance has considered this one dead."""
         announcement = Announcement("other", 0, 1, ["first"], [])
         self.redis.do("PUBLISH", "synkora:presence:p", encode(announcement))
         self.link.deliver()
@@ -93,7 +93,7 @@ class Walk:
         await self.exchange()
 
     async def lose_track_by_registering(self) -> None:
-        """The lease is taken, and Redis may have forgotten everything."""
+        """The lease is new, and Redis may have lost everything."""
         await self.enter()
 
 
@@ -127,7 +127,7 @@ async def walk(redis: RedisServer) -> AsyncIterator[Walk]:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
-    """Each move of a project: the state before, the event, the state after."""
+    """Each transition of a project: the state before, the event, the state after."""
     moves: list[Step] = []
     move = ProjectSync.move
 
@@ -148,7 +148,7 @@ def name(item: SyncState | SyncEvent | tuple[SyncState, SyncEvent]) -> str:
 async def test_every_transition_of_the_table_happens(
     walk: Walk, steps: list[Step], entry: tuple[SyncState, SyncEvent]
 ) -> None:
-    """Each entry is reached by what Redis really does, and leads where the table says."""
+    """Each is caused by real behaviour of Redis, and leads to the state of the table."""
     state, event = entry
     await WAYS[state](walk)
     assert walk.state is state
@@ -164,7 +164,7 @@ async def test_every_transition_of_the_table_happens(
     ("state", "event"), [entry for entry in product(SyncState, SyncEvent) if entry not in TRANSITIONS], ids=name
 )
 def test_every_other_event_is_a_fault(state: SyncState, event: SyncEvent) -> None:
-    """What the table does not name is refused, and moves nothing."""
+    """An event that the table does not have is refused, and changes nothing."""
     project = ProjectSync("p", "instance")
     project.state = state
     with pytest.raises(KeyError):
@@ -173,7 +173,7 @@ def test_every_other_event_is_a_fault(state: SyncState, event: SyncEvent) -> Non
 
 
 async def test_a_project_is_synced_again_after_all_that_can_happen(walk: Walk) -> None:
-    """A lost lease, a lost link and a gap while a call is under way: in the end Redis has what the instance has."""
+    """A lost lease, a lost link and a gap during a call: in the end Redis has the members of the instance."""
     await walk.overtaken()
     await walk.take_lease_away()
     walk.link.cut()

@@ -1,4 +1,4 @@
-"""Synkora with a policy that a test is in charge of, and a clock that it can move."""
+"""Synkora with a policy that the test controls, and a clock that the test can move."""
 
 import asyncio
 import json
@@ -19,12 +19,12 @@ UNLIMITED = Limits(volatile_rate=0, edit_rate=0, other_rate=0, byte_rate=0, user
 
 
 def signed_in(name: str = "ann") -> SignedIn:
-    """Somebody, as a policy learns of them."""
+    """A user, as a policy gets them."""
     return SignedIn(User(name), f"token-of-{name}")
 
 
 class MovedClock(asyncio.SelectorEventLoop):
-    """A loop whose clock can be put forward."""
+    """An event loop whose clock can be advanced."""
 
     ahead = 0.0
 
@@ -33,7 +33,7 @@ class MovedClock(asyncio.SelectorEventLoop):
 
 
 class Roles:
-    """A policy that knows the roles it has been given, by user and project, and counts what it is asked.
+    """A policy that knows the given roles by user and project, and counts its questions.
 
     It answers once `gate` is set, and with `error` where there is one.
     """
@@ -59,14 +59,14 @@ class Roles:
 
 
 class Guarded(Site):
-    """A Socket.IO server with Synkora on it, which asks a policy."""
+    """A Socket.IO server with Synkora that asks a policy."""
 
     def __init__(self, roles: Roles, *, limits: Limits = UNLIMITED, **options: Any) -> None:
         super().__init__(policy=roles, limits=limits, **options)
         self.roles = roles
 
     async def close(self) -> None:
-        """End what the site does by itself, such as asking about members again."""
+        """Stop the site's background work, such as rechecks."""
         await self.collaboration.close()
 
     async def join(self, name: str, project: str = "p") -> Person:
@@ -77,7 +77,7 @@ class Guarded(Site):
         return person
 
     async def join_both(self) -> tuple[Person, Person]:
-        """Ann and Bob have joined; their received events are cleared."""
+        """Ann and Bob have joined. Their received events are cleared."""
         ann, bob = await self.join("Ann"), await self.join("Bob")
         await settle()
         ann.take()
@@ -89,22 +89,22 @@ MakeGuarded = Callable[..., Guarded]
 
 
 def names(person: Person) -> list[str]:
-    """The names of the events that have come since the last time."""
+    """The names of the events since the last call."""
     return [event[0] for event in person.take_events()]
 
 
 def errors(person: Person) -> list[dict[str, Any]]:
-    """The payloads of the `error` events that have come since the last time."""
+    """The payloads of the `error` events since the last call."""
     return [event[1] for event in person.take_events() if event[0] == "error"]
 
 
 def acks(person: Person) -> list[Any]:
-    """What all acknowledgements so far have said."""
+    """The arguments of all acks so far."""
     return [json.loads(packet[3:]) for packet in person.transport.packets if packet.startswith(b"43")]
 
 
 async def heard(person: Person, condition: Callable[[list[list[Any]]], object]) -> list[list[Any]]:
-    """What somebody is told until `condition` holds of it."""
+    """The events of a client until `condition` holds for them."""
     events: list[list[Any]] = []
 
     def look() -> object:

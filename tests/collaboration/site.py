@@ -32,7 +32,7 @@ def token_of(name: str, **claims: object) -> str:
 
 
 class Person:
-    """A client in memory, who sees each message as the object that the server made of it."""
+    """A client in memory that gets each message as the server's own object."""
 
     def __init__(self, server: SocketServer, token: str, transport: MemoryTransport, request: Request) -> None:
         self.transport = transport
@@ -48,24 +48,23 @@ class Person:
 
     @property
     def id(self) -> str:
-        """The id of the socket."""
         reply = next(packet for packet in self.transport.packets if packet.startswith(b"40"))
         sid: str = json.loads(reply[2:])["sid"]
         return sid
 
     def take(self) -> list[Message]:
-        """The events that have come since the last time, as they were sent."""
+        """The encoded events since the last call."""
         came = [part for write in self.transport.writes for message in write for part in parts(message)]
         new, self._taken = came[self._taken :], len(came)
         return [message for message in new if message.packet.startswith(EVENT)]
 
     def take_events(self) -> list[list[Any]]:
-        """The events that have come since the last time, decoded."""
+        """The decoded events since the last call."""
         return [json.loads(message.packet[2:]) for message in self.take()]
 
 
 class Site:
-    """A Socket.IO server with Synkora on it. Leaves are announced at once unless a test wants otherwise."""
+    """A Socket.IO server with Synkora. By default, leaves are announced immediately."""
 
     def __init__(self, *, recovery: bool | RecoverySettings | RecoveryStore = False, **options: Any) -> None:
         self.server = SocketServer(origins=[PAGE], recovery=recovery)
@@ -77,7 +76,7 @@ class Site:
         self.address = Address(0, "/socket.io/")
 
     def come(self, name: str, **claims: object) -> Person:
-        """Connect somebody in memory."""
+        """Connect a user in memory."""
         return Person(self.server, token_of(name, **claims), MemoryTransport(), request_of())
 
     async def meet(self, *names: str, project: str | None = None) -> list[Person]:
@@ -104,12 +103,12 @@ class Site:
 
 
 def parts(message: Message) -> Sequence[Message]:
-    """The messages that go out as one."""
+    """The messages of a bundle."""
     return message.updates if isinstance(message, Bundle) else (message,)
 
 
 async def turn() -> None:
-    """Let the loop go on until all that was done in this turn has been told."""
+    """Let the loop run until everything of this turn has been delivered."""
     for _ in range(_STEPS):
         await asyncio.sleep(0)
 

@@ -17,7 +17,7 @@ EVE = signed_in("eve")
 
 @pytest.mark.parametrize(("role", "may_write"), [(Role.OWNER, True), (Role.EDITOR, True), (Role.VIEWER, False)])
 def test_all_but_viewers_may_write(role: Role, may_write: bool) -> None:
-    """As the app has it: owners and editors read and write, viewers read."""
+    """As in the app: owners and editors read and write, viewers read."""
     assert role.may_write is may_write
 
 
@@ -33,7 +33,7 @@ async def test_open_access_lets_every_user_write_without_a_question() -> None:
     ("role", "kept", "over"), [(Role.EDITOR, 29.5, 30.5), (Role.VIEWER, 29.5, 30.5), (None, 4.5, 5.5)]
 )
 def test_answers_are_remembered_for_30_seconds_and_refusals_for_5(role: Role | None, kept: float, over: float) -> None:
-    """Until then the policy is not asked again."""
+    """Until then, the policy is not asked again."""
     loop = MovedClock()
 
     async def ask() -> list[int]:
@@ -50,7 +50,7 @@ def test_answers_are_remembered_for_30_seconds_and_refusals_for_5(role: Role | N
 
 
 def test_a_cached_answer_is_used_until_it_expires() -> None:
-    """That is how a second tab of a page joins at once; a refusal is never an answer that lets somebody in."""
+    """So a second tab of a page joins immediately. A cached refusal never admits a user."""
     loop = MovedClock()
 
     async def look() -> None:
@@ -69,7 +69,7 @@ def test_a_cached_answer_is_used_until_it_expires() -> None:
 
 
 def test_a_policy_has_three_seconds() -> None:
-    """Then it counts as unavailable, and nothing of it is remembered: the next question goes to the policy."""
+    """Then it counts as unavailable, and no answer is cached: the next question goes to the policy."""
     loop = MovedClock()
 
     async def ask() -> None:
@@ -104,7 +104,6 @@ async def test_a_hundred_simultaneous_questions_are_one_question() -> None:
 
 
 async def test_each_user_and_each_project_is_a_question_of_its_own() -> None:
-    """An answer applies only to its user and project."""
     roles = Roles(ann=Role.OWNER)
     access = Access(roles)
     questions = ((ANN, "p"), (EVE, "p"), (ANN, "q"))
@@ -114,7 +113,7 @@ async def test_each_user_and_each_project_is_a_question_of_its_own() -> None:
 
 
 async def test_a_cancelled_caller_does_not_cancel_the_question_of_others() -> None:
-    """The question goes on for the others, and its answer is remembered."""
+    """The others get the answer, and it is cached."""
     roles = Roles(ann=Role.OWNER)
     roles.gate.clear()
     access = Access(roles)
@@ -157,7 +156,9 @@ async def test_a_fresh_question_ignores_and_replaces_the_cached_answer() -> None
     ids=lambda error: type(error).__name__,
 )
 async def test_any_error_of_a_policy_means_unavailable(error: BaseException) -> None:
-    """All who asked learn the same, nothing is remembered, and once it is back it answers."""
+    """All callers get the same result, and nothing is cached. The next question is answered when the policy works
+    again.
+    """
     roles = Roles(ann=Role.OWNER)
     roles.error = error
     access = Access(roles)
@@ -169,7 +170,7 @@ async def test_any_error_of_a_policy_means_unavailable(error: BaseException) -> 
 
 
 async def test_an_error_that_is_not_awaited_is_not_reported() -> None:
-    """A question whose asker has left fails in silence: the loop has no exception that was never looked at."""
+    """The loop does not report an unretrieved exception for a question whose asker has left."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     roles = Roles()
@@ -188,7 +189,7 @@ async def test_an_error_that_is_not_awaited_is_not_reported() -> None:
 
 
 async def test_no_more_answers_are_kept_than_there_is_room_for() -> None:
-    """The oldest go first, however many questions somebody asks about projects that do not exist."""
+    """The oldest are removed first, however many projects a user invents."""
     roles = Roles(ann=Role.OWNER)
     access = Access(roles, max_cached=10)
     await access.role(ANN, "p")
@@ -201,7 +202,6 @@ async def test_no_more_answers_are_kept_than_there_is_room_for() -> None:
 
 
 async def test_lifetimes_can_be_chosen() -> None:
-    """An answer of a short life is soon forgotten."""
     access = Access(Roles(ann=Role.OWNER), granted_ttl=0.02)
     await access.role(ANN, "p")
     await until(lambda: access.cached(ANN, "p") is None)
@@ -214,7 +214,7 @@ async def test_closing_releases_the_policys_connections() -> None:
 
 
 async def test_answers_are_counted_and_timed() -> None:
-    """By outcome; cached answers and shared questions are not counted."""
+    """By outcome. Cached answers and shared questions are not counted."""
 
     class Away(Roles):
         async def role(self, *_: Any) -> Role | None:
@@ -233,7 +233,7 @@ async def test_answers_are_counted_and_timed() -> None:
 
 
 async def test_a_user_with_endless_questions_does_not_delay_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few questions about one user are under way at a time; those about another do not wait for them."""
+    """Few questions about one user run at a time. Questions about other users do not wait for them."""
     monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 2)
     roles = Roles(ann=Role.OWNER)
     roles.gate.clear()
@@ -252,7 +252,7 @@ async def test_a_user_with_endless_questions_does_not_delay_others(monkeypatch: 
 
 
 async def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They have no answer, at once; those that wait too long for their turn have none either."""
+    """They fail immediately. Those that wait too long for their turn fail, too."""
     monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 1)
     monkeypatch.setattr(keyed_limit, "MAX_WAITING_PER_KEY", 1)
     roles = Roles()
@@ -284,7 +284,6 @@ async def test_a_recheck_is_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_answers_that_are_too_old_are_forgotten() -> None:
-    """What a flood of questions has left is gone when others are asked later."""
     loop = MovedClock()
 
     async def ask() -> int:

@@ -1,4 +1,4 @@
-"""Who may come into a project, and what happens while the answer is awaited."""
+"""Who may join a project, and what happens until the policy has answered."""
 
 import asyncio
 from dataclasses import replace
@@ -28,14 +28,14 @@ FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSErro
 
 
 def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Guarded:
-    """A site whose policy does not answer before its gate is opened."""
+    """A site whose policy does not answer until its gate is opened."""
     roles = Roles(**dict.fromkeys(users, role))
     roles.gate.clear()
     return Guarded(roles, **options)
 
 
 async def waiting_with_bob() -> tuple[Guarded, Person]:
-    """The same for Ann, with Bob in the project already."""
+    """The same, with Bob in the project."""
     site = waiting("ann", "bob")
     site.roles.gate.set()
     bob = await site.join("Bob")
@@ -68,7 +68,7 @@ async def test_a_user_with_access_joins() -> None:
 
 
 async def test_a_user_without_access_gets_a_message_and_stays_invisible() -> None:
-    """The answer names the event and the project; those within learn neither of it nor of what follows."""
+    """The message names the event and the project. Members learn neither of the join nor of later events."""
     site = Guarded(Roles(ann=Role.OWNER))
     ann = await site.join("Ann")
     eve = site.come("Eve")
@@ -108,7 +108,7 @@ async def test_a_hundred_tabs_that_join_at_once_ask_once() -> None:
 
 
 async def test_a_join_is_refused_if_the_policy_takes_too_long() -> None:
-    """The client learns that it may try again, and does so with success when there are answers again."""
+    """The message says that the client may try again. A later attempt succeeds."""
     site = waiting("ann", answer_timeout=0.02)
     ann = site.come("Ann")
     ann.emit("join-project", "p")
@@ -139,14 +139,14 @@ async def test_a_join_is_refused_if_the_policy_fails(failure: BaseException) -> 
 
 
 async def test_joining_is_acknowledged_once_it_is_done() -> None:
-    """A client that asks for an ack learns by it that it is in, and gets none where it is refused."""
+    """With an ack the client has joined. A refused join has no ack."""
     site = waiting("ann")
     ann, eve = await sent_while_waiting(site, '427["join-project","p"]')
     assert (acks(ann), acks(eve)) == ([[]], [])
 
 
 async def test_a_sockets_own_room_is_not_a_project() -> None:
-    """Not even if the policy allows it: events for one socket are not for others."""
+    """Even if the policy allows it: events for one socket are not for others."""
     site = Guarded(Roles())
     ann, eve = site.come("Ann"), site.come("Eve")
     await settle()
@@ -160,7 +160,7 @@ async def test_a_sockets_own_room_is_not_a_project() -> None:
 
 
 async def test_events_sent_right_after_the_join_arrive_in_order() -> None:
-    """A page does not wait for an answer before its first edit; here all comes in one turn, and after it."""
+    """A page does not wait for an answer before its first edit. Here all events come in one turn, and later ones."""
     site, bob, ann = await ann_waits_for_bob()
     for number in range(5):
         ann.emit("task:create", task(number))
@@ -176,7 +176,7 @@ async def test_events_sent_right_after_the_join_arrive_in_order() -> None:
 
 
 async def test_attachments_are_held_as_well() -> None:
-    """Binary data that comes while the answer is awaited goes out with its event."""
+    """Buffered binary data is relayed with its event."""
     site, bob, ann = await ann_waits_for_bob()
     ann.send('451-["task:create",{"projectId":"p","task":{"_placeholder":true,"num":0}}]')
     ann.session.receive_binary(ann.transport, b"\x00\x01")
@@ -189,7 +189,7 @@ async def test_attachments_are_held_as_well() -> None:
 
 @pytest.mark.parametrize("failure", [None, AccessUnavailable()])
 async def test_events_sent_right_after_a_refused_join_are_dropped(failure: AccessUnavailable | None) -> None:
-    """Whether there is no access or no answer; the sender learns that the join and the edit are refused."""
+    """For lack of access, or of an answer. The sender gets a refusal of the join and of the edit."""
     site = Guarded(Roles(bob=Role.OWNER))
     bob = await site.join("Bob")
     site.roles.gate.clear()
@@ -205,7 +205,7 @@ async def test_events_sent_right_after_a_refused_join_are_dropped(failure: Acces
 
 
 async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
-    """The answer is the same as to one that was sent later; what viewers may send goes out."""
+    """The message is the same as for a later edit. Events that viewers may send are relayed."""
     site = waiting("ann", role=Role.VIEWER)
     site.roles.roles["bob", "p"] = Role.OWNER
     bob = site.come("Bob")
@@ -226,7 +226,7 @@ async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
 
 
 async def test_no_more_than_a_hundred_events_are_held() -> None:
-    """Further ones are refused with a message; the buffered ones arrive."""
+    """Further ones are refused with a message. The buffered ones arrive."""
     site, bob, ann = await ann_waits_for_bob()
     for number in range(103):
         ann.emit("task:create", task(number))
@@ -242,7 +242,7 @@ async def test_no_more_than_a_hundred_events_are_held() -> None:
 
 
 async def test_connections_of_one_user_hold_so_much_together() -> None:
-    """Each user may buffer a megabyte during an outage of the policy; other users' events are buffered all the same."""
+    """Each user may buffer a megabyte during an outage of the policy, whatever other users buffer."""
     site = waiting("ann", "bob")
     large = {"projectId": "p", "task": "x" * 900_000}
     crowd = [site.come("Ann") for _ in range(6)]
@@ -264,7 +264,7 @@ async def test_connections_of_one_user_hold_so_much_together() -> None:
 
 
 async def test_buffered_events_count_with_their_memory() -> None:
-    """A held event takes two kilobytes however small it is: a user's crowd could hold a hundred times what counted."""
+    """A buffered event takes two kilobytes, however small it is."""
     site = waiting("ann")
     crowd = [site.come("Ann") for _ in range(50)]
     for ann in crowd:
@@ -277,7 +277,7 @@ async def test_buffered_events_count_with_their_memory() -> None:
 
 
 async def test_buffered_bytes_are_limited_over_all_projects() -> None:
-    """Large messages to many projects that are being joined do not fill the server's memory."""
+    """Large messages to many pending projects do not fill the server's memory."""
     site = waiting("ann")
     ann = site.come("Ann")
     for project in "abcd":
@@ -291,7 +291,7 @@ async def test_buffered_bytes_are_limited_over_all_projects() -> None:
 
 
 async def test_a_member_that_leaves_before_the_answer_is_not_admitted() -> None:
-    """Nobody hears of them. An edit that waits for the answer is relayed for a writer and refused for a stranger."""
+    """Nothing is announced. A buffered edit is relayed for a writer, and refused for a user without access."""
     site, bob = await waiting_with_bob()
     ann, eve = site.come("Ann"), site.come("Eve")
     for person in (ann, eve):
@@ -321,7 +321,7 @@ async def test_a_member_that_leaves_later_but_before_the_answer_is_not_admitted(
 
 
 async def test_a_member_that_joins_again_while_the_answer_is_awaited_is_admitted_once() -> None:
-    """Two hooks of a page join, or one leaves and joins again: the others see one person come."""
+    """Two hooks of a page join, or one leaves and rejoins: the others get one join."""
     site, bob = await waiting_with_bob()
     ann = site.come("Ann")
     for name in ("join-project", "join-project", "leave-project", "join-project"):
@@ -379,7 +379,7 @@ async def test_a_connection_may_be_in_a_limited_number_of_projects() -> None:
 
 
 async def test_projects_that_are_being_joined_count_from_the_first_moment() -> None:
-    """A hundred joins in one turn are no way around the limit."""
+    """A hundred joins in one turn do not bypass the limit."""
     site = waiting("ann", limits=Limits(projects=3, other_rate=0))
     ann = site.come("Ann")
     for number in range(100):
@@ -390,7 +390,7 @@ async def test_projects_that_are_being_joined_count_from_the_first_moment() -> N
 
 
 async def test_refused_joins_do_not_count() -> None:
-    """Who may be in one project only can still ask for others, one after the other."""
+    """A user with access to one project can still ask for others, one after the other."""
     site = Guarded(Roles(ann=Role.OWNER), limits=Limits(projects=1))
     ann = site.come("Ann")
     for project in ("a", "b", "p"):
@@ -401,7 +401,7 @@ async def test_refused_joins_do_not_count() -> None:
 
 
 async def test_an_edit_that_requires_a_question_counts_as_a_join() -> None:
-    """Who edits in ever more projects that they are not in asks no faster than who joins them."""
+    """Edits to projects without a join have the same rate of questions as joins."""
     roles = Roles()
     site = Guarded(roles, limits=replace(UNLIMITED, other_rate=1))
     person = site.come("Eve")

@@ -1,4 +1,4 @@
-"""Signing in: what a CONNECT is judged by, and when."""
+"""Signing in: which token or cookie decides about a CONNECT, and when."""
 
 import asyncio
 import functools
@@ -36,7 +36,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CONNECTs wait for a moment only."""
+    """CONNECTs wait only for a moment."""
     monkeypatch.setattr("tests.collaboration.site.SocketServer", functools.partial(SocketServer, upgrade_timeout=0.02))
 
 
@@ -54,13 +54,13 @@ def refused(packet: str | bytes) -> str:
 
 
 async def answer(client: WebSocket, auth: object) -> str | bytes:
-    """What CONNECT is answered with."""
+    """The reply to CONNECT."""
     await client.send(connect_packet(auth))
     return await client.receive()
 
 
 async def user_of(client: WebSocket) -> str:
-    """The user's id in `connected`, which is the next event."""
+    """The user's id in `connected`, which must be the next event."""
     name, welcome = await client.event()
     assert name == "connected"
     user_id: str = welcome["userId"]
@@ -87,7 +87,7 @@ def expired() -> str:
     ],
 )
 async def test_refusals_over_websocket(patience: None, running: Site, auth: object, message: str) -> None:
-    """Each is a CONNECT_ERROR with the words that the app knows, at once, and the client may try again."""
+    """Each is an immediate CONNECT_ERROR with the app's message, and the client may try again."""
     async with websocket(running.address) as client:
         assert refused(await answer(client, auth)) == message
         assert running.collaboration.connections == 0
@@ -107,7 +107,7 @@ async def test_a_bearer_token_signs_in(running: Site) -> None:
 
 
 async def test_a_cookie_of_an_allowed_page_signs_in(running: Site) -> None:
-    """A page that cannot read its cookie, and sends the user's id for a token, comes in by the cookie."""
+    """A page that cannot read its cookie, and sends the user's id as token, signs in by the cookie."""
     headers = {"Cookie": f"{COOKIE}={token_of('Alice')}"}
     async with websocket(running.address, origin=PAGE, additional_headers=headers) as client:
         await client.connect(auth={"token": "somebody-else"})
@@ -115,7 +115,7 @@ async def test_a_cookie_of_an_allowed_page_signs_in(running: Site) -> None:
 
 
 async def test_a_cookie_without_an_origin_does_not_count(running: Site) -> None:
-    """Only a browser has the user's cookies, and a browser says where it comes from."""
+    """Only a browser has the user's cookies, and a browser sends the origin."""
     async with websocket(running.address, additional_headers={"Cookie": f"{COOKIE}={token_of('Alice')}"}) as client:
         assert refused(await answer(client, None)) == "Authentication required"
 
@@ -124,7 +124,7 @@ async def test_a_cookie_without_an_origin_does_not_count(running: Site) -> None:
 async def test_a_connect_over_polling_is_decided_by_the_cookie_of_its_upgrade(
     patience: None, running: Site, auth: object
 ) -> None:
-    """The cookie comes with the WebSocket handshake: then, and only then, is the CONNECT answered."""
+    """The cookie comes with the WebSocket handshake. The CONNECT is answered then, and not before."""
     headers = {"Cookie": f"{COOKIE}={token_of('Alice')}"}
     async with Polling(running.address, {"Origin": PAGE}) as polling:
         await polling.open()
@@ -158,7 +158,7 @@ async def test_an_upgrade_without_a_valid_cookie(
 
 
 async def test_the_cookie_of_an_upgrade_without_an_origin_is_ignored(patience: None, running: Site) -> None:
-    """A cookie that comes with the WebSocket handshake counts only if its page does."""
+    """The cookie of a WebSocket handshake counts only with an allowed origin."""
     headers = {"Cookie": f"{COOKIE}={token_of('Alice')}"}
     async with Polling(running.address, {"Origin": PAGE}) as polling:
         await polling.open()
@@ -173,7 +173,7 @@ async def test_the_cookie_of_an_upgrade_without_an_origin_is_ignored(patience: N
 async def test_a_client_that_does_not_upgrade_is_judged_in_the_end(
     impatience: None, running: Site, auth: object, message: str
 ) -> None:
-    """A CONNECT without a token waits for the upgrade, but not for ever."""
+    """A CONNECT without a token waits for the upgrade for a limited time."""
     async with Polling(running.address) as polling:
         await polling.open()
         await polling.post(connect_packet(auth))
@@ -194,7 +194,7 @@ async def test_a_client_that_does_not_upgrade_is_judged_in_the_end(
 async def test_a_decision_that_an_upgrade_cannot_change_is_immediate(
     patience: None, running: Site, auth: object, headers: dict[str, str], message: str
 ) -> None:
-    """A token that looks like one, a Bearer header or a cookie: the client has shown what it has."""
+    """With a token, a Bearer header or a cookie, nothing else will come."""
     async with Polling(running.address, headers) as polling:
         await polling.open()
         await polling.post(connect_packet(auth))
@@ -212,7 +212,7 @@ async def test_a_decision_that_an_upgrade_cannot_change_is_immediate(
 async def test_a_valid_token_over_polling_is_admitted_immediately(
     patience: None, running: Site, auth: object, headers: dict[str, str]
 ) -> None:
-    """Nothing waits where there is a token that can be verified; `connected` follows the reply to CONNECT."""
+    """A valid token never waits. `connected` follows the reply to CONNECT."""
     async with Polling(running.address, headers) as polling:
         await polling.open()
         await polling.post(connect_packet(auth))
@@ -224,7 +224,7 @@ async def test_a_valid_token_over_polling_is_admitted_immediately(
 
 
 async def test_cookies_of_a_strangers_page_do_not_count(patience: None, site: Site) -> None:
-    """A page that may not connect is kept out by its origin; even if it were not, its cookies would say nothing."""
+    """The origin check refuses such a page. Even without that check, its cookies would be ignored."""
     transport = MemoryTransport()
     request = request_of(origin=STRANGER, host="localhost:3001", cookie=f"{COOKIE}={token_of('Alice')}")
     session = site.server._registry.open(request, transport)
@@ -234,7 +234,7 @@ async def test_cookies_of_a_strangers_page_do_not_count(patience: None, site: Si
 
 
 async def test_over_tls_cookies_of_a_page_without_tls_do_not_count(patience: None, site: Site) -> None:
-    """Though it has the server's own host: anybody on the line can write such a page."""
+    """Even with the server's own host: an attacker on the network can write such a page."""
     for scheme, is_admitted in (("http", False), ("https", True)):
         transport = MemoryTransport()
         cookie = f"{COOKIE}={token_of('Alice')}"
@@ -246,7 +246,7 @@ async def test_over_tls_cookies_of_a_page_without_tls_do_not_count(patience: Non
 
 
 async def test_a_client_that_disconnects_while_waiting_is_not_admitted(patience: None, site: Site) -> None:
-    """A session that ends at the moment of its upgrade leaves no member behind."""
+    """A session that ends during its upgrade leaves no member behind."""
     polling, probe = MemoryTransport("polling"), MemoryTransport()
     session = site.server._registry.open(request_of(origin=PAGE), polling)
     session.receive_text(polling, b"40")
@@ -260,7 +260,7 @@ async def test_a_client_that_disconnects_while_waiting_is_not_admitted(patience:
 
 
 async def test_a_client_that_waits_may_go(patience: None, running: Site) -> None:
-    """Nothing is kept of a session that closes before its upgrade."""
+    """Nothing remains of a session that closes before its upgrade."""
     async with Polling(running.address) as polling:
         await polling.open()
         await polling.post("40")
@@ -270,7 +270,7 @@ async def test_a_client_that_waits_may_go(patience: None, running: Site) -> None
 
 
 async def test_with_polling_only_no_client_waits_for_an_upgrade(patience: None) -> None:
-    """No WebSocket can bring a cookie: the CONNECT is judged at once."""
+    """No WebSocket can bring a cookie: the CONNECT is decided immediately."""
     server = SocketServer(transports=["polling"])
     Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), incidents=server.incidents)
     async with serving(server) as address, Polling(address) as client:
@@ -281,14 +281,14 @@ async def test_with_polling_only_no_client_waits_for_an_upgrade(patience: None) 
 
 
 async def refuse_twice(client: WebSocket) -> None:
-    """Fail as often as is free."""
+    """Fail as often as there is no delay."""
     for _ in range(2):
         assert refused(await answer(client, {"token": "a.b.c"})) == "Authentication failed"
 
 
 @pytest.fixture
 async def wary() -> AsyncIterator[Address]:
-    """A server where two failures of an address are free."""
+    """A server where two failures of an address have no delay."""
     server = SocketServer()
     Collaboration(
         server.of("/"), Authenticator(Keyring(SECRET)), failures=FailureBackoff(2), incidents=server.incidents
@@ -298,7 +298,7 @@ async def wary() -> AsyncIterator[Address]:
 
 
 async def test_a_refusal_too_many_tells_how_long_it_took(wary: Address) -> None:
-    """It says how long clients should wait; a valid token then signs in on the same connection."""
+    """It has the time for clients to wait. A valid token then signs in over the same connection."""
     async with websocket(wary) as client:
         await refuse_twice(client)
         assert await answer(client, {"token": "a.b.c"}) == (
@@ -309,7 +309,7 @@ async def test_a_refusal_too_many_tells_how_long_it_took(wary: Address) -> None:
 
 
 async def test_a_good_token_does_not_wait_where_others_fail(wary: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A valid token signs in at once while a refusal of the same address waits."""
+    """A valid token signs in immediately while a refusal of the same address waits."""
     for name in ("_FIRST_DELAY", "_LONGEST_DELAY"):
         monkeypatch.setattr(failures_module, name, 3600)  # longer than any test
     async with websocket(wary) as client, websocket(wary) as other:
@@ -338,7 +338,7 @@ async def test_sign_ins_are_counted_by_outcome(site: Site) -> None:
 
 
 async def test_a_connect_that_waits_is_kept_as_it_came(site: Site, patience: None) -> None:
-    """Objects made of it would take thirty times as much, and strangers may have very many wait."""
+    """Decoded objects would take thirty times as much memory, and very many unauthenticated clients may wait."""
     transport = MemoryTransport("polling")
     session = site.server._registry.open(request_of(Origin=PAGE), transport)
     await turn()

@@ -1,4 +1,4 @@
-"""Users and addresses that operators keep out for a time."""
+"""Blocks of users and addresses by operators."""
 
 import time
 
@@ -16,7 +16,7 @@ def lifted(name: str = "alice", *, ends: float = 600, changed: float = 1) -> Blo
 
 
 def test_a_user_is_blocked_until_the_end() -> None:
-    """From any address, and only this user; an ended block has no effect."""
+    """From any address, and only this user. An ended block has no effect."""
     blocks = Blocks()
     assert blocks.remaining("alice", "192.0.2.1") == 0
     blocks.add(block())
@@ -27,7 +27,7 @@ def test_a_user_is_blocked_until_the_end() -> None:
 
 
 def test_an_address_is_blocked_with_its_network() -> None:
-    """All its clients: of an IPv6 address its /64, of an IPv4 address this one only."""
+    """For IPv6 the whole /64, for IPv4 only this address."""
     blocks = Blocks()
     blocks.add(block("192.0.2.1", "address"))
     blocks.add(block("2001:db8::/64", "address", ends=60))
@@ -45,7 +45,7 @@ def test_the_longer_of_two_counts() -> None:
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_the_last_change_counts(order: tuple[int, ...]) -> None:
-    """In whichever order instances hear of them; a block that is lifted is known, and not in force."""
+    """In any order in which instances receive them. A lifted block is known, and not in force."""
     changes = [block(changed=0), block(ends=60, changed=1), lifted(changed=2)]
     blocks = Blocks()
     for number in order:
@@ -58,7 +58,7 @@ def test_the_last_change_counts(order: tuple[int, ...]) -> None:
 
 
 def test_blocks_are_limited() -> None:
-    """One more is not taken, until one has ended; a known one can still be changed."""
+    """A further one is refused until one has ended. A known one can still be changed."""
     blocks = Blocks()
     for number in range(MAX_BLOCKS - 1):
         assert blocks.add(block(f"user-{number}"))

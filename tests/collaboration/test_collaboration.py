@@ -32,7 +32,7 @@ async def join(client: WebSocket, project: str = PROJECT) -> None:
 
 
 async def error_of(client: WebSocket) -> dict[str, str]:
-    """What the next event, an `error`, says."""
+    """The payload of the next event, an `error`."""
     name, answer = await client.event()
     assert name == "error"
     error: dict[str, str] = answer
@@ -40,7 +40,7 @@ async def error_of(client: WebSocket) -> dict[str, str]:
 
 
 async def test_connected_follows_the_reply_to_connect(running: Site) -> None:
-    """It tells the client its own socket id, its user and the time."""
+    """It has the client's socket id, its user and the time."""
     async with websocket(running.address) as client:
         sid = await client.connect(auth={"token": token_of("Alice")})
         name, details = await client.event()
@@ -49,7 +49,7 @@ async def test_connected_follows_the_reply_to_connect(running: Site) -> None:
 
 
 async def test_ping_is_answered_to_its_sender(running: Site) -> None:
-    """`pong` has the server's time; whatever comes with `ping` changes nothing."""
+    """`pong` has the server's time. Arguments of `ping` are ignored."""
     async with socketio(running.address, {"token": token_of("Alice")}) as client:
         await client.event()
         extras: list[tuple[Any, ...]] = [(), (None,), ({"a": 1}, [])]
@@ -76,7 +76,7 @@ async def test_ping_is_answered_to_its_sender(running: Site) -> None:
     ],
 )
 async def test_a_bad_project_id_is_answered(running: Site, event: str, project: tuple[Any, ...], message: str) -> None:
-    """The sender gets an `error`, and the connection goes on."""
+    """The sender gets an `error`, and the connection stays open."""
     async with socketio(running.address, {"token": token_of("Alice")}) as client:
         await client.event()
         await client.emit(event, *project)
@@ -101,7 +101,7 @@ async def test_a_project_that_was_not_joined_gets_no_cursors(site: Site, event: 
 
 @every_event
 async def test_an_event_is_relayed_once_encoded(site: Site, event: Event) -> None:
-    """All others in the project get one and the same message, droppable if the row says so; the sender gets none."""
+    """All other members get one message object, volatile if the row says so. The sender gets none."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     await site.meet("Dave", project="another")
     for person in (alice, bob):
@@ -116,7 +116,7 @@ async def test_an_event_is_relayed_once_encoded(site: Site, event: Event) -> Non
 
 
 async def test_attachments_are_passed_on(site: Site) -> None:
-    """Binary data within the app's own is relayed with the placeholders that stand for it."""
+    """Binary data within the app's data is relayed with its placeholders."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     alice.take()
     changes = {"image": {"_placeholder": True, "num": 0}}
@@ -129,7 +129,7 @@ async def test_attachments_are_passed_on(site: Site) -> None:
 
 
 async def test_an_event_is_acknowledged(running: Site) -> None:
-    """Who asks for an ack gets one without arguments once the event has been taken, and none with a refusal."""
+    """Without arguments, after the event was accepted. A refused event has no ack."""
     async with socketio(running.address, {"token": token_of("Alice")}) as client:
         await client.event()
         await client.send(f'427["join-project","{PROJECT}"]')
@@ -144,7 +144,7 @@ async def test_an_event_is_acknowledged(running: Site) -> None:
 
 
 async def test_an_unknown_event_is_answered(running: Site) -> None:
-    """Its sender gets an error; this includes events that only the server sends."""
+    """Its sender gets an error, also for events that only the server sends."""
     async with socketio(running.address, {"token": token_of("Alice")}) as client:
         await client.event()
         for event in ("tasks:create", "users:active", "server:shutdown"):
@@ -153,7 +153,7 @@ async def test_an_unknown_event_is_answered(running: Site) -> None:
 
 
 async def test_connected_members_are_counted(running: Site) -> None:
-    """`connections` counts clients that have signed in, and no others; all is back to nothing when they have gone."""
+    """`connections` counts only signed-in clients. Every count is 0 after the last leave."""
     async with socketio(running.address, {"token": token_of("Alice")}) as alice, websocket(running.address) as bob:
         await alice.event()
         await join(alice)
@@ -165,7 +165,7 @@ async def test_connected_members_are_counted(running: Site) -> None:
 
 
 async def test_the_shutdown_is_announced_to_every_member(running: Site) -> None:
-    """`server:shutdown` reaches those in a project and those in none."""
+    """With or without a project."""
     async with (
         socketio(running.address, {"token": token_of("Alice")}) as alice,
         socketio(running.address, {"token": token_of("Bob")}) as bob,
@@ -179,7 +179,9 @@ async def test_the_shutdown_is_announced_to_every_member(running: Site) -> None:
 
 
 async def test_joins_and_leaves_are_logged(site: Site) -> None:
-    """Coming, joining, leaving and going are logged with who and where, changes for debugging, cursors not at all."""
+    """Connects, joins, leaves and disconnects are logged with user and project, edits at level debug, cursors not at
+    all.
+    """
     with capture_logs() as logs:
         (alice,) = await site.meet("Alice", project=PROJECT)
         for event in CATALOGUE:
@@ -209,7 +211,7 @@ async def test_joins_and_leaves_are_logged(site: Site) -> None:
 
 
 async def test_a_refused_sign_in_is_counted_without_the_token(site: Site) -> None:
-    """The count has the reason, without data of the client; failures are not logged one by one."""
+    """The count has the reason, without data of the client. Failures are not logged one by one."""
     with capture_logs() as logs:
         person = site.come("Alice")
         person.send("41")
@@ -221,7 +223,7 @@ async def test_a_refused_sign_in_is_counted_without_the_token(site: Site) -> Non
 
 
 async def test_presence_may_be_kept_elsewhere() -> None:
-    """The keeper of presence that is passed is the one that is asked."""
+    """The given implementation of presence is used."""
     server = SocketServer(origins=[PAGE])
     presence = LocalPresence()
     collaboration = Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), presence=presence)
@@ -229,7 +231,7 @@ async def test_presence_may_be_kept_elsewhere() -> None:
 
 
 async def test_leaves_during_shutdown_are_not_announced(site: Site) -> None:
-    """All leave at once: N announcements to N members would be useless and quadratic."""
+    """Everyone leaves at the same time: N announcements to N members would be useless and quadratic."""
     people = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     site.collaboration.announce_shutdown()
     site.server._registry.close()
@@ -239,7 +241,7 @@ async def test_leaves_during_shutdown_are_not_announced(site: Site) -> None:
 
 
 async def test_an_operator_ends_a_connection() -> None:
-    """The client gets DISCONNECT; a second call finds no connection, and others stay."""
+    """The client gets DISCONNECT. A second call finds no connection, and others stay."""
     site = Site()
     alice, bob = await site.meet("Alice", "Bob")
     assert site.collaboration.disconnect(alice.id)
@@ -251,7 +253,7 @@ async def test_an_operator_ends_a_connection() -> None:
 
 
 async def test_an_operator_has_something_to_say() -> None:
-    """Every member of the project gets message and time, other clients do not."""
+    """Every member of the project gets the notice and its time. Other clients do not."""
     site = Site()
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     (carol,) = await site.meet("Carol", project="another")
@@ -267,7 +269,7 @@ async def test_an_operator_has_something_to_say() -> None:
 
 
 async def test_events_of_a_connection_are_counted() -> None:
-    """Those that are refused as well, each for who sent it."""
+    """Refused events as well, each for its sender."""
     site = Site()
     alice, bob = await site.meet("Alice", "Bob")
     for event in (("ping",), ("unheard-of",), ("task:create", {"projectId": "p"})):

@@ -15,7 +15,7 @@ SHUTDOWN = ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]
 
 
 async def part(parting: ClientDrain, *people: Person) -> None:
-    """Have people part, as a drain does."""
+    """Drain members as a drain does."""
     parting.announce([person.session for person in people])
     for person in people:
         person.session.drain(Reason.SERVER_SHUTTING_DOWN)
@@ -23,12 +23,12 @@ async def part(parting: ClientDrain, *people: Person) -> None:
 
 
 def told(person: Person, event: str) -> list[Any]:
-    """What has come with the events of one name, of those that came since the last time."""
+    """The payloads of the events with one name since the last call."""
     return [args[0] for name, *args in person.take_events() if name == event]
 
 
 async def test_members_of_a_project_are_drained_together(site: Site) -> None:
-    """A client of several projects leaves with the first one's group; one without a project is in no group."""
+    """A client of several projects leaves with the first one's group. A client without a project is in no group."""
     alice, bob, carol, _ = await site.meet("Alice", "Bob", "Carol", "Dave")
     for person, projects in ((alice, [PROJECT, OTHER]), (bob, [PROJECT]), (carol, [OTHER])):
         for project in projects:
@@ -39,7 +39,7 @@ async def test_members_of_a_project_are_drained_together(site: Site) -> None:
 
 
 async def test_a_drained_member_gets_the_announcement_and_others_see_the_leave(site: Site) -> None:
-    """Each drained member leaves once, with one list for all; the drained members get no events about each other."""
+    """Each drained member leaves once, with one list for all. The drained members get no events about each other."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     await part(site.collaboration.begin_drain(), alice, bob)
     assert alice.take_events() == bob.take_events() == [SHUTDOWN]
@@ -55,7 +55,7 @@ async def test_a_drained_member_gets_the_announcement_and_others_see_the_leave(s
 
 
 async def test_edits_that_were_on_the_way_are_relayed_and_cursors_are_not(site: Site) -> None:
-    """An edit must not be lost; a cursor would reappear after its removal."""
+    """An edit must not be lost. A cursor would reappear after its removal."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     await part(site.collaboration.begin_drain(), alice)
     bob.take()
@@ -66,7 +66,7 @@ async def test_edits_that_were_on_the_way_are_relayed_and_cursors_are_not(site: 
 
 
 async def test_a_member_that_signs_in_during_the_drain_gets_the_announcement(site: Site) -> None:
-    """Over a session that was there before, and may go alone."""
+    """Over an existing session, which is drained alone."""
     parting = site.collaboration.begin_drain()
     (alice,) = await site.meet("Alice", project=PROJECT)
     await part(parting, alice)
@@ -84,7 +84,7 @@ async def test_a_client_that_never_signed_in_gets_no_announcement(site: Site) ->
 
 
 async def test_a_drained_member_cannot_rejoin() -> None:
-    """Neither by a join whose answer is awaited, nor by one that comes now: others see one leaving, and no coming."""
+    """Neither by a pending join nor by a new one: others get one leave and no join."""
     roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
     site = Guarded(roles)
     bob = await site.join("bob")
@@ -107,7 +107,7 @@ async def test_a_drained_member_cannot_rejoin() -> None:
 
 
 async def test_a_drained_client_that_signs_in_joins_nothing(site: Site) -> None:
-    """Their session was told to go before they signed in over it."""
+    """The session was drained before the client signed in."""
     (bob,) = await site.meet("Bob", project=PROJECT)
     (alice,) = await site.meet("Alice")
     alice.send("41")

@@ -1,4 +1,4 @@
-"""The catalogue of relayed events: what each takes, and what it makes of it."""
+"""The catalogue of relayed events: payloads and deliveries."""
 
 import json
 from typing import Any
@@ -45,34 +45,34 @@ def relayed(event: Event, fields: str, *, behind: str = "") -> str:
 
 
 def refusal(event: Event, data: str) -> str:
-    """Why the event's JSON array is refused."""
+    """The message that refuses the event's JSON array."""
     with pytest.raises(EventRefused) as refused:
         Codec(event).decode(data.encode())
     return str(refused.value)
 
 
 def test_the_catalogue_is_the_contracts() -> None:
-    """It has each relayed event of the contract, once."""
+    """Each relayed event of the contract, once."""
     assert [event.name for event in CATALOGUE] == list(ROWS)
 
 
 @every_event
 def test_an_event_is_delivered_as_the_contract_says(event: Event) -> None:
-    """The delivery is the contract's to the byte: the sender's fields first, then the app's own as they came."""
+    """Byte for byte: first the fields about the sender, then the app's fields unchanged."""
     fields, delivery = ROWS[event.name]
     assert relayed(event, fields) == delivery
 
 
 @every_event
 def test_further_fields_and_arguments_are_ignored(event: Event) -> None:
-    """What the contract does not name is not passed on, and does no harm."""
+    """They are not relayed."""
     fields, delivery = ROWS[event.name]
     assert relayed(event, f'"socketId": "forged", {fields}, "userId": [[]]', behind=', "more", {}') == delivery
 
 
 @every_event
 def test_a_missing_value_is_null_or_omitted(event: Event) -> None:
-    """A missing value is null where it is the whole delivery, and left out where it is a field of it."""
+    """Null as the whole delivery, omitted as a field."""
     sender = {"socketId": SENDER.socketId, "userId": SENDER.userId, "userName": SENDER.userName}
     expected: Any = None if event.whole else {name: sender[name] for name in event.sender}
     assert json.loads(relayed(event, "")) == expected
@@ -80,7 +80,7 @@ def test_a_missing_value_is_null_or_omitted(event: Event) -> None:
 
 @every_event
 def test_null_stays_null(event: Event) -> None:
-    """A null from the app is relayed, and does not count as missing."""
+    """Null does not count as missing."""
     names = (event.whole,) if event.whole else event.fields
     delivery = json.loads(relayed(event, ", ".join(f'"{name}": null' for name in names)))
     assert delivery is None if event.whole else all(delivery[name] is None for name in names)
@@ -120,7 +120,7 @@ def test_any_json_is_relayed_as_the_same_bytes(value: str, event: Event) -> None
 
 @every_event
 def test_a_lone_surrogate_is_relayed_unchanged(event: Event) -> None:
-    """JavaScript can send half a character as an escape; the others get that escape."""
+    """JavaScript can send half a character as an escape. The others get the same escape."""
     assert relayed(event, r'"other": "\ud800"') == relayed(event, '"other": 1')
     name = event.whole or event.fields[-1]
     assert '"a\\ud800 \\ud83d\\ude00"' in relayed(event, f'"{name}": "a\\ud800 \\ud83d\\ude00"')
@@ -129,20 +129,20 @@ def test_a_lone_surrogate_is_relayed_unchanged(event: Event) -> None:
 @pytest.mark.parametrize("payload", ["", ", null", ', "p1"', ", 7", ", true", ', ["p1"]', ", []"])
 @every_event
 def test_a_payload_that_is_no_object_is_refused(event: Event, payload: str) -> None:
-    """The refusal names the event and what it needs."""
+    """The message names the event and the required type."""
     assert refusal(event, f'["{event.name}"{payload}]') == f"{event.name} needs an object with a projectId"
 
 
 @pytest.mark.parametrize("field", ["", '"projectId": null', '"projectId": ""', '"projectId": 7', '"projectId": ["p"]'])
 @every_event
 def test_a_project_id_is_required(event: Event, field: str) -> None:
-    """An id that is missing, empty or no string is refused in the words that the app knows."""
+    """A missing or empty id, or one that is no string, is refused with the app's message."""
     assert refusal(event, f'["{event.name}", {{{field}}}]') == "Project ID is required"
 
 
 @every_event
 def test_data_nested_too_deeply_is_refused(event: Event) -> None:
-    """Ten thousand nested arrays get an answer, in any place."""
+    """Ten thousand nested arrays in any place get an answer."""
     nested = "[" * 10_000 + "]" * 10_000
     for name in (event.whole or event.fields[-1], "further"):
         text = f'["{event.name}", {{"projectId": "p", "{name}": {nested}}}]'
@@ -152,7 +152,7 @@ def test_data_nested_too_deeply_is_refused(event: Event) -> None:
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "01", "'a'", "{a: 1}", "[1,]", "", '"\\x"', "\x00"])
 @every_event
 def test_invalid_json_is_a_protocol_error(event: Event, value: str) -> None:
-    """Invalid JSON is not relayed, even within the app's own data."""
+    """It is not relayed, even within the app's own data."""
     name = event.whole or event.fields[-1]
     with pytest.raises(ProtocolError):
         relayed(event, f'"{name}": {value}')
@@ -165,14 +165,14 @@ def test_a_project_id_is_a_string_with_something_in_it(value: object) -> None:
 
 
 def test_the_longest_project_id() -> None:
-    """200 characters are taken and 201 are not, whatever the characters."""
+    """200 characters of any kind are accepted, and 201 are refused."""
     assert check_project_id("é" * MAX_PROJECT_ID) == "é" * 200
     with pytest.raises(EventRefused, match=r"\AProject ID is longer than 200 characters\Z"):
         check_project_id("é" * (MAX_PROJECT_ID + 1))
 
 
 def test_only_events_that_the_next_one_replaces_are_volatile() -> None:
-    """Cursors, selections and typing may be dropped for a slow client; changes may not."""
+    """Cursors, selections and typing may be dropped for a slow client. Edits may not."""
     volatile = {event.name for event in CATALOGUE if event.volatile}
     assert volatile == {
         *("canvas:cursor", "markdown:cursor", "spreadsheet:selection"),

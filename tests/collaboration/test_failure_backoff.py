@@ -1,4 +1,4 @@
-"""Addresses that fail again and again, and how long each has to wait."""
+"""The growing delay for addresses whose sign-ins fail."""
 
 import pytest
 from tests.support.clocks import Clock
@@ -11,7 +11,7 @@ ADDRESS = "192.0.2.1"
 
 
 def test_the_first_failures_are_not_delayed_and_each_further_delay_doubles(clock: Clock) -> None:
-    """From half a second to ten, and then no longer however many there are."""
+    """From half a second to ten seconds."""
     failures = FailureBackoff(3)
     delays = [failures.note(ADDRESS) for _ in range(12)]
     assert delays == [0, 0, 0, 0.5, 1, 2, 4, 8, 10, 10, 10, 10]
@@ -35,14 +35,14 @@ def test_addresses_are_counted_each_for_itself(clock: Clock) -> None:
 
 
 def test_a_network_of_ipv6_that_one_household_has_is_one_address(clock: Clock) -> None:
-    """The 2⁶⁴ addresses of one network share a count; the next network has its own."""
+    """The 2⁶⁴ addresses of one network share a count. The next network has its own."""
     failures = FailureBackoff(1)
     assert [failures.note(f"2001:db8::{host:x}") for host in range(3)] == [0, 0.5, 1]
     assert failures.note("2001:db8:0:1::1") == 0
 
 
 def test_an_ipv4_address_is_the_same_however_it_is_written(clock: Clock) -> None:
-    """A socket that listens for both families writes it as IPv6; another such address is another."""
+    """A dual-stack socket writes IPv4 addresses as IPv6."""
     failures = FailureBackoff(1)
     assert failures.note(ADDRESS) == 0
     assert failures.note(f"::ffff:{ADDRESS}") == 0.5
@@ -65,7 +65,7 @@ def test_each_failure_is_reported_with_its_address() -> None:
 
 
 def test_failures_of_other_servers_count_like_ones_own(clock: Clock) -> None:
-    """Those that are added, and those that make up a sum that both may know of; for a minute, too."""
+    """Also for a minute. A total that both know counts once."""
     failures = FailureBackoff(3)
     failures.note(ADDRESS)
     assert failures.add(ADDRESS, 2) == 3
@@ -81,7 +81,7 @@ def test_failures_of_other_servers_count_like_ones_own(clock: Clock) -> None:
 def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many addresses fail, one that goes on failing is still known."""
+    """However many addresses fail, one that continues to fail stays known."""
     monkeypatch.setattr(failures_module, "_MAX_ADDRESSES", 10)
     failures = FailureBackoff(1)
     for number in range(100):
@@ -94,7 +94,7 @@ def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
 
 
 def test_an_address_with_many_failures_is_delayed_without_another_failure(clock: Clock) -> None:
-    """From the failure whose successor would be delayed, for a minute; zero disables it."""
+    """For a minute after the failure that reaches the number. Zero disables this."""
     failures = FailureBackoff(2)
     for _ in range(2):
         assert not failures.is_delayed("192.0.2.1")

@@ -1,4 +1,4 @@
-"""Sessions that the app keeps in its database: signing in by their keys, and staying while they are kept."""
+"""Sessions in the app's database: sign-in by their keys, and members while their session exists."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ ANN = User("ann", "Ann")
 
 
 class Kept:
-    """The app's sessions; `trouble` is the reason for an outage."""
+    """The app's sessions. `trouble` is the reason for an outage."""
 
     def __init__(self, **sessions: User) -> None:
         self.sessions = {KEY: ANN, **sessions}
@@ -51,7 +51,7 @@ class Office(Site):
     def come_by(
         self, cookie: str = f"next-auth.session-token={KEY}", auth: str = "", address: str = "127.0.0.1"
     ) -> MemoryTransport:
-        """Connect by a session cookie."""
+        """Connect with a session cookie."""
         transport = MemoryTransport()
         session = self.server._registry.open(
             replace(request_of(cookie=cookie, origin=PAGE), address=address), transport
@@ -65,7 +65,7 @@ def words(transport: MemoryTransport) -> str:
 
 
 async def said(transport: MemoryTransport, text: str) -> str:
-    """All that has come, once it has that in it."""
+    """All received messages as soon as they contain this text."""
     await until(lambda: text in words(transport))
     return words(transport)
 
@@ -79,19 +79,19 @@ async def said(transport: MemoryTransport, text: str) -> str:
     ],
 )
 async def test_a_key_signs_in(cookie: str) -> None:
-    """Of two cookies both are tried."""
+    """With two cookies, both are tried."""
     assert '"userId":"ann"' in await said(Office(Kept()).come_by(cookie), '"connected"')
 
 
 async def test_a_key_that_the_page_passes_signs_in() -> None:
-    """If a route of the app gives the session's key to the page; a user's id in its place finds no session."""
+    """The app may give the session's key to the page. A user's id in its place finds no session."""
     kept = Kept()
     await said(Office(kept).come_by("", '{"token":"' + KEY + '"}'), '"connected"')
     await said(Office(kept).come_by("", '{"token":"clh1a2b3c0000user0id00000"}'), "Authentication failed")
 
 
 async def test_a_token_needs_no_database() -> None:
-    """The app's tokens are verified as usual, without the database."""
+    """The app's tokens are verified as usual."""
     kept = Kept()
     token = sign({"id": "bob"}, SECRET, expires_in=60)
     assert '"userId":"bob"' in await said(Office(kept).come_by(f"next-auth.session-token={token}"), '"connected"')
@@ -100,14 +100,14 @@ async def test_a_token_needs_no_database() -> None:
 
 @pytest.mark.parametrize("cookie", ["next-auth.session-token=no-such-session-key", "next-auth.session-token=short"])
 async def test_a_client_without_a_session_is_refused(cookie: str) -> None:
-    """As with a token that is not good, and the log says why."""
+    """As with an invalid token. The log has the reason."""
     office = Office(Kept())
     assert "Authentication failed" in await said(office.come_by(cookie), "44")
     assert office.server.incidents.totals == {"sign-in refused": 1}
 
 
 async def test_cookies_of_other_sites_pages_are_not_looked_up() -> None:
-    """Only where a cookie speaks for its user."""
+    """Only cookies of allowed origins are."""
     kept = Kept()
     office = Office(kept)
     transport = MemoryTransport()
@@ -118,7 +118,7 @@ async def test_cookies_of_other_sites_pages_are_not_looked_up() -> None:
 
 
 async def test_answers_are_remembered() -> None:
-    """Tabs of one session that come one after another, or at once, are one question."""
+    """Tabs of one session, one after the other or simultaneous, are one question."""
     kept = Kept()
     office = Office(kept)
     for transport in [office.come_by() for _ in range(5)]:
@@ -128,7 +128,7 @@ async def test_answers_are_remembered() -> None:
 
 
 async def test_endless_unknown_keys_do_not_delay_other_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few keys from one address are looked up at a time; those of others do not wait for them."""
+    """Few keys of one address are looked up at a time. Other addresses do not wait for them."""
     monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 2)
     kept = Kept()
     kept.gate.clear()
@@ -148,7 +148,7 @@ async def test_endless_unknown_keys_do_not_delay_other_addresses(monkeypatch: py
 
 
 async def test_strangers_of_very_many_addresses_leave_room_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same database answers for signed-in users who may join a project."""
+    """The same database answers access questions for signed-in users."""
     monkeypatch.setattr(kept_sessions, "MAX_LOOKUPS", 3)
     kept = Kept()
     kept.gate.clear()
@@ -176,7 +176,7 @@ async def test_without_an_answer_of_the_database_the_client_has_to_reconnect() -
 
 
 async def test_an_app_without_such_sessions() -> None:
-    """A cookie that holds no token is refused where the database has no such tables."""
+    """If the database has no such tables, a cookie without a token is refused."""
     kept = Kept()
     kept.trouble = SessionsNotStored("no table")
     assert "Authentication failed" in await said(Office(kept).come_by(), "44")
@@ -205,7 +205,6 @@ async def test_a_deleted_session_ends_the_connection() -> None:
 
 
 async def test_members_stay_while_the_database_is_unavailable() -> None:
-    """A short outage of the database ends no session."""
     kept = Kept()
     office = Office(kept, recheck=0.02)
     await said(office.come_by(), '"connected"')
@@ -216,7 +215,7 @@ async def test_members_stay_while_the_database_is_unavailable() -> None:
 
 
 async def test_a_session_that_the_app_renews_continues() -> None:
-    """Its new end counts; without one it ends when it was to."""
+    """Until its new expiry. Without a renewal it ends at its first expiry."""
     for renewed in (True, False):
         kept = Kept()
         kept.sessions[KEY] = replace(ANN, expires_at=time.time() + 0.3)
@@ -232,7 +231,7 @@ async def test_a_session_that_the_app_renews_continues() -> None:
 
 
 async def test_without_a_database_the_log_has_advice() -> None:
-    """Once, however many come; each is refused."""
+    """Once, however many clients connect. Each is refused."""
     office = Office(None)
     with capture_logs() as logs:
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""How much one client may send, and what happens to who sends more."""
+"""The limits on one client's events and bytes, and the consequences of exceeding them."""
 
 import gc
 import json
@@ -38,12 +38,12 @@ SENT: dict[str, list[tuple[Any, ...]]] = {
 
 
 def limited(**limits: Any) -> Guarded:
-    """A site without limits but these, where Ann and Bob may write."""
+    """A site with only these limits, where Ann and Bob may write."""
     return Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), limits=replace(UNLIMITED, **limits))
 
 
 def times_taken(rate: Rate, pauses: list[float]) -> list[float]:
-    """When events were taken, of those that came after these pauses."""
+    """The times of accepted events, among events after these pauses."""
     now, due, taken = 1000.0, 0.0, []
     for pause in pauses:
         now += pause
@@ -58,7 +58,7 @@ def times_taken(rate: Rate, pauses: list[float]) -> list[float]:
 
 @given(RATES, PAUSES)
 def test_no_stretch_of_time_sees_more_than_the_burst_and_the_rate(rate: Rate, pauses: list[float]) -> None:
-    """However the events are spread, between any two that are taken there are no more than `burst + rate * t`."""
+    """In any interval of t seconds, at most `burst + rate * t` events are accepted."""
     taken = times_taken(rate, pauses)
     for first, start in enumerate(taken):
         for last in range(first, len(taken)):
@@ -82,13 +82,13 @@ def test_steady_traffic_is_never_refused_after_a_quiet_time(rate: Rate, pauses: 
 
 @given(WHOLE_RATES)
 def test_a_burst_is_accepted_at_once(rate: Rate) -> None:
-    """A browser that was busy sends what it kept back."""
+    """A busy browser sends its queued events together."""
     assert len(times_taken(rate, [0.0] * (int(rate.burst) + 5))) == rate.burst
 
 
 @given(RATES, PAUSES)
 def test_an_event_after_the_stated_wait_is_accepted(rate: Rate, pauses: list[float]) -> None:
-    """The wait is neither too short nor, by a tenth, too long."""
+    """The wait is not too short, and at most a tenth too long."""
     now, due = 1000.0, 0.0
     for pause in pauses:
         now += pause
@@ -105,7 +105,7 @@ def test_an_event_after_the_stated_wait_is_accepted(rate: Rate, pauses: list[flo
 
 @given(st.floats(0.2, 500), st.lists(st.floats(0, 0.05), min_size=1, max_size=100))
 def test_retry_after_is_long_enough(per_second: float, pauses: list[float]) -> None:
-    """An event that comes so much later is taken, however the wait was rounded."""
+    """Also after rounding."""
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits_module, "monotonic", clock)
@@ -123,7 +123,7 @@ def test_retry_after_is_long_enough(per_second: float, pauses: list[float]) -> N
 
 @pytest.mark.parametrize("kind", EventClass)
 def test_each_kind_has_an_allowance_of_its_own(kind: EventClass, clock: Clock) -> None:
-    """Who moves the pointer a lot can still edit, and leave."""
+    """A user with many cursor events can still edit, and leave."""
     rate_limiter = RateLimiter(Limits(volatile_rate=1, edit_rate=1, other_rate=1))
     for _ in range(3):
         rate_limiter.take(kind)
@@ -135,7 +135,7 @@ def test_each_kind_has_an_allowance_of_its_own(kind: EventClass, clock: Clock) -
 
 
 def test_the_burst_is_three_seconds(clock: Clock) -> None:
-    """Less than one event a second is one at a time."""
+    """Of a rate below one per second it is one event."""
     rate_limiter = RateLimiter(Limits(volatile_rate=10, edit_rate=0.1))
     for _ in range(30):
         rate_limiter.take(EventClass.VOLATILE)
@@ -149,14 +149,14 @@ def test_the_burst_is_three_seconds(clock: Clock) -> None:
 
 @pytest.mark.parametrize("kind", EventClass)
 def test_zero_means_unlimited(kind: EventClass, clock: Clock) -> None:
-    """Not one of ten thousand at once is refused."""
+    """Ten thousand simultaneous events are accepted."""
     rate_limiter = RateLimiter(UNLIMITED)
     for _ in range(10_000):
         rate_limiter.take(kind)
 
 
 def test_the_defaults_are_five_times_the_apps_rates(clock: Clock) -> None:
-    """A minute of a busy page: ten cursors, three signs of typing and four edits a second, with joins and pings."""
+    """A minute of a busy page: ten cursors, three typing events and four edits a second, with joins and pings."""
     rate_limiter = RateLimiter(Limits())
     for _ in range(60):
         for kind, often in ((EventClass.VOLATILE, 13), (EventClass.EDIT, 4), (EventClass.OTHER, 1)):
@@ -166,7 +166,7 @@ def test_the_defaults_are_five_times_the_apps_rates(clock: Clock) -> None:
 
 
 def test_endless_refused_events_disconnect_the_client(clock: Clock) -> None:
-    """Two hundred refusals at once, or more than twenty a second, are too many; a pause resets the count."""
+    """Two hundred refusals in a burst, or more than twenty a second. A pause resets the count."""
     rate_limiter = RateLimiter(Limits(edit_rate=1))
     for _ in range(3):
         rate_limiter.take(EventClass.EDIT)
@@ -180,7 +180,7 @@ def test_endless_refused_events_disconnect_the_client(clock: Clock) -> None:
 
 
 def test_a_client_slightly_above_the_rate_is_refused_and_stays(clock: Clock) -> None:
-    """Nineteen refusals a second for an hour are borne."""
+    """Nineteen refusals a second for an hour are accepted."""
     rate_limiter = RateLimiter(Limits(edit_rate=1))
     refused = 0
     for _ in range(3600 * 20):
@@ -196,7 +196,7 @@ def test_a_client_slightly_above_the_rate_is_refused_and_stays(clock: Clock) -> 
 
 
 def test_bytes_have_their_own_rate(clock: Clock) -> None:
-    """Three seconds' worth may come at once; one message may go beyond, and its bytes are owed."""
+    """The burst is three seconds' worth. One message may exceed the rest of it, and its bytes are owed."""
     rate_limiter = RateLimiter(replace(UNLIMITED, byte_rate=1000))
     rate_limiter.take(EventClass.EDIT, 2900)
     rate_limiter.take_bytes(1100)
@@ -229,7 +229,7 @@ def test_no_stretch_of_time_sees_more_bytes_than_the_rate_the_burst_and_a_messag
 
 
 def test_a_document_of_20_kb_ten_times_a_second_is_never_refused(clock: Clock) -> None:
-    """For ten minutes, with five of them at once now and then."""
+    """For ten minutes, with occasional bursts of five."""
     rate_limiter = RateLimiter(Limits())
     for number in range(6000):
         rate_limiter.take(EventClass.EDIT, 20_500)
@@ -253,7 +253,7 @@ def test_large_refusals_weigh_more(clock: Clock) -> None:
 
 
 async def test_bytes_too_many_are_refused_with_the_events_name_and_not_read(clock: Clock) -> None:
-    """Attachments and acks count; a refused event is not relayed, and is accepted after the wait."""
+    """Attachments and acks count. A refused event is not relayed, and is accepted after the wait."""
     site = limited(byte_rate=1000)
     ann, bob = await site.join_both()
     ann.emit("task:create", {"projectId": "p", "task": "x" * 6000})
@@ -286,7 +286,7 @@ async def test_acks_count_too(clock: Clock) -> None:
 
 @pytest.mark.parametrize("event", ["ping", "auth:refresh", "join-project"])
 async def test_only_small_events_are_decoded_completely(event: str) -> None:
-    """An event that is not relayed, and one with attachments, has little JSON; attachments may be large."""
+    """An event that is not relayed, and one with attachments, has little JSON. Attachments may be large."""
     site = limited()
     ann, _ = await site.join_both()
     ann.emit(event, [[]] * 40_000)
@@ -307,7 +307,7 @@ async def test_only_small_events_are_decoded_completely(event: str) -> None:
 
 @pytest.mark.parametrize("limit", SENT)
 async def test_one_too_many_of_a_kind_is_refused_with_the_events_name(limit: str, clock: Clock) -> None:
-    """For any event, even with an invalid payload or name; the connection stays open."""
+    """For any event, even with an invalid payload or name. The connection stays open."""
     site = limited(**{limit: 1.0})
     ann = site.come("Ann")
     for index in range(3):
@@ -344,7 +344,7 @@ async def test_other_classes_are_accepted_meanwhile(limit: str, clock: Clock) ->
 
 
 async def test_a_refused_event_is_not_relayed_and_other_members_lose_nothing(clock: Clock) -> None:
-    """Ann has sent too much; Bob, in the same project and from the same address, sends as before."""
+    """Ann exceeds her limit. Bob, in the same project and from the same address, sends as before."""
     site = limited(edit_rate=1.0)
     ann, bob = await site.join_both()
     for _ in range(20):
@@ -368,7 +368,7 @@ async def test_a_refused_event_is_not_acknowledged(clock: Clock) -> None:
 
 
 async def test_endless_refused_events_disconnect_the_member_with_a_message(clock: Clock) -> None:
-    """With a reason after which the client reconnects by itself; other clients stay."""
+    """The disconnect reason makes the client reconnect by itself. Other clients stay."""
     site = limited(edit_rate=1.0)
     ann, bob = await site.join_both()
     for _ in range(1000):
@@ -385,13 +385,13 @@ async def test_endless_refused_events_disconnect_the_member_with_a_message(clock
 
 
 def connect_again(person: Person) -> None:
-    """Leave the namespace and rejoin over the same connection."""
+    """Leave the namespace, and connect again over the same connection."""
     person.send("41")
     person.send("40" + json.dumps({"token": token_of("Ann")}))
 
 
 async def test_connecting_again_over_the_same_connection_makes_no_new_allowance(clock: Clock) -> None:
-    """Who leaves the namespace and comes back is still the same client, and coming back is an event like others."""
+    """It is the same client, and the CONNECT itself counts as an event."""
     site = limited(other_rate=1.0)
     ann = site.come("Ann")
     for _ in range(3):
@@ -410,7 +410,7 @@ async def test_connecting_again_over_the_same_connection_makes_no_new_allowance(
 
 
 async def test_a_connect_above_the_rate_is_refused_before_its_token_is_verified(clock: Clock) -> None:
-    """To verify a token costs more than to refuse it; a wrong one counts as well."""
+    """Verifying a token costs more than refusing it. Invalid tokens count as well."""
     site = limited(other_rate=1.0)
     ann = site.come("Ann")
     await settle()
@@ -423,7 +423,7 @@ async def test_a_connect_above_the_rate_is_refused_before_its_token_is_verified(
 
 
 async def test_a_client_that_connects_repeatedly_is_disconnected(clock: Clock) -> None:
-    """Refusals end with the connection's end; a new connection starts with a new count."""
+    """Refused CONNECTs lead to a disconnect. A new connection has a new count."""
     site = limited(other_rate=1.0)
     ann = site.come("Ann")
     for _ in range(3):
@@ -456,12 +456,12 @@ async def test_limits_end_with_their_connections() -> None:
 
 
 def refusals(person: Person) -> list[dict[str, Any]]:
-    """What CONNECT was refused with."""
+    """The messages of refused CONNECTs."""
     return [json.loads(packet[2:]) for packet in person.transport.packets if packet.startswith(b"44")]
 
 
 async def test_a_users_connections_are_limited() -> None:
-    """One more is refused with a message; other users are not affected, and a disconnect makes room."""
+    """One more is refused with a message. Other users are not affected, and a disconnect makes room."""
     site = limited(connections=2)
     first, second, third = (site.come("Ann") for _ in range(3))
     bob = site.come("Bob")
@@ -480,7 +480,7 @@ async def test_a_users_connections_are_limited() -> None:
 
 
 async def test_a_refused_connection_does_not_count_for_the_user() -> None:
-    """However often it is tried, nothing is counted and nothing left over."""
+    """Any number of attempts leaves no count behind."""
     site = limited(connections=1)
     ann = site.come("Ann")
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Who may stay in a project: members are asked about again, and what the answer leads to."""
+"""Rechecks: members' access is checked repeatedly."""
 
 import asyncio
 from typing import Any
@@ -29,7 +29,7 @@ def task(number: int) -> dict[str, Any]:
 
 
 async def test_a_member_that_loses_access_is_informed_and_removed(guarded: MakeGuarded) -> None:
-    """The others see them leave; what they send is refused, and they get nothing more."""
+    """The others get the leave. The former member's events are refused, and it gets no more events."""
     site = guarded(Roles(ann=Role.OWNER, bob=Role.EDITOR), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
     ann.take()
@@ -50,7 +50,7 @@ async def test_a_member_that_loses_access_is_informed_and_removed(guarded: MakeG
 
 
 async def test_a_user_that_regains_access_may_rejoin(guarded: MakeGuarded) -> None:
-    """Once the refusal is forgotten; no restart is needed, and their stay is checked again from then on."""
+    """After the cached refusal has expired, without a restart. The user is rechecked from then on."""
     site = guarded(Roles(ann=Role.OWNER), recheck=0.02)
     ann = await site.join("Ann")
     site.roles.roles.clear()
@@ -84,7 +84,7 @@ async def test_a_member_that_becomes_a_viewer_stays_without_writing(guarded: Mak
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
 async def test_members_stay_while_the_policy_is_unavailable(guarded: MakeGuarded, failure: BaseException) -> None:
-    """With the role that they had; when there are answers again they count, without a restart."""
+    """With their role. Later answers count without a restart."""
     site = guarded(Roles(ann=Role.OWNER, bob=Role.VIEWER), recheck=0.02)
     ann, bob = await site.join("Ann"), await site.join("Bob")
     site.roles.error = failure
@@ -133,7 +133,7 @@ async def test_a_leave_during_a_check_is_not_undone(guarded: MakeGuarded, how: s
 
 
 async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeGuarded) -> None:
-    """The policy is not overrun, and each member is rechecked."""
+    """The policy is not overloaded, and each member is rechecked."""
     users = [f"user{number}" for number in range(120)]
     site = guarded(Roles(**dict.fromkeys(users, Role.VIEWER)), recheck=0.05, limits=UNLIMITED)
     for user in users:

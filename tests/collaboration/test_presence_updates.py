@@ -1,4 +1,4 @@
-"""How often lists are told, what waits for its time, and that everyone ends with the right one."""
+"""How often lists are sent, what is delayed, and that everyone ends with the correct one."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ def names(events: list[list[object]]) -> list[object]:
 
 
 async def crowd(site: Site, size: int) -> list[Person]:
-    """Members whose entries in a list are as long as they may be."""
+    """Members with the longest possible entries in a list."""
     people = [site.come(f"Member {number}", picture=f"https://example.com/{'x' * 1000}") for number in range(size)]
     for person in people:
         person.emit("join-project", PROJECT)
@@ -40,14 +40,14 @@ async def newest_list(person: Person) -> set[str]:
 
 
 async def lose_track(person: Person) -> None:
-    """Wait until somebody who reads nothing has missed so much that nothing of it is held any more."""
+    """Wait until a client that does not read has missed so much that none of it is kept."""
     async with asyncio.timeout(PATIENCE):
         while person.session.outbox.waiting_bytes > 1000:
             await asyncio.sleep(0.01)
 
 
 async def test_repeated_joins_and_leaves_cause_few_lists(site: Site) -> None:
-    """Joins and leaves are announced each time, the list rarely, and the final state is right."""
+    """Joins and leaves are announced each time, the list rarely, and the final state is correct."""
     alice, other, *_ = await crowd(site, 20)
     mallory = site.come("Mallory")
     began, got = asyncio.get_running_loop().time(), []
@@ -70,7 +70,7 @@ async def test_repeated_joins_and_leaves_cause_few_lists(site: Site) -> None:
 
 
 async def test_a_leave_is_announced_immediately_in_a_small_project(site: Site) -> None:
-    """What costs little never waits, also where it comes often."""
+    """Cheap announcements never wait, even if they are frequent."""
     (alice,) = await site.meet("Alice", project=PROJECT)
     bob = site.come("Bob")
     for _ in range(20):
@@ -97,7 +97,7 @@ async def test_a_new_member_gets_the_list_while_others_wait(site: Site) -> None:
 
 
 async def test_many_lists_are_sent_over_several_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where all together are too much for one turn some get theirs later; each gets one, and it is right."""
+    """Some members get their list later if all lists are too much for one turn. Each gets one correct list."""
     monkeypatch.setattr(presence_updates, "ROSTER_CHUNK", 1000)
     monkeypatch.setattr(presence_updates, "ROSTER_RATE", 200_000)
     people = await site.crowd(30, PROJECT)
@@ -109,7 +109,7 @@ async def test_many_lists_are_sent_over_several_turns(site: Site, monkeypatch: p
 
 
 async def test_expensive_changes_are_sent_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are sent later, in one message and in order; no member gets its own, and a new member gets the list."""
+    """They are sent later, in one message and in order. No member gets its own change. A new member gets the list."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_RATE", 2)
     first, second, third = [site.come(f"New {number}") for number in range(3)]
@@ -175,7 +175,7 @@ async def test_a_client_that_does_not_read_stays_and_finally_gets_the_list(site:
 
 
 async def test_a_member_that_has_left_gets_no_list(site: Site) -> None:
-    """What was missed of a project that one is no longer in is of no use."""
+    """Missed changes of a left project are irrelevant."""
     (sloth,) = await site.meet("Sloth", project=PROJECT)
     sloth.transport.writable = False
     await crowd(site, 100)
@@ -188,7 +188,7 @@ async def test_a_member_that_has_left_gets_no_list(site: Site) -> None:
 
 
 async def test_larger_changes_are_sent_less_often(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few connections that come and go again and again do not cause a message to everyone for each time."""
+    """A few connections that repeatedly join and leave do not cause a message to everyone each time."""
     alice, *_ = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_BYTES", 1_000)
     mallory = site.come("Mallory")
@@ -203,7 +203,7 @@ async def test_larger_changes_are_sent_less_often(site: Site, monkeypatch: pytes
 
 
 async def test_the_list_replaces_larger_changes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crowd that comes and goes while it waits to be told of takes no memory, and its members no message each."""
+    """A crowd that joins and leaves before it is announced takes no memory, and its members cause no messages."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_RATE", 4)
     monkeypatch.setattr(unsent_presence, "MAX_BATCHED", 2000)

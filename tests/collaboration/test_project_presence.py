@@ -8,7 +8,7 @@ from synkora.protocol.json import encode
 
 
 def test_a_user_is_listed_since_the_earliest_of_their_connections() -> None:
-    """Whichever of them was heard of first: another server's may be older."""
+    """In any order of reports: another server's connection may be older."""
     attendance = ProjectPresence()
     attendance.add(PresenceEntry("s2", "u", "Ann", "2026-01-02T03:04:06.000Z"))
     attendance.add(PresenceEntry("s1", "u", "Ann", "2026-01-02T03:04:05.000Z"))
@@ -17,7 +17,6 @@ def test_a_user_is_listed_since_the_earliest_of_their_connections() -> None:
 
 
 def test_adding_an_existing_entry_changes_nothing() -> None:
-    """A second join of a connection changes nothing."""
     attendance = ProjectPresence()
     first = PresenceEntry("s1", "u", "Ann", "2026-01-02T03:04:05.000Z")
     assert attendance.add(first)
@@ -27,7 +26,7 @@ def test_adding_an_existing_entry_changes_nothing() -> None:
 
 
 def test_a_removed_entry_is_returned() -> None:
-    """What is taken out is returned, once."""
+    """Once."""
     attendance = ProjectPresence()
     entry = PresenceEntry("s1", "u", "Ann", "2026-01-02T03:04:05.000Z")
     attendance.add(entry)

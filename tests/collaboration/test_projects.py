@@ -15,12 +15,12 @@ PROJECT = "proj_456"
 
 
 def names(person: Person) -> list[str]:
-    """The names of the events that have come since the last time."""
+    """The names of the events since the last call."""
     return [event[0] for event in person.take_events()]
 
 
 def active(person: Person) -> list[list[str]]:
-    """The users of each list that has come since the last time."""
+    """The users of each list since the last call."""
     events = person.take_events()
     return [[user["userName"] for user in event[1]["users"]] for event in events if event[0] == "users:active"]
 
@@ -40,7 +40,7 @@ async def test_a_join_is_sent_in_order(site: Site) -> None:
 
 
 async def test_a_leave_is_sent_in_order(site: Site) -> None:
-    """The others get the leave, the list and the count; the member that left gets nothing, and may rejoin."""
+    """The others get the leave, the list and the count. The member that left gets nothing, and may rejoin."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     bob.emit("leave-project", PROJECT)
     await turn()
@@ -53,7 +53,7 @@ async def test_a_leave_is_sent_in_order(site: Site) -> None:
 
 
 async def test_a_leave_is_announced_after_a_delay() -> None:
-    """A member that left gets no more events; the others are informed later."""
+    """A member that left gets no more events. The others are informed later."""
     site = Site(leave_delay=1)
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     alice.take()
@@ -68,7 +68,7 @@ async def test_a_leave_is_announced_after_a_delay() -> None:
 
 
 async def test_a_leave_and_a_join_within_the_delay_are_not_announced() -> None:
-    """A page that changes its tab gets its list and count again and the project's events; the others see it stay."""
+    """A page that changes its tab gets list, count and later events again. The others get nothing."""
     site = Site(leave_delay=3600)
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     alice.take()
@@ -101,7 +101,7 @@ async def test_a_leave_that_waits_is_announced_when_its_connection_ends(end: str
 
 
 async def test_a_join_contains_the_picture(site: Site) -> None:
-    """`userImage` is there where the user has one."""
+    """`userImage` is present if the user has one."""
     (alice,) = await site.meet("Alice", project=PROJECT)
     site.come("Bob", picture="https://example.com/b.png").emit("join-project", PROJECT)
     await turn()
@@ -109,7 +109,7 @@ async def test_a_join_contains_the_picture(site: Site) -> None:
 
 
 async def test_many_joins_in_one_turn_make_one_list(site: Site) -> None:
-    """Each joiner gets one list and one count, with all of them; each is encoded once for everybody."""
+    """Each joiner gets one complete list and one count. Each is encoded once for everybody."""
     crowd = await site.crowd(50, PROJECT)
     lists, counts = set(), set()
     for position, person in enumerate(crowd):
@@ -124,7 +124,7 @@ async def test_many_joins_in_one_turn_make_one_list(site: Site) -> None:
 
 
 async def test_many_leaves_in_one_turn_make_one_list(site: Site) -> None:
-    """The remaining members learn of each leave, and get one list and one count."""
+    """The remaining members get each leave, one list and one count."""
     people = await site.meet(*(f"User {number}" for number in range(20)), project=PROJECT)
     for person in people:
         person.take()
@@ -138,7 +138,6 @@ async def test_many_leaves_in_one_turn_make_one_list(site: Site) -> None:
 
 
 async def test_projects_of_one_turn_are_separate(site: Site) -> None:
-    """Two projects that change in one turn each get their own list and count."""
     alice, bob = await site.meet("Alice", "Bob")
     alice.emit("join-project", "p1")
     bob.emit("join-project", "p2")
@@ -150,7 +149,7 @@ async def test_projects_of_one_turn_are_separate(site: Site) -> None:
 
 
 async def test_a_repeated_join_is_answered_and_not_announced(site: Site) -> None:
-    """Each join of a later turn is answered by the list, and no one else hears of it."""
+    """Each join of a later turn is answered by the list. The others get nothing."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     for _ in range(2):
         bob.emit("join-project", PROJECT)
@@ -163,7 +162,7 @@ async def test_a_repeated_join_is_answered_and_not_announced(site: Site) -> None
 
 
 async def test_joining_twice_in_one_turn(site: Site) -> None:
-    """The hooks of one page that join at once are answered with one list, and the others learn of one join."""
+    """The hooks of one page that join together get one list, and the others get one join."""
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("join-project", PROJECT)
     bob.emit("join-project", PROJECT)
@@ -181,7 +180,7 @@ async def test_leaving_without_a_join_announces_nothing(site: Site) -> None:
 
 
 async def test_leaving_and_coming_back_in_one_turn(site: Site) -> None:
-    """The one who did so is in the project and gets its list once; the others get both in order."""
+    """The member is in the project and gets its list once. The others get both events in order."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     bob.emit("leave-project", PROJECT)
     bob.emit("join-project", PROJECT)
@@ -191,7 +190,7 @@ async def test_leaving_and_coming_back_in_one_turn(site: Site) -> None:
 
 
 async def test_joining_and_leaving_in_one_turn(site: Site) -> None:
-    """A member that has left again is not in the list, and gets none."""
+    """The member is not in the list, and gets none."""
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("join-project", PROJECT)
     bob.emit("leave-project", PROJECT)
@@ -212,7 +211,7 @@ async def test_joining_and_disconnecting_in_one_turn(site: Site) -> None:
 
 
 async def test_nothing_remains_after_the_last_leave(site: Site) -> None:
-    """A project, and its room, are forgotten with the last of its people."""
+    """Neither the project nor its room."""
     people = await site.meet("Alice", "Bob", project=PROJECT)
     people[0].emit("leave-project", PROJECT)
     people[1].send("41")
@@ -238,7 +237,7 @@ async def test_a_project_named_like_a_connection_is_refused(site: Site, whose: s
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["join", "leave", "go", "turn"])), max_size=25))
 async def test_every_member_ends_with_the_true_count(steps: list[tuple[int, str]]) -> None:
-    """However people and turns mix, the last count that each got is right, and so is the list if they ask for it."""
+    """In any order of joins, leaves and turns, the last count of each member is correct, and so is a requested list."""
     site = Site()
     people: dict[int, Person] = {}
     inside: dict[int, str] = {}
@@ -271,7 +270,7 @@ async def test_every_member_ends_with_the_true_count(steps: list[tuple[int, str]
 
 
 class PartialPresence(LocalPresence):
-    """Knows a list when it is told to, as presence does that others have to tell it of."""
+    """Knows a list only when told to, as presence does that depends on other instances."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -282,7 +281,7 @@ class PartialPresence(LocalPresence):
 
 
 async def meet_partially(*names: str) -> tuple[list[Person], PartialPresence, Callable[[], None]]:
-    """People of whose project the list is not known, and what makes it known."""
+    """Members of a project with an unknown list, and the function that makes the list known."""
     presence = PartialPresence()
     site = Site(presence=presence)
     people = await site.meet(*names)
@@ -296,7 +295,7 @@ async def meet_partially(*names: str) -> tuple[list[Person], PartialPresence, Ca
 
 
 async def test_a_list_that_is_not_known_is_waited_for() -> None:
-    """Members that joined meanwhile get the list once, with the count, when it is known; joins are told at once."""
+    """Members that joined meanwhile get list and count once, when they are known. Joins are announced immediately."""
     (alice, bob), _, complete = await meet_partially("Alice", "Bob")
     for person in (alice, bob, alice):
         person.emit("join-project", PROJECT)

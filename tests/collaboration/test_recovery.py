@@ -1,4 +1,4 @@
-"""Members who return after a lost connection: what they get, what they may, and what the others are told."""
+"""Members who return after a lost connection: their events, their rights, and the others' events."""
 
 import asyncio
 from pathlib import Path
@@ -25,7 +25,7 @@ PRESENCE = ("user:joined", "user:left", "users:active", "users:count")
 
 
 class Tab(Page):
-    """A tab of the app that joins its projects once, when it opens."""
+    """A tab of the app that joins its projects only when it opens."""
 
     def __init__(self, site: Site, name: str) -> None:
         super().__init__(site.server)
@@ -51,13 +51,13 @@ class Tab(Page):
         self._server = site.server
 
     def take(self, *names: str) -> list[list[Any]]:
-        """The events of these names, and forget all."""
+        """The events with these names. All events are cleared."""
         found = [event for event in self.events if event[0] in names]
         self.events.clear()
         return found
 
     def edits(self) -> list[list[Any]]:
-        """What others have done, as it was relayed; all events are forgotten."""
+        """The relayed edits of others. All events are cleared."""
         found = [event for event in self.events if event[0] not in (*PRESENCE, "connected", "error")]
         self.events.clear()
         return without_offsets(found)
@@ -67,7 +67,7 @@ class Tab(Page):
 
 
 async def two(site: Site, *projects: str) -> tuple[Tab, Tab]:
-    """Ann and Bob have joined; their received events are cleared."""
+    """Ann and Bob have joined. Their received events are cleared."""
     ann, bob = await Tab(site, "Ann").open(*projects), await Tab(site, "Bob").open(*projects)
     await ann.read()
     ann.events.clear()
@@ -121,7 +121,7 @@ class TestEvents:
         assert message.attachments == (b"\x01\x02",)
 
     async def test_an_hour_away_replays_only_changes(self, site: Site) -> None:
-        """Of each thing the last state is kept; what describes no state is kept as it is."""
+        """Of each object the last state is replayed. Events without a key are all replayed."""
         ann, bob = await two(site)
         await ann.lose()
         for number in range(10):
@@ -147,7 +147,7 @@ class TestEvents:
         ]
 
     async def test_an_update_of_other_fields_replaces_nothing(self, site: Site) -> None:
-        """A page may send the changed fields alone."""
+        """A page may send only the changed fields."""
         ann, bob = await two(site)
         await ann.lose()
         for task in ({"id": 1, "title": "x"}, {"id": 1, "status": "DONE"}, {"title": "no id"}, "no object"):
@@ -239,7 +239,7 @@ class TestPresence:
         assert site.collaboration.connections == 2
 
     async def test_a_leave_and_a_join_right_after_the_return_are_no_leave(self, site: Site) -> None:
-        """The board's hook sends both while it is away; the client sends them before `connect` fires."""
+        """The board's hook sends both while it is disconnected. The client sends them before `connect` fires."""
         ann, bob = await two(site)
         await ann.lose()
         bob.create("missed")
@@ -254,7 +254,7 @@ class TestPresence:
         assert ann.edits() == [["task:create", {"id": "missed"}], ["task:create", {"id": "next"}]]
 
     async def test_fault_12_a_client_that_does_not_return_leaves_once(self) -> None:
-        """After the grace period, not before, and the same connection can return later."""
+        """After the grace period, not before. The same connection can still return later."""
         site = Site(recovery=True, presence_grace=0.05)
         ann, bob = await two(site)
         await ann.lose()
@@ -367,7 +367,7 @@ class TestAccess:
         assert ann.recovered
 
     async def test_fault_02_a_token_that_has_expired_is_refused(self, site: Site) -> None:
-        """The same user may return with a fresh one."""
+        """The same user may return with a new token."""
         ann, bob = await two(site)
         await ann.lose()
         bob.create("secret")
@@ -400,7 +400,7 @@ class TestAccess:
         assert ann.edits() == []
 
     async def test_fault_02_a_revoked_project_is_left_out(self) -> None:
-        """The policy is asked again, and the cached answer does not count; the other project is recovered."""
+        """The policy is asked again, without the cache. The other project is recovered."""
         roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
         roles.roles |= {("ann", "q"): Role.EDITOR, ("bob", "q"): Role.EDITOR}
         site = Guarded(roles, recovery=True)
@@ -438,7 +438,7 @@ class TestAccess:
         await site.close()
 
     async def test_without_an_answer_the_client_returns_once_more(self) -> None:
-        """It neither loses its project nor gets what it may not see."""
+        """It neither loses its project nor gets events without access."""
         site = Guarded(roles := Roles(ann=Role.EDITOR, bob=Role.EDITOR), recovery=True)
         ann, bob = await two(site)
         await ann.lose()
@@ -457,7 +457,7 @@ class TestAccess:
         await site.close()
 
     async def test_very_many_returns_of_one_user_do_not_delay_others(self) -> None:
-        """Questions about returns wait for their turns; one user has few of the turns."""
+        """Questions about returns are limited per user."""
         roles = Roles(bob=Role.EDITOR)
         roles.roles |= {("ann", f"p{number}"): Role.EDITOR for number in range(60)}
         site = Guarded(roles, recovery=True)
@@ -487,7 +487,7 @@ class TestAccess:
         await site.close()
 
     async def test_a_user_above_the_work_limit_gets_no_replay(self) -> None:
-        """A replay counts like deliveries for the user, as joins do; the projects are restored."""
+        """A replay counts like deliveries for the user, as joins do. The projects are restored."""
         site = Site(recovery=True, limits=Limits(user_byte_rate=300_000))
         ann, bob = await two(site)
         await ann.lose()
@@ -514,7 +514,7 @@ class TestAccess:
         assert replay.call_count == 2 * (4 - declined)
 
     async def test_to_have_missed_too_much_counts_too(self) -> None:
-        """It takes a long read to find that out."""
+        """A long read was needed to find out."""
         site = Site(recovery=RecoverySettings(replay_events=1), limits=Limits(user_byte_rate=3_000_000))
         ann, bob = await two(site)
         await ann.lose()
@@ -529,7 +529,7 @@ class TestAccess:
 
 @pytest.mark.parametrize("turns", range(1, 20))
 async def test_who_is_lost_again_while_returning_leaves_nothing(site: Site, turns: int) -> None:
-    """At whatever turn of the loop the connection ends, also while a long replay is encoded."""
+    """In whichever turn of the loop the connection ends, also while a long replay is encoded."""
     ann, _ = await two(site)
     await ann.lose()
     for number in range(2000):
@@ -557,7 +557,7 @@ async def test_an_announced_shutdown_is_not_replayed(site: Site) -> None:
 
 
 async def test_no_limit_is_needed_for_that() -> None:
-    """Members whose work is not counted return as well."""
+    """Members without a limit on work return as well."""
     site = Guarded(Roles(ann=Role.EDITOR), limits=UNLIMITED, recovery=True)
     ann = await Tab(site, "Ann").open()
     await ann.lose()

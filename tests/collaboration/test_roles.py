@@ -1,4 +1,4 @@
-"""What each role may do in a project: owners and editors write, viewers see, are seen, and point."""
+"""The rights of each role in a project."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def site_with(role: Role) -> Guarded:
 
 
 async def refused_outside(event: Event, role: Role) -> list[dict[str, Any]]:
-    """The errors that Ann gets for an event of a project that Bob alone has joined; Bob gets nothing."""
+    """Ann's errors for an event of a project that only Bob has joined. Bob gets nothing."""
     site = site_with(role)
     bob = await site.join("Bob")
     ann = site.come("Ann")
@@ -38,7 +38,7 @@ async def refused_outside(event: Event, role: Role) -> list[dict[str, Any]]:
 
 
 async def told_of(event: Event, role: Role) -> tuple[list[str], list[dict[str, Any]]]:
-    """What a viewer gets of an event that somebody sends, and the errors which that one gets."""
+    """The viewer's events and the sender's errors after an event."""
     site = site_with(role)
     ann, bob = await site.join_both()
     ann.emit(event.name, payload_of(event))
@@ -47,7 +47,7 @@ async def told_of(event: Event, role: Role) -> tuple[list[str], list[dict[str, A
 
 
 def test_edits_are_the_events_that_change_a_project() -> None:
-    """The app's eight events that change data; cursors, selections and typing change none."""
+    """The app's eight events that change data. Cursors, selections and typing are none."""
     assert [event.name for event in EDITS] == [
         "task:create",
         "task:update",
@@ -69,7 +69,7 @@ def test_edits_are_the_events_that_change_a_project() -> None:
 
 @pytest.mark.parametrize("event", CATALOGUE, ids=name_of)
 def test_edits_are_never_volatile(event: Event) -> None:
-    """What changes a project must not be dropped for a client that is slow, and what may be dropped is no edit."""
+    """An edit must not be dropped for a slow client."""
     assert event.edits is not event.volatile
     assert event.event_class is (EventClass.EDIT if event.edits else EventClass.VOLATILE)
 
@@ -77,7 +77,7 @@ def test_edits_are_never_volatile(event: Event) -> None:
 @pytest.mark.parametrize("role", WRITERS)
 @pytest.mark.parametrize("event", CATALOGUE, ids=name_of)
 async def test_owners_and_editors_send_everything(event: Event, role: Role) -> None:
-    """Each event of the catalogue reaches the others, a viewer among them."""
+    """Each event of the catalogue reaches the others, including a viewer."""
     assert await told_of(event, role) == ([event.name], [])
 
 
@@ -98,7 +98,7 @@ async def test_a_viewers_edit_is_refused_with_a_message_and_not_relayed(event: E
 
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
 async def test_a_role_in_one_project_counts_for_that_one_alone(event: Event) -> None:
-    """Who edits one project stays a viewer of the other, whichever they joined last."""
+    """In any order of joins."""
     site = Guarded(Roles(ann=Role.VIEWER, bob=Role.OWNER))
     site.roles.roles["ann", "q"] = Role.EDITOR
     bob = await site.join("Bob")
@@ -116,7 +116,7 @@ async def test_a_role_in_one_project_counts_for_that_one_alone(event: Event) -> 
 
 @pytest.mark.parametrize("role", Role)
 async def test_members_see_each_other(role: Role) -> None:
-    """Presence is the same for every role: on coming, while there, and on leaving."""
+    """Presence is the same for every role: at the join, meanwhile, and at the leave."""
     site = site_with(role)
     bob = await site.join("Bob")
     ann = site.come("Ann")
@@ -133,7 +133,7 @@ async def test_members_see_each_other(role: Role) -> None:
 @pytest.mark.parametrize("role", WRITERS)
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
 async def test_a_writer_can_edit_without_a_join(event: Event, role: Role) -> None:
-    """A page that joins on mount only is no member after a reconnect; its edits reach the members all the same."""
+    """A page that joins only on mount is no member after a reconnect. Its edits still reach the members."""
     site = site_with(role)
     bob = await site.join("Bob")
     ann = site.come("Ann")
@@ -147,7 +147,7 @@ async def test_a_writer_can_edit_without_a_join(event: Event, role: Role) -> Non
 
 
 async def test_edits_without_a_join_keep_their_order() -> None:
-    """Those that wait for the answer come first, then the later ones; a join among them changes nothing."""
+    """Buffered edits come first, then later ones. A join among them changes nothing."""
     site = site_with(Role.EDITOR)
     bob = await site.join("Bob")
     site.roles.gate.clear()
@@ -174,7 +174,7 @@ async def test_a_viewer_without_a_join_is_refused(event: Event) -> None:
 
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
 async def test_a_user_without_access_cannot_edit(event: Event) -> None:
-    """A user without access to the project is told to join first"""
+    """The message says to join first."""
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")
     eve = site.come("Eve")
@@ -187,7 +187,7 @@ async def test_a_user_without_access_cannot_edit(event: Event) -> None:
 
 
 async def test_an_edit_is_refused_while_the_policy_is_unavailable() -> None:
-    """The sender learns that the edit was not relayed, and that a later attempt may be."""
+    """The message says that the edit was not relayed and may be repeated."""
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")
     ann = site.come("Ann")
@@ -200,7 +200,7 @@ async def test_an_edit_is_refused_while_the_policy_is_unavailable() -> None:
 
 
 async def test_an_edit_that_waits_is_acknowledged_when_it_is_decided() -> None:
-    """The ack comes with the relay, and no ack comes for a refused edit."""
+    """The ack comes with the relay. A refused edit has no ack."""
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")
     site.roles.gate.clear()

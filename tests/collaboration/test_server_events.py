@@ -1,4 +1,4 @@
-"""The rows of the server's own events, held against what it handles and emits."""
+"""The rows of the server's own events agree with its code."""
 
 import ast
 import importlib
@@ -15,7 +15,7 @@ FOLDER = Path(next(iter(synkora.collaboration.__path__)))
 
 
 def emitted() -> Iterator[str]:
-    """The names that the modules of the collaboration emit by, as they are written there."""
+    """The event names in the emits of the collaboration's source."""
     for path in FOLDER.glob("*.py"):
         module = importlib.import_module(f"synkora.collaboration.{path.stem}")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -36,14 +36,13 @@ def emitted() -> Iterator[str]:
 
 
 def test_every_emitted_event_has_a_row() -> None:
-    """No module sends an event of the server's own that is not in the table of notices."""
+    """No module sends a server event without a row."""
     names = set(emitted())
     assert "connected" in names
     assert names <= {notice.name for notice in SERVER_EVENTS}
 
 
 def test_every_handled_event_has_a_row(site: Site) -> None:
-    """There is a handler for each event that a client may send, and for no other."""
     assert site.server.of("/")._core.routes.by_name.keys() == {ask.name for ask in CLIENT_EVENTS} | {
         event.name for event in CATALOGUE
     }

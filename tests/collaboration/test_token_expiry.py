@@ -1,4 +1,4 @@
-"""Sessions end when their tokens do, unless a fresh one comes before."""
+"""Sessions end with their tokens, unless a new one comes before."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ TOLERANCE = 15  # seconds, which tokens are taken after their end
 
 
 def token(name: str, ends_in: float | None, **claims: object) -> str:
-    """A token whose `exp` is exactly in so many seconds, or that has none."""
+    """A token with `exp` in this many seconds, or without `exp`."""
     times = {} if ends_in is None else {"exp": time.time() + ends_in}
     return jws.serialize_compact(
         {"alg": "HS256"}, json.dumps({"id": name.lower(), "name": name, **times, **claims}), signing_key(SECRET)
@@ -38,18 +38,18 @@ def token(name: str, ends_in: float | None, **claims: object) -> str:
 
 
 def tampered(token: str) -> str:
-    """The same with another signature."""
+    """The same token with another signature."""
     content, _, signature = token.rpartition(".")
     return f"{content}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
 
 
 def come(site: Site, name: str, ends_in: float | None) -> Person:
-    """Connect somebody whose token ends."""
+    """Connect a user with a token that expires."""
     return Person(site.server, token(name, ends_in), MemoryTransport(), request_of())
 
 
 async def refreshed(person: Person, payload: object) -> dict[str, Any]:
-    """What `auth:refresh` is acknowledged with."""
+    """The ack of `auth:refresh`."""
     before = len(acks(person))
     person.send('429["auth:refresh",' + json.dumps(payload) + "]")
     await settle()
@@ -59,7 +59,7 @@ async def refreshed(person: Person, payload: object) -> dict[str, Any]:
 
 
 class Clock:
-    """The clock that ends are told by, which a test can put forward."""
+    """The clock of the expiries, which a test can advance."""
 
     ahead = 0.0  # seconds
 
@@ -69,7 +69,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A clock that is looked at again and again."""
+    """A clock that is read repeatedly."""
     clock = Clock()
     monkeypatch.setattr(expiry_module, "time", clock)
     monkeypatch.setattr(expiry_module, "_LONGEST_TIMER", 0.02)
@@ -81,7 +81,7 @@ def ended(person: Person) -> bool:
 
 
 def has_timer(site: Site) -> bool:
-    """Whether the connected client is watched."""
+    """Whether the connected client's expiry is watched."""
     (member,) = site.collaboration._members.values()
     return member in site.collaboration._expiry._ends
 
@@ -90,7 +90,7 @@ def has_timer(site: Site) -> bool:
 
 
 async def test_a_session_ends_with_its_token(site: Site) -> None:
-    """First the words, then Socket.IO's disconnect, then the connection: its cookie is as old as the token."""
+    """First the error, then Socket.IO's DISCONNECT, then the connection: its cookie is as old as the token."""
     ann = come(site, "Ann", SOON)
     await settle()
     assert names(ann) == ["connected"]
@@ -102,7 +102,7 @@ async def test_a_session_ends_with_its_token(site: Site) -> None:
 
 
 async def test_it_does_not_end_before(site: Site) -> None:
-    """`exp` is the moment, and what happens until then goes on."""
+    """Until `exp`, everything works."""
     ends_at = time.time() + SOON
     ann = come(site, "Ann", SOON)
     await until(lambda: ended(ann))
@@ -130,7 +130,7 @@ async def test_a_token_without_an_early_expiry_ends_nothing(site: Site, ends_in:
 
 
 async def test_an_expired_token_within_the_tolerance_lasts_until_its_end(site: Site) -> None:
-    """Clocks differ: one that has ended a moment ago lets its user in, not for ever, and not out again at once."""
+    """Clocks differ: a token that has just expired admits its user for a limited time, which is not zero."""
     ann = come(site, "Ann", SOON - TOLERANCE)
     await settle()
     assert names(ann) == ["connected"]
@@ -139,7 +139,7 @@ async def test_an_expired_token_within_the_tolerance_lasts_until_its_end(site: S
 
 
 async def test_a_far_end_is_waited_for_in_stretches(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No timer is longer than a day, so that a clock which is set right is noticed; the end is the same."""
+    """No timer is longer than a day, so that a corrected clock is noticed. The expiry is the same."""
     monkeypatch.setattr(expiry_module, "_LONGEST_TIMER", 0.02)
     ends_at = time.time() + SOON
     ann = come(site, "Ann", SOON)
@@ -150,7 +150,7 @@ async def test_a_far_end_is_waited_for_in_stretches(site: Site, monkeypatch: pyt
 
 @pytest.mark.parametrize("ends_in", [1e12, 1e15, 1e300])
 async def test_an_expiry_outside_the_calendar_counts_as_none(site: Site, ends_in: float) -> None:
-    """Some who make tokens count in milliseconds; both coming and refreshing go well."""
+    """Some apps count in milliseconds. Connects and refreshes succeed."""
     ann = come(site, "Ann", ends_in)
     await settle()
     assert names(ann) == ["connected"]
@@ -160,7 +160,7 @@ async def test_an_expiry_outside_the_calendar_counts_as_none(site: Site, ends_in
 
 
 async def test_a_member_that_has_left_is_no_longer_watched(site: Site) -> None:
-    """Nothing of a connection is kept for its token's end."""
+    """No timer remains for its token."""
     ann = come(site, "Ann", 3600)
     await settle()
     assert has_timer(site)
@@ -169,7 +169,7 @@ async def test_a_member_that_has_left_is_no_longer_watched(site: Site) -> None:
 
 
 async def test_many_sessions_end_each_with_its_own_token(site: Site) -> None:
-    """Clients whose tokens have ended are disconnected, and the others stay, in any order of connects."""
+    """Clients with expired tokens are disconnected, and the others stay, in any order of connects."""
     late, soon, later = come(site, "Ann", 3600), come(site, "Bob", SOON), come(site, "Cid", 7200)
     await until(lambda: ended(soon))
     assert not ended(late)
@@ -180,7 +180,7 @@ async def test_many_sessions_end_each_with_its_own_token(site: Site) -> None:
 
 
 async def test_a_websocket_client_gets_a_message_and_is_closed() -> None:
-    """Over a real connection: the error, the disconnect packet, and a close frame."""
+    """Over a real connection: the error, the DISCONNECT, and a close frame."""
     async with running_site() as site, websocket(site.address) as client:
         await client.connect(auth={"token": token("Ann", SOON)})
         assert (await client.event())[0] == "connected"
@@ -208,7 +208,7 @@ async def test_a_polling_client_gets_a_message_and_its_session_ends() -> None:
 
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_a_fresh_token_extends_the_session(site: Site, clock: Clock, wrapped: bool) -> None:
-    """Bare or as `{token}`; the connection stays, with its projects, and the ack says until when."""
+    """As text or as `{token}`. The connection keeps its projects, and the ack has the new expiry."""
     ann, bob = come(site, "Ann", 3600), come(site, "Bob", 3600)
     ann.emit("join-project", "p")
     await settle()
@@ -234,7 +234,7 @@ async def test_the_acknowledgement_names_the_moment_of_the_end(site: Site) -> No
 
 
 async def test_a_refreshed_session_ends_with_its_new_token(site: Site) -> None:
-    """Whether that is later or earlier than the first one's end."""
+    """Later or earlier than the first expiry."""
     ann = come(site, "Ann", 3600)
     await settle()
     await refreshed(ann, token("Ann", SOON))
@@ -250,7 +250,7 @@ async def test_a_session_that_is_refreshed_with_an_endless_token_has_no_end(site
 
 
 async def test_a_refresh_without_an_ack_is_accepted(site: Site) -> None:
-    """A client that does not ask for one gets nothing, and stays."""
+    """The client gets nothing, and stays."""
     ann = come(site, "Ann", 3600)
     await settle()
     ann.take()
@@ -262,7 +262,7 @@ async def test_a_refresh_without_an_ack_is_accepted(site: Site) -> None:
 
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_another_users_token_is_refused(site: Site, clock: Clock, wrapped: bool) -> None:
-    """Nobody becomes somebody else within a connection, and the end stays where it was."""
+    """A connection cannot change its user. The expiry stays unchanged."""
     ann = come(site, "Ann", 3600)
     await settle()
     other = token("Bob", 7200)
@@ -273,7 +273,7 @@ async def test_another_users_token_is_refused(site: Site, clock: Clock, wrapped:
 
 
 async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
-    """Forged ones and other users': past the limit each answer comes later. A good token never waits."""
+    """Forged ones and other users': above the limit, answers are delayed. A valid token never waits."""
     failures = FailureBackoff(2)
     server = SocketServer()
     Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), failures=failures, incidents=server.incidents)
@@ -310,7 +310,7 @@ async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
 async def test_a_bad_token_is_refused_with_the_message_of_a_sign_in(
     site: Site, clock: Clock, payload: object, message: str
 ) -> None:
-    """Nothing else happens: no error event, no disconnect, no longer session."""
+    """And with nothing else: no error event, no disconnect, no new expiry."""
     ann = come(site, "Ann", 3600)
     await settle()
     assert await refreshed(ann, payload) == {"ok": False, "message": message}
@@ -329,7 +329,7 @@ async def test_a_bad_token_is_refused_with_the_message_of_a_sign_in(
     ids=["expired", "tampered with", "nobody's"],
 )
 async def test_a_token_that_would_not_sign_in_does_not_refresh(site: Site, forged: Any, message: str) -> None:
-    """What is true of CONNECT is true here."""
+    """The rules of CONNECT apply."""
     ann = come(site, "Ann", 3600)
     await settle()
     assert await refreshed(ann, forged()) == {"ok": False, "message": message}

@@ -1,4 +1,4 @@
-"""What all connections of one user cause is bounded together."""
+"""The limit on the work that all connections of one user cause together."""
 
 import json
 from dataclasses import replace
@@ -22,12 +22,12 @@ EDIT = ("task:create", {"projectId": "p", "task": 1})
 
 
 def limited(**limits: Any) -> Guarded:
-    """A site without limits but these, where Ann and Bob may write."""
+    """A site with only these limits, where Ann and Bob may write."""
     return Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), limits=replace(UNLIMITED, **limits))
 
 
 async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
-    """What one of them causes the others wait for; another user's go on."""
+    """The work of one delays the others. Another user's connections are not affected."""
     site = limited(user_byte_rate=3 * JOIN_SIZE + 20 * EVENT_SIZE)
     tabs = [await site.join("Ann") for _ in range(3)]
     bob = await site.join("Bob")
@@ -72,7 +72,7 @@ async def test_a_delivery_counts_for_each_recipient(clock: Clock) -> None:
 
 
 async def test_a_join_counts_for_more(clock: Clock) -> None:
-    """Also an edit that takes a question about access, and no edit into a project that is known."""
+    """Also an edit that needs a question about access, but no edit to a known project."""
     site = limited(user_byte_rate=1_000_000)
     ann = site.come("Ann")
     await settle()
@@ -91,7 +91,7 @@ async def test_a_join_counts_for_more(clock: Clock) -> None:
 
 
 async def test_repeated_connects_count_too(clock: Clock) -> None:
-    """The first CONNECT of a connection does not: a user may open many tabs at once."""
+    """The first CONNECT of a connection does not: a user may open many tabs together."""
     site = limited(user_byte_rate=1_000_000)
     tabs = [site.come("Ann") for _ in range(10)]
     await settle()
@@ -128,7 +128,7 @@ def test_reconnecting_does_not_clear_a_debt(clock: Clock) -> None:
 
 
 def test_debts_of_very_many_users_are_not_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest are forgotten first."""
+    """The oldest are removed first."""
     monkeypatch.setattr(spending_module, "_MAX_DEBTORS", 2)
     works = UserWorks(1000)
     for name in ("ann", "bob", "eve"):
@@ -140,7 +140,7 @@ def test_debts_of_very_many_users_are_not_kept(clock: Clock, monkeypatch: pytest
 
 
 def test_the_default_is_above_the_apps_traffic(clock: Clock) -> None:
-    """Five tabs of a user, busy among 250 others, with a document of 20 kB once a second each, are never refused."""
+    """Five busy tabs of a user among 250 others, with a document of 20 kB once a second each, are never refused."""
     limits = Limits()
     work = UserWorks(limits.user_byte_rate).of("ann")
     assert work is not None
@@ -159,7 +159,7 @@ def test_the_default_is_above_the_apps_traffic(clock: Clock) -> None:
 
 
 async def test_halves_of_surrogate_pairs_count_as_more(clock: Clock) -> None:
-    """Reading them takes longer; a few are a few hundred bytes more."""
+    """Reading them takes longer. A few are a few hundred bytes more."""
     site = limited(byte_rate=HALF_SIZE * 100)
     ann = await site.join("Ann")
     await settle()

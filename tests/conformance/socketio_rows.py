@@ -17,12 +17,12 @@ TWO = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
 
 
 def post(content: str) -> Request:
-    """A POST that is taken."""
+    """An accepted POST."""
     return Request(method="POST", content=content, body="ok")
 
 
 def connected(namespace: str = "", auth: str = "{}") -> list[Check]:
-    """The replies to CONNECT: an object with the id alone, then the greeting."""
+    """The replies to CONNECT: an object with only the id, then the greeting."""
     return [re.compile(rf'^40{namespace}{{"sid":"[\w-]{{20}}"}}$'), f'42{namespace}["auth",{auth}]']
 
 
@@ -35,7 +35,7 @@ def exchange(name: str, sent: list[str | bytes], expected: list[Check]) -> Row:
 
 
 def closes(name: str, *sent: str | bytes) -> Row:
-    """A row for what closes a connection that is in the main namespace."""
+    """A row for input that closes a connection of the main namespace."""
     return Row(f"closes: {name}", [*MAIN, Send(sent), Closed()])
 
 

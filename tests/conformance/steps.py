@@ -1,4 +1,4 @@
-"""What the rows of the conformance tables are made of, and what runs them."""
+"""The steps of the conformance tables' rows, and their runner."""
 
 import asyncio
 import json
@@ -39,19 +39,19 @@ class Request:
 
 @dataclass(frozen=True)
 class Answered:
-    """The answer to a request that was sent `later`."""
+    """The answer to a request that was sent with `later`."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Open:
-    """A session by long-polling, whose id is `{sid}` from now on."""
+    """A session by long polling, whose id is `{sid}` from now on."""
 
 
 @dataclass(frozen=True)
 class Dial:
-    """A WebSocket by its name; with `refused` it must not come about."""
+    """A WebSocket by its name. With `refused`, it must not be opened."""
 
     query: str = "EIO=4&transport=websocket"
     name: str = "ws"
@@ -68,7 +68,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Expect:
-    """The next messages over a WebSocket, pings passed over unless `pings` is set."""
+    """The next messages over a WebSocket, without pings unless `pings` is set."""
 
     messages: Sequence[Check]
     name: str = "ws"
@@ -77,14 +77,12 @@ class Expect:
 
 @dataclass(frozen=True)
 class Closed:
-    """A WebSocket that the server closes."""
-
     name: str = "ws"
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Seconds that a heartbeat or a timeout of the protocol takes."""
+    """The seconds of a heartbeat or a timeout of the protocol."""
 
     seconds: float
 
@@ -94,7 +92,7 @@ Step = Request | Answered | Open | Dial | Send | Expect | Closed | Wait
 
 @dataclass(frozen=True)
 class Row:
-    """A named piece of the protocol, and the steps that show it; with `quick`, over a server of short times."""
+    """A named rule of the protocol, and the steps that show it. With `quick`, over a server with short timeouts."""
 
     name: str
     steps: Sequence[Step]
@@ -117,7 +115,7 @@ def handshake(upgrades: list[str], **expected: object) -> Callable[[Any], object
 
 
 class Runner:
-    """Runs the steps of a row over a server."""
+    """Runs the steps of a row against a server."""
 
     def __init__(self, address: Address, registry: Registry, stack: AsyncExitStack) -> None:
         self._registry = registry

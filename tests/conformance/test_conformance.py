@@ -1,4 +1,4 @@
-"""The protocol texts of Engine.IO v4 and Socket.IO v5 as tables of rows, run over real servers.
+"""The protocol texts of Engine.IO v4 and Socket.IO v5 as tables of rows, run against real servers.
 
 What the rows cover stands at the head of each table.
 """
@@ -15,12 +15,12 @@ from synkora import ConnectRefused, Socket, SocketServer
 
 
 def heartbeat(row: Row) -> dict[str, Any]:
-    """The times of the server that a row is run over."""
+    """The heartbeat of the server for a row."""
     return {"ping_interval": 0.2, "ping_timeout": 0.5} if row.quick else {"ping_interval": 25, "ping_timeout": 20}
 
 
 def echo_server(row: Row) -> SocketServer:
-    """The server that the Socket.IO rows are written for."""
+    """The server that the Socket.IO rows expect."""
     server = SocketServer(**heartbeat(row), connect_timeout=0.6 if row.quick else 45)
 
     def greet(socket: Socket, auth: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ def echo_server(row: Row) -> SocketServer:
 
 @pytest.mark.parametrize("row", engineio_rows.ROWS, ids=lambda row: row.name)
 async def test_engineio(row: Row) -> None:
-    """The row holds for a bare Engine.IO server."""
+    """Against a bare Engine.IO server."""
     engine = Engine(echoes=True, **heartbeat(row))
     async with serving_engine(engine) as address, AsyncExitStack() as stack:
         await Runner(address, engine.registry, stack).run(row)
@@ -52,7 +52,7 @@ async def test_engineio(row: Row) -> None:
 
 @pytest.mark.parametrize("row", socketio_rows.ROWS, ids=lambda row: row.name)
 async def test_socketio(row: Row) -> None:
-    """The row holds for a Socket.IO server, which has no session left afterwards."""
+    """Against a Socket.IO server, which has no session afterwards."""
     server = echo_server(row)
     async with serving(server) as address, AsyncExitStack() as stack:
         await Runner(address, server._registry, stack).run(row)

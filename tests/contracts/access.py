@@ -1,4 +1,4 @@
-"""What every policy of project access answers, whatever it asks."""
+"""The contract of every policy of project access."""
 
 import asyncio
 from typing import Protocol
@@ -11,7 +11,7 @@ from synkora.identity import SignedIn
 
 
 class Backend(Protocol):
-    """A policy, and the world that it asks."""
+    """A policy, and its test data."""
 
     policy: AccessPolicy
 
@@ -20,16 +20,16 @@ class Backend(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Have what the policy asks go away."""
+        """Make the policy's backend unavailable."""
         ...
 
     async def start(self) -> None:
-        """Restart it, at the same address."""
+        """Restart it at the same address."""
         ...
 
 
 class Counted:
-    """A policy that counts what it is asked."""
+    """A policy that counts its questions."""
 
     def __init__(self, policy: AccessPolicy) -> None:
         self.asked = 0
@@ -44,7 +44,7 @@ class Counted:
 
 
 class AccessContract:
-    """The tests; a subclass has a fixture `backend`, whose small world is there before each of them."""
+    """The tests. A subclass has a fixture `backend`, which is reset to the small world before each of them."""
 
     @pytest.mark.parametrize(
         ("user_id", "project_id", "role"),
@@ -68,7 +68,7 @@ class AccessContract:
     async def test_members_have_their_roles(
         self, backend: Backend, user_id: str, project_id: str, role: Role | None
     ) -> None:
-        """A team's project is open to its members, another to its creator alone, and nothing to anybody else."""
+        """A team's project is open to its members, another one only to its creator, and to nobody else."""
         assert await backend.policy.role(nextauth_v4(user_id), project_id) is role
 
     @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ class AccessContract:
         ],
     )
     async def test_an_odd_id_is_no_other_projects(self, backend: Backend, project_id: str) -> None:
-        """What resembles an address, an escape or a query is an id like any other, which no project has."""
+        """An id may look like an address, an escape or a query."""
         assert await backend.policy.role(nextauth_v4("owner"), project_id) is None
 
     async def test_changes_are_seen(self, backend: Backend) -> None:
-        """The answer is that of the moment: a new role, a membership's end, a project's end."""
+        """A new role, a removed membership, and a deleted project count in the next answer."""
         world, editor = small_world(), nextauth_v4("editor")
         assert await backend.policy.role(editor, TEAM_PROJECT) is Role.EDITOR
         world.teams["team"]["editor"] = "VIEWER"
@@ -120,7 +120,7 @@ class AccessContract:
         assert await backend.policy.role(nextauth_v4("creator"), TEAM_PROJECT) is None
 
     async def test_many_questions_at_once_are_one(self, backend: Backend) -> None:
-        """A hundred connections of a user that join a project together cost one question, and all get its answer."""
+        """A hundred connections of a user that join a project together cause one question, and all get its answer."""
         counted = Counted(backend.policy)
         access, editor = Access(counted), nextauth_v4("editor")
         roles = await asyncio.gather(*(access.role(editor, TEAM_PROJECT) for _ in range(100)))
@@ -128,7 +128,7 @@ class AccessContract:
         assert counted.asked == 1
 
     async def test_many_different_questions_are_all_answered(self, backend: Backend) -> None:
-        """People who join at once get each their own answer, however few connections there are."""
+        """Simultaneous users get their own answers, however few connections there are."""
         people = [("owner", Role.OWNER), ("viewer", Role.VIEWER), ("stranger", None)] * 40
         roles = await asyncio.gather(*(backend.policy.role(nextauth_v4(name), TEAM_PROJECT) for name, _ in people))
         assert roles == [role for _, role in people]
@@ -149,7 +149,7 @@ class AccessContract:
         assert await backend.policy.role(editor, TEAM_PROJECT) is Role.EDITOR
 
     async def test_a_closed_policy_is_unavailable(self, backend: Backend) -> None:
-        """A question that comes while the server stops is refused, and opens nothing."""
+        """A question during the shutdown is refused, and opens no connection."""
         await backend.policy.close()
         with pytest.raises(AccessUnavailable, match="stopping"):
             await backend.policy.role(nextauth_v4("owner"), TEAM_PROJECT)

@@ -1,4 +1,4 @@
-"""What every adapter does: a suite that each implementation of the port is run by."""
+"""The contract of every adapter."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from synkora.sockets import packets
 
 
 class AdapterContract:
-    """To be inherited by a test class with a fixture `cluster`: servers that run, of one or more with this adapter."""
+    """To be inherited by a test class with a fixture `cluster`: one or more running servers with this adapter."""
 
     @pytest.fixture
     async def crowd(self, cluster: Cluster) -> AsyncIterator[Crowd]:
@@ -75,7 +75,7 @@ class AdapterContract:
         assert await crowd.who_gets(["x"], crowd.server("alice")) == ["bob"]
 
     async def test_local_broadcasts_stay_on_their_server(self, crowd: Crowd) -> None:
-        """`local` holds for everyone, for rooms and for what a socket sends."""
+        """`local` applies to everyone, to rooms, and to a socket's broadcasts."""
         for server in crowd.cluster.servers:
             server.local.emit("x")
             assert await crowd.who_gets(["x"], server) == crowd.beside(server)
@@ -87,7 +87,7 @@ class AdapterContract:
         assert await crowd.who_gets(["x"], crowd.server("alice")) == beside
 
     async def test_events_arrive_unchanged(self, crowd: Crowd) -> None:
-        """Every kind of JSON value, with whatever text."""
+        """Every kind of JSON value, with any text."""
         values: list[object] = [
             None,
             True,
@@ -115,7 +115,7 @@ class AdapterContract:
                 assert parts == [b"\x00\xff", b"", b"\x01" * 300]
 
     async def test_one_servers_messages_keep_their_order(self, crowd: Crowd) -> None:
-        """To rooms, to sockets and to everyone, in one turn and in several; each of them arrives."""
+        """To rooms, to sockets and to everyone, in one turn and in several. Each message arrives."""
         server = crowd.cluster.servers[0]
         bob = crowd.sockets["bob"].id
         for number in range(30):
@@ -171,12 +171,12 @@ class AdapterContract:
             assert await asking == ["c", None, {"a": [1]}]
 
     async def test_a_call_without_recipients_returns_an_empty_list(self, crowd: Crowd) -> None:
-        """It returns as soon as that is known."""
+        """Immediately."""
         for server in crowd.cluster.servers:
             assert await server.to("nowhere").call("ask", timeout=5) == []
 
     async def test_a_call_ends_with_the_answers_that_came(self, crowd: Crowd) -> None:
-        """One does not answer and one leaves: `AckTimeout` has the third's ack, and late acks have no effect."""
+        """One client does not answer and one leaves: `AckTimeout` has the third's ack, and late acks have no effect."""
         server = crowd.cluster.servers[0]
         asking = asyncio.create_task(server.to("red", "blue").call("ask", timeout=1))
         await crowd.answer("bob", "ask", "b")
@@ -190,7 +190,7 @@ class AdapterContract:
         assert await crowd.who_gets(["x"], server) == []
 
     async def test_local_calls_ask_no_other_server(self, crowd: Crowd) -> None:
-        """Only those on the server are sent it, and waited for."""
+        """Only clients of the server get the event."""
         for server in crowd.cluster.servers:
             beside = crowd.beside(server)
             asking = asyncio.create_task(server.local.call("ask", timeout=5))
@@ -216,7 +216,7 @@ class AdapterContract:
                 assert crowd.names({socket.id for socket in sockets}) == expected
 
     async def test_a_fetched_socket_describes_itself(self, crowd: Crowd) -> None:
-        """Its id, its rooms, the application's data, and its handshake, the same from each server."""
+        """Its id, rooms, data and handshake, the same from each server."""
         bob = crowd.sockets["bob"]
         bob.data.update(name="Bob", tags=["a", 1])
         for server in crowd.cluster.servers:
@@ -287,7 +287,7 @@ class AdapterContract:
         assert await crowd.who_gets(["x"], server) == []
 
     async def test_rooms_of_all_servers_are_listed(self, crowd: Crowd) -> None:
-        """As long as somebody is in them; each socket's own is among them."""
+        """While they have members. Each socket's own room is included."""
         own = {socket.id for socket in crowd.sockets.values()}
         for namespace in crowd.cluster.namespaces:
             assert await namespace.all_rooms() == {"red", "blue"} | own
@@ -300,7 +300,7 @@ class AdapterContract:
     # Servers
 
     async def test_servers_are_counted(self, cluster: Cluster) -> None:
-        """Each knows how many there are."""
+        """The same count on each server."""
         for namespace in cluster.namespaces:
             assert await namespace._core.adapter.server_count() == len(cluster.servers)
 
@@ -319,7 +319,7 @@ class AdapterContract:
             heard.clear()
 
     async def test_the_other_servers_answer(self, cluster: Cluster) -> None:
-        """What the handler of each returns, at once or later."""
+        """With the result of each handler, at once or later."""
 
         async def later(number: int, value: int) -> list[int]:
             await asyncio.sleep(0)
@@ -337,7 +337,7 @@ class AdapterContract:
             assert sorted(answers) == [[other, 7] for other in others]
 
     async def test_a_server_that_does_not_answer_is_waited_for(self, cluster: Cluster) -> None:
-        """It waits for `timeout` seconds without a handler or if it fails; a single server does not wait."""
+        """For `timeout` seconds, if it has no handler or the handler fails. A single server does not wait."""
         first, *others = cluster.namespaces
 
         def fail() -> None:

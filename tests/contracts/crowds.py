@@ -21,7 +21,7 @@ async def _at_once() -> None:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Servers that run, in this event loop, and where; `settle` returns when each knows what the others have done.
+    """Running servers in this event loop. `settle` returns when each knows what the others have done.
 
     That is: what was sent has arrived, and what will be sent into a room arrives at its present members.
     """
@@ -37,7 +37,7 @@ class Cluster:
 
 
 class Crowd:
-    """Four people, each on the next server in turn; alice and bob are in `red`, bob and carol in `blue`."""
+    """Four clients, each on the next server in turn. alice and bob are in `red`, bob and carol in `blue`."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -45,7 +45,7 @@ class Crowd:
         self.sockets: dict[str, Socket] = {}
 
     def server(self, name: str) -> SocketServer:
-        """The server that somebody is connected to."""
+        """The server of a client."""
         return self.cluster.servers[NAMES.index(name) % len(self.cluster.servers)]
 
     def beside(self, server: SocketServer) -> list[str]:
@@ -61,7 +61,7 @@ class Crowd:
         return [name for name in NAMES if room in self.sockets[name].rooms]
 
     async def who_gets(self, event: list[Any], sender: SocketServer) -> list[str]:
-        """The clients that got `event` from a server, once each; afterwards nothing that it sent is in transit."""
+        """The clients that got `event` from a server, once each. Afterwards nothing of it is in transit."""
         got: list[str] = []
         sender.emit("end")
         for name, client in self.clients.items():
@@ -71,7 +71,7 @@ class Crowd:
         return got
 
     async def answer(self, name: str, event: str, *args: object) -> None:
-        """Acknowledge the event that is next for somebody."""
+        """Acknowledge the next event of a client."""
         message = await self.clients[name].receive()
         assert isinstance(message, str)
         found = re.fullmatch(rf'42(\d+)\["{event}".*\]', message)
@@ -81,7 +81,7 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd_in(cluster: Cluster) -> AsyncIterator[Crowd]:
-    """Connect the people, and put them into their rooms."""
+    """Connect the clients, and let them join their rooms."""
     crowd = Crowd(cluster)
     async with AsyncExitStack() as stack:
         for number, name in enumerate(NAMES):

@@ -1,4 +1,4 @@
-"""What every log of events does: a suite that each implementation of the port is run by."""
+"""The contract of every event log."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ async def _nothing() -> None:
 
 
 class Trial:
-    """A log, with what it has delivered."""
+    """A log and its deliveries."""
 
     def __init__(
         self,
@@ -55,13 +55,12 @@ class Trial:
         return self.log.position
 
     async def missed(self, after: Position, *rooms: str) -> list[str] | Incomplete:
-        """The names of what a socket in these rooms has missed."""
+        """The names of the events that a socket in these rooms has missed."""
         found = await self.log.read(rooms or ("p", "me"), after)
         return found if isinstance(found, Incomplete) else [name_of(event) for event in found]
 
 
 def event(name: str) -> bytes:
-    """The JSON array of an event."""
     return b'["%b"]' % name.encode()
 
 
@@ -83,7 +82,7 @@ class EventLogContract:
         assert await trial.missed(trial.log.position) == []
 
     async def test_events_after_a_position_are_read(self, make: MakeStore) -> None:
-        """In its order, with all that belongs to an event."""
+        """In order and complete."""
         trial = await Trial.start(make)
         began = await trial.append("a")
         await trial.append("b", rooms=("p", "q"), but=("x", "y"), key="k")
@@ -97,7 +96,7 @@ class EventLogContract:
             ]
 
     async def test_what_is_kept_of_a_room_is_counted(self, make: MakeStore) -> None:
-        """A replaced event is not counted; the bytes are those of the events' data and attachments."""
+        """A replaced event is not counted. The bytes are those of the events' data and attachments."""
         trial = await Trial.start(make)
         assert await trial.log.kept("p") == Kept(0, 0)
         await trial.append("a", "b")
@@ -115,7 +114,7 @@ class EventLogContract:
         assert [event.attachments for event in found] == [(b"\x00one", b""), ()]
 
     async def test_fault_03_the_order_of_delivery_is_the_order_of_positions(self, make: MakeStore) -> None:
-        """One order for all rooms, however many append: each event is delivered once, with the next position."""
+        """One order for all rooms and any number of appenders: each event comes once, with the next position."""
         trial = await Trial.start(make)
 
         async def send(sender: int) -> None:
@@ -129,7 +128,7 @@ class EventLogContract:
         assert await trial.missed(began, "p0", "p1", "p2") == [name_of(event) for event in trial.delivered]
 
     async def test_only_events_of_the_rooms_are_read(self, make: MakeStore) -> None:
-        """An event for several rooms comes once; an event without rooms is for all."""
+        """An event for several rooms comes once. An event without rooms is for all."""
         trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("one", rooms=("p",))
@@ -152,7 +151,7 @@ class EventLogContract:
         assert await trial.missed(began, "q", "others") == ["for all but us"]
 
     async def test_a_newer_event_replaces_the_one_with_its_key(self, make: MakeStore) -> None:
-        """In the same room; events without a key stay."""
+        """In the same room. Events without a key stay."""
         trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("old", key="k")
@@ -171,7 +170,7 @@ class EventLogContract:
         assert await trial.missed(began) == ["197", "198", "199"]
 
     async def test_fault_06_an_idle_client_is_recovered(self, make: MakeStore) -> None:
-        """All events have grown too old, that of its last position too, but it has missed no event."""
+        """All events have expired, including the one of its last position, but it has missed no event."""
         trial = await Trial.start(make, RecoverySettings(max_age=64))
         idle = await trial.append("a", "b")
         trial.clock.now += 1000
@@ -216,7 +215,7 @@ class EventLogContract:
         assert await trial.missed(began) == ["once", *map(str, range(1193, 1200))]
 
     async def test_fault_10_too_many_events_are_refused_as_a_whole(self, make: MakeStore) -> None:
-        """The bound itself is still read; own events do not count."""
+        """The bound itself is still read. Own events do not count."""
         trial = await Trial.start(make, RecoverySettings(replay_events=3))
         began = trial.log.position
         first = await trial.append("a")
@@ -226,7 +225,7 @@ class EventLogContract:
         assert await trial.missed(began) is Incomplete.TOO_MANY
 
     async def test_a_read_examines_a_limited_number_of_events(self, make: MakeStore) -> None:
-        """A client's own events are left out, and take time all the same, in one room or in many."""
+        """A client's own events are omitted, but examining them takes time, in one room or in many."""
         trial = await Trial.start(make, RecoverySettings(replay_events=3))
         began = trial.log.position
         first = await trial.append("mine", but=("me",))
@@ -257,7 +256,7 @@ class EventLogContract:
         assert await trial.missed(began) is Incomplete.TRIMMED
 
     async def test_a_room_is_bounded_in_bytes(self, make: MakeStore) -> None:
-        """What is larger than the bound is delivered, and not kept."""
+        """A larger event is delivered, and not kept."""
         trial = await Trial.start(make, RecoverySettings(room_bytes=10))
         began = await trial.append("a")
         await trial.append("b")
@@ -270,7 +269,7 @@ class EventLogContract:
         assert await trial.missed(trial.log.position) == []
 
     async def test_the_quietest_rooms_are_forgotten(self, make: MakeStore) -> None:
-        """A client of a forgotten room is refused if something was lost for it."""
+        """A client of a forgotten room is refused if it may have missed an event."""
         trial = await Trial.start(make, RecoverySettings(max_rooms=2))
         began = trial.log.position
         await trial.append("a", rooms=("p",))
@@ -283,7 +282,7 @@ class EventLogContract:
         assert await trial.missed(after_b, "q") == []
 
     async def test_all_rooms_together_are_bounded_in_bytes(self, make: MakeStore) -> None:
-        """The quietest room makes way."""
+        """The quietest room is removed."""
         trial = await Trial.start(make, RecoverySettings(total_bytes=len(event("a")) * 3))
         began = trial.log.position
         for room in ("p", "q", "r", "s"):
@@ -302,7 +301,7 @@ class EventLogContract:
         assert await trial.missed(forgotten, "p") == ["c"]
 
     async def test_positions_of_another_log_are_refused(self, make: MakeStore) -> None:
-        """Another epoch, and a number that was not given yet."""
+        """Another epoch, or a number that was not assigned yet."""
         trial = await Trial.start(make)
         epoch, number = await trial.append("a")
         assert await trial.missed(Position("another", number)) is Incomplete.EPOCH
@@ -317,7 +316,7 @@ class EventLogContract:
         assert await other.read(("p",), began) == []
 
     async def test_positions_have_a_text(self, make: MakeStore) -> None:
-        """The text is short, and leads back to the position."""
+        """The text is short, and can be parsed."""
         trial = await Trial.start(make)
         position = await trial.append("a")
         assert parse(str(position)) == position

@@ -1,4 +1,4 @@
-"""What every keeper of presence does: a suite that each implementation of the port is run by."""
+"""The contract of every implementation of presence."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ SOCKETS = tuple(f"s{number}" for number in range(6))
 
 
 def listed(presence: Presence, project_id: str) -> list[dict[str, Any]]:
-    """The users of a project, as the app gets them; the count that goes with the list is checked."""
+    """The users of a project, as the app gets them. The count of the list is checked."""
     roster = json.loads(encode(presence.roster(project_id)))
     assert roster.keys() == {"users", "count"}
     users: list[dict[str, Any]] = roster["users"]
@@ -27,7 +27,7 @@ def listed(presence: Presence, project_id: str) -> list[dict[str, Any]]:
 
 
 def moment(second: int) -> str:
-    """A time, as the server writes it."""
+    """A time in the server's format."""
     return f"2026-01-02T03:{second // 60:02}:{second % 60:02}.000Z"
 
 
@@ -37,7 +37,7 @@ def entry(socket_id: str, user: User, joined_at: str) -> PresenceEntry:
 
 
 class Diary:
-    """What its own listener is told and others' connections, in order."""
+    """The reported changes of own and of other connections, in order."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, str, PresenceEntry]] = []
@@ -52,7 +52,7 @@ class Diary:
         pass
 
     def take(self) -> list[tuple[str, str, PresenceEntry]]:
-        """What has come since the last time."""
+        """The changes since the last call."""
         taken, self.entries = self.entries, []
         return taken
 
@@ -61,12 +61,12 @@ class PresenceContract:
     """Base class for tests with a fixture `presence`, an empty implementation."""
 
     async def test_a_project_without_joins_is_empty(self, presence: Presence) -> None:
-        """It has an empty list and counts none, and asking for it does not make it."""
+        """It has an empty list and the count 0. Reading it does not create it."""
         assert listed(presence, "p1") == []
         assert presence.project_count == 0
 
     async def test_an_entry_has_the_apps_fields(self, presence: Presence) -> None:
-        """Id, name, time and picture of a user; without a picture there is no `userImage`."""
+        """Id, name, time and picture of a user. Without a picture there is no `userImage`."""
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         presence.add_connection("p1", entry("s2", BOB, moment(2)))
         assert listed(presence, "p1") == [
@@ -75,14 +75,14 @@ class PresenceContract:
         ]
 
     async def test_users_are_listed_in_order_of_arrival(self, presence: Presence) -> None:
-        """A member that leaves and comes back is the last."""
+        """A member that leaves and rejoins is the last."""
         for second, user in enumerate((*USERS, *USERS)):
             presence.remove_connection("p1", user.id)
             presence.add_connection("p1", entry(user.id, user, moment(second)))
             assert listed(presence, "p1")[-1]["userId"] == user.id
 
     async def test_two_connections_are_one_user(self, presence: Presence) -> None:
-        """A user is listed once, since the earliest join of those connections that are left."""
+        """A user is listed once, since the earliest join of the remaining connections."""
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         presence.add_connection("p1", entry("s2", ALICE, moment(2)))
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(1)]
@@ -92,7 +92,7 @@ class PresenceContract:
         assert listed(presence, "p1") == []
 
     async def test_a_connection_that_joins_again_changes_nothing(self, presence: Presence) -> None:
-        """The first join counts, and one leave ends it."""
+        """The first join counts, and one leave removes the connection."""
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         presence.add_connection("p1", entry("s1", ALICE, moment(2)))
         assert [user["joinedAt"] for user in listed(presence, "p1")] == [moment(1)]
@@ -108,7 +108,7 @@ class PresenceContract:
         assert presence.project_count == 1
 
     async def test_projects_know_nothing_of_each_other(self, presence: Presence) -> None:
-        """A user may be in several, and is there until they leave each."""
+        """A user may be in several, each until its own leave."""
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         presence.add_connection("p2", entry("s1", ALICE, moment(2)))
         assert presence.project_count == 2
@@ -117,7 +117,7 @@ class PresenceContract:
         assert [user["joinedAt"] for user in listed(presence, "p2")] == [moment(2)]
 
     async def test_a_roster_that_was_given_out_stays_as_it_is(self, presence: Presence) -> None:
-        """What is to be sent does not change with what happens before it is sent."""
+        """Later changes do not affect it."""
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         roster = presence.roster("p1")
         presence.add_connection("p1", entry("s2", BOB, moment(2)))
@@ -154,7 +154,7 @@ class PresenceContract:
 
 
 class PresenceMachine(RuleBasedStateMachine):
-    """Joins and leaves of a few people, held against a plain list of (project, socket, user, time).
+    """Joins and leaves of a few users, compared with a plain list of (project, socket, user, time).
 
     To be inherited with a `make`; its `TestCase` shows that, whatever people do, both say the same.
     """

@@ -1,4 +1,4 @@
-"""A plain model of a log, and a machine that holds an implementation against it."""
+"""A plain model of a log, and a machine that compares an implementation with it."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ class _ModelRoom:
 
 
 class Model:
-    """All events that ever were, and what of them each room keeps. Each search goes through all of them."""
+    """All events, and each room's kept events. Each search examines all of them."""
 
     def __init__(self, bounds: RecoverySettings) -> None:
         self._bounds = bounds
@@ -41,7 +41,7 @@ class Model:
         self._forgotten: dict[str, int] = {}
 
     def append(self, event: LoggedEvent, now: float) -> None:
-        """Keep an event as the bounds have it."""
+        """Keep an event within the bounds."""
         self.all.append(event)
         self._times[event.number] = now
         for name in event.rooms or (None,):
@@ -69,7 +69,7 @@ class Model:
         return bool(named) and (len(named) > self._bounds.max_rooms or size > self._bounds.total_bytes)
 
     def due(self, rooms: tuple[str, ...], after: int) -> list[str]:
-        """The names of all events that a socket in these rooms needs, if nothing is trimmed."""
+        """The names of all events that a socket in these rooms needs if nothing was trimmed."""
         needed = [
             event
             for event in self.all
@@ -80,7 +80,7 @@ class Model:
         return [name_of(event) for event in needed if not self._is_replaced(event, rooms)]
 
     def _is_replaced(self, old: LoggedEvent, rooms: tuple[str, ...]) -> bool:
-        """Whether in each room by which the socket would get it, there is a newer event with its key."""
+        """Whether each room through which the socket would get it has a newer event with its key."""
         return old.key is not None and all(
             any(
                 new.number > old.number and new.key == old.key and (name in new.rooms if name else not new.rooms)
@@ -90,7 +90,7 @@ class Model:
         )
 
     def is_kept(self, rooms: tuple[str, ...], after: int, now: float) -> bool:
-        """Whether nothing that came after was trimmed from one of the rooms."""
+        """Whether no later event of one of the rooms was trimmed."""
         self._age(now)
         for name in (*rooms, None):
             room = self._rooms.get(name)
@@ -100,13 +100,12 @@ class Model:
 
 
 class LogMachine(RuleBasedStateMachine):
-    """Events, time, and clients that come back, held against the model. To be inherited with `bounds` and an
-    `open`."""
+    """Events, time, and returning clients, compared with the model. To be inherited with `bounds` and an `open`."""
 
     bounds: RecoverySettings
 
     def open(self, clock: Clock) -> RecoveryStore:
-        """A new store, or the one that was closed; it will be started."""
+        """A new store, or the closed one. The caller starts it."""
         raise NotImplementedError
 
     @initialize()

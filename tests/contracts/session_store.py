@@ -1,4 +1,4 @@
-"""What every store of sessions does: a suite that each implementation of the port is run by."""
+"""The contract of every store of sessions."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ class SessionStoreContract:
         assert await sessions.take("pid-2") == lost("pid-2")
 
     async def test_a_pid_works_once(self, make: MakeStore) -> None:
-        """Of many who ask at the same time, one gets the session."""
+        """Of many simultaneous callers, one gets the session."""
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(lost("pid-1"))
         taken = await asyncio.gather(*(sessions.take("pid-1") for _ in range(5)))
@@ -38,7 +38,7 @@ class SessionStoreContract:
         assert await sessions.take("pid-1") is None
 
     async def test_a_pid_may_be_saved_again(self, make: MakeStore) -> None:
-        """The connection that took it keeps it."""
+        """By the connection that took it."""
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(lost("pid-1"))
         assert await sessions.take("pid-1")
@@ -46,7 +46,7 @@ class SessionStoreContract:
         assert await sessions.take("pid-1") == SESSION
 
     async def test_the_last_state_counts(self, make: MakeStore) -> None:
-        """Rooms change, connections are lost."""
+        """After changes of rooms and lost connections."""
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(msgspec.structs.replace(SESSION, rooms=("p1",)))
         sessions.save(SESSION)
@@ -63,7 +63,7 @@ class SessionStoreContract:
             assert await sessions.take(pid) is None
 
     async def test_fault_12_a_lost_session_expires(self, make: MakeStore) -> None:
-        """An expired session is not returned; a connected one stays."""
+        """An expired session is not returned. A connected one stays."""
         clock = Clock()
         sessions = (await make(RecoverySettings(session_age=60), clock)).sessions("/")
         sessions.save(SESSION)
@@ -90,12 +90,12 @@ class SessionStoreContract:
         assert [session.pid for session in kept if session is not None] == ["pid-2", "pid-3"]
 
     async def test_lost_sessions_are_bounded_in_bytes(self, make: MakeStore) -> None:
-        """In many rooms with long names: the oldest are dropped, and what is taken, or connected again, makes room."""
+        """In many rooms with long names: the oldest are dropped. A session that is taken or reconnected makes room."""
         sessions = (await make(RecoverySettings(session_bytes=100_000), Clock())).sessions("/")
         large = msgspec.structs.replace(SESSION, rooms=tuple(f"{number:0200}" for number in range(50)))
 
         async def save(*numbers: int) -> list[int]:
-            """Save lost sessions, and take them; return the numbers of those that were kept."""
+            """Save lost sessions, and take them. Returns the numbers of the kept ones."""
             for number in numbers:
                 sessions.save(msgspec.structs.replace(large, pid=f"pid-{number}", lost_at=NOW + number))
             return [number for number in numbers if await sessions.take(f"pid-{number}") is not None]
@@ -117,7 +117,7 @@ class SessionStoreContract:
 
 
 class ForgettingContract:
-    """For stores of a single server, beside the suite. On several, others may still have a namespace."""
+    """Only for stores of a single server. With several, other servers may still have a namespace."""
 
     async def test_a_forgotten_namespace_begins_again(self, make: MakeStore) -> None:
         """Without sessions, and with positions that differ from all former ones."""

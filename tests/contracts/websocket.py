@@ -1,4 +1,4 @@
-"""What every WebSocket transport does: a suite that each of them is run by."""
+"""The contract of every WebSocket transport."""
 
 import asyncio
 import base64
@@ -44,12 +44,12 @@ ERRORS = {
 
 
 def echoing_engine() -> Engine:
-    """The engine that the suite is for."""
+    """The engine for the suite."""
     return Engine(echoes=True, max_payload=MAX, compression=True, origins=Origins(["https://app.example.com"]))
 
 
 async def expect_refused_frames(raw: WebSocket, engine: Engine, frames: list[bytes], code: int) -> None:
-    """Send frames that break the protocol: the connection is closed with `code`, and nothing is handed over."""
+    """Send frames that break the protocol: the connection is closed with `code`, and no message is delivered."""
     await raw.send(*frames, client_frame(TEXT, b"4after"))
     assert (await raw.closed()).code == code
     await raw.send(client_frame(CLOSE, code.to_bytes(2, "big")))
@@ -79,12 +79,12 @@ class WebSocketContract:
         assert (frame.opcode, frame.data) == (Opcode.BINARY, payload)
 
     async def test_many_messages_in_one_segment_are_all_handled(self, raw: WebSocket) -> None:
-        """Frames that arrive together are handled one by one, and answered in one write."""
+        """One by one, with all answers in one write."""
         await raw.send(*(client_frame(TEXT, b"4%d" % number) for number in range(100)))
         assert [await raw.text() for _ in range(100)] == [f"4{number}" for number in range(100)]
 
     async def test_a_message_may_arrive_byte_by_byte(self, raw: WebSocket) -> None:
-        """A frame that is torn apart by the network is put together."""
+        """The network may split a frame anywhere."""
         for byte in client_frame(TEXT, b"4torn"):
             await raw.send(bytes([byte]))
             await asyncio.sleep(0)
@@ -92,13 +92,13 @@ class WebSocketContract:
 
     @pytest.mark.parametrize("text", ["bAP/+", "bAP_-", "bAP\r\n/+"])
     async def test_a_binary_message_may_be_base64(self, raw: WebSocket, text: str) -> None:
-        """A client with `forceBase64` sends its binary packets as texts; the answer is binary without `b64=1`."""
+        """A client with `forceBase64` sends its binary packets as text. The answer is binary without `b64=1`."""
         await raw.send(client_frame(TEXT, text.encode()))
         frame = await raw.frame()
         assert (frame.opcode, frame.data) == (Opcode.BINARY, b"\x00\xff\xfe")
 
     async def test_a_client_may_ask_for_base64(self, address: Address, engine: Engine) -> None:
-        """With `b64=1` a client gets texts alone, of any size."""
+        """With `b64=1` a client gets only text, of any size."""
         async with connect(address.url("websocket", b64="1"), proxy=None) as client:
             await client.recv()
             for data in (b"\x00\xff", bytes(5_000)):
@@ -107,7 +107,6 @@ class WebSocketContract:
         assert engine.recorders[0].messages == [b"\x00\xff", bytes(5_000)]
 
     async def test_invalid_base64_closes_the_connection(self, raw: WebSocket, engine: Engine) -> None:
-        """Only what base64 can be is taken."""
         await raw.send(client_frame(TEXT, b"b!!!!"))
         assert (await raw.closed()).code == 1002
         assert engine.recorders[0].messages == []
@@ -115,7 +114,7 @@ class WebSocketContract:
     # Fragments
 
     async def test_a_fragmented_text_is_one_message(self, raw: WebSocket, engine: Engine) -> None:
-        """Parts are put together, also where they split a character."""
+        """Also if a character is split."""
         text = "4grüße".encode()
         cut = text.index(b"\xc3") + 1
         await raw.send(
@@ -127,13 +126,13 @@ class WebSocketContract:
         assert engine.recorders[0].messages == ["grüße".encode()]
 
     async def test_a_fragmented_binary_is_one_message(self, raw: WebSocket) -> None:
-        """The first part says what the message is."""
+        """The first fragment has the kind of the message."""
         await raw.send(client_frame(BINARY, b"\x01", fin=False), client_frame(CONTINUATION, b"\x02"))
         frame = await raw.frame()
         assert (frame.opcode, frame.data) == (Opcode.BINARY, b"\x01\x02")
 
     async def test_control_frames_may_arrive_between_fragments(self, raw: WebSocket) -> None:
-        """A ping between two parts is answered at once, and the message is whole nevertheless."""
+        """A ping between two fragments is answered immediately, and the message stays complete."""
         await raw.send(
             client_frame(TEXT, b"4a", fin=False), client_frame(PING, b"are you there"), client_frame(PONG, b"unasked")
         )
@@ -143,7 +142,7 @@ class WebSocketContract:
         assert await raw.text() == "4ab"
 
     async def test_two_fragmented_messages_follow_each_other(self, raw: WebSocket) -> None:
-        """After the last part the next message starts afresh."""
+        """Nothing of the first one remains."""
         for _ in range(2):
             await raw.send(client_frame(TEXT, b"4a", fin=False), client_frame(CONTINUATION, b"b"))
             assert await raw.text() == "4ab"
@@ -151,13 +150,13 @@ class WebSocketContract:
     # Errors
 
     async def test_earlier_messages_do_not_change_the_close_code(self, raw: WebSocket) -> None:
-        """A fault right behind a message that is answered is told as if it stood alone."""
+        """An error directly after an answered message has the same code as alone."""
         await raw.send(client_frame(TEXT, b"4hello"), client_frame(TEXT, b"4" + bytes(MAX)))
         assert (await raw.closed()).code == 1009
 
     @pytest.mark.parametrize("case", ERRORS)
     async def test_an_invalid_message_closes_with_its_code(self, raw: WebSocket, engine: Engine, case: str) -> None:
-        """RFC 6455 section 7.4.1: each fault has its code, and nothing of it, or after it, is handed over."""
+        """RFC 6455 section 7.4.1: each error has its code. Neither it nor anything after it is delivered."""
         await expect_refused_frames(raw, engine, *ERRORS[case])
 
     async def test_another_client_is_not_affected(self, raw: WebSocket, address: Address) -> None:
@@ -170,7 +169,7 @@ class WebSocketContract:
     # Closing
 
     async def test_the_clients_close_is_answered_with_its_code(self, raw: WebSocket, engine: Engine) -> None:
-        """The closing handshake ends the session as a transport close, and the connection is ended by the server."""
+        """The closing handshake ends the session as a transport close, and the server ends the connection."""
         await raw.send(client_frame(CLOSE, (1001).to_bytes(2, "big") + b"going away"))
         assert (await raw.closed()).code == 1001
         await raw.ended()
@@ -178,19 +177,19 @@ class WebSocketContract:
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
     async def test_a_connection_that_is_cut_is_a_transport_close(self, raw: WebSocket, engine: Engine) -> None:
-        """A client that goes away without a word, as a page that is left does."""
+        """A client that leaves without a close frame, like a closed page."""
         raw.writer.transport.abort()
         await until(lambda: engine.recorders[0].reasons)
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
     async def test_a_close_packet_ends_the_connection(self, raw: WebSocket, engine: Engine) -> None:
-        """Engine.IO's own end is answered by a normal close."""
+        """Engine.IO's own close is answered by a normal close."""
         await raw.send(client_frame(TEXT, b"1"))
         assert (await raw.closed()).code == 1000
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
     async def test_the_servers_close_follows_earlier_messages(self, raw: WebSocket, engine: Engine) -> None:
-        """Last words arrive before the close frame, whose code says that the server restarts."""
+        """The last messages arrive before the close frame, whose code says that the server restarts."""
         session = engine.recorders[0].session
         session.send(b"last words")
         session.close(Reason.SERVER_SHUTTING_DOWN)
@@ -199,7 +198,7 @@ class WebSocketContract:
         assert (closed.code, closed.reason) == (1012, "server shutting down")
 
     async def test_frames_after_the_servers_close_are_ignored(self, raw: WebSocket, engine: Engine) -> None:
-        """A session that is over listens no more, though its client may still talk."""
+        """The client may still send, but the session has ended."""
         engine.recorders[0].session.close(Reason.FORCED_SERVER_CLOSE)
         await raw.send(client_frame(TEXT, b"4too late"), client_frame(PING, b"x"))
         await raw.closed()
@@ -218,7 +217,7 @@ class WebSocketContract:
         ],
     )
     async def test_a_bad_request_is_refused_before_the_upgrade(self, address: Address, query: str, status: int) -> None:
-        """The answer is an HTTP status and Engine.IO's error, and no WebSocket."""
+        """With an HTTP status and Engine.IO's error."""
         with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
             await connect(f"ws://127.0.0.1:{address.port}{address.path}?{query}", proxy=None)
         response = refused.value.response
@@ -239,7 +238,7 @@ class WebSocketContract:
         assert refused.value.response.status_code == 503
 
     async def test_the_request_is_kept_for_the_application(self, address: Address, engine: Engine) -> None:
-        """Headers, query, address and the page that it came from are there as the client sent them."""
+        """Headers, query, address and origin, as the client sent them."""
         headers = {"Cookie": "a=1; b=2", "X-Custom": "yes"}
         async with websocket(address, additional_headers=headers, origin="https://app.example.com"):
             request = engine.recorders[0].session.request
@@ -263,7 +262,7 @@ class WebSocketContract:
     # Upgrade
 
     async def test_a_second_websocket_of_a_session_is_closed(self, address: Address) -> None:
-        """The first goes on, before and after its upgrade."""
+        """The first one continues, before and after its upgrade."""
         async with Polling(address) as client:
             await client.open()
             async with websocket(address, client.sid) as first:
@@ -278,7 +277,7 @@ class WebSocketContract:
                 assert await first.receive() == "4hello"
 
     async def test_a_probe_that_is_cut_leaves_the_session_polling(self, address: Address, engine: Engine) -> None:
-        """A proxy that lets no WebSocket through costs the upgrade, not the connection."""
+        """A proxy without WebSocket support costs the upgrade, not the connection."""
         async with Polling(address) as client:
             await client.open()
             async with raw_websocket(address, client.sid) as raw:
@@ -290,7 +289,7 @@ class WebSocketContract:
             assert engine.recorders[0].reasons == []
 
     async def test_a_probes_fault_is_closed_and_leaves_the_session(self, address: Address, engine: Engine) -> None:
-        """A broken frame of a probe ends the probe alone."""
+        """An invalid frame of a probe ends only the probe."""
         async with Polling(address) as client:
             await client.open()
             async with raw_websocket(address, client.sid) as raw:

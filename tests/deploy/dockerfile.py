@@ -1,4 +1,4 @@
-"""A Dockerfile, taken apart, and the part of it that can be done without a container: its commands, below a folder."""
+"""A parser for Dockerfiles, and a builder that runs a stage's commands below a folder, without a container."""
 
 import json
 import os
@@ -13,14 +13,14 @@ _INSTRUCTION: Final = re.compile(r"^([A-Z]+) ((?:.*\\\n)*.*)$", re.MULTILINE)
 
 
 class Instruction(NamedTuple):
-    """One of a stage's lines."""
+    """An instruction of a stage."""
 
     word: str
     text: str
 
 
 def stages(dockerfile: Path) -> list[list[Instruction]]:
-    """The instructions of each stage, without the comments."""
+    """The instructions of each stage, without comments."""
     text = re.sub(r"^#.*\n", "", dockerfile.read_text(encoding="utf-8"), flags=re.MULTILINE)
     found: list[list[Instruction]] = []
     for match in _INSTRUCTION.finditer(text):
@@ -32,19 +32,19 @@ def stages(dockerfile: Path) -> list[list[Instruction]]:
 
 
 def texts(stage: list[Instruction], word: str) -> list[str]:
-    """What follows one word in a stage, in order."""
+    """The texts after one keyword in a stage, in order."""
     return [instruction.text for instruction in stage if instruction.word == word]
 
 
 def command(stage: list[Instruction], word: str) -> list[str]:
-    """The list of words that an instruction such as CMD ends with."""
+    """The list of words of an instruction such as CMD."""
     (text,) = texts(stage, word)
     words: list[str] = json.loads(text[text.index("[") :])
     return words
 
 
 def environment(stage: list[Instruction]) -> dict[str, str]:
-    """The variables that a stage sets."""
+    """The variables of a stage."""
     return dict(pair.split("=", 1) for text in texts(stage, "ENV") for pair in text.split())
 
 
@@ -65,7 +65,7 @@ class Builder:
         self._environment = {"PATH": f"{bin_}:/usr/bin:/bin", "HOME": os.environ["HOME"], "PIP_NO_COMPILE": "1"}
 
     def build(self, stage: list[Instruction]) -> None:
-        """Do what a stage says. Fails at a word that is not known here."""
+        """Run the instructions of a stage. Fails at an unknown one."""
         for word, text in stage[1:]:
             match word:
                 case "WORKDIR":
@@ -79,7 +79,7 @@ class Builder:
                     raise AssertionError(f"{word} in a stage that is built")
 
     def path(self, path: str) -> Path:
-        """Where something of the image is."""
+        """The path of a file of the image."""
         return self._root / path.removeprefix("/")
 
     def _copy(self, words: list[str]) -> None:

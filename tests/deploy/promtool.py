@@ -1,4 +1,4 @@
-"""Prometheus' own tool, from the system or as `make promtool` has unpacked it."""
+"""Prometheus' own tool, from the system or from `make promtool`."""
 
 import shutil
 import subprocess
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run it, and return how it ended."""
+    """Run it, and return the completed process."""
     tool = shutil.which("promtool") or Path(sys.executable).with_name("promtool")
     return subprocess.run([tool, *arguments], capture_output=True, encoding="utf-8", timeout=60)

@@ -1,4 +1,4 @@
-"""Compose's file: its schema, what it has in common with nginx's, and both tried without containers."""
+"""The Compose file: its schema, its agreement with nginx's files, and a run of both without containers."""
 
 import re
 import subprocess
@@ -25,14 +25,14 @@ SERVERS = {name: service for name, service in SERVICES.items() if name.startswit
 
 
 def address(service: dict[str, Any]) -> str:
-    """Where a service is in Compose's network."""
+    """The address of a service in Compose's network."""
     found: str = service["networks"]["inside"]["ipv4_address"]
     return found
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node() -> AsyncIterator[NodeProcess]:
-    """What runs the JavaScript clients."""
+    """The runner of JavaScript clients."""
     node = await NodeProcess.start("remote-sockets.mjs")
     yield node
     await node.stop()
@@ -40,13 +40,13 @@ async def node() -> AsyncIterator[NodeProcess]:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """What is stopped at a test's end."""
+    """The processes to stop at the end of a test."""
     with ExitStack() as stack:
         yield stack
 
 
 def test_it_keeps_to_the_specification() -> None:
-    """The schema of the Compose specification takes it."""
+    """The schema of the Compose specification accepts it."""
     check = Path(sys.executable).with_name("check-jsonschema")
     command: list[str | Path] = [check, "--builtin-schema", "vendor.compose-spec", FOLDER / "compose.yaml"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
@@ -54,7 +54,7 @@ def test_it_keeps_to_the_specification() -> None:
 
 
 def test_containers_are_read_only_and_gain_no_privileges() -> None:
-    """Each service has a file system that is read-only, no capabilities, and no way to more."""
+    """Each service has a read-only file system, no capabilities, and cannot gain privileges."""
     for service in SERVICES.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -62,16 +62,14 @@ def test_containers_are_read_only_and_gain_no_privileges() -> None:
 
 
 def test_there_is_time_to_drain() -> None:
-    """A server is killed later than it would end by itself."""
+    """The grace period is longer than the server's own shutdown."""
     for service in SERVERS.values():
         assert int(service["stop_grace_period"].removesuffix("s")) > int(service["environment"]["SHUTDOWN_DRAIN"]) + 5
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_it_is_one_server(stack: ExitStack, node: NodeProcess, tmp_path: Path) -> None:
-    """With its settings, on this machine's addresses: people who come by nginx in each way are with different
-    instances, stay there, and see each other.
-    """
+    """Clients of each kind connect through nginx to different instances, stay there, and see each other."""
     redis = stack.enter_context(running_redis())
     servers = []
     text = (FOLDER / "nginx.conf").read_text(encoding="utf-8")

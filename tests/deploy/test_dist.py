@@ -1,4 +1,4 @@
-"""What is in the wheel and in the sdist. (That the wheel installs and serves is tried with the image, which has it.)"""
+"""The contents of the wheel and the sdist. (The tests of the image install the wheel and serve from it.)"""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_the_wheel_has_the_whole_package_and_nothing_else(built: tuple[Path, Path]) -> None:
-    """Every file of the package with its scripts and its pages, built or written; no tests, no settings, no caches."""
+    """Every file of the package with its scripts and built pages. No tests, settings or caches."""
     ours = {
         str(file.relative_to(PACKAGE.parent))
         for file in PACKAGE.rglob("*")
@@ -43,7 +43,7 @@ def test_the_wheel_has_the_whole_package_and_nothing_else(built: tuple[Path, Pat
 
 
 def test_the_sdist_makes_the_same_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
-    """Byte for byte, without Node.js: the built pages are included; secrets and installed files are not."""
+    """Byte for byte, without Node.js: built pages are included, secrets and installed files are not."""
     with tarfile.open(built[1]) as sdist:
         names = [Path(*Path(name).parts[1:]) for name in sdist.getnames()]
         sdist.extractall(tmp_path, filter="data")

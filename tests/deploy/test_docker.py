@@ -1,4 +1,4 @@
-"""The image: its file is linted, and what it does is done here without a container, in a folder that stands for it."""
+"""The image: its file is linted, and its steps run without a container, in a folder that stands for the image."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ BIN = Path(sys.executable).parent
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The environment that the image has: what the lock file names, from the registry, and the wheel, and no more."""
+    """The environment of the image: the lock file's packages from the registry, and the wheel."""
     builder = Builder(tmp_path_factory.mktemp("image"), ROOT, Path(sys.executable).resolve(), PAGES)
     builder.build(SERVER)
     return builder.path("/opt/synkora")
@@ -31,26 +31,26 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node() -> AsyncIterator[NodeProcess]:
-    """What runs the JavaScript clients."""
+    """The runner of JavaScript clients."""
     node = await NodeProcess.start("remote-sockets.mjs")
     yield node
     await node.stop()
 
 
 def is_healthy(image: Path, variables: dict[str, str]) -> bool:
-    """Whether the image's health check says so."""
+    """Whether the image's health check succeeds."""
     check: list[str | Path] = [image / "bin" / "python", *command(IMAGE, "HEALTHCHECK")[1:]]
     return subprocess.run(check, env=variables, timeout=PATIENCE, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def test_the_linter_finds_nothing() -> None:
-    """hadolint has no word to say, not even advice."""
+    """Not even at hadolint's lowest level."""
     done = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, encoding="utf-8", timeout=60)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_the_pages_are_built_as_make_does() -> None:
-    """By the same commands, so that what `make web` has built stands for theirs."""
+    """The commands are the same, so the pages of `make web` can stand for the image's."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert texts(WEB, "RUN") == ["npm ci", "npm run build"]
     assert "npm ci --prefix web" in makefile
@@ -58,13 +58,13 @@ def test_the_pages_are_built_as_make_does() -> None:
 
 
 def test_the_process_is_not_root() -> None:
-    """It is a number other than 0 that owns no files."""
+    """A numeric user other than 0 that owns no files."""
     assert [user.split(":") for user in texts(IMAGE, "USER")] == [["10001", "10001"]]
     assert not any("--chown" in text for text in texts(IMAGE, "COPY"))
 
 
 def test_copied_files_are_not_ignored() -> None:
-    """Each file that the stages copy is let through to the builder, and nothing that is secret is."""
+    """The builder gets each copied file, and no secret one."""
     ignored = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     let_through = {line[1:] for line in ignored if line.startswith("!")}
     copied = {
@@ -80,7 +80,7 @@ def test_copied_files_are_not_ignored() -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_it_serves_in_a_clean_environment(image: Path, node: NodeProcess, tmp_path: Path) -> None:
-    """Its command answers its health check, a client joins a project, and it ends well; then the check fails."""
+    """The health check succeeds, a client joins a project, and the server stops. Then the check fails."""
     port = free_port()
     variables = {**environment(IMAGE), "WS_PORT": str(port), "NEXTAUTH_SECRET": SECRET}
     variables["PATH"] = f"{image / 'bin'}:{variables['PATH'].partition(':')[2]}"

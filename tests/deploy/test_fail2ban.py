@@ -1,4 +1,4 @@
-"""What fail2ban's filter takes of the log, as lines for people and as JSON."""
+"""The addresses that fail2ban's filter finds in the log, as text and as JSON."""
 
 import configparser
 import re
@@ -19,7 +19,7 @@ Found = Callable[..., str | None]
 
 @pytest.fixture(params=RENDERERS.values(), ids=list(RENDERERS))
 def found(request: pytest.FixtureRequest) -> Found:
-    """The address that fail2ban finds in an entry of the log, by the first of its expressions that fits."""
+    """The address in a log entry, by the first matching expression."""
     filter_ = configparser.ConfigParser(interpolation=None)
     filter_.read(ROOT / "deploy" / "fail2ban" / "synkora.conf")
     expressions = [line.replace("<HOST>", _HOST) for line in filter_["Definition"]["failregex"].splitlines()]
@@ -43,7 +43,7 @@ def test_an_address_is_found(found: Found, what: str, address: str) -> None:
 
 @pytest.mark.parametrize("what", ["Limit hit", "Origin refused", "Slow client cut off"])
 def test_incidents_of_normal_users_block_no_address(found: Found, what: str) -> None:
-    """A limit is shared by all behind one address, and an origin may be missing in the settings."""
+    """Everyone behind an address shares its limits, and an origin may be missing in the settings."""
     assert found("incident", what=what, reason="x", address="192.0.2.7") is None
 
 

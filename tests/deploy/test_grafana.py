@@ -1,4 +1,4 @@
-"""The dashboard for Grafana, and the alerts, held against what a server tells Prometheus."""
+"""Grafana's dashboard and the alerts agree with the server's metrics."""
 
 import json
 import re
@@ -23,7 +23,7 @@ _GIVEN = {"job", "instance", "le"}  # by Prometheus
 
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a server that is one of several tells, and one that is alone, by the names of its families."""
+    """The metric families of an instance with Redis and of a single one, by name."""
     with running_redis() as redis:
         joined = ServerProcess(tmp_path_factory.mktemp("joined"), REDIS_URL=redis.url)
         alone = ServerProcess(tmp_path_factory.mktemp("alone"))
@@ -62,7 +62,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def test_every_query_uses_existing_metrics(samples: dict[str, set[str]]) -> None:
-    """Each metric in the dashboard and in the alerts is one of the server, and each label is one of the metric."""
+    """Each metric and each label in the dashboard and in the alerts exists."""
     queries = [*_queries(dashboard()), RULES.read_text(encoding="utf-8")]
     assert len(queries) > 40
     asked = {name for query in queries for name in _NAME.findall(query)}
@@ -74,7 +74,7 @@ def test_every_query_uses_existing_metrics(samples: dict[str, set[str]]) -> None
 
 
 def test_every_query_is_one(tmp_path: Path) -> None:
-    """Prometheus' own parser takes each query of the dashboard, with its variables filled in."""
+    """Prometheus' own parser accepts each query of the dashboard, with its variables replaced."""
     queries = [query for query in _queries(dashboard()) if not query.startswith("label_values")]
     rules = [
         {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "1m").replace("$job", ".+")}
@@ -88,7 +88,7 @@ def test_every_query_is_one(tmp_path: Path) -> None:
 
 
 def test_the_dashboard_can_be_provisioned() -> None:
-    """It has its own id and no database's; its data source is chosen; no two panels lie upon each other."""
+    """It has its own uid and no database id, its data source is a variable, and no two panels overlap."""
     read = dashboard()
     assert read["uid"] == "synkora"
     assert "id" not in read
@@ -112,14 +112,14 @@ def test_the_dashboard_can_be_provisioned() -> None:
 
 
 def test_every_metric_is_used_in_a_dashboard_or_alert(families: dict[str, Any]) -> None:
-    """No metric of the server's own is left out of the dashboard, but for the version."""
+    """Except the version."""
     text = DASHBOARD.read_text(encoding="utf-8")
     own = {name for name in families if name.startswith("synkora_")}
     assert {name for name in own if name not in text} <= {"synkora_signed_in_connections"}
 
 
 def test_the_documents_tell_of_every_metric(families: dict[str, Any]) -> None:
-    """The table has each of the server's own, with its type and its label."""
+    """The table has each of the server's own metrics with type and label."""
     rows = {row[0].strip("`"): (row[1], row[2].strip("`")) for row in table(ROOT / "docs" / "metrics.md", "metric")}
     own = {}
     for family in families.values():

@@ -1,4 +1,4 @@
-"""The manifests for Kubernetes, held to its schemas and to what the image and the server are."""
+"""The Kubernetes manifests agree with their schemas, the image and the server."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ POD = MANIFESTS["Deployment"]["spec"]["template"]["spec"]
 
 @pytest.mark.parametrize("version", ["1.29", "1.37"])
 def test_they_keep_to_the_schemas(version: str) -> None:
-    """Each is taken by the strict schema of its kind, which knows no fields but its own."""
+    """The strict schema of each kind, which allows no other fields, accepts them."""
     validate: list[str | Path] = [
         Path(sys.executable).with_name("kubernetes-validate"),
         "--strict",
@@ -36,7 +36,7 @@ def test_they_keep_to_the_schemas(version: str) -> None:
 
 
 def test_they_are_about_the_same_pods() -> None:
-    """What selects, scales, protects and routes names what the Deployment makes, and the port that the image has."""
+    """Selectors match the Deployment's labels, and ports match the image's."""
     spec = MANIFESTS["Deployment"]["spec"]
     labels = spec["template"]["metadata"]["labels"]
     assert spec["selector"]["matchLabels"] == labels
@@ -60,12 +60,11 @@ def test_they_are_about_the_same_pods() -> None:
 
 
 def test_the_settings_are_the_servers() -> None:
-    """Each variable is one that the server knows."""
     assert MANIFESTS["ConfigMap"]["data"].keys() <= {variable.name for variable in describe()}
 
 
 def test_there_is_time_to_drain() -> None:
-    """A pod is killed later than it would end by itself."""
+    """The grace period is longer than the server's own shutdown."""
     (pause,) = SERVER["lifecycle"]["preStop"]["exec"]["command"][1:]
     drain = int(MANIFESTS["ConfigMap"]["data"]["SHUTDOWN_DRAIN"])
     takes = int(pause) + drain + Settings.model_fields["shutdown_timeout"].default
@@ -73,7 +72,7 @@ def test_there_is_time_to_drain() -> None:
 
 
 def test_it_may_do_nothing_but_serve() -> None:
-    """As the image's user, in a file system that is read-only, without capabilities and without a token of the API."""
+    """As the image's user, with a read-only file system, no capabilities and no API token."""
     user, group = texts(stages(ROOT / "deploy" / "docker" / "Dockerfile")[-1], "USER")[0].split(":")
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert (POD["securityContext"]["runAsUser"], POD["securityContext"]["runAsGroup"]) == (int(user), int(group))
@@ -86,7 +85,7 @@ def test_it_may_do_nothing_but_serve() -> None:
 
 
 def test_the_autoscaler_uses_an_existing_metric() -> None:
-    """Its metric is one of the server's, and the adapter hands it on."""
+    """The adapter serves this metric of the server."""
     name = MANIFESTS["HorizontalPodAutoscaler"]["spec"]["metrics"][0]["pods"]["metric"]["name"]
     assert f"`{name}`" in {row[0] for row in table(ROOT / "docs" / "metrics.md", "metric")}
     (rule,) = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text(encoding="utf-8"))["rules"]["custom"]

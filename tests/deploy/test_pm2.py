@@ -1,4 +1,4 @@
-"""deploy/pm2/ecosystem.config.cjs, under the real PM2: it starts, restarts, reloads and stops what it names."""
+"""deploy/pm2/ecosystem.config.cjs with the real PM2: start, restart, reload and stop."""
 
 import json
 import os
@@ -26,7 +26,7 @@ require("node:http").createServer((_, response) => response.end(process.env.ENAB
 
 
 class Pm2:
-    """PM2 with its own daemon, on a configuration with the folders and the ports of a test."""
+    """PM2 with its own daemon, and a configuration with a test's folders and ports."""
 
     def __init__(self, folder: Path) -> None:
         self.port, self.app_port = free_port(), free_port()
@@ -46,7 +46,7 @@ class Pm2:
         self._home = folder / "pm2"
 
     def __call__(self, *command: str) -> str:
-        """Run a command of PM2's to its end; what it wrote."""
+        """Run a command of PM2's to its end, and return its output."""
         done = subprocess.run(
             [CLIENTS / "node_modules" / ".bin" / "pm2", *command],
             cwd=self._configuration.parent,
@@ -65,30 +65,30 @@ class Pm2:
         return done.stdout
 
     def start(self) -> None:
-        """Start what the configuration names, as people do."""
+        """Start the configuration's processes."""
         self("start", self._configuration.name)
 
     def process(self, name: str) -> dict[str, Any]:
-        """What it says of a process."""
+        """PM2's description of a process."""
         listed = self("jlist")
         found: dict[str, Any] = next(each for each in json.loads(listed[listed.index("[") :]) if each["name"] == name)
         return found
 
     def log(self) -> str:
-        """What the server has written."""
+        """The server's output."""
         return "".join(file.read_text() for file in sorted((self._home / "logs").glob(f"{SERVER}-*.log")))
 
 
 @pytest.fixture
 def pm2(tmp_path: Path) -> Iterator[Pm2]:
-    """A PM2, whose daemon and all that it runs end with the test."""
+    """PM2 whose daemon and processes end with the test."""
     running = Pm2(tmp_path)
     yield running
     running("kill")
 
 
 def ask(url: str) -> str:
-    """The response there, or None without a listener."""
+    """The response from there, or None without a listener."""
     try:
         return httpx.get(url, trust_env=False).text
     except httpx.TransportError:
@@ -96,7 +96,7 @@ def ask(url: str) -> str:
 
 
 def wait(condition: Callable[[], bool], pm2: Pm2) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     until = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < until, pm2.log()
@@ -104,7 +104,7 @@ def wait(condition: Callable[[], bool], pm2: Pm2) -> None:
 
 
 def test_app_and_server_live_under_pm2(pm2: Pm2) -> None:
-    """Both start; the server is started again after a crash; a reload and a stop let it end in its own time and way."""
+    """Both start. The server is restarted after a crash. Reload and stop are graceful."""
     pm2.start()
     health, polling = (
         f"http://127.0.0.1:{pm2.port}/{path}" for path in ("health", "socket.io/?EIO=4&transport=polling")

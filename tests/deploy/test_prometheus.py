@@ -1,4 +1,4 @@
-"""The files for Prometheus, tried by its own tool."""
+"""The files for Prometheus, checked by its own tool."""
 
 import re
 from pathlib import Path
@@ -28,21 +28,21 @@ THRESHOLDS = {
 
 
 def test_the_files_are_sound() -> None:
-    """promtool finds nothing wrong with the rules, nor with the part for prometheus.yml."""
+    """promtool finds no error in the rules, nor in the part for prometheus.yml."""
     for arguments in (("check", "rules", RULES), ("check", "config", FOLDER / "prometheus.yml")):
         done = promtool(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_alerts_fire_when_they_should_and_at_no_other_time() -> None:
-    """Each has a case in which it alone fires, after a while in which it does not; while all is well none does."""
+    """Each has a case in which only this alert fires, after a while without it. In the healthy case none fires."""
     done = promtool("test", "rules", CASES)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def complaints(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What promtool says of the cases where each alert has another threshold."""
+    """promtool's output for the cases when each alert has another threshold."""
     folder = tmp_path_factory.mktemp("rules")
     rules = RULES.read_text(encoding="utf-8")
     assert [rules.count(threshold) for threshold in THRESHOLDS] == [1] * len(ALERTS)
@@ -57,10 +57,10 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_every_alert_is_tried(complaints: str, alert: str) -> None:
-    """An alert with another threshold does not fire in its case, which fails."""
+    """With another threshold, an alert does not fire in its case, and the case fails."""
     assert re.search(rf'exp: {{alertname="{alert}"}} 1E\+00\s+got: nil', complaints), complaints
 
 
 def test_every_alert_is_documented() -> None:
-    """The table of alerts has each of them, in the file's order."""
+    """In the order of the file."""
     assert [row[0] for row in table(ROOT / "docs" / "metrics.md", "alert")] == [f"`{name}`" for name in ALERTS]

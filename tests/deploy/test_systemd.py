@@ -1,4 +1,4 @@
-"""The units for systemd, held to its own judgement, and their command run as they have it."""
+"""The systemd units: systemd's own checks, and a run of their command."""
 
 import shlex
 import signal
@@ -21,20 +21,20 @@ MOST_EXPOSURE = 11
 
 
 def lines_of(unit: Path, name: str) -> list[str]:
-    """The values that a unit has for one name, in their order."""
+    """The values of a directive of a unit, in order."""
     lines = [line.partition("=") for line in unit.read_text(encoding="utf-8").splitlines()]
     return [value for key, _, value in lines if key == name]
 
 
 @pytest.fixture
 def port() -> int:
-    """A free one, and so the instance's name."""
+    """A free port, which is also the instance's name."""
     return free_port()
 
 
 @pytest.fixture
 def units(tmp_path: Path, port: int) -> list[Path]:
-    """The units of one instance, of a server that is installed where this one is."""
+    """The units of one instance, for a server installed as this one is."""
     made = []
     for template in sorted(UNITS.iterdir()):
         unit = tmp_path / template.name.replace("@", f"@{port}")
@@ -48,7 +48,7 @@ def units(tmp_path: Path, port: int) -> list[Path]:
 
 
 def test_systemd_accepts_the_unit(units: list[Path]) -> None:
-    """`systemd-analyze verify` has no word to say of any unit."""
+    """`systemd-analyze verify` prints nothing for any unit."""
     assert [unit.suffix for unit in units] == [".service", ".socket"]
     command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=one", *map(str, units)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
@@ -57,14 +57,14 @@ def test_systemd_accepts_the_unit(units: list[Path]) -> None:
 
 
 def test_the_service_is_hardened(units: list[Path]) -> None:
-    """`systemd-analyze security` gives it 1.1 at the most, of 10."""
+    """`systemd-analyze security` rates it 1.1 of 10 or better."""
     command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={MOST_EXPOSURE}", str(units[0])]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_there_is_room_for_all_clients() -> None:
-    """The files that it may open are more than its clients, and the time to stop is longer than the server's own."""
+    """The limit on open files exceeds the clients, and the stop timeout exceeds the server's own."""
     unit = UNITS / "synkora@.service"
     (files,), (seconds,) = lines_of(unit, "LimitNOFILE"), lines_of(unit, "TimeoutStopSec")
     assert int(files) > Settings.model_fields["limit_clients"].default

@@ -1,4 +1,4 @@
-"""The project's documents, taken apart."""
+"""A parser for the project's documents."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ class Block(NamedTuple):
 
 
 def blocks(document: Path, language: str | None = None) -> list[Block]:
-    """The blocks of a document, all or those of one language."""
+    """The blocks of a document, optionally of one language."""
     found = [Block(match[2], match[3]) for match in _BLOCK.finditer(document.read_text(encoding="utf-8"))]
     return [block for block in found if language in (None, block.language)]
 
@@ -32,18 +32,18 @@ def prose(document: Path) -> str:
 
 
 def links(document: Path) -> Iterator[str]:
-    """Where the links and pictures of a document lead."""
+    """The targets of the links and pictures in a document."""
     for match in _LINK.finditer(prose(document)):
         yield match[1]
 
 
 def anchors(document: Path) -> set[str]:
-    """What a link can name in a document: its headings, in lower case, words joined by hyphens."""
+    """The anchors of a document: its headings in lower case, words joined by hyphens."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(prose(document))}
 
 
 def table(document: Path, first_column: str) -> list[list[str]]:
-    """The rows of the table whose first column has that head, as the texts of their cells."""
+    """The rows of the table whose first column has this head, as the texts of their cells."""
     lines = iter(document.read_text(encoding="utf-8").splitlines())
     for line in lines:
         if line.startswith(f"| {first_column} |"):

@@ -15,7 +15,7 @@ def measured() -> Measured:
 
 
 def test_the_table_is_made_of_the_runs(measured: Measured) -> None:
-    """What docs/performance.md quotes is what the runs in docs/figures.json give, to the letter."""
+    """docs/performance.md quotes the runs in docs/figures.json to the letter."""
     assert markdown(measured) in (ROOT / "docs/performance.md").read_text(encoding="utf-8")
 
 

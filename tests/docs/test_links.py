@@ -1,4 +1,4 @@
-"""What the documents refer to."""
+"""References in the documents."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ _PATHS = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
 
 @pytest.mark.parametrize("path", _PATHS)
 def test_links_lead_somewhere(path: str) -> None:
-    """Each link within the repository names a file that is there and, behind #, one of its headings."""
+    """Each link within the repository names an existing file and, after #, one of its headings."""
     document = ROOT / path
     for link in links(document):
         if link.startswith("https://"):
@@ -30,7 +30,7 @@ def test_links_lead_somewhere(path: str) -> None:
 
 
 def test_every_document_can_be_found() -> None:
-    """Each document can be reached from the README."""
+    """From the README."""
     reached: set[Path] = set()
     waiting = [ROOT / "README.md"]
     while waiting:
@@ -44,7 +44,6 @@ def test_every_document_can_be_found() -> None:
 
 @pytest.mark.parametrize("path", _PATHS)
 def test_documents_name_files_that_exist(path: str) -> None:
-    """What looks like a file or a folder of the repository, or of its package, is one."""
     named = set(re.findall(r"`((?:\w+/)+[\w.-]*)`", prose(ROOT / path)))
     assert {
         name for name in named if not (ROOT / name).exists() and not (ROOT / "src/synkora" / name).exists()
@@ -53,7 +52,6 @@ def test_documents_name_files_that_exist(path: str) -> None:
 
 @pytest.mark.parametrize("path", _PATHS)
 def test_documents_name_variables_that_exist(path: str) -> None:
-    """What looks like a variable of the server is one."""
     known = {variable.name for variable in describe()} | OTHERS
     named = set(re.findall(rf"`((?:{_FAMILIES})_[A-Z_]*)", prose(ROOT / path)))
     assert named <= known

@@ -1,4 +1,4 @@
-"""The samples of the documents: they compile, and those that a reader will run do what is said of them."""
+"""The samples of the documents: they compile, and samples that a reader will run do what the text says."""
 
 import asyncio
 import json
@@ -30,7 +30,6 @@ LIBRARY = ROOT / "docs" / "library.md"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """`synkora serve`."""
     running = ServerProcess(tmp_path)
     yield running
     assert running.stop() == 0
@@ -38,7 +37,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.mark.parametrize("path", [str(document.relative_to(ROOT)) for document in DOCUMENTS])
 def test_blocks_can_be_read(path: str) -> None:
-    """Each block of Python compiles, and each of JSON can be parsed."""
+    """Each Python block compiles, and each JSON block can be parsed."""
     for block in blocks(ROOT / path):
         if block.language == "python":
             compile(block.text, path, "exec")
@@ -47,7 +46,7 @@ def test_blocks_can_be_read(path: str) -> None:
 
 
 def made_by(document: Path, replaced: Mapping[str, str]) -> dict[str, Any]:
-    """What a document's blocks of Python define, one after the other, with some of their text replaced."""
+    """The names that a document's Python blocks define, with some of their text replaced."""
     made: dict[str, Any] = {"__name__": "sample"}
     for block in blocks(document, "python"):
         text = block.text
@@ -58,7 +57,7 @@ def made_by(document: Path, replaced: Mapping[str, str]) -> dict[str, Any]:
 
 
 def server_of(document: Path) -> SocketServer:
-    """The server that a document's blocks of Python make."""
+    """The server that a document's Python blocks make."""
     server = made_by(document, {})["server"]
     assert isinstance(server, SocketServer)
     return server
@@ -109,7 +108,7 @@ async def test_library() -> None:
 
 
 async def test_library_servers_joined_by_redis(redis: RedisServer) -> None:
-    """Two servers made as docs/library.md says, with a Redis of the test's: what one sends reaches clients of both."""
+    """Two servers made as docs/library.md says, with a Redis of the test: broadcasts reach the clients of both."""
     async with AsyncExitStack() as stack:
         servers = [made_by(LIBRARY, {"redis://127.0.0.1:6379": redis.url})["joined"] for _ in range(2)]
         addresses = [await stack.enter_async_context(serving(server)) for server in servers]
@@ -123,7 +122,7 @@ async def test_library_servers_joined_by_redis(redis: RedisServer) -> None:
 
 
 async def test_library_namespaces() -> None:
-    """Those made before the server, by a class and by a pattern answer."""
+    """Namespaces made before the server, by a class and by a pattern, answer."""
     server = server_of(LIBRARY)
     async with (
         connect(server, "/notes") as notes,
@@ -195,7 +194,7 @@ async def test_readme_library() -> None:
 
 
 async def test_library_question() -> None:
-    """The sample that asks a client gets its ack, and tells the others in the room."""
+    """The sample that asks a client gets the ack, and informs the others in the room."""
     async with serving(server_of(LIBRARY)) as address:
         ann, ben = socketio.AsyncClient(), socketio.AsyncSimpleClient()
         ann.on("question", lambda question: "42" if question == "6 × 7?" else "?")
@@ -230,7 +229,7 @@ def _read_until(process: subprocess.Popen[str], beginning: str) -> str:
 
 
 def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
-    """The client of docs/getting-started.md, run for two people, shows the first one the second one and their task."""
+    """The client of docs/getting-started.md, run for two users, shows the first one the second one and their task."""
     (sample,) = blocks(ROOT / "docs" / "getting-started.md", "js")
     (tmp_path / "person.mjs").write_text(sample.text.replace("http://localhost:3001", server.url), encoding="utf-8")
     (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "clients" / "node_modules")
@@ -248,7 +247,7 @@ def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
 
 
 def test_banner(server: ServerProcess) -> None:
-    """docs/getting-started.md shows what the server writes when it starts."""
+    """docs/getting-started.md shows the server's output at its start."""
     banner = blocks(ROOT / "docs" / "getting-started.md", "console")[0].text.removeprefix("$ make run\n")
     server.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
     shown = banner.replace("localhost:3001", f"127.0.0.1:{server.port}").replace("3001", str(server.port))
@@ -256,7 +255,7 @@ def test_banner(server: ServerProcess) -> None:
 
 
 def test_session_refresh(server: ServerProcess, tmp_path: Path) -> None:
-    """The client of docs/security-details.md, whose app hands out its session, learns until when that is extended."""
+    """The client of docs/security-details.md, whose app hands out its session, learns the new expiry."""
     (sample,) = blocks(ROOT / "docs" / "security-details.md", "js")
     route = f"data:text/plain,{ALICE.token}"
     text = sample.text.replace("https://app.example.com/api/session-token", route)
@@ -272,7 +271,7 @@ def test_session_refresh(server: ServerProcess, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["deploying.md", "scaling.md"])
 def test_refusals(name: str, tmp_path: Path) -> None:
-    """The refusals that the documents show are those of the command."""
+    """The error messages in the documents are the command's."""
     synkora = Path(sys.executable).with_name("synkora")
     shown = [
         block.text.split("\n") for block in blocks(ROOT / "docs" / name, "console") if "=" in block.text.split()[1]
@@ -304,7 +303,7 @@ async def test_member_lists(redis: RedisServer, tmp_path: Path) -> None:
     (tmp_path / "chat.py").write_text(text)
 
     async def expect(client: socketio.AsyncSimpleClient, *names: str) -> None:
-        """Wait for the list; older ones may come before."""
+        """Wait for the list. Older ones may come before."""
         async with asyncio.timeout(PATIENCE):
             while await client.receive(PATIENCE) != ["members", list(names)]:
                 pass

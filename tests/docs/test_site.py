@@ -14,7 +14,7 @@ SOURCE = ROOT / "docs/site"
 
 
 class Addresses(HTMLParser):
-    """What a page has the browser fetch by itself, and where its links lead."""
+    """The addresses that a page loads by itself, and the targets of its links."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Addresses(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built so that each warning ends the build: of links that lead nowhere, and pages out of its menu."""
+    """The site, built with warnings as errors: of broken links, and of pages missing in the menu."""
     folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", SOURCE / "mkdocs.yml", "-d", folder],
@@ -46,7 +46,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_files_outside_of_the_documents_are_in_it(site: Path) -> None:
-    """A link to a file to copy leads to that file, and the history is a page."""
+    """A link to a file to copy leads to that file, and the changelog is a page."""
     assert (site / "deploy/nginx/synkora.conf").read_bytes() == (ROOT / "deploy/nginx/synkora.conf").read_bytes()
     assert (site / "CHANGELOG/index.html").is_file()
     linked = Addresses((site / "scaling/index.html").read_text(encoding="utf-8")).linked
@@ -54,7 +54,7 @@ def test_files_outside_of_the_documents_are_in_it(site: Path) -> None:
 
 
 def test_every_link_and_picture_of_every_page_is_there(site: Path) -> None:
-    """Within the site, each names a file that was built."""
+    """Within the site."""
     dead = set()
     for page in site.rglob("*.html"):
         if page.name == "404.html":
@@ -71,14 +71,14 @@ def test_every_link_and_picture_of_every_page_is_there(site: Path) -> None:
 
 
 def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
-    """What a page needs comes with the site: it works within a company's own network."""
+    """The site also works within a company's own network."""
     pages = [Addresses(page.read_text(encoding="utf-8")) for page in site.rglob("*.html")]
     assert len(pages) > 20
     assert {address for page in pages for address in page.fetched if re.match(r"(https?:)?//", address)} == set()
 
 
 def test_configuration_is_made_of_the_settings() -> None:
-    """The page of the variables is what its script writes."""
+    """The page of the variables is its script's output."""
     script = runpy.run_path(str(SOURCE / "configuration.py"))
     assert script["PAGE"].read_text(encoding="utf-8") == script["configuration"](), (
         "run: .venv/bin/python docs/site/configuration.py"

@@ -1,4 +1,4 @@
-"""The tables and drawings of the documents, held against the code."""
+"""The tables and drawings of the documents agree with the code."""
 
 import re
 import runpy
@@ -65,13 +65,13 @@ SET: Final = ("message", "time to sign in", "time to upgrade", "backlog of a slo
 
 
 def test_api_reference() -> None:
-    """Has every public name, with its signature and docstring as they are now."""
+    """It has every public name with the current signature and docstring."""
     script = runpy.run_path(str(DOCS / "site" / "api.py"))
     assert script["page"]() == (DOCS / "api.md").read_text(encoding="utf-8"), "run: .venv/bin/python docs/site/api.py"
 
 
 def test_events() -> None:
-    """The tables of events are what their script writes from the catalogue."""
+    """The tables of events are the script's output from the catalogue."""
     script = runpy.run_path(str(DOCS / "site" / "events.py"))
     text = (DOCS / "events.md").read_text(encoding="utf-8")
     assert script["page"](text) == text, "run: .venv/bin/python docs/site/events.py"
@@ -79,13 +79,13 @@ def test_events() -> None:
 
 
 def test_limits() -> None:
-    """The table of limits has each of the settings, with its default."""
+    """The table of limits has each of the settings with its default."""
     limits = [[f"`{name}`", f"`{default}`"] for name, default, _ in describe() if name.startswith("LIMIT_")]
     assert [row[:2] for row in table(DOCS / "security.md", "setting")] == limits
 
 
 def test_bounds() -> None:
-    """The numbers in the table of bounds are those of the code, and of the settings' defaults."""
+    """The numbers in the table of bounds are those of the code and of the settings' defaults."""
     bounds = dict(table(DOCS / "security-details.md", "what"))
     numbers = {what: {int(number.replace(",", "")) for number in _NUMBER.findall(bounds[what])} for what in bounds}
     assert {what: numbers.get(what) for what in BOUNDS} == BOUNDS
@@ -98,13 +98,13 @@ def test_bounds() -> None:
 
 
 def test_refused_requests() -> None:
-    """The table of Engine.IO's errors has each code with its messages; a code may have several rows."""
+    """The table of Engine.IO's errors has each code with its messages. A code may have several rows."""
     rows = [(row[0], row[1]) for row in table(DOCS / "protocol.md", "code")]
     assert list(dict.fromkeys(rows)) == [(str(int(code)), f"`{message}`") for code, message in MESSAGES.items()]
 
 
 def test_disconnect_reasons() -> None:
-    """The table of reasons has each that a handler can get."""
+    """The table of reasons has each reason that a handler can get."""
     rows = table(DOCS / "protocol.md", "reason")
     assert sorted(row[0] for row in rows) == sorted(f"`{reason.value}`" for reason in Reason)
 
@@ -125,7 +125,7 @@ def test_state_machines(
 
 
 def test_layers() -> None:
-    """The drawing of the layers has the order that the import rule checks."""
+    """The drawing of the layers has the order of the import rule."""
     drawing = next(block.text for block in blocks(DOCS / "architecture.md", "mermaid") if "flowchart" in block.text)
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
@@ -136,7 +136,7 @@ def test_layers() -> None:
 
 
 def test_sizes() -> None:
-    """The table of the layers has each folder's lines of code, right within a fifth."""
+    """The table of the layers has each folder's lines of code, within a fifth."""
     rows = {row[0].strip("`/"): row[1] for row in table(DOCS / "architecture.md", "folder") if row[1] != "-"}
     assert len(rows) > 10
     for folder, shown in rows.items():

@@ -1,4 +1,4 @@
-"""The threats of the documents, and the tests that they name."""
+"""The documents' threats and the tests that they name."""
 
 import re
 from pathlib import Path
@@ -14,14 +14,13 @@ DOCUMENTS = sorted((ROOT / "docs").glob("security*.md"))
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_test_that_is_named_exists(document: Path) -> None:
-    """A reader of the threats finds each test under its name."""
     named = _NAMED.findall(document.read_text())
     missing = [f"{path}::{name}" for path, name in named if not _has(ROOT / path, name)]
     assert not missing
 
 
 def test_threats_name_their_tests() -> None:
-    """There are threats, each with the test that shows what stops it."""
+    """The table is not empty, and each threat names the test of its defence."""
     text = "".join(document.read_text() for document in DOCUMENTS)
     rows = [row for table in _TABLE.findall(text) for row in table.splitlines()]
     assert len(rows) >= 20
@@ -29,7 +28,6 @@ def test_threats_name_their_tests() -> None:
 
 
 def test_every_kind_of_hostility_that_is_named_exists() -> None:
-    """The kinds that a row names are among those of the attack."""
     kinds = (ROOT / "tests/hostile/kinds.py").read_text()
     named = [kind for group in _KIND.findall("".join(d.read_text() for d in DOCUMENTS)) for kind in group.split(", ")]
     assert named

@@ -1,4 +1,4 @@
-"""Socket.IO's own admin UI in a real browser, from its own address."""
+"""Socket.IO's own admin UI in a real browser, on its own origin."""
 
 import functools
 import json
@@ -50,14 +50,14 @@ def serving_ui() -> Iterator[str]:
 
 
 class AdminPage:
-    """The UI in its own browser, which reaches nothing but this machine."""
+    """The UI in its own browser, which can reach only this machine."""
 
     def __init__(self, chromium: NodeProcess) -> None:
         self._chromium = chromium
         self._name = chromium.listen(lambda _: None)
 
     async def open(self, origin: str) -> None:
-        """Open the page, which asks where to connect to."""
+        """Open the page. It asks for the server's address."""
         options = {"viewport": {"width": 1440, "height": 900}}
         await self._chromium.ask("open", name=self._name, url="about:blank", options=options)
         await self.play(f"""
@@ -66,13 +66,12 @@ class AdminPage:
         """)
 
     async def sign_in(self, server: ServerProcess, password: str = TOKEN) -> None:
-        """Fill the form in, and send it."""
+        """Fill in the form and send it."""
         await self.play(f"await signIn({json.dumps(server.url)}, {json.dumps(password)});")
 
     async def play(self, lines: str) -> Any:
-        """Run lines of Playwright; return what they return."""
+        """Run lines of Playwright, and return their result."""
         return await self._chromium.ask("play", name=self._name, lines=_WORDS + lines)
 
     async def close(self) -> None:
-        """Close the browser's window."""
         await self._chromium.ask("close", name=self._name)

@@ -1,4 +1,4 @@
-"""People in their own browsers, with a session's cookie, on a page that does what the web app's pages do."""
+"""Users in their own browsers, with a session cookie, on a page that does what the web app's pages do."""
 
 import json
 from typing import Any
@@ -14,10 +14,10 @@ V5 = {"cookie": "authjs.session-token", "by": "authjs", "salt": "authjs.session-
 
 
 class AppVisitor(Visitor):
-    """Somebody in their own browser, on a page of the app."""
+    """A user in their own browser, on a page of the app."""
 
     async def visit(self, app: WebApp, person: Person | None, session: dict[str, str]) -> None:
-        """Open the page, with a session of `person` if there is one."""
+        """Open the page, with a session of `person` if given."""
         query = ""
         if person is not None:
             cookie = session["cookie"]
@@ -27,7 +27,6 @@ class AppVisitor(Visitor):
         assert await self.evaluate("document.cookie") == ""
 
     async def evaluate(self, expression: str) -> Any:
-        """The value of an expression in the page."""
         return await self._chromium.ask("evaluate", name=self._name, expression=expression)
 
     async def start(self, url: str | None, options: dict[str, Any]) -> None:
@@ -35,7 +34,7 @@ class AppVisitor(Visitor):
         await self.evaluate(f"start({json.dumps(url) if url else 'undefined'}, {json.dumps(options)})")
 
     async def expect(self, name: str) -> list[Any]:
-        """Wait for the first event of this name; return it."""
+        """Wait for the first event of this name, and return it."""
         try:
             await self._chromium.ask(
                 "wait", name=self._name, expression=f"received.some(([name]) => name === {json.dumps(name)})"
@@ -49,7 +48,7 @@ class AppVisitor(Visitor):
 async def collaborate(
     visitors: list[AppVisitor], app: WebApp, url: str | None, options: dict[str, Any], session: dict[str, str]
 ) -> str:
-    """Have Alice and Bob sign in by their cookies and see each other's work; return Alice's transport in the end."""
+    """Let Alice and Bob sign in by their cookies and see each other's work. Returns Alice's final transport."""
     people = ALICE, BOB
     for visitor, person in zip(visitors, people, strict=True):
         await visitor.visit(app, person, session)

@@ -1,4 +1,4 @@
-"""ASGI servers as people start them: by their own commands, with an application that they import."""
+"""ASGI servers as their users start them: by their own commands, with an application that they import."""
 
 import signal
 import socket
@@ -15,7 +15,7 @@ _BIN: Final = Path(sys.executable).parent
 
 
 class App(NamedTuple):
-    """An application as these commands name it, and what it has of ours: both are names in one module."""
+    """An application by its name for these commands, and the name of our server in the same module."""
 
     module: str
     name: str
@@ -36,7 +36,7 @@ COMMANDS: Final[dict[str, Callable[[App, str], list[str]]]] = {
 
 
 class AsgiServer(Program):
-    """One of them, in the folder of the application."""
+    """One of these servers, in the folder of the application."""
 
     def __init__(self, command: str, app: App, folder: Path, **variables: str) -> None:
         self._port = free_port()
@@ -45,11 +45,10 @@ class AsgiServer(Program):
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """The address for clients."""
         return f"http://127.0.0.1:{self._port}"
 
     def wait_until_it_listens(self) -> None:
-        """Fails if it does not."""
         until = time.monotonic() + PATIENCE
         while not self._listens():
             assert self.process.poll() is None, self.output
@@ -72,7 +71,7 @@ class AsgiServer(Program):
 
 @contextmanager
 def asgi_server(command: str, app: App, folder: Path, **variables: str) -> Iterator[AsgiServer]:
-    """Run one; it has to stop, and without a traceback."""
+    """Run one. It has to stop without a traceback."""
     with AsgiServer(command, app, folder, **variables) as server:
         try:
             server.wait_until_it_listens()

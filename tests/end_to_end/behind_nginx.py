@@ -1,4 +1,4 @@
-"""What the tests of nginx have in common."""
+"""Helpers of the tests with nginx."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ BEHIND_PROXY = {"TRUSTED_PROXIES": "127.0.0.1", "SHUTDOWN_TIMEOUT": "0.2"}
 
 
 def ports_of(servers: list[ServerProcess]) -> list[int]:
-    """Where servers listen."""
+    """The ports of servers."""
     return [server.port for server in servers]
 
 
 def client_of(url: str, **options: Any) -> httpx.AsyncClient:
-    """An HTTP client, below Socket.IO's path."""
+    """An HTTP client for Socket.IO's path."""
     return httpx.AsyncClient(base_url=f"{url}/socket.io/", timeout=PATIENCE, trust_env=False, **options)
 
 
 async def knows(http: httpx.AsyncClient, sid: str) -> bool:
-    """Whether a session of that id is found."""
+    """Whether a server knows the session of this id."""
     answer = await http.post("", params={**HANDSHAKE, "sid": sid}, content="6")
     if answer.status_code == 200:
         return True

@@ -1,4 +1,4 @@
-"""People on a page that does what the web app's board does, each in their own browser."""
+"""Users in their own browsers, on a page that does what the web app's board does."""
 
 import json
 import os
@@ -41,12 +41,12 @@ def build_page(folder: Path) -> None:
 
 
 class Colleague(Visitor):
-    """Somebody with the app's board on the screen."""
+    """A user with the app's board open."""
 
     words = UNTIL + _WORDS
 
     async def come(self, app: App, user_id: str, port: int) -> None:
-        """Sign in, and open the board, whose WebSocket server is at this port."""
+        """Sign in, and open the board that connects to this port."""
         origin = app.url.replace("127.0.0.1", "localhost")
         cookie = {"name": app.cookie, "value": token_of(user_id), "url": origin, "httpOnly": True, "sameSite": "Lax"}
         board = f"{origin}/projects/{TEAM_PROJECT}?server=http://localhost:{port}"
@@ -59,6 +59,6 @@ class Colleague(Visitor):
         """)
 
     async def events(self, name: str) -> list[Any]:
-        """The payloads of the events of this name that have come since the page was loaded."""
+        """The payloads of the events of this name since the page was loaded."""
         received = await self.play("return received();")
         return [event[1] for event in received if event[0] == name]

@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers for one test; those that still run at its end have to stop without a complaint."""
+    """Starts servers for one test. Those that still run at its end have to stop without an error."""
     servers: list[ServerProcess] = []
 
     def start(**variables: str) -> ServerProcess:
@@ -48,7 +48,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server for all tests of a module that need no their own settings."""
+    """A server for all tests of a module without settings of their own."""
     # All tests come from one address, and some send more at once than people do.
     limits = {"LIMIT_FAILED_SIGN_INS": "0", "LIMIT_EDIT_RATE": "1000"}
     # Refusals by polling wait for an upgrade, as long as an upgrade may take.
@@ -68,7 +68,7 @@ async def node() -> AsyncIterator[NodeProcess]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[NodeProcess]:
-    """One browser; each visitor has their own cookies."""
+    """One browser. Each visitor has their own cookies."""
     chromium = await start_chromium()
     yield chromium
     await chromium.stop()
@@ -76,14 +76,14 @@ async def chromium() -> AsyncIterator[NodeProcess]:
 
 @pytest.fixture(params=WAYS.values(), ids=list(WAYS))
 def way(request: pytest.FixtureRequest) -> Way:
-    """Which client, and over which transports."""
+    """The client and its transports."""
     way: Way = request.param
     return way
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[Connect]:
-    """Connects people, in JavaScript over WebSocket unless `way` is another, and takes `connected` from the events.
+    """Connects users, by default in JavaScript over WebSocket, and takes `connected` from the events.
 
     They send their tokens unless `auth` is something else. A client that upgrades is waited for until it has, unless
     `upgraded` is false. The server has lost the clients of the test before: a client does not wait for its goodbye.
@@ -116,7 +116,7 @@ async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def connect(connect_by: Connect, way: Way) -> Connect:
-    """Connects people, all of them in the way that the test is run in."""
+    """Connects users with the client and transports of the test's parameter."""
 
     async def connect(person: Person, **details: Any) -> Client:
         return await connect_by(person, **{"way": way, **details})
@@ -161,7 +161,7 @@ async def mallory(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visitors(chromium: NodeProcess) -> AsyncIterator[list[AppVisitor]]:
-    """Two people, each with their own browser."""
+    """Two users, each with their own browser."""
     visitors = [AppVisitor(chromium), AppVisitor(chromium)]
     yield visitors
     for visitor in visitors:

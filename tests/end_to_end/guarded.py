@@ -1,4 +1,4 @@
-"""Authorities on project access, people with roles, and servers that ask."""
+"""Authorities on project access, users with roles, and servers that ask."""
 
 import asyncio
 import signal
@@ -28,7 +28,7 @@ from synkora.sockets.server import SocketServer
 
 
 class Authority(Protocol):
-    """The app or its database, which can be stopped for a time."""
+    """The app or its database, which can be unavailable for a time."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -36,11 +36,11 @@ class Authority(Protocol):
         ...
 
     def policy(self) -> AccessPolicy:
-        """What asks it."""
+        """The policy that asks it."""
         ...
 
     async def show(self, world: World) -> None:
-        """Answer from now on as it is in this world."""
+        """Answer according to this world from now on."""
         ...
 
     def go_away(self) -> None:
@@ -48,7 +48,7 @@ class Authority(Protocol):
         ...
 
     def freeze(self) -> None:
-        """Take connections, and answer nothing."""
+        """Accept connections, and never answer."""
         ...
 
     def come_back(self) -> None:
@@ -57,8 +57,6 @@ class Authority(Protocol):
 
 
 class DatabaseAuthority:
-    """The app's database."""
-
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self._frozen: list[psutil.Process] = []
@@ -70,11 +68,11 @@ class DatabaseAuthority:
         return {"PROJECT_ACCESS": "postgres", "DATABASE_URL": self._postgres.url()}
 
     def policy(self) -> AccessPolicy:
-        """What asks it."""
+        """The policy that asks it."""
         return PostgresAccess(self._postgres.url())
 
     async def show(self, world: World, *, create: bool = False) -> None:
-        """Answer from now on as it is in this world; with `create` its tables are made first."""
+        """Answer according to this world from now on."""
         connection = await asyncpg.connect(self._postgres.url(), statement_cache_size=0)
         database = Database(self._postgres, connection)
         if create:
@@ -88,7 +86,7 @@ class DatabaseAuthority:
         self._is_away = True
 
     def freeze(self) -> None:
-        """Take connections, and answer nothing."""
+        """Accept connections, and never answer."""
         server = psutil.Process(self._postgres.pid)
         self._frozen = [server, *server.children(recursive=True)]
         for process in self._frozen:
@@ -106,8 +104,6 @@ class DatabaseAuthority:
 
 
 class AppAuthority:
-    """The web app."""
-
     def __init__(self, app: App) -> None:
         self._app = app
         self._is_frozen = False
@@ -119,11 +115,11 @@ class AppAuthority:
         return {"PROJECT_ACCESS": "http", "APP_URL": self._app.url}
 
     def policy(self) -> AccessPolicy:
-        """What asks it."""
+        """The policy that asks it."""
         return HttpAccess(self._app.url)
 
     async def show(self, world: World) -> None:
-        """Answer from now on as it is in this world."""
+        """Answer according to this world from now on."""
         self._app.show(world)
 
     def go_away(self) -> None:
@@ -132,7 +128,7 @@ class AppAuthority:
         self._is_away = True
 
     def freeze(self) -> None:
-        """Take connections, and answer nothing."""
+        """Accept connections, and never answer."""
         self._app.signal(signal.SIGSTOP)
         self._is_frozen = True
 
@@ -147,7 +143,7 @@ class AppAuthority:
 
 
 class Guest:
-    """Somebody of the small world, signed in with a session of the app."""
+    """A user of the small world, signed in with a session of the app."""
 
     def __init__(self, client: WebSocket, user_id: str) -> None:
         self.user_id = user_id
@@ -161,27 +157,28 @@ class Guest:
         assert (await self.expect("connected"))["userId"] == self.user_id
 
     async def emit(self, *event: object) -> None:
-        """Emit an event."""
         await self._client.emit(*event)
 
     async def next(self) -> list[Any]:
-        """The next event, whatever it is."""
+        """The next event."""
         return without_position(await self._client.event())
 
     async def expect(self, name: str) -> Any:
-        """The argument of the next event, which is to be `name`."""
+        """The argument of the next event, which must be `name`."""
         event = await self.next()
         assert event[0] == name, f"{self.user_id} got {event}, not {name}"
         assert len(event) == 2
         return event[1]
 
     async def hears_nothing(self) -> None:
-        """Fail if anything came before the answer to a ping that is sent now."""
+        """Fail if anything comes before the answer to a ping that is sent now."""
         await self.emit("ping")
         await self.expect("pong")
 
     async def join(self, *others: "Guest", project: str = TEAM_PROJECT) -> list[str]:
-        """Join a project where `others` are, and return the ids of the users in it, as all of them see it."""
+        """Join a project with the members `others`, and return the ids of the listed users, which all of them must
+        agree on.
+        """
         await self.emit("join-project", project)
         active = await self.expect("users:active")
         assert await self.expect("users:count") == {"count": active["count"]}
@@ -192,7 +189,7 @@ class Guest:
         return [user["userId"] for user in active["users"]]
 
     async def is_refused(self, message: str, project: str = TEAM_PROJECT) -> None:
-        """Try to join a project; fail unless an `error` with these words is all that comes of it."""
+        """Try to join a project. Fail unless the only answer is an `error` with this message."""
         await self.emit("join-project", project)
         error = await self.expect("error")
         assert error == {"message": message, "event": "join-project", "projectId": project}, error
@@ -201,7 +198,7 @@ class Guest:
     async def writes(
         self, event: str, payload: dict[str, object], delivery: object, other: "Guest", project: str = TEAM_PROJECT
     ) -> bool:
-        """Send an edit: whether `other` gets it, or a viewer's `error` is all that comes of it."""
+        """Send an edit. Returns whether `other` gets it; otherwise the only answer must be a viewer's `error`."""
         await self.emit(event, {"projectId": project, **payload})
         await self.emit("ping")
         answer = await self.next()
@@ -216,14 +213,14 @@ class Guest:
 
 
 def token_of(user_id: str) -> str:
-    """A session of the app, which no server may write."""
+    """A session of the app. Only the app makes such sessions."""
     token = nextauth_v4(user_id, name=f"Name of {user_id}").token
     ISSUED.append(token)
     return token
 
 
 async def until_writes(guest: Guest, other: Guest, *, wanted: bool) -> None:
-    """Edit until `other` gets it, or until it is refused, as is `wanted`; fail if that does not come."""
+    """Edit until `other` gets it, or until it is refused, as `wanted`. Fails if this does not happen."""
     async with asyncio.timeout(PATIENCE):
         # At a pace that no limit is reached with.
         while await guest.writes("task:update", {"task": 1}, 1, other) is not wanted:
@@ -234,7 +231,7 @@ async def until_writes(guest: Guest, other: Guest, *, wanted: bool) -> None:
 async def serving_guarded(
     authority: Authority, *, recheck: float, origins: Sequence[str] = ()
 ) -> AsyncIterator[tuple[Address, Incidents]]:
-    """Synkora on a port, which asks an authority about its members every `recheck` seconds."""
+    """Synkora on a port, which rechecks its members every `recheck` seconds."""
     server = SocketServer(origins=origins)
     collaboration = Collaboration(
         server.of("/"),

@@ -1,4 +1,4 @@
-"""Somebody whose page is open through all that happens to the server."""
+"""A user whose page stays open during restarts of the server."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from tests.support.real_clients import Client, Way
 
 
 class Member(Client):
-    """A client that joins a project after every connect, as the app's pages do, and reads what it is told later."""
+    """A client that joins a project after every connect, as the app's pages do, and keeps its events."""
 
     def __init__(self, person: Person, way: Way, node: NodeProcess, *, project: str = PROJECT) -> None:
         super().__init__(person.name, way, node)
@@ -40,13 +40,13 @@ class Member(Client):
 
     @property
     def counted(self) -> int:
-        """The number of users that it knows."""
+        """The user count that it knows."""
         return next((int(args[0]["count"]) for name, *args in reversed(self.events.items) if name == "users:count"), 0)
 
     def got(self, name: str) -> list[Any]:
-        """What has come with the events of one name."""
+        """The payloads of the events with one name."""
         return [args[0] for event, *args in self.events.items if event == name]
 
     def left(self, socket_id: str) -> int:
-        """How often it has been told that a connection has left."""
+        """The number of `user:left` events of a connection."""
         return sum(gone["socketId"] == socket_id for gone in self.got("user:left"))

@@ -17,7 +17,7 @@ _CLOCK: Final = itertools.count()
 
 @dataclass
 class Visit:
-    """One connection: when its client was in the project, whether it has been told to go, and the numbers it got."""
+    """One connection: its time in the project, whether it was drained, and the received numbers."""
 
     joined: int | None = None
     is_ending: bool = False
@@ -25,7 +25,7 @@ class Visit:
 
 
 class _Heard(Inbox):
-    """The events of somebody, each also noted in their record."""
+    """The events of a user, each also recorded."""
 
     def __init__(self, mover: "Mover") -> None:
         super().__init__(mover.person.name)
@@ -37,7 +37,7 @@ class _Heard(Inbox):
 
 
 class Mover(Member):
-    """A member who sends numbers, and notes which of the others' have come, connection by connection."""
+    """A member that sends numbers, and records the others' numbers by connection."""
 
     def __init__(self, person: Person, way: Way, node: NodeProcess, *, project: str) -> None:
         super().__init__(person, way, node, project=project)
@@ -68,16 +68,16 @@ class Mover(Member):
 
     @property
     def is_in(self) -> bool:
-        """Whether it is in the project, and not about to go."""
+        """Whether it is in the project, and not being drained."""
         return bool(self.visits) and self.visits[-1].joined is not None and not self.visits[-1].is_ending
 
     @property
     def failures(self) -> list[list[Any]]:
-        """Its attempts to connect that came to nothing."""
+        """Its failed attempts to connect."""
         return [change for change in self.changes.items if change[0] == "connect_error"]
 
     async def work(self) -> None:
-        """Send number after number while it is in."""
+        """Send consecutive numbers while it is in the project."""
         while True:
             if self.is_in:
                 number = len(self.sent)
@@ -96,13 +96,13 @@ class Mover(Member):
         self.accepted.add(number)
 
     async def rest(self) -> None:
-        """Wait for nothing any more that was sent."""
+        """Stop waiting for acks."""
         for call in self._calls:
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
 
     def lacks(self, sender: "Mover", *, at_the_end: bool = False) -> list[int]:
-        """The accepted numbers of somebody that it has not got though it was there throughout, and those out of place.
+        """The accepted numbers of another user that it missed although it was in the project, and those out of order.
 
         It was there where it got one that was sent later, or `at_the_end`.
         """
@@ -119,7 +119,7 @@ class Mover(Member):
 
 
 def accept_what_came(movers: Iterable[Mover]) -> None:
-    """What anybody has got was accepted, though its sender may have been moved before it was acknowledged."""
+    """A received number was accepted, although its sender may have been moved before the ack."""
     movers = list(movers)
     by_id = {mover.person.id: mover for mover in movers}
     for mover in movers:

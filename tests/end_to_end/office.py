@@ -40,7 +40,7 @@ def _doings(chance: random.Random) -> list[tuple[str, dict[str, object]]]:
 
 
 class Worker:
-    """Somebody in a project, who does one thing or another there."""
+    """A user in a project, who acts at random."""
 
     def __init__(self, client: Client | RawClient, project: str) -> None:
         self._client = client
@@ -53,7 +53,7 @@ class Worker:
 
 
 async def work(people: list[Worker]) -> None:
-    """Let all users work, with varying load, until cancelled."""
+    """Do something: most often, move the cursor."""
     chance = random.Random(7)
     for turn in itertools.count():
         busy = 0.55 + 0.35 * math.sin(turn * _TURN / 14) + 0.1 * chance.random()
@@ -65,7 +65,7 @@ async def work(people: list[Worker]) -> None:
 
 @asynccontextmanager
 async def at_work(node: NodeProcess, servers: list[ServerProcess], seconds: float) -> AsyncIterator[None]:
-    """People come, and have been working for so many seconds when the block begins, and go on working in it.
+    """Users that have worked for some seconds when the block begins, and continue in it.
 
     One of them has a line on which next to nothing comes through.
     """

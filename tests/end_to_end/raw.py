@@ -1,4 +1,4 @@
-"""Clients that do what no well-behaved client does: bytes, frames and packets are sent as the test writes them."""
+"""Clients that do what no well-behaved client does: the test writes bytes, frames and packets."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ SEPARATOR = "\x1e"
 
 
 class Closed(NamedTuple):
-    """What a carrier receives in the end: a WebSocket's close code, or an HTTP status; None where it was just cut."""
+    """The end of a connection: a WebSocket's close code, an HTTP status, or None if it was aborted."""
 
     code: int | None
 
@@ -33,7 +33,7 @@ class Carrier(Protocol):
     """A transport as the tests use it."""
 
     async def send(self, *packets: str | bytes) -> None:
-        """Send Engine.IO packets; the server may be gone already."""
+        """Send Engine.IO packets. The server may have closed already."""
         ...
 
     async def receive(self) -> Packet:
@@ -46,7 +46,7 @@ class Carrier(Protocol):
 
 
 class RawWebSocket:
-    """An Engine.IO session over a WebSocket whose every byte is the test's."""
+    """An Engine.IO session over a WebSocket whose every byte the test writes."""
 
     def __init__(self, connection: WebSocket, *, slow: bool = False) -> None:
         self.connection = connection
@@ -56,7 +56,7 @@ class RawWebSocket:
     async def open(
         cls, server: ServerProcess, *, slow: bool = False, trust: ssl.SSLContext | None = None, extension: str = ""
     ) -> "RawWebSocket":
-        """Open a session; the client's end of a `slow` one takes next to nothing that is not asked for."""
+        """Open a session. The kernel of a `slow` client buffers next to nothing."""
         connection = await WebSocket.open(server.port, slow=slow, trust=trust)
         await connection.shake(Sec_WebSocket_Extensions=extension)
         carrier = cls(connection, slow=slow)
@@ -67,13 +67,13 @@ class RawWebSocket:
 
     @classmethod
     async def shake_hands(cls, server: ServerProcess, sid: str, **headers: str | list[str]) -> "RawWebSocket":
-        """Open a WebSocket, for the session `sid` if it is not empty; a header with several values is repeated."""
+        """Open a WebSocket, for the session `sid` if given. A header with several values is repeated."""
         connection = await WebSocket.open(server.port)
         await connection.shake(sid, path="/socket.io/", **headers)
         return cls(connection)
 
     async def send(self, *packets: str | bytes) -> None:
-        """Send Engine.IO packets, all in one piece."""
+        """Send Engine.IO packets. The server may have closed already."""
         await self.send_bytes(
             b"".join(
                 client_frame(TEXT, packet.encode("utf-8", "surrogateescape"))
@@ -84,12 +84,12 @@ class RawWebSocket:
         )
 
     async def send_bytes(self, data: bytes) -> None:
-        """Send bytes; a connection that the server has closed is not an error."""
+        """Send bytes. A connection that the server has closed is no error."""
         with contextlib.suppress(ConnectionError):
             await self.connection.send(data)
 
     async def receive(self) -> Packet:
-        """The next Engine.IO packet from the server, whose frames are never fragmented."""
+        """The next Engine.IO packet from the server."""
         try:
             frame = await self.connection.frame()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -112,7 +112,7 @@ class RawWebSocket:
 
 
 class RawPolling:
-    """An Engine.IO session over HTTP whose every body is the test's."""
+    """An Engine.IO session over HTTP whose every body the test writes."""
 
     def __init__(self, http: httpx.AsyncClient, sid: str) -> None:
         self.http = http
@@ -121,7 +121,7 @@ class RawPolling:
 
     @classmethod
     async def open(cls, server: ServerProcess, **headers: str | list[str]) -> "RawPolling":
-        """Open a session, with these headers in all its requests; one with several values is repeated."""
+        """Open a session. The kernel of a `slow` client buffers next to nothing."""
         http = httpx.AsyncClient(
             base_url=f"{server.url}/socket.io/", headers=fields(headers), timeout=PATIENCE, trust_env=False
         )
@@ -134,7 +134,7 @@ class RawPolling:
         return await self.http.post("", params=self.query, content=body, headers=headers)
 
     async def send(self, *packets: str | bytes) -> None:
-        """Send Engine.IO packets in one body."""
+        """Send Engine.IO packets. The server may have closed already."""
         parts = [packet if isinstance(packet, str) else "b" + base64.b64encode(packet).decode() for packet in packets]
         await self.post(SEPARATOR.join(parts).encode("utf-8", "surrogateescape"))
 
@@ -155,7 +155,7 @@ class RawPolling:
 
 
 class RawClient:
-    """A Socket.IO client that sends what it is given."""
+    """A Socket.IO client that sends the test's packets."""
 
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
@@ -169,17 +169,16 @@ class RawClient:
         await self.expect("connected")
 
     async def receive(self) -> Packet:
-        """The next Engine.IO packet that is not a ping; pings are answered."""
+        """The next Engine.IO packet from the server."""
         while (packet := await self.carrier.receive()) == "2":
             await self.carrier.send("3")
         return packet
 
     async def emit(self, *event: Any) -> None:
-        """Emit an event."""
         await self.carrier.send("42" + json.dumps(event))
 
     async def expect(self, name: str) -> Any:
-        """The argument of the next event, which is to be `name`."""
+        """The argument of the next event, which must be `name`."""
         packet = await self.receive()
         assert isinstance(packet, str), f"{packet!r} instead of {name}"
         assert packet.startswith("42["), f"{packet!r} instead of {name}"
@@ -194,12 +193,12 @@ class RawClient:
         await self.expect("users:count")
 
     async def goes_on(self) -> None:
-        """Fail unless the connection still works, with nothing in it but the answer to a ping."""
+        """Fail unless the connection works, with the answer to a ping as its next event."""
         await self.emit("ping")
         await self.expect("pong")
 
     async def is_closed(self) -> Closed:
-        """Wait for the end of the connection, which is to come before anything else; return how it was closed."""
+        """Wait for the end of the connection, which must come before anything else. Returns how it was closed."""
         packet = await self.receive()
         assert isinstance(packet, Closed), f"{packet!r} instead of the end"
         return packet

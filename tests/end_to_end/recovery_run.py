@@ -1,4 +1,4 @@
-"""A run of one or several servers with clients that work while connections and servers break, again and again."""
+"""A run of one or several servers with clients that work while connections and servers break repeatedly."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ def _origin(edit_id: str) -> tuple[int, int]:
 
 
 class Page:
-    """A page that joins its projects once, on mount. `client` is what the checker reads."""
+    """A page that joins its projects once, on mount. `client` is the checker's record."""
 
     def __init__(self, number: int, relay: Relay, node: NodeProcess) -> None:
         person = Person(f"user-{number // 2}", f"User {number // 2}")  # two tabs each
@@ -100,7 +100,7 @@ class Page:
             self._node.order("emit", name=self._name, event=event)
 
     async def _ask(self, number: int, event: list[Any]) -> None:
-        """Emit with an ack: what the server acknowledges it must not lose."""
+        """Emit with an ack: the server must not lose an acknowledged edit."""
         try:
             await self._node.ask("call", name=self._name, event=event)
         except AssertionError:
@@ -140,12 +140,12 @@ class Page:
 
     @property
     def has_all(self) -> bool:
-        """Whether it is connected, and nothing that it has sent waits for an answer."""
+        """Whether it is connected, and no sent edit waits for an ack."""
         return self.is_connected and not self._asking
 
 
 class Host:
-    """Where a server runs, again and again, on one port and with the same settings."""
+    """A place of successive servers, on one port and with the same settings."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self._folder = folder
@@ -154,7 +154,6 @@ class Host:
         self._process: ServerProcess | None = None
 
     async def start(self) -> None:
-        """Start the server."""
         self._process = await asyncio.to_thread(lambda: ServerProcess(self._folder, **self._variables))
 
     async def kill(self) -> None:
@@ -208,7 +207,7 @@ class Run:
         await self._settle(patience)
 
     async def _settle(self, patience: float) -> None:
-        """Wait until everyone is connected and has got everything, and nothing comes any more.
+        """Wait until everyone is connected and has received everything.
 
         A page whose connection was cut at the end does not know of the cut yet.
         """
@@ -246,20 +245,20 @@ class Run:
     # Connections
 
     async def reset(self) -> None:
-        """End a connection."""
+        """Reset a connection."""
         self._pick().reset()
 
     async def reset_all(self) -> None:
-        """End all connections."""
+        """Reset all connections."""
         for page in self.pages:
             page.relay.reset()
 
     async def vanish(self) -> None:
-        """End a connection on the side of the page alone."""
+        """Close a connection only on the side of the page."""
         self._pick().vanish()
 
     async def silence(self) -> None:
-        """Have a line hand on nothing, for longer than a connection lives without a ping, and then break."""
+        """Let a connection deliver nothing for longer than the ping timeout, and then break."""
         relay = self._pick()
         relay.is_stuck = True
         await asyncio.sleep(self._chance.uniform(0.5, 4))

@@ -1,4 +1,4 @@
-"""Every event of the app: what one person sends, and what the others in the project get."""
+"""Every event of the app: what a member sends, and what the others in the project get."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ SENDER = {"socketId": ..., "userId": ALICE.id, "userName": ALICE.name}
 
 
 class Row(NamedTuple):
-    """An event that Alice sends with `sent` and the project's id, and what Bob gets of it."""
+    """An event that Alice sends with `sent` and the project's id, and Bob's delivery."""
 
     event: str
     sent: dict[str, Any]
@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 
 def of_sender(*names: str) -> dict[str, Any]:
-    """What the server adds to a delivery."""
+    """The server's fields in a delivery."""
     return {name: SENDER[name] for name in names}
 
 

@@ -33,7 +33,7 @@ class Site:
         self._around = ExitStack()
 
     def add(self, **variables: str) -> ServerProcess:
-        """Start one more instance; `variables` are its own settings."""
+        """Start one more instance. `variables` are its own settings."""
         # One that comes back on its port is the same instance to nginx.
         name = self._names.get(variables.get("WS_PORT", ""), ascii_lowercase[len(self._names)])
         given = {
@@ -49,7 +49,7 @@ class Site:
 
     @property
     def ports(self) -> list[int]:
-        """Where the instances listen."""
+        """The instances' ports."""
         return [instance.port for instance in self.instances]
 
     def balance(self, instances: int) -> Nginx:
@@ -57,17 +57,17 @@ class Site:
         return self.front(running_nginx(self.ports[:instances]))
 
     def front(self, nginx: AbstractContextManager[Nginx]) -> Nginx:
-        """Have people come through this nginx."""
+        """Use this nginx for new clients."""
         self.nginx = self._around.enter_context(nginx)
         return self.nginx
 
     async def enter(self, *ways: Way) -> None:
-        """Have new people connect through nginx, each in their way, and join; wait until all are told of all."""
+        """Connect new clients through nginx, each with its transports, and let them join. Waits until all know all."""
         await self.connect(*ways)
         await self.expect_whole()
 
     async def connect(self, *ways: Way) -> list[Member]:
-        """Have new people connect through nginx, each in their way, and join."""
+        """Connect new clients through nginx, each with its own transports, and let them join."""
         return [await self._connect(way) for way in ways]
 
     async def _connect(self, way: Way) -> Member:
@@ -80,7 +80,7 @@ class Site:
         return member
 
     async def close(self) -> None:
-        """Have everyone leave, and end what still runs."""
+        """Disconnect all clients, and stop everything."""
         running = [instance for instance in self.instances if instance.process.poll() is None]
         try:
             for member in self.members:
@@ -98,7 +98,6 @@ class Site:
         return [member for member in self.members if f"connected: {member.id} " in instance.output]
 
     def members_of_others(self, instance: ServerProcess) -> list[Member]:
-        """The members of the other instances."""
         return [member for member in self.members if member not in self.of(instance)]
 
     @property
@@ -114,7 +113,7 @@ class Site:
         )
 
     async def expect_recovered(self, members: list[Member], instances: int) -> None:
-        """Wait until members have their sockets again and Redis has so many instances. No leave is announced."""
+        """Wait until members have their sockets again and Redis has this many instances. No leave is announced."""
         await self.expect_back(members)
         assert [len({*member.ids}) for member in members] == [1] * len(members)
         registered = f"synkora:{_PREFIX}:instances"
@@ -128,7 +127,7 @@ class Site:
 
 
 async def calm(condition: Callable[[], bool], shown: Callable[[], object]) -> None:
-    """Wait until `condition()` holds; fail with what is to be `shown`."""
+    """Wait until `condition()` holds. Fails with `shown`."""
     try:
         async with asyncio.timeout(_CALM):
             while not condition():

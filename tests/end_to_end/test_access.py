@@ -1,4 +1,4 @@
-"""Who gets into which project, what they may do there, and how they lose it, with a real database and a real app."""
+"""Joins, rights and loss of access, with a real database and a real app."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -57,7 +57,7 @@ Come = Callable[[Address, str], Awaitable[Guest]]
 
 @pytest_asyncio.fixture(loop_scope="session", params=["postgres", "http"])
 async def authority(request: pytest.FixtureRequest) -> AsyncIterator[Authority]:
-    """The database and the app, each with the small world in it."""
+    """The database and the app, each with the small world."""
     found: Authority
     if request.param == "postgres":
         found = database = DatabaseAuthority(request.getfixturevalue("postgres"))
@@ -76,7 +76,7 @@ def process(authority: Authority, start_server: StartServer) -> ServerProcess:
 
 @pytest.fixture
 def address(process: ServerProcess) -> Address:
-    """Where that process listens."""
+    """The address of that process."""
     return Address(process.port, "/socket.io/")
 
 
@@ -109,7 +109,7 @@ async def test_owners_editors_and_creators_join_and_edit(
 
 
 async def test_viewers_see_and_are_seen_and_change_nothing(address: Address, come: Come) -> None:
-    """They are in the list, get edits, send cursors and typing; their own edits are refused with a message."""
+    """They are in the list, get edits, send cursors and typing. Their own edits are refused with a message."""
     owner, viewer = await come(address, "owner"), await come(address, "viewer")
     await owner.join()
     assert await viewer.join(owner) == ["owner", "viewer"]
@@ -125,7 +125,7 @@ async def test_viewers_see_and_are_seen_and_change_nothing(address: Address, com
 
 @pytest.mark.parametrize("project", [TEAM_PROJECT, "proj_unknown"])
 async def test_users_without_access_are_refused_and_get_nothing(address: Address, come: Come, project: str) -> None:
-    """A foreign project and a missing one look the same; members do not notice the attempt."""
+    """A foreign project and a missing one look the same. Members do not notice the attempt."""
     owner, editor, stranger = [await come(address, name) for name in ("owner", "editor", "stranger")]
     await owner.join()
     await stranger.is_refused(NO_ACCESS, project)
@@ -140,7 +140,7 @@ async def test_users_without_access_are_refused_and_get_nothing(address: Address
 
 
 async def test_each_project_is_asked_about(address: Address, come: Come) -> None:
-    """Access to one project gives no access to another; the creator alone has no access to a team's project."""
+    """Access to one project gives no access to another. The creator alone has no access to a team's project."""
     creator, owner = await come(address, "creator"), await come(address, "owner")
     await creator.join(project=OWN_PROJECT)
     await creator.is_refused(NO_ACCESS, TEAM_PROJECT)
@@ -153,7 +153,7 @@ async def test_each_project_is_asked_about(address: Address, come: Come) -> None
 async def test_without_an_answer_joins_are_refused_and_members_stay(
     address: Address, come: Come, authority: Authority, how: str
 ) -> None:
-    """Members go on, and their new tabs join; others are told to try again, which works without a restart."""
+    """Members and their new tabs continue. Others get a message to try again, which works without a restart."""
     owner, viewer = await come(address, "owner"), await come(address, "viewer")
     await owner.join()
     await viewer.join(owner)
@@ -173,7 +173,7 @@ async def test_without_an_answer_joins_are_refused_and_members_stay(
 async def test_a_start_without_an_answer_is_a_start(
     start_server: StartServer, come: Come, authority: Authority
 ) -> None:
-    """A server may be there before the app and its database are; it asks once they are."""
+    """The server may start before the app and its database. It asks when they are available."""
     authority.go_away()
     address = Address(start_server(NEXTAUTH_SECRET=SECRET, **authority.variables).port, "/socket.io/")
     owner = await come(address, "owner")
@@ -185,7 +185,7 @@ async def test_a_start_without_an_answer_is_a_start(
 async def test_the_log_names_the_policy_and_failures_without_a_secret(
     process: ServerProcess, address: Address, come: Come, authority: Authority
 ) -> None:
-    """Neither a password nor a token is in the most talkative log, whatever went wrong."""
+    """The most detailed log contains neither a password nor a token, whatever the failure."""
     kind = authority.variables["PROJECT_ACCESS"]
     process.line(lambda line: line.startswith(f"✓ PROJECT_ACCESS={kind}: "))
     owner, stranger = await come(address, "owner"), await come(address, "stranger")
@@ -205,7 +205,7 @@ async def test_the_log_names_the_policy_and_failures_without_a_secret(
 async def test_a_wrong_password_is_logged_and_not_quoted(
     postgres: Postgres, start_server: StartServer, come: Come
 ) -> None:
-    """A refusal by the database is not an answer: users are asked to try again, and the log has the reason."""
+    """A refusal by the database is no answer: users get a message to try again, and the log has the reason."""
     url = postgres.url().replace(quote(Postgres.password, safe=""), "outdated")
     server = start_server(NEXTAUTH_SECRET=SECRET, LOG_LEVEL="debug", PROJECT_ACCESS="postgres", DATABASE_URL=url)
     owner = await come(Address(server.port, "/socket.io/"), "owner")
@@ -244,7 +244,7 @@ async def test_an_unreachable_service_is_reported_in_one_line(tmp_path: Path, va
 
 
 class Member(Person):
-    """Somebody of the small world, for the clients that people use."""
+    """A user of the small world, for the real clients."""
 
     @property
     def token(self) -> str:
@@ -273,7 +273,7 @@ async def test_the_apps_client_learns_of_refusals(app: App, start_server: StartS
 
 
 async def test_a_user_removed_from_the_team_leaves_the_project(authority: Authority, come: Come) -> None:
-    """They get a message and no further events; the others see them leave."""
+    """They get a message and no further events. The others get the leave."""
     async with serving_guarded(authority, recheck=RECHECK) as (address, _):
         owner, editor = await come(address, "owner"), await come(address, "editor")
         await owner.join()
@@ -307,7 +307,7 @@ async def test_a_projects_end_is_the_end_of_everyones_access(authority: Authorit
 
 
 async def test_a_change_of_role_counts_without_a_new_join(authority: Authority, come: Come) -> None:
-    """Who becomes a viewer stays and can no longer write; who becomes an editor can."""
+    """A new viewer stays and can no longer edit. A new editor can."""
     async with serving_guarded(authority, recheck=RECHECK) as (address, _):
         owner, changing = await come(address, "owner"), await come(address, "editor")
         await owner.join()

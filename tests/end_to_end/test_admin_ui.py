@@ -1,4 +1,4 @@
-"""Socket.IO's own admin UI, as it comes from npm, on this server."""
+"""Socket.IO's own admin UI from npm, with this server."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ PATH = "/socket.io/"
 
 @pytest.fixture(scope="module")
 def origin() -> Iterator[str]:
-    """Where the UI's page is."""
+    """The origin of the UI's page."""
     with serving_ui() as origin:
         yield origin
 
@@ -43,7 +43,7 @@ def watched(start_server: StartServer, origin: str) -> ServerProcess:
 async def test_the_ui_shows_clients_and_rooms_and_disconnects(
     watched: ServerProcess, page: AdminPage, connect_by: Connect
 ) -> None:
-    """How many there are and on which transport, the rooms and the user of one, and that it is gone when it is told to.
+    """Clients by transport, the rooms and the user of one, and its disconnection.
 
     A page that is loaded again is signed in still.
     """
@@ -75,7 +75,7 @@ async def test_the_ui_shows_clients_and_rooms_and_disconnects(
 
 
 async def test_a_wrong_password_is_distinguished_from_a_right_one(watched: ServerProcess, page: AdminPage) -> None:
-    """The form says so, and takes another."""
+    """The form shows a message, and accepts another attempt."""
     await page.sign_in(watched, "a wrong password")
     await page.play("await page.getByText('Invalid credentials').waitFor();")
     await page.sign_in(watched)
@@ -83,7 +83,7 @@ async def test_a_wrong_password_is_distinguished_from_a_right_one(watched: Serve
 
 
 async def test_it_is_off_by_default(start_server: StartServer, page: AdminPage, origin: str) -> None:
-    """With the console alone the server has no such namespace."""
+    """With only the console, the server has no such namespace."""
     await page.sign_in(start_server(CONSOLE_TOKEN=TOKEN, ALLOWED_ORIGINS=origin))
     await page.play("await page.getByText('Invalid namespace').waitFor();")
 
@@ -91,7 +91,7 @@ async def test_it_is_off_by_default(start_server: StartServer, page: AdminPage, 
 async def test_a_page_of_an_origin_that_is_not_allowed_does_not_connect(
     start_server: StartServer, page: AdminPage
 ) -> None:
-    """Where the UI is served from has to be among ALLOWED_ORIGINS."""
+    """ALLOWED_ORIGINS must contain the UI's origin."""
     server = start_server(**ON)
     await page.sign_in(server)
     await page.play("await page.getByText('Error: ').waitFor();")
@@ -126,14 +126,14 @@ async def test_every_instance_is_shown(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def node_server() -> AsyncIterator[NodeProcess]:
-    """What starts a server of Node.js with instrument()."""
+    """Starts a server of Node.js with instrument()."""
     node = await NodeProcess.start("remote-admin.mjs")
     yield node
     await node.stop()
 
 
 async def test_a_server_of_nodes_is_shown_beside_ours(start_server: StartServer, node_server: NodeProcess) -> None:
-    """Its statistics are sent to all admins; its missing answers do not delay others for long."""
+    """Its statistics are sent to all admins. Its missing answers do not delay others for long."""
     with running_redis() as redis:
         server = start_server(**ON, REDIS_URL=redis.url)
         await node_server.ask("serve", password=TOKEN, redis=redis.url)
@@ -146,7 +146,7 @@ async def test_a_server_of_nodes_is_shown_beside_ours(start_server: StartServer,
 
 
 async def test_answers_have_the_shape_of_nodes(watched: ServerProcess, node_server: NodeProcess) -> None:
-    """Every field that the UI gets from Node.js it gets from here, in the same type, and no other.
+    """The UI gets every field that it gets from Node.js, with the same type, and no other.
 
     Of what an application or a browser makes up (`data`, headers, parameters) the names are its own.
     """
@@ -188,12 +188,12 @@ async def take(admin: Admin, told: dict[str, Any]) -> list[Any]:
 
 
 def grown(stats: list[Any] | None) -> bool:
-    """Whether these are statistics in which something has happened."""
+    """Whether these are statistics with an increase."""
     return stats is not None and any(each["type"] == "bytesIn" for each in stats[0]["aggregatedEvents"])
 
 
 def shape(value: Any, key: str = "") -> Any:
-    """The names and the types of a value; of a list those of its first item."""
+    """The names and the types of a value. For a list, those of its first item."""
     if key in {"data", "headers", "query"}:
         return type(value).__name__
     if isinstance(value, dict):

@@ -41,7 +41,7 @@ PROJECT_IDS: dict[str, tuple[list[Any], str]] = {
 
 
 async def expect_error(client: RawClient, words: str) -> None:
-    """Check that the next event is an error whose message has these words in it."""
+    """Check that the next event is an error whose message contains these words."""
     error = await client.expect("error")
     assert isinstance(error["message"], str)
     assert error["message"].strip()
@@ -50,7 +50,7 @@ async def expect_error(client: RawClient, words: str) -> None:
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 async def test_a_relay_with_a_bad_payload_is_answered(mallory: RawClient, bystanders: Bystanders, payload: str) -> None:
-    """Each event of the app is refused with words, and the connection goes on."""
+    """Each event of the app has a message, and the connection stays open."""
     arguments, words = PAYLOADS[payload]
     for event in RELAYED:
         await mallory.emit(event, *arguments)
@@ -60,7 +60,7 @@ async def test_a_relay_with_a_bad_payload_is_answered(mallory: RawClient, bystan
 
 
 async def test_a_volatile_event_needs_a_join(mallory: RawClient, bystanders: Bystanders) -> None:
-    """Cursors and typing of a project that the client has not joined are refused with words."""
+    """Cursors and typing for a project that the client has not joined are refused with a message."""
     for event in VOLATILE:
         await mallory.emit(event, {"projectId": "not joined"})
         await expect_error(mallory, f"{event}: join the project first")
@@ -73,7 +73,7 @@ async def test_a_volatile_event_needs_a_join(mallory: RawClient, bystanders: Bys
 async def test_a_bad_project_id_is_answered(
     mallory: RawClient, bystanders: Bystanders, event: str, project_id: str
 ) -> None:
-    """Joining and leaving take a string of 1 to 200 characters, and the connection goes on."""
+    """Joins and leaves take a string of 1 to 200 characters. The connection stays open."""
     arguments, words = PROJECT_IDS[project_id]
     await mallory.emit(event, *arguments)
     await expect_error(mallory, words)
@@ -96,7 +96,7 @@ async def test_any_string_of_up_to_200_characters_is_a_project(mallory: RawClien
 async def test_a_client_cannot_join_another_sockets_own_room(
     mallory: RawClient, bystanders: Bystanders, of_whom: str
 ) -> None:
-    """A project named like a connection's id would let Mallory write to, and listen to, that connection alone."""
+    """With a project named like a socket's id, Mallory could write to, and listen to, that connection."""
     victim = getattr(bystanders, of_whom)
     await mallory.emit("join-project", victim.id)
     await mallory.carrier.receive()
@@ -128,7 +128,6 @@ async def test_an_unknown_event_is_answered(mallory: RawClient, bystanders: Byst
 
 
 async def test_events_of_the_server_are_refused_from_clients(mallory: RawClient, bystanders: Bystanders) -> None:
-    """What the server says itself cannot be said by a client to others."""
     for event in ("connected", "users:active", "user:left", "server:shutdown", "error", "pong"):
         await mallory.emit(event, {"projectId": PROJECT, "message": "forged"})
         await expect_error(mallory, "nknown event")
@@ -137,7 +136,6 @@ async def test_events_of_the_server_are_refused_from_clients(mallory: RawClient,
 
 
 def nested(depth: int) -> str:
-    """Arrays within arrays."""
     return "[" * depth + "]" * depth
 
 

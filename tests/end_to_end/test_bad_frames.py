@@ -55,7 +55,7 @@ def carrier(mallory: RawClient) -> RawWebSocket:
 async def test_broken_frames_end_only_their_connection(
     carrier: RawWebSocket, mallory: RawClient, bystanders: Bystanders, frames: bytes, codes: set[int | None]
 ) -> None:
-    """The close code names the error"""
+    """The close code names the error."""
     await carrier.send_bytes(frames)
     assert (await mallory.is_closed()).code in codes
     await bystanders.notice_the_leave()
@@ -65,7 +65,7 @@ async def test_broken_frames_end_only_their_connection(
 async def test_a_message_in_fragments_is_a_message(
     carrier: RawWebSocket, mallory: RawClient, bystanders: Bystanders
 ) -> None:
-    """It may be cut anywhere, and control frames may come between (RFC 6455 section 5.4)."""
+    """It may be split anywhere, and control frames may come between (RFC 6455 section 5.4)."""
     packet = '42["no such event ü"]'.encode()
     pieces = [packet[at : at + 1] for at in range(len(packet))]
     await carrier.send_bytes(
@@ -90,7 +90,7 @@ async def test_a_message_of_the_limit_is_accepted(mallory: RawClient, bystanders
 
 @pytest.mark.parametrize("mallory", [RawWebSocket], indirect=True, ids=[""])
 async def test_a_cut_connection_is_left(carrier: RawWebSocket, bystanders: Bystanders) -> None:
-    """In the middle of a frame as well."""
+    """Also in the middle of a frame."""
     await carrier.send_bytes(client_frame(TEXT, PING)[:-3])
     carrier.connection.abort()
     await bystanders.notice_the_leave()
@@ -106,7 +106,7 @@ HANDSHAKES = {
 
 @pytest.mark.parametrize("headers", HANDSHAKES.values(), ids=HANDSHAKES.keys())
 async def test_a_broken_handshake_is_refused(server: ServerProcess, bystanders: Bystanders, headers: list[str]) -> None:
-    """The answer is an HTTP status of the client's fault."""
+    """With an HTTP status of a client's error."""
     connection = await Connection.open(server.port)
     lines = (
         "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1",

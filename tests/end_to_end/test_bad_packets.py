@@ -12,7 +12,7 @@ def relay(value: str, event: str = "canvas:update", field: str = "changes") -> s
 
 
 def placeholder(number: str) -> str:
-    """What stands for an attachment."""
+    """The placeholder of an attachment."""
     return f'{{"_placeholder":true,"num":{number}}}'
 
 
@@ -89,7 +89,7 @@ CLOSING: dict[str, list[str | bytes]] = {
 async def test_broken_packets_end_only_their_connection(
     mallory: RawClient, bystanders: Bystanders, packets: list[str | bytes]
 ) -> None:
-    """Nothing of them reaches the others, who learn only that somebody has left."""
+    """The others get nothing but the leave."""
     await mallory.carrier.send(*packets)
     await bystanders.notice_the_end_of(mallory)
 
@@ -157,7 +157,7 @@ async def test_messages_before_sign_in_end_the_connection(bystanders: Bystanders
 async def test_an_auth_that_is_no_object_ends_the_connection(
     bystanders: Bystanders, newcomer: RawClient, auth: str
 ) -> None:
-    """CONNECT comes with an object or with nothing."""
+    """CONNECT has an object or no payload."""
     await newcomer.carrier.send(f"40{auth}")
     await newcomer.is_closed()
     await bystanders.notice_nothing()
@@ -167,7 +167,7 @@ async def test_an_auth_that_is_no_object_ends_the_connection(
     "auth", ["{}", '{"token":null}', '{"token":' + "[" * 10_000 + "]" * 10_000 + "}"], ids=range(3)
 )
 async def test_an_auth_without_a_token_is_refused(bystanders: Bystanders, newcomer: RawClient, auth: str) -> None:
-    """The answer is a CONNECT_ERROR, and the connection may try again."""
+    """With a CONNECT_ERROR. The client may try again over the same connection."""
     await newcomer.carrier.send(f"40{auth}")
     answer = await newcomer.carrier.receive()
     assert isinstance(answer, str)

@@ -51,7 +51,7 @@ BODIES = {
 async def test_a_broken_body_ends_its_session_alone(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders, body: bytes, status: int
 ) -> None:
-    """The POST is answered with the error, and the session ends."""
+    """The POST is answered with the error."""
     answer = await carrier.post(body)
     assert answer.status_code == status
     assert answer.json()["message"]
@@ -62,7 +62,7 @@ async def test_a_broken_body_ends_its_session_alone(
 async def test_a_body_without_a_length_has_the_same_limit(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders
 ) -> None:
-    """What comes in chunks is counted as it comes."""
+    """Chunks are counted as they arrive."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(2 * LIMIT // 50_000):
@@ -89,7 +89,7 @@ async def test_a_body_of_the_limit_is_accepted(carrier: RawPolling, mallory: Raw
 async def test_packets_after_a_broken_one_are_ignored(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders
 ) -> None:
-    """What came before it in the same body was taken; nothing after it is."""
+    """Earlier packets of the same body are handled."""
     relayed = '42["task:create",{"projectId":"proj_456","task":%d}]'
     await carrier.send(relayed % 1, "47", relayed % 2)
     for client in (bystanders.alice, bystanders.bob):
@@ -102,7 +102,7 @@ async def test_packets_after_a_broken_one_are_ignored(
 async def test_answers_to_packets_before_a_broken_one_arrive(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders, broken: str
 ) -> None:
-    """What was queued for a client is delivered before its session ends for a packet that cannot be read."""
+    """Queued messages are delivered before the session ends because of an invalid packet."""
     await carrier.send('42["ping"]')
     await carrier.send(broken)
     await mallory.expect("pong")
@@ -124,7 +124,7 @@ async def test_two_polls_at_a_time_end_the_session(
 async def test_a_poll_given_up_ends_the_session(
     server: ServerProcess, carrier: RawPolling, bystanders: Bystanders
 ) -> None:
-    """Nobody is there to take what it would bring."""
+    """Nobody could receive its messages."""
     connection = await Connection.open(server.port)
     await connection.send(f"GET /socket.io/?{urlencode(carrier.query)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     await connection.close()
@@ -153,7 +153,7 @@ REQUESTS = {
 async def test_a_bad_request_is_answered_with_its_code(
     http: httpx.AsyncClient, bystanders: Bystanders, method: str, path: str, status: int, code: int
 ) -> None:
-    """The answer has Engine.IO's error code and a message."""
+    """With Engine.IO's error code and a message."""
     answer = await http.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.json()["message"]
@@ -204,7 +204,7 @@ async def test_other_paths_are_not_found(http: httpx.AsyncClient, server: Server
 
 @pytest.mark.parametrize("path", ["/health", "/"])
 async def test_health_counts_clients(http: httpx.AsyncClient, bystanders: Bystanders, path: str) -> None:
-    """Clients connected now, projects with someone in them, and the seconds since the start."""
+    """Current clients, projects with members, and the seconds since the start."""
     answer = await http.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"

@@ -1,4 +1,4 @@
-"""The board of the web app in a real browser, used by two people while connections and servers come and go.
+"""The board of the web app in a real browser, used by two users while connections and servers break.
 
 The page joins only when it opens.
 """
@@ -31,7 +31,7 @@ _titles = (f"Task {number:03}" for number in itertools.count())
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """The web app, with its board."""
+    """The web app with its board."""
     pages = tmp_path_factory.mktemp("pages")
     build_page(pages)
     app = App(tmp_path_factory.mktemp("app"), pages=pages)
@@ -43,14 +43,14 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 @pytest.fixture
 def origin(board: App) -> str:
-    """Where the board's pages are for a browser."""
+    """The origin of the board's pages."""
     board.show(small_world())
     return board.url.replace("127.0.0.1", "localhost")
 
 
 @pytest.fixture
 def server(board: App, origin: str, start_server: StartServer) -> ServerProcess:
-    """The server, which asks the app who may join."""
+    """The server, which asks the app about access."""
     return start_server(NEXTAUTH_SECRET=SECRET, ALLOWED_ORIGINS=origin, **AppAuthority(board).variables)
 
 
@@ -70,7 +70,7 @@ async def come(chromium: NodeProcess, board: App) -> AsyncIterator[Come]:
 
 
 async def edits_arrive(sender: Colleague, receiver: Colleague) -> None:
-    """Make a task and move it about; fail unless each edit arrives, once and in order."""
+    """Create a task and move it. Fails unless each edit arrives, once and in order."""
     title = next(_titles)
     before = await receiver.events("task:move")
     await sender.play(f"await make('{title}');")
@@ -88,7 +88,7 @@ async def edits_arrive(sender: Colleague, receiver: Colleague) -> None:
 
 
 async def test_two_users_edit_one_board(server: ServerProcess, come: Come) -> None:
-    """What one does arrives at the other; each is listed once, though two hooks join, twice each in StrictMode."""
+    """Each is listed once, although two hooks join, twice each in StrictMode."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     for colleague in (owner, editor):
         await colleague.play("await until(async () => await names() === 'Name of editor, Name of owner', 'both');")
@@ -99,7 +99,7 @@ async def test_two_users_edit_one_board(server: ServerProcess, come: Come) -> No
 
 
 async def test_two_connects_at_once_are_one_connection(server: ServerProcess, come: Come) -> None:
-    """One hook connects while the CONNECT of another is unanswered: the page stays, and goes on."""
+    """One hook connects while the CONNECT of another is unanswered: the page stays connected."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     await editor.play("""
         await page.evaluate(() => {
@@ -116,7 +116,7 @@ async def test_two_connects_at_once_are_one_connection(server: ServerProcess, co
 async def test_after_a_restart_without_a_folder_the_board_continues_to_send(
     server: ServerProcess, come: Come, start_server: StartServer, origin: str, board: App
 ) -> None:
-    """Each edit arrives at a page that has been opened since."""
+    """Each edit arrives at a page that was opened afterwards."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     assert await asyncio.to_thread(server.stop) == 0
     for colleague in (owner, editor):
@@ -208,7 +208,7 @@ async def test_a_board_of_two_instances_misses_nothing(
 
 
 async def test_a_reloaded_board_is_as_the_others(server: ServerProcess, come: Come) -> None:
-    """It shows earlier edits; the user is listed once, and edits go both ways."""
+    """It shows earlier edits. The user is listed once, and edits go both ways."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     title = next(_titles)
     await owner.play(f"await make('{title}'); await move('{title}', 'DONE');")
@@ -222,7 +222,7 @@ async def test_a_reloaded_board_is_as_the_others(server: ServerProcess, come: Co
 
 
 async def test_a_change_of_the_tab_is_no_leave(server: ServerProcess, come: Come) -> None:
-    """The others see no leave of a page that joins again at once; a page whose new tab joins nothing has left."""
+    """The others get no leave of a page that rejoins immediately. A page whose new tab joins nothing has left."""
     (owner, _), (editor, _) = await come("owner", server.port), await come("editor", server.port)
     viewer, _ = await come("viewer", server.port)
     await editor.play("""

@@ -1,4 +1,4 @@
-"""A real browser, with a session's cookie that no script can read, on a page that does what the web app's pages do."""
+"""A real browser with a session cookie that no script can read, on a page that does what the web app's pages do."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +20,7 @@ async def app() -> AsyncIterator[WebApp]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def synkora(app: WebApp, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    """The server on another port than the app, as the app's own set-up has it."""
+    """The server on another port than the app, as in the app's own set-up."""
     server = ServerProcess(tmp_path_factory.mktemp("server"), ALLOWED_ORIGINS=app.origin)
     yield server
     assert server.stop() == 0, server.output
@@ -47,13 +47,13 @@ OPTIONS = {
 async def test_the_cookie_signs_in_over_every_transport(
     app: WebApp, synkora: ServerProcess, visitors: list[AppVisitor], options: dict[str, Any], transport: str
 ) -> None:
-    """A client that asks for its cookies to be sent, or uses WebSocket alone, needs no wait for an upgrade."""
+    """A client that sends credentials, or uses only WebSocket, needs no wait for an upgrade."""
     url = f"http://localhost:{synkora.port}"
     assert await collaborate(visitors, app, url, options, V4) == transport
 
 
 async def test_one_origin_behind_a_proxy_works(synkora: ServerProcess, visitors: list[AppVisitor]) -> None:
-    """Where a proxy sends /socket.io/ to the server, the page's own origin need not be in ALLOWED_ORIGINS."""
+    """If a proxy forwards /socket.io/ to the server, the page's own origin need not be in ALLOWED_ORIGINS."""
     async with WebApp(behind=synkora.port).running() as app:
         assert await collaborate(visitors, app, None, {}, V4) == "websocket"
         for visitor in visitors:
@@ -63,7 +63,7 @@ async def test_one_origin_behind_a_proxy_works(synkora: ServerProcess, visitors:
 async def test_without_its_cookie_a_page_is_not_admitted(
     app: WebApp, synkora: ServerProcess, visitors: list[AppVisitor]
 ) -> None:
-    """Nobody is signed in by a user's id alone, nor by polling where the browser keeps the cookie back."""
+    """Neither by a user's id, nor by polling while the browser withholds the cookie."""
     url = f"http://localhost:{synkora.port}"
     alice, bob = visitors
     await alice.visit(app, None, V4)
@@ -79,7 +79,7 @@ async def test_without_its_cookie_a_page_is_not_admitted(
 async def test_a_page_of_another_origin_does_not_get_in(
     synkora: ServerProcess, visitors: list[AppVisitor], options: dict[str, Any]
 ) -> None:
-    """Not even with the cookie, which the browser sends from any port of the host, nor with a good token."""
+    """Neither with the cookie, which the browser sends from any port of the host, nor with a valid token."""
     alice = visitors[0]
     async with WebApp().running() as elsewhere:
         await alice.visit(elsewhere, ALICE, V4)

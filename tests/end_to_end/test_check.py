@@ -1,4 +1,4 @@
-"""`synkora check` as a command, with all services present, and with all of them absent."""
+"""`synkora check` as a command, with all services available, and with none."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Place:
         self._folder = folder
 
     def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run it with these settings; fails if a secret is shown."""
+        """Run it with these settings. Fails if a secret is shown."""
         done = run(self._folder, "check", *options, environment={"PATH": os.environ["PATH"], **variables})
         assert done.stderr == ""
         leaked = [secret for secret in SECRETS if secret in done.stdout]
@@ -40,7 +40,7 @@ class Place:
         return done
 
     def report(self, *options: str, **variables: str) -> tuple[int, dict[str, str]]:
-        """Its exit status, and each check with the worst that was found."""
+        """Its exit status, and each check with its worst finding."""
         done = self.run("--json", *options, **variables)
         report: dict[str, Any] = json.loads(done.stdout)
         order = ["skipped", "well", "risky", "wrong"]
@@ -60,13 +60,13 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    """A Redis that wants a password."""
+    """A Redis with a password."""
     with running_redis(password=PASSWORD) as redis:
         yield redis
 
 
 def test_every_check_is_listed(place: Place, redis: RedisServer, postgres: Postgres, app: App) -> None:
-    """With Redis, the database and the app, nothing is wrong, but that a database lacks the tables of the app."""
+    """With Redis, the database and the app, only the missing tables of the app are wrong."""
     variables = {
         "NEXTAUTH_SECRET": SECRET,
         "SYNKORA_ENV": "production",
@@ -109,7 +109,7 @@ def test_nothing_is_there(place: Place, redis: RedisServer, postgres: Postgres) 
 
 @pytest.mark.parametrize(("options", "code"), [((), 0), (("--strict",), 1)])
 def test_risks(place: Place, options: tuple[str, ...], code: int) -> None:
-    """What is risky fails the command if that is asked for."""
+    """Risky findings fail the command on request."""
     done = place.run("--port", "0", *options, NEXTAUTH_SECRET="hunter2")
     assert done.returncode == code
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("! secret"))
@@ -118,7 +118,7 @@ def test_risks(place: Place, options: tuple[str, ...], code: int) -> None:
 
 
 def test_a_broken_setting(tmp_path: Path) -> None:
-    """It is a line, and no crash, whatever the language of the terminal can write."""
+    """One line and no crash, with any encoding of the terminal."""
     environment = {"PATH": os.environ["PATH"], "WS_PORT": "abc", "PYTHONIOENCODING": "ascii", "NEXTAUTH_SECRET": SECRET}
     command = (sys.executable, "-m", "synkora", "check")  # Python reads PYTHONIOENCODING when it starts
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60)

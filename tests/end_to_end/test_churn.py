@@ -1,4 +1,4 @@
-"""Four thousand clients connect and disconnect: nothing of them stays."""
+"""Four thousand clients connect and disconnect: nothing of them remains."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ SLACK = 6_000_000
 
 
 async def visit_by_websocket(server: ServerProcess, number: int) -> None:
-    """Sign in, join, send something, and go in one of five ways."""
+    """Sign in, join, send something, and leave in one of five ways."""
     carrier = await RawWebSocket.open(server)
     project = f"project {number % PROJECTS}"
     await carrier.send(
@@ -46,7 +46,7 @@ async def visit_by_websocket(server: ServerProcess, number: int) -> None:
 
 
 async def visit_by_polling(server: ServerProcess, number: int) -> None:
-    """Sign in, join, and go in one of two ways."""
+    """Sign in, join, and leave in one of two ways."""
     connection = await Connection.open(server.port)
 
     async def exchange(method: str, sid: str = "", body: str = "") -> str:
@@ -79,7 +79,7 @@ async def come_and_go(server: ServerProcess, clients: int) -> None:
 
 
 async def test_nothing_stays_of_four_thousand_clients(start_server: StartServer) -> None:
-    """`connections` and `rooms` are 0 again, and the memory is where it was after the first thousand."""
+    """`connections` and `rooms` are 0 again, and the memory is as after the first thousand."""
     server = start_server(LOG_LEVEL="warning", RECOVERY="false")
     await come_and_go(server, ROUND)
     await expect_health(server, connections=0, rooms=0)

@@ -15,7 +15,7 @@ OPTIONS = {
 @pytest.mark.parametrize("name", ["js-polling", "js-websocket", "js-upgrade"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
 async def test_a_client_with_an_option_collaborates(connect_by: Connect, name: str, options: dict[str, object]) -> None:
-    """Texts and binary data go to and fro between this client and another one, over every transport."""
+    """It exchanges text and binary data with another client, over every transport."""
     alice = await connect_by(ALICE, way=WAYS[name]._replace(options=tuple(options.items())))
     bob = await connect_by(BOB)
     await join(alice)

@@ -40,7 +40,6 @@ class Pair:
 
 @pytest.fixture
 def servers(redis: RedisServer, start_server: StartServer) -> Iterator[tuple[ServerProcess, ServerProcess]]:
-    """Two servers that share a Redis."""
     first, second = (start_server(REDIS_URL=redis.url, LIMIT_CONNECTIONS_PER_USER="3") for _ in range(2))
     yield first, second
     for server in (first, second):
@@ -62,7 +61,7 @@ async def quick_pair(servers: tuple[ServerProcess, ServerProcess], connect_by: C
 
 
 async def meet(servers: tuple[ServerProcess, ServerProcess], connect: Connect, way: Way) -> Pair:
-    """Have Alice and Bob join the project, each on their own server."""
+    """Let Alice and Bob join the project, each on their own server."""
     alice, bob = [
         await connect(person, url=server.url, way=way) for person, server in zip((ALICE, BOB), servers, strict=True)
     ]
@@ -77,7 +76,7 @@ async def meet(servers: tuple[ServerProcess, ServerProcess], connect: Connect, w
 
 
 async def listed(client: Client) -> set[str]:
-    """The users of the list that comes next."""
+    """The users of the list, which must be the next event."""
     active = await client.expect("users:active")
     assert active["count"] == len(active["users"])
     return {user["userId"] for user in active["users"]}
@@ -91,19 +90,19 @@ async def expect_left(client: Client, person: Person, *remaining: Person) -> Non
 
 
 async def readiness(server: ServerProcess) -> tuple[int, dict[str, Any]]:
-    """What `/ready` answers."""
+    """The response of `/ready`."""
     async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
         answer = await http.get(server.url + "/ready")
     return answer.status_code, answer.json()
 
 
 def lines(server: ServerProcess, beginning: str) -> list[str]:
-    """The lines of the log that begin so."""
+    """The log lines with this beginning."""
     return [line for line in server.stdout if line.startswith(beginning)]
 
 
 async def relayed(sender: Client, receiver: Client, task: Any, project: str = PROJECT) -> None:
-    """Check that what one sends is what the other gets next."""
+    """Check that the other's next event is the sent one."""
     await sender.emit("task:create", {"projectId": project, "task": task})
     assert await receiver.next() == ["task:create", task]
 
@@ -111,7 +110,7 @@ async def relayed(sender: Client, receiver: Client, task: Any, project: str = PR
 async def test_a_lone_surrogate_is_relayed_unchanged(
     servers: tuple[ServerProcess, ServerProcess], connect_by: Connect
 ) -> None:
-    """What JavaScript writes of a character that was cut reaches the clients of another server, and so does a name."""
+    """In an event and in a name, JavaScript's escape of a cut character reaches the clients of another server."""
     half = Person("user-half", "Zo\ud83d")
     alice = await connect_by(half, url=servers[0].url)
     await join(alice)
@@ -158,7 +157,7 @@ async def test_a_project_named_like_a_socket_of_another_server_does_not_reach_it
 
 
 async def test_a_leave_is_announced_on_the_other_instance(pair: Pair, connect_by: Connect) -> None:
-    """Also of one that just disconnects; nothing is told of members of other projects."""
+    """Also of a disconnect. Members of other projects get nothing."""
     carol = await connect_by(CAROL, url=pair.servers[1].url)
     await join(carol, project="another")
     await pair.bob.emit("leave-project", PROJECT)
@@ -183,7 +182,7 @@ async def test_a_stopping_server_removes_only_its_own_members(pair: Pair) -> Non
 
 
 async def test_members_of_a_dead_server_leave(quick_pair: Pair) -> None:
-    """Within ten seconds, once; the log names the instance as it named itself."""
+    """Within ten seconds, once. The log has the instance's own name."""
     first, second = quick_pair.servers
     (name,) = [line.rpartition(" ")[2] for line in lines(first, "✓ One of several instances: ")]
     first.kill()
@@ -195,7 +194,7 @@ async def test_members_of_a_dead_server_leave(quick_pair: Pair) -> None:
 async def test_instances_continue_without_redis_and_reconnect_later(
     quick_pair: Pair, redis: RedisServer, connect_by: Connect
 ) -> None:
-    """Health and log have the reason; clients stay connected, and no false leave is announced.
+    """Health and log have the reason. Clients stay connected, and no false leave is announced.
 
     Edits continue within each instance. When Redis is back, the other instances get these edits.
     """
@@ -235,13 +234,13 @@ async def test_instances_continue_without_redis_and_reconnect_later(
 
 
 async def settle(pair: Pair) -> None:
-    """Wait until each server knows what the other has told before: it comes in the order of its sending."""
+    """Wait until each server has the other's earlier messages, by the order of messages."""
     await relayed(pair.alice, pair.bob, "settle")
     await relayed(pair.bob, pair.alice, "settle")
 
 
 async def test_a_users_connections_are_limited_over_all_instances(quick_pair: Pair, connect_by: Connect) -> None:
-    """With a limit of three, the fourth is refused on either instance; a leave makes room on both."""
+    """With a limit of three, the fourth is refused on either instance. A leave makes room on both."""
     first, second = quick_pair.servers
     clients = [await connect_by(CAROL, url=server.url) for server in (first, second, first)]
     await settle(quick_pair)
@@ -257,7 +256,7 @@ async def test_a_users_connections_are_limited_over_all_instances(quick_pair: Pa
 async def test_an_address_has_one_measure_for_all_instances(
     redis: RedisServer, start_server: StartServer, connect_by: Connect
 ) -> None:
-    """Of connections, and of sign-ins that fail: the second one waits, on whichever instance the first was."""
+    """For connections and for failed sign-ins: the second one is delayed, on either instance."""
     limits = {"LIMIT_CONNECTIONS_PER_ADDRESS": "4", "LIMIT_FAILED_SIGN_INS": "1"}
     first, second = (start_server(REDIS_URL=redis.url, **limits) for _ in range(2))
     pair = await meet((first, second), connect_by, WAYS["js-websocket"])
@@ -282,7 +281,7 @@ async def test_an_address_has_one_measure_for_all_instances(
 async def test_a_server_that_starts_without_redis_connects_later(
     redis: RedisServer, start_server: StartServer, connect_by: Connect
 ) -> None:
-    """It serves meanwhile; the first users are found by those on the other instance."""
+    """It serves its clients meanwhile. Later, those on the other instance see its first users."""
     redis.kill()
     first, second = start_server(REDIS_URL=redis.url), start_server(REDIS_URL=redis.url)
     await expect_health(first, status="degraded")
@@ -300,7 +299,7 @@ async def test_a_server_that_starts_without_redis_connects_later(
 async def test_deployments_with_different_prefixes_share_nothing(
     redis: RedisServer, start_server: StartServer, connect_by: Connect
 ) -> None:
-    """Though they share a Redis, and their projects have the same ids."""
+    """Even with the same Redis and the same project ids."""
     first, second = (start_server(REDIS_URL=redis.url, REDIS_PREFIX=prefix) for prefix in ("staging", "production"))
     alice, bob = await connect_by(ALICE, url=first.url), await connect_by(BOB, url=second.url)
     for client, person in ((alice, ALICE), (bob, BOB)):

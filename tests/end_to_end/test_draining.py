@@ -1,4 +1,4 @@
-"""An instance that sends its clients to the others, one project after the other, before it stops."""
+"""An instance that drains its clients to the others, one project after the other, before it stops."""
 
 import asyncio
 import signal
@@ -21,7 +21,9 @@ HOURS = "3600"  # seconds: a test has to bring the end about itself
 
 @dataclass
 class Halfway:
-    """Two are on the instance that drains, in a project each: one is gone, one is left. Carol is on another one."""
+    """A draining instance with two clients, each in its own project: one is drained, one is left. Carol is on another
+    instance.
+    """
 
     draining: ServerProcess
     gone: Client
@@ -34,7 +36,7 @@ class Halfway:
 async def halfway(
     request: pytest.FixtureRequest, redis: RedisServer, start_server: StartServer, connect_by: Connect
 ) -> AsyncIterator[Halfway]:
-    """An instance that has been told to stop, and has sent away the first of its two clients."""
+    """A stopping instance that has drained the first of its two clients."""
     draining, other = start_server(REDIS_URL=redis.url, SHUTDOWN_DRAIN=HOURS), start_server(REDIS_URL=redis.url)
     carol = await connect_by(CAROL, url=other.url)
     people = {}
@@ -54,12 +56,14 @@ async def halfway(
 
 
 def has_gone(client: Client) -> bool:
-    """Whether its connection has ended in the way after which it comes back."""
+    """Whether its connection has ended in a way that makes it reconnect."""
     return ["disconnect", "transport close"] in client.changes.items
 
 
 async def test_one_leaves_and_the_other_stays(halfway: Halfway) -> None:
-    """A client that leaves is told and seen to leave; the others work on with other instances, until another signal."""
+    """The first gets the announcement, and the others its leave. They continue with other instances, until another
+    signal.
+    """
     await expect_gone(halfway)
     await expect_shut(halfway.draining)
     await halfway.left.emit("task:create", {"projectId": halfway.project, "task": 1})
@@ -80,7 +84,7 @@ async def test_one_leaves_and_the_other_stays(halfway: Halfway) -> None:
 
 
 async def expect_gone(halfway: Halfway) -> None:
-    """Check that one client has been told that the server stops, and that others have seen it leave."""
+    """Check that one client got the shutdown's announcement, and that others got its leave."""
     assert list(await halfway.gone.expect("server:shutdown")) == ["message"]
     await until(lambda: ["users:count", {"count": 1}] in halfway.carol.events.items, PATIENCE)
     (left,) = [args[0] for name, *args in halfway.carol.events.items if name == "user:left"]
@@ -88,7 +92,7 @@ async def expect_gone(halfway: Halfway) -> None:
 
 
 async def expect_shut(server: ServerProcess) -> None:
-    """Check that new clients are refused, and that a load balancer can see it."""
+    """Check that new clients are refused, and that readiness says so."""
     async with client_of(server.url) as http:
         refused = await http.get("", params=HANDSHAKE)
         assert (refused.status_code, refused.json()["message"]) == (503, "Server is shutting down")
@@ -98,7 +102,7 @@ async def expect_shut(server: ServerProcess) -> None:
 
 
 async def test_it_ends_when_the_last_client_has_gone(redis: RedisServer, start_server: StartServer) -> None:
-    """Whether there never was one, or they leave by themselves."""
+    """Without clients immediately, otherwise when they have left by themselves."""
     server = start_server(REDIS_URL=redis.url, SHUTDOWN_DRAIN=HOURS)
     both = [await RawWebSocket.open(server), await RawWebSocket.open(server)]
     for number, carrier in enumerate(both):
@@ -114,7 +118,7 @@ async def test_it_ends_when_the_last_client_has_gone(redis: RedisServer, start_s
 
 
 async def test_a_single_instance_announces_immediately(start_server: StartServer) -> None:
-    """Since there is no other instance, and it says so at its start."""
+    """There is no other instance. The start's output says so."""
     server = start_server(SHUTDOWN_DRAIN=HOURS)
     server.line(lambda line: line.startswith("! SHUTDOWN_DRAIN does nothing without REDIS_URL"))
     both = [await RawWebSocket.open(server), await RawWebSocket.open(server)]

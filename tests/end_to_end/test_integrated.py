@@ -1,4 +1,4 @@
-"""Socket.IO inside other web applications, under the servers that people run those with."""
+"""Socket.IO inside other web applications, under the usual ASGI servers."""
 
 import asyncio
 import signal
@@ -33,7 +33,7 @@ BY_UVICORN: Final = '"WebSocket /socket.io/'  # what uvicorn logs of a WebSocket
 
 @pytest.fixture(params=COMMANDS)
 def command(request: pytest.FixtureRequest) -> str:
-    """Which server."""
+    """The ASGI server."""
     name: str = request.param
     return name
 
@@ -47,7 +47,7 @@ def example(request: pytest.FixtureRequest, command: str) -> Iterator[AsgiServer
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def people(example: AsgiServer, node: NodeProcess) -> AsyncIterator[list[Client]]:
-    """The real client three times: as it is by default, over polling alone, and over WebSocket alone."""
+    """The real client three times: by default, over polling only, and over WebSocket only."""
     people = [Client(way, WAYS[way], node) for way in ("js-upgrade", "js-polling", "js-websocket")]
     for person in people:
         await person.connect(example.url, None)
@@ -61,13 +61,13 @@ async def people(example: AsgiServer, node: NodeProcess) -> AsyncIterator[list[C
 
 
 async def announce(example: AsgiServer, text: str) -> str:
-    """Let an application send an event to all clients; return"""
+    """Let an application send an event to all clients."""
     async with httpx.AsyncClient(base_url=example.url, timeout=PATIENCE, trust_env=False) as http:
         return (await http.post("/announce", params={"text": text})).text
 
 
 async def test_examples(people: list[Client], example: AsgiServer, command: str) -> None:
-    """Clients hear each other and the application, whatever it is made with, runs under, and they connect over."""
+    """Clients get each other's and the application's events, with every framework, server and transport."""
     for person in people:
         assert await person.call("say", "Grüße") == "told the others"
         for other in people:
@@ -113,7 +113,7 @@ def web(tmp_path: Path) -> Iterator[StartWeb]:
 
 @pytest.mark.parametrize("command", ["uvicorn-fast", "hypercorn"])
 async def test_users_work_in_an_integrated_server(web: StartWeb, connect_by: Connect, command: str) -> None:
-    """It signs users in, shows presence and relays events; its own pages count them."""
+    """It signs users in, shows presence and relays events. Its own pages count them."""
     server = web(command)
     alice = await connect_by(ALICE, url=server.url, way=WAYS["js-upgrade"])
     bob = await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
@@ -147,7 +147,7 @@ async def test_clients_are_informed_when_the_application_stops(web: StartWeb, co
 
 @pytest.mark.parametrize("command", ["uvicorn-fast", "uvicorn"])
 async def test_switched_off_it_is_not_there(web: StartWeb, connect_by: Connect, command: str) -> None:
-    """Nobody is let in, over whatever transport; the answer and the log say where to go."""
+    """Clients of every transport are refused. The response and the log name the right address."""
     server = web(command, ENABLE_INTEGRATED_WEBSOCKET="false")
     server.line(lambda line: line.startswith(f"! {ELSEWHERE}"))
     for way in ("js-polling", "js-websocket"):
@@ -161,7 +161,7 @@ async def test_switched_off_it_is_not_there(web: StartWeb, connect_by: Connect, 
 
 
 async def test_integrated_servers_are_one_over_redis(web: StartWeb, connect_by: Connect) -> None:
-    """What is done in one application is seen in the other, by whichever server each is run."""
+    """Under every ASGI server."""
     with running_redis() as redis:
         first, second = (web(command, REDIS_URL=redis.url) for command in ("uvicorn-fast", "hypercorn"))
         alice = await connect_by(ALICE, url=first.url)

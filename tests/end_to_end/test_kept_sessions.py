@@ -20,13 +20,13 @@ KEYS = {"owner": "3d1b7c52-6f0e-4a5e-9c1d-2f8f1c1f7d11", "viewer": "0b9cf2a4-77f
 
 
 def headers_of(user_id: str) -> dict[str, str]:
-    """What a browser sends for a page of the app."""
+    """The headers of a browser on a page of the app."""
     return {"Cookie": f"theme=dark; next-auth.session-token={KEYS[user_id]}", "Origin": PAGE}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def database(postgres: Postgres) -> AsyncIterator[Database]:
-    """The app's database, with a session of each of two people."""
+    """The app's database, with sessions of two users."""
     connection = await asyncpg.connect(postgres.url(), statement_cache_size=0)
     database = Database(postgres, connection)
     await database.create()
@@ -41,7 +41,7 @@ async def database(postgres: Postgres) -> AsyncIterator[Database]:
 async def test_users_work_with_sessions_of_the_database(
     database: Database, start_server: StartServer, connect_by: Connect, way: object
 ) -> None:
-    """The page passes the user's id for a token, and its cookie comes along: an owner edits, a viewer may not."""
+    """The page sends the user's id as token, and its cookie: an owner can edit, a viewer cannot."""
     variables = {"PROJECT_ACCESS": "postgres", "DATABASE_URL": database.server.url()}
     server = start_server(NEXTAUTH_SECRET=SECRET, **variables)
     people = {}
@@ -68,7 +68,7 @@ async def test_a_signed_out_user_is_refused(database: Database, start_server: St
 
 
 async def test_without_the_database_the_log_has_advice(start_server: StartServer, connect_by: Connect) -> None:
-    """The operator learns that the app has such sessions, and the variable to set."""
+    """It says that the app has such sessions, and names the variable."""
     server = start_server(NEXTAUTH_SECRET=SECRET)
     with pytest.raises(Refused, match="Authentication failed"):
         await connect_by(OWNER, url=server.url, auth=None, headers=headers_of("owner"))

@@ -1,4 +1,4 @@
-"""Three instances behind nginx, as deploy/nginx/synkora.conf has them, while some die, stop and are added."""
+"""Three instances behind nginx with deploy/nginx/synkora.conf, while instances die, stop and are added."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ CROWD = (_POLLING, _UPGRADE, _WEBSOCKET, _UPGRADE, _WEBSOCKET, _POLLING, _WEBSOC
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIterator[Site]:
-    """Three instances, without anybody."""
+    """Three instances without clients."""
     site = Site(tmp_path, redis, node)
     try:
         for _ in range(3):
@@ -35,7 +35,7 @@ async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIt
 
 @asynccontextmanager
 async def working(sender: Member, *receivers: Member) -> AsyncIterator[None]:
-    """Somebody works through all of it; in the end everything has come to the others, once and in order."""
+    """A user works throughout the block. In the end, the others have everything, once and in order."""
     sent: list[int] = []
 
     async def work() -> None:
@@ -59,7 +59,7 @@ async def working(sender: Member, *receivers: Member) -> AsyncIterator[None]:
 
 
 async def test_clients_of_every_kind_see_each_other(site: Site) -> None:
-    """Whichever instance each is with: everyone is listed with everyone, and gets what anyone sends."""
+    """On any instance: everyone is listed for everyone, and gets everyone's events."""
     site.balance(3)
     await site.enter(*CROWD, *WAYS.values())
     assert all(map(site.of, site.instances))
@@ -118,7 +118,7 @@ async def test_an_instance_is_drained(site: Site) -> None:
 
 
 async def test_an_instance_is_added(site: Site) -> None:
-    """After a reload of nginx, new clients reach it too; existing clients need not move."""
+    """After a reload of nginx, new clients reach it too. Existing clients need not move."""
     nginx = site.balance(2)
     await site.enter(*CROWD)
     added = site.instances[2]

@@ -1,4 +1,4 @@
-"""What a real server logs: as JSON, with the ids of requests, and without what people send."""
+"""A real server's log: JSON, with request ids, and without users' data."""
 
 import asyncio
 import json
@@ -21,12 +21,12 @@ METRICS_TOKEN = "the-token-for-metrics-4be1"
 
 
 def entries(server: ServerProcess) -> list[dict[str, Any]]:
-    """All that it has written, line by line."""
+    """All entries so far."""
     return [json.loads(line) for line in server.stdout]
 
 
 async def test_every_line_is_an_object(start_server: StartServer, connect_by: Connect) -> None:
-    """From the first to the last, with the same names for the same things."""
+    """From the first to the last, with consistent field names."""
     server = start_server_in_json(start_server)
     alice, bob = await join_both(connect_by, url=server.url)
     await alice.emit("task:create", {"projectId": PROJECT, "task": {}})
@@ -55,12 +55,12 @@ async def test_every_line_is_an_object(start_server: StartServer, connect_by: Co
 
 
 def start_server_in_json(start_server: StartServer) -> ServerProcess:
-    """A server that writes JSON."""
+    """A server that logs JSON."""
     return start_server(LOG_FORMAT="json", LOG_LEVEL="debug", METRICS_TOKEN=METRICS_TOKEN)
 
 
 async def test_log_lines_of_a_request_have_its_id(start_server: StartServer) -> None:
-    """A refusal, and what a client does by a POST; the same id is in the answer."""
+    """A refusal, and a client's actions by a POST. The response has the same id."""
     server = start_server_in_json(start_server)
     async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
         url = "/socket.io/?EIO=4&transport=polling"
@@ -82,7 +82,7 @@ async def test_log_lines_of_a_request_have_its_id(start_server: StartServer) -> 
 
 @pytest.mark.parametrize("form", ["text", "json"])
 async def test_nothing_that_users_send_is_written(start_server: StartServer, form: str) -> None:
-    """Neither the app's data, nor tokens, cookies and ids of sessions, be they taken or refused, in any log."""
+    """Neither the app's data, nor tokens, cookies and session ids, valid or not, in any log."""
     server = start_server(
         LOG_FORMAT=form, LOG_LEVEL="debug", METRICS_TOKEN=METRICS_TOKEN, LIMIT_OTHER_RATE="5", LIMIT_EDIT_RATE="5"
     )

@@ -1,4 +1,4 @@
-"""How sessions find their instance through the files of deploy/nginx/, run by the real nginx before real servers."""
+"""How sessions find their instance through the files of deploy/nginx/, with the real nginx and real servers."""
 
 import re
 from collections.abc import Iterator
@@ -18,20 +18,20 @@ _SID = re.compile(r'0\{"sid":"(?P<name>[a-z]+)\.(?P<rest>[\w-]+)"')
 
 @pytest.fixture(scope="module", params=[CONFIGURATION, WITH_NODEJS], ids=["simple", "with-nodejs"])
 def configuration(request: pytest.FixtureRequest) -> Path:
-    """Which of the two files."""
+    """One of the two files."""
     path: Path = request.param
     return path
 
 
 @pytest.fixture(scope="module")
 def names(configuration: Path) -> list[dict[str, str]]:
-    """The setting by which each instance names its sessions; in the other file nginx names them."""
+    """The setting by which each instance names its sessions. With the other file, nginx names them."""
     return [{"WS_INSTANCE": name} if configuration == CONFIGURATION else {} for name in INSTANCES]
 
 
 @pytest.fixture(scope="module")
 def instances(tmp_path_factory: pytest.TempPathFactory, names: list[dict[str, str]]) -> Iterator[list[ServerProcess]]:
-    """Three instances that know nothing of each other, so that only the right one can answer."""
+    """Three unconnected instances, so that only the right one can answer."""
     folder = tmp_path_factory.mktemp("instances")
     instances = [ServerProcess(folder, **BEHIND_PROXY, **name) for name in names]
     yield instances
@@ -43,7 +43,7 @@ def instances(tmp_path_factory: pytest.TempPathFactory, names: list[dict[str, st
 async def test_clients_stay_with_the_instance_that_opened_their_session(
     instances: list[ServerProcess], configuration: Path, connect_by: Connect, way: Way
 ) -> None:
-    """However they connect, and without keeping cookies: at the first try, and spread over all the instances."""
+    """With every transport and without cookies, at the first attempt, spread over all instances."""
     with running_nginx(ports_of(instances), configuration=configuration) as nginx:
         clients = [await connect_by(ALICE, url=nginx.url, way=way) for _ in range(6)]
         for client in clients:
@@ -56,7 +56,7 @@ async def test_clients_stay_with_the_instance_that_opened_their_session(
 
 
 async def test_an_id_names_the_instance_of_its_session(instances: list[ServerProcess], configuration: Path) -> None:
-    """It is known there and nowhere else; a name of no instance's is answered as an unknown id is."""
+    """No other instance knows it. The name of an unknown instance is answered like an unknown id."""
     with running_nginx(ports_of(instances), configuration=configuration) as nginx:
         async with client_of(nginx.url) as http:
             found_names = set()
@@ -73,7 +73,7 @@ async def test_an_id_names_the_instance_of_its_session(instances: list[ServerPro
 
 
 async def test_messages_are_not_changed(start_server: StartServer, configuration: Path, connect_by: Connect) -> None:
-    """What people send may look like a handshake, and be as large as WS_MAX_PAYLOAD allows, over polling too."""
+    """Messages that look like a handshake, and of WS_MAX_PAYLOAD bytes, also over polling."""
     server = start_server(**BEHIND_PROXY)
     with running_nginx([server.port], configuration=configuration) as nginx:
         alice = await connect_by(ALICE, url=nginx.url, way=WAYS["js-polling"])
@@ -84,7 +84,7 @@ async def test_messages_are_not_changed(start_server: StartServer, configuration
 async def test_another_instance_accepts_the_client_that_one_refuses(
     start_server: StartServer, configuration: Path, names: list[dict[str, str]]
 ) -> None:
-    """A client does not notice that one instance is dead and another full; its session is found again."""
+    """A client does not notice one dead and one full instance. Its session is found later."""
     limits = ("1", "1", "0")
     gone, full, free = (
         start_server(**BEHIND_PROXY, **name, LIMIT_CLIENTS=limit) for name, limit in zip(names, limits, strict=True)
@@ -103,7 +103,7 @@ async def test_another_instance_accepts_the_client_that_one_refuses(
 async def test_a_session_of_a_dead_instance_is_refused(
     start_server: StartServer, configuration: Path, names: list[dict[str, str]]
 ) -> None:
-    """The client gets the refusal at once, without a wait, and opens another session."""
+    """The client gets the refusal without delay, and opens another session."""
     instances = [start_server(**BEHIND_PROXY, **name) for name in names[:2]]
     with running_nginx(ports_of(instances), configuration=configuration) as nginx:
         async with client_of(nginx.url) as http:
@@ -117,7 +117,7 @@ async def test_a_session_of_a_dead_instance_is_refused(
 
 @pytest.mark.parametrize("way", [WAYS["js-polling"], WAYS["js-upgrade"]], ids=["polling", "upgrade"])
 async def test_nodejs_instances_are_balanced_alike(start_server: StartServer, node: NodeProcess, way: Way) -> None:
-    """Servers on Node.js, unchanged, beside one of ours: their sessions find them too."""
+    """Unchanged servers on Node.js beside one of ours: their sessions are found, too."""
     nodejs = await NodeProcess.start("remote-server.mjs")
     try:
         with running_redis() as redis:

@@ -27,7 +27,7 @@ async def app() -> AsyncIterator[WebApp]:
 
 
 async def test_nothing_of_an_instance_but_socketio_is_public(start_server: StartServer, app: WebApp) -> None:
-    """Everything else is the web app's: where an instance has its health no one from outside can look."""
+    """Every other path is the web app's. An instance's health cannot be requested from outside."""
     with running_nginx([start_server().port], app=app.port) as nginx:
         async with httpx.AsyncClient(base_url=nginx.url, timeout=PATIENCE, trust_env=False) as http:
             paths = ("/", "/health", "/ready", "/metrics", "/console", "/socket.io/../health")
@@ -52,7 +52,7 @@ async def test_clients_are_distinguished_by_their_addresses(start_server: StartS
 
 
 async def test_pages_of_the_servers_own_name_are_accepted(start_server: StartServer) -> None:
-    """The server sees the name and the port that people use, so that pages of that origin need not be listed."""
+    """The server gets the public name and port, so that pages of that origin need not be listed."""
     server = start_server(**BEHIND_PROXY)
     with running_nginx([server.port]) as nginx:
         async with client_of(nginx.url) as http:
@@ -64,7 +64,7 @@ async def test_pages_of_the_servers_own_name_are_accepted(start_server: StartSer
 async def test_a_browser_signs_in_by_its_cookie(
     start_server: StartServer, app: WebApp, visitors: list[AppVisitor]
 ) -> None:
-    """App and server on one origin, a default client that sets nothing: it is signed in, and upgrades."""
+    """App and server on one origin, a default client: it is signed in, and upgrades."""
     with running_nginx([start_server(**BEHIND_PROXY).port], app=app.port) as nginx:
         front = WebApp()
         front.port = nginx.port
@@ -74,18 +74,18 @@ async def test_a_browser_signs_in_by_its_cookie(
 
 
 def bare(text: str) -> str:
-    """The configuration with what nginx says by default: the upstream's name for Host, and nothing forwarded."""
+    """The configuration with nginx's defaults: the upstream's name as Host, and nothing forwarded."""
     return re.sub(r"\n *proxy_set_header (?:Host|X-Forwarded-\w+) .*", "", text)
 
 
 def forwarding(text: str) -> str:
-    """The same, with the name and port that people use forwarded."""
+    """The same, with the public name and port forwarded."""
     line = "        proxy_set_header X-Forwarded-Host $http_host;\n"
     return bare(text).replace("        proxy_http_version", line + "        proxy_http_version")
 
 
 async def test_the_host_that_nginx_forwards_is_the_pages(start_server: StartServer) -> None:
-    """Where nginx replaces Host, `X-Forwarded-Host` tells whose pages are the server's own: for a trusted nginx."""
+    """If nginx replaces Host, `X-Forwarded-Host` of a trusted nginx identifies the server's own pages."""
     trusting, doubting = start_server(**BEHIND_PROXY), start_server()
     for server, own in ((trusting, 200), (doubting, 403)):
         with running_nginx([server.port], change=forwarding) as nginx:
@@ -96,7 +96,7 @@ async def test_the_host_that_nginx_forwards_is_the_pages(start_server: StartServ
 
 
 async def test_a_refusal_explains_nginxs_default(start_server: StartServer) -> None:
-    """Without any word of nginx on the name that people use, the answer and the log say what the cause may be."""
+    """Without the public name, the response and the log name the probable cause."""
     server = start_server(**BEHIND_PROXY)
     with running_nginx([server.port], change=bare) as nginx:
         async with client_of(nginx.url) as http:
@@ -111,7 +111,7 @@ async def test_a_refusal_explains_nginxs_default(start_server: StartServer) -> N
 async def test_a_browser_behind_an_nginx_that_replaces_host(
     start_server: StartServer, app: WebApp, visitors: list[AppVisitor], change: Callable[[str], str]
 ) -> None:
-    """A default client signs in by its cookie, and upgrades: its browser tells that the page is the server's own."""
+    """A default client signs in by its cookie, and upgrades: fetch metadata identifies the server's own page."""
     with running_nginx([start_server(**BEHIND_PROXY).port], app=app.port, change=change) as nginx:
         front = WebApp()
         front.port = nginx.port
@@ -122,7 +122,7 @@ async def test_a_browser_behind_an_nginx_that_replaces_host(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a certificate for this machine, and of its key, under the names that the configurations have."""
+    """The folder of a certificate for this machine, and of its key, under the names in the configurations."""
     folder = tmp_path_factory.mktemp("certificate")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     command += ["-keyout", "privkey.pem", "-out", "fullchain.pem", "-days", "2", "-subj", "/CN=localhost"]
@@ -131,7 +131,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def several_with_tls(text: str) -> str:
-    """The configuration with the marks taken off its lines for TLS, in the place of port 80."""
+    """The configuration with its lines for TLS enabled, in place of port 80."""
     address = re.search(r"listen (127\.0\.0\.1:\d+);\n", text)
     assert address is not None
     text = text.replace(address[0], "").replace("# listen 443 ", f"listen {address[1]} ")
@@ -139,7 +139,7 @@ def several_with_tls(text: str) -> str:
 
 
 def one_with_tls(text: str) -> str:
-    """What docs/deploying.md has for one instance, on the port and for the instance of `text`."""
+    """The configuration for one instance in docs/deploying.md, on the port and for the instance of `text`."""
     address, instance = re.search(r"listen (127\.0\.0\.1:\d+);", text), re.search(r"server (127\.0\.0\.1:\d+)", text)
     assert address is not None
     assert instance is not None
@@ -149,7 +149,7 @@ def one_with_tls(text: str) -> str:
 
 @pytest.mark.parametrize("change", [several_with_tls, one_with_tls])
 async def test_with_tls(start_server: StartServer, certificate: Path, change: Callable[[str], str]) -> None:
-    """With a certificate put in, a session is opened and polled by https."""
+    """With a certificate, a session is opened and polled by https."""
 
     def with_certificate(text: str) -> str:
         return change(text).replace("/etc/ssl/app.example.com", str(certificate))

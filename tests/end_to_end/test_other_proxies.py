@@ -21,7 +21,7 @@ _SID = re.compile(r'0\{"sid":"(?P<sid>(?P<name>[a-z])\.[\w-]{20})"')
 
 
 def opened_session(answer: httpx.Response) -> tuple[str, str]:
-    """The id of a session that has been opened, and whose it says that it is."""
+    """The id of a new session, and the instance that it names."""
     found = _SID.match(answer.text)
     assert found is not None, answer.text
     return found["sid"], found["name"]
@@ -29,14 +29,14 @@ def opened_session(answer: httpx.Response) -> tuple[str, str]:
 
 @pytest.fixture(params=[HAPROXY, CADDY], ids=["haproxy", "caddy"])
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """Which proxy."""
+    """The proxy."""
     kind: Kind = request.param
     return kind
 
 
 @pytest.fixture(scope="module")
 def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServerProcess]]:
-    """Three instances that know nothing of each other, so that only the right one can answer."""
+    """Three unconnected instances, so that only the right one can answer."""
     folder = tmp_path_factory.mktemp("instances")
     instances = [ServerProcess(folder, **BEHIND_PROXY, WS_INSTANCE=name) for name in INSTANCES]
     yield instances
@@ -48,7 +48,7 @@ def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServerP
 async def test_clients_stay_with_the_instance_that_opened_their_session(
     kind: Kind, instances: list[ServerProcess], connect_by: Connect
 ) -> None:
-    """By polling alone, by WebSocket alone or by both, at the first try, and spread over all the instances."""
+    """By polling, by WebSocket or by both, at the first attempt, spread over all instances."""
     ways = [WAYS["js-polling"]] * 3 + [WAYS["js-upgrade"]] * 3 + [WAYS["js-websocket"]] * 3
     with running_proxy(kind, ports_of(instances)) as address:
         clients = [await connect_by(ALICE, url=f"http://{address}", way=way) for way in ways]
@@ -65,7 +65,7 @@ async def test_clients_stay_with_the_instance_that_opened_their_session(
 
 @pytest.mark.parametrize("way", [WAYS["js-polling"], WAYS["js-websocket"]], ids=["polling", "websocket"])
 async def test_large_messages_go_through(kind: Kind, start_server: StartServer, connect_by: Connect, way: Way) -> None:
-    """As large as WS_MAX_PAYLOAD allows, and unchanged."""
+    """Of WS_MAX_PAYLOAD bytes, unchanged."""
     server = start_server(**BEHIND_PROXY, WS_INSTANCE="a")
     with running_proxy(kind, [server.port, NOBODY, NOBODY]) as address:
         alice = await connect_by(ALICE, url=f"http://{address}", way=way)
@@ -76,7 +76,7 @@ async def test_large_messages_go_through(kind: Kind, start_server: StartServer, 
 async def test_another_instance_accepts_the_client_that_one_refuses(
     kind: Kind, start_server: StartServer, connect_by: Connect
 ) -> None:
-    """With a dead and a full instance, a client connects at once or at the second attempt; connected clients stay."""
+    """With a dead and a full instance, a client connects at once or at the second attempt. Connected clients stay."""
     full, free = (
         start_server(**BEHIND_PROXY, WS_INSTANCE=name, LIMIT_CLIENTS=limit) for name, limit in (("b", "1"), ("c", "0"))
     )
@@ -102,7 +102,7 @@ async def test_another_instance_accepts_the_client_that_one_refuses(
 
 
 async def test_a_session_of_a_dead_instance_is_refused(kind: Kind, start_server: StartServer) -> None:
-    """Its client gets an error at once and opens a new session; so does one with an unknown id."""
+    """Its client gets an error immediately and opens a new session, as with an unknown id."""
     instances = [start_server(**BEHIND_PROXY, WS_INSTANCE=name) for name in INSTANCES]
     with running_proxy(kind, ports_of(instances)) as address:
         async with client_of(f"http://{address}") as http:
@@ -116,8 +116,8 @@ async def test_a_session_of_a_dead_instance_is_refused(kind: Kind, start_server:
 
 
 async def test_public_paths_and_client_addresses(kind: Kind, start_server: StartServer) -> None:
-    """All but Socket.IO's path is the web app's; clients are told apart by their addresses, whatever they say; and
-    pages of the name's own origin are let in.
+    """Paths other than Socket.IO's are the web app's. Clients have their own addresses, whatever their headers. Pages
+    of the public origin are accepted.
     """
     server = start_server(**BEHIND_PROXY, WS_INSTANCE="a", LIMIT_CONNECTIONS_PER_ADDRESS="2")
     async with WebApp().running() as app:
@@ -164,7 +164,7 @@ async def test_with_tls(kind: Kind, start_server: StartServer, tmp_path: Path) -
 
 @pytest.mark.parametrize("way", [WAYS["js-polling"], WAYS["js-upgrade"]], ids=["polling", "upgrade"])
 async def test_caddy_before_one_instance(start_server: StartServer, connect_by: Connect, way: Way) -> None:
-    """What docs/deploying.md has for it is all that it takes."""
+    """The configuration of docs/deploying.md is complete."""
     (block,) = blocks(ROOT / "docs" / "deploying.md", "caddyfile")
     server = start_server(**BEHIND_PROXY)
 

@@ -1,4 +1,4 @@
-"""What the server's own process writes: the banner, a line for what happens, and never a secret."""
+"""The output of the server's process: the banner, log lines, and never a secret."""
 
 import asyncio
 import re
@@ -15,13 +15,13 @@ from tests.support.server_process import ServerProcess, StartServer
 
 
 async def expect_line(server: ServerProcess, pattern: str) -> None:
-    """Wait for a line of output that this pattern fits as a whole."""
+    """Wait for a line of output that this pattern matches completely."""
     fits = re.compile(pattern).fullmatch
     await asyncio.to_thread(server.line, lambda line: fits(line) is not None)
 
 
 async def test_the_banner_says_where_the_server_is(start_server: StartServer) -> None:
-    """It is the first that is written, to standard output; nothing is written to standard error."""
+    """It is the first output, on stdout. Nothing is written to stderr."""
     server = start_server(WS_HOST="", ALLOWED_ORIGINS="http://localhost:3000,https://*.example.com")
     rule = "=" * 60
     server.line(lambda line: "Ready" in line)
@@ -40,13 +40,13 @@ async def test_the_banner_says_where_the_server_is(start_server: StartServer) ->
 
 
 async def test_a_variable_that_looks_like_a_setting_is_a_warning(start_server: StartServer) -> None:
-    """The line names the variable, where the variable is from, and the setting that may be meant."""
+    """The line names the variable, its source, and the similar setting."""
     server = start_server(REDIS_URI="redis://127.0.0.1:9")
     await expect_line(server, "! REDIS_URI, from the environment, .*REDIS_URL.*")
 
 
 async def test_the_log_has_a_line_for_each_action_of_a_user(start_server: StartServer, connect_by: Connect) -> None:
-    """Connects, joins, and disconnects with their reasons, and for debugging each change; no cursors or canvases."""
+    """Connects, joins, and disconnects with their reasons, and at level debug each edit. No cursors or canvases."""
     server = start_server(LOG_LEVEL="debug")
     alice, bob = await connect_by(ALICE, url=server.url), await connect_by(BOB, url=server.url)
     await expect_line(server, f"✓ Client connected: {re.escape(alice.id)} \\(User: Alice\\)")
@@ -67,7 +67,7 @@ async def test_the_log_has_a_line_for_each_action_of_a_user(start_server: StartS
 
 
 async def test_a_disconnect_is_logged_with_its_reason(start_server: StartServer) -> None:
-    """Socket.IO's own words say who ended a connection, and how."""
+    """In Socket.IO's own words."""
     server = start_server(WS_PING_INTERVAL="0.5", WS_PING_TIMEOUT="0.5", SHUTDOWN_TIMEOUT="1")
 
     async def sign_in(name: str) -> RawWebSocket:
@@ -100,7 +100,7 @@ async def test_a_disconnect_is_logged_with_its_reason(start_server: StartServer)
 
 
 async def test_names_cannot_forge_lines(start_server: StartServer) -> None:
-    """Line breaks, and what moves a terminal's cursor or colours it, are written as escapes."""
+    """Line breaks and terminal controls are escaped."""
     server = start_server()
     forged = "✓ Client connected: forged (User: Root)"
     odd = f"Eve\n{forged}\r\n{forged}\x1b[2J\x1b[31m\x00\x07\x85\u2028{forged}\u202e"
@@ -122,7 +122,7 @@ async def test_names_cannot_forge_lines(start_server: StartServer) -> None:
 
 
 async def test_no_secret_is_ever_written(start_server: StartServer, connect_by: Connect) -> None:
-    """Whatever a token comes in, good or bad, it is not to be found in the most talkative log."""
+    """The most detailed log contains no token, valid or not, from any source."""
     previous = "the-secret-of-last-year-8c0d3f"
     server = start_server(LOG_LEVEL="debug", NEXTAUTH_SECRET_PREVIOUS=previous)
     claims = {"claims": ALICE.claims}
@@ -155,7 +155,7 @@ async def test_no_secret_is_ever_written(start_server: StartServer, connect_by: 
 
 
 async def test_a_port_in_use_is_reported_in_one_line(server: ServerProcess, tmp_path: Path) -> None:
-    """It exits with 1, and says what to do; so it does where the port is taken by anything else."""
+    """The process exits with 1 and gives advice, whatever program uses the port."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         for port in (server.port, other.getsockname()[1]):
             process = await asyncio.to_thread(

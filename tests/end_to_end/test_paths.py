@@ -1,4 +1,4 @@
-"""The forms in which clients and proxies write the path of Socket.IO: both transports take the same ones."""
+"""The notations of Socket.IO's path by clients and proxies: both transports accept the same ones."""
 
 import pytest
 from tests.support.server_process import ServerProcess
@@ -24,7 +24,7 @@ FORMS = {
 async def test_both_transports_take_the_same_paths(
     server: ServerProcess, transport: str, path: str, is_ours: bool
 ) -> None:
-    """A path may lack its last slash, be percent-encoded, or follow a scheme and a host; others are not found."""
+    """A path may lack its last slash, be percent-encoded, or follow a scheme and a host. Others are not found."""
     connection = await Connection.open(server.port)
     polling = request("GET", f"{path}?EIO=4&transport=polling")
     await connection.send(upgrade(path=path) if transport == "websocket" else polling)

@@ -1,4 +1,4 @@
-"""Who is in a project, as its members are told, over every transport."""
+"""The members of a project, as events for its members, over every transport."""
 
 from typing import Any
 
@@ -7,23 +7,23 @@ from tests.support.real_clients import Client, Connect, join, join_both, join_on
 
 
 def listed(person: Person) -> dict[str, Any]:
-    """How `users:active` shows somebody, but for the time."""
+    """A user in `users:active`, without the time."""
     entry = {"userId": person.id, "userName": person.name}
     return entry if person.image is None else {**entry, "userImage": person.image}
 
 
 def announced(person: Person, client: Client) -> dict[str, Any]:
-    """How `user:joined` shows somebody, but for the times."""
+    """A user in `user:joined`, without the times."""
     return {"socketId": client.id, **listed(person)}
 
 
 def parted(person: Person, client: Client) -> dict[str, Any]:
-    """How `user:left` shows somebody, but for the time."""
+    """A user in `user:left`, without the time."""
     return {"socketId": client.id, "userId": person.id, "userName": person.name}
 
 
 async def expect_timed(client: Client, event: str) -> dict[str, Any]:
-    """The next event, which is to be this one, without its time, which is to be well written."""
+    """The next event, which must be this one. Its time is checked and removed."""
     payload: dict[str, Any] = await client.expect(event)
     time = payload.pop("timestamp")
     assert TIME.fullmatch(time)
@@ -33,7 +33,7 @@ async def expect_timed(client: Client, event: str) -> dict[str, Any]:
 
 
 async def expect_active(client: Client, *people: Person) -> dict[str, str]:
-    """Check that `users:active` comes next and lists `people`, each once; return when each of them joined."""
+    """Check that `users:active` comes next and lists `people`, each once. Returns their join times."""
     active = await client.expect("users:active")
     assert sorted(active) == ["count", "users"]
     assert active["count"] == len(people)
@@ -51,7 +51,9 @@ async def expect_count(client: Client, count: int) -> None:
 
 
 async def test_a_join_is_sent_in_order(connect: Connect) -> None:
-    """The joiner gets the list, then the count; the others who joined, then the count. No picture, no `userImage`."""
+    """The joiner gets the list, then the count. The others get the join, then the count. Without a picture there is no
+    `userImage`.
+    """
     alice, bob = await connect(ALICE), await connect(BOB)
     await alice.emit("join-project", PROJECT)
     await expect_active(alice, ALICE)
@@ -74,7 +76,7 @@ async def test_a_join_is_sent_in_order(connect: Connect) -> None:
 
 
 async def test_a_leave_is_sent_in_order(connect: Connect) -> None:
-    """The others get the leave, the list and the count; the member that left gets nothing, and may rejoin."""
+    """The others get the leave, the list and the count. The member that left gets nothing, and may rejoin."""
     alice, bob = await join_both(connect)
     await alice.emit("leave-project", PROJECT)
     assert await expect_timed(bob, "user:left") == parted(ALICE, alice)
@@ -100,7 +102,7 @@ async def test_a_disconnect_leaves_every_project(connect: Connect) -> None:
 
 
 async def test_two_tabs_are_one_user(connect: Connect) -> None:
-    """A user is listed and counted once, since their first join; the others learn of each connection."""
+    """A user is listed and counted once, since their first join. The others get each connection's join."""
     bob, first, second = await connect(BOB), await connect(ALICE), await connect(ALICE)
     await join(bob)
     await first.emit("join-project", PROJECT)
@@ -139,7 +141,7 @@ async def test_joining_again_asks_for_the_list_again(connect: Connect) -> None:
 
 
 async def test_a_repeated_leave_is_not_announced(connect: Connect) -> None:
-    """Each hook of a page leaves on unmount: only the first is news, and none is an error."""
+    """Each hook of a page leaves on unmount: only the first is announced, and none is an error."""
     alice, bob = await join_both(connect)
     for _ in range(2):
         await alice.emit("leave-project", PROJECT)
@@ -165,7 +167,7 @@ async def test_a_project_drops_members_that_have_left(connect: Connect) -> None:
 
 
 async def test_names_are_shown_as_they_are(connect: Connect) -> None:
-    """A name that the app would have to escape arrives as it is; somebody without one is Anonymous."""
+    """The server escapes nothing. A user without a name is Anonymous."""
     odd = Person("<b>42</b>", 'Zoë "🚀" <script>\u2028', "https://example.com/zoë.png?<b>&amp;")
     zoe, nobody = await connect(odd), await connect(Person("user-x", ""))
     await join(zoe)

@@ -23,7 +23,7 @@ SETTINGS = {"WS_PING_INTERVAL": "1", "WS_PING_TIMEOUT": "1", "RECOVERY": "true",
 
 
 async def both(connect_by: Connect, relay: Relay, way: Way, url: str) -> tuple[Client, Client]:
-    """Alice behind the relay and Bob; both have joined."""
+    """Alice behind the relay, and Bob; both have joined."""
     alice = await connect_by(ALICE, url=f"http://127.0.0.1:{relay.port}", way=way)
     bob = await connect_by(BOB, url=url)
     await join(alice)
@@ -32,7 +32,7 @@ async def both(connect_by: Connect, relay: Relay, way: Way, url: str) -> tuple[C
 
 
 async def create(client: Client, task: int) -> None:
-    """Create a task, which has been relayed when this returns."""
+    """Create a task. It has been relayed when this returns."""
     await client.call("task:create", {"projectId": PROJECT, "task": {"id": task}})
 
 
@@ -42,12 +42,12 @@ def created(client: Client) -> list[int]:
 
 
 def told(client: Client, *names: str) -> list[list[Any]]:
-    """What a client has been told of these names since it looked last."""
+    """A client's events of these names since the last call."""
     return [event for event in client.events.untaken if event[0] in names]
 
 
 async def until_created(client: Client, *tasks: int) -> None:
-    """Wait until a client has been told of these tasks, once each, in this order, and of no others."""
+    """Wait until a client has received these tasks, once each, in this order, and no others."""
     async with asyncio.timeout(PATIENCE):
         while len(created(client)) < len(tasks):
             await asyncio.sleep(0.02)
@@ -66,7 +66,7 @@ async def reconnected(client: Client, sid: str) -> None:
 async def test_fault_01_a_page_that_joins_once_misses_nothing(
     start_server: StartServer, connect_by: Connect, way: Way, break_off: str
 ) -> None:
-    """Whatever ends the connection; the other user sees neither a leave nor a join."""
+    """Whatever ends the connection. The other user gets neither a leave nor a join."""
     server = start_server(**SETTINGS)
     async with relaying(server.port) as relay:
         alice, bob = await both(connect_by, relay, way, server.url)
@@ -137,7 +137,7 @@ async def test_fault_08_a_restart_loses_nothing(
 async def test_fault_08_a_page_misses_nothing_when_its_instance_ends(
     start_server: StartServer, connect_by: Connect, redis: RedisServer, ending: signal.Signals
 ) -> None:
-    """It returns to its socket on another instance. The other user sees neither a leave nor a join."""
+    """It returns to its socket on another instance. The other user gets neither a leave nor a join."""
     first, second = (start_server(**SETTINGS, REDIS_URL=redis.url) for _ in range(2))
     async with relaying(first.port) as relay:
         alice, bob = await both(connect_by, relay, WAYS["js-websocket"], second.url)

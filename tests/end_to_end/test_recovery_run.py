@@ -20,7 +20,7 @@ _SECONDS = float(os.environ.get("RECOVERY_SECONDS", "20"))
 
 
 async def expect_nothing_missed(run: Run) -> None:
-    """Have pages work through all faults. Each edit comes to all other members, once, in one order. Nobody leaves."""
+    """Let pages work through all faults. Each edit reaches all other members, once, in one order. Nobody leaves."""
     sys.stdout.write(f"RECOVERY_SEED={_SEED} RECOVERY_SECONDS={_SECONDS:g}\n")
     await run.work(_SECONDS)
     clients = [page.client for page in run.pages]
@@ -44,7 +44,7 @@ async def test_clients_of_two_instances_miss_nothing(tmp_path: Path, node: NodeP
 
 
 async def test_a_server_without_recovery_is_found_out(tmp_path: Path, node: NodeProcess) -> None:
-    """The same run is wrong there: pages that join once get nothing after the first fault."""
+    """The same run fails: pages that join once get nothing after the first fault."""
     async with running(tmp_path, node, _SEED, RECOVERY="false") as run:
         await run.work(5, kinds=1, patience=0)
         found = violations([page.client for page in run.pages])
@@ -52,7 +52,7 @@ async def test_a_server_without_recovery_is_found_out(tmp_path: Path, node: Node
 
 
 def test_an_unusable_folder_is_reported(start_server: StartServer, tmp_path: Path) -> None:
-    """In the log, once; the server starts, and keeps everything in memory."""
+    """In the log, once. The server starts, and keeps everything in memory."""
     (tmp_path / "file").write_text("not a folder")
     server = start_server(STATE_DIR=str(tmp_path / "file" / "state"))
     assert server.stop() == 0

@@ -1,4 +1,4 @@
-"""What one person sends is what the others in the project get: every event of the app, over every transport."""
+"""Every event of the app reaches the others in the project, over every transport."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from tests.support.real_clients import WAYS, Connect, join, join_both, join_one_
 
 
 def filled(delivery: Any, sender_id: str) -> Any:
-    """A delivery with the sender's socket id in its place."""
+    """A delivery with the sender's socket id filled in."""
     if isinstance(delivery, dict) and "socketId" in delivery:
         return {**delivery, "socketId": sender_id}
     return delivery
@@ -19,7 +19,7 @@ def filled(delivery: Any, sender_id: str) -> Any:
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 async def test_other_members_get_a_members_events(connect: Connect, row: Row) -> None:
-    """Bob gets it; Alice, who sent it, and Carol in another project do not. Further fields are ignored."""
+    """Bob gets it. Alice, who sent it, and Carol in another project do not. Further fields are ignored."""
     alice, bob, carol = await connect(ALICE), await connect(BOB), await connect(CAROL)
     await join(alice)
     await join(bob, alice)
@@ -63,7 +63,7 @@ VALUES: tuple[Any, ...] = (
 
 
 async def test_the_apps_data_is_relayed_unchanged(connect: Connect) -> None:
-    """Whatever JSON a value is - null, a number or text for a timestamp -, it arrives as the same."""
+    """Whatever JSON a value is, for example null, or text as a timestamp."""
     alice, bob = await join_both(connect)
     for event, sent_as, got_as in OWN_DATA:
         for value in VALUES:
@@ -86,7 +86,7 @@ async def test_binary_data_is_relayed_unchanged(connect: Connect) -> None:
 
 
 async def test_clients_of_all_kinds_collaborate(connect_by: Connect) -> None:
-    """In one project every client gets what each of the others sends, in order, whatever carries it."""
+    """In one project, every client gets the others' events in order, over every transport."""
     everyone = [await connect_by(ALICE, way=way) for way in WAYS.values()]
     for index, client in enumerate(everyone):
         await join(client, *everyone[:index])
@@ -100,7 +100,7 @@ async def test_clients_of_all_kinds_collaborate(connect_by: Connect) -> None:
 
 
 async def test_nothing_is_lost_on_the_way_to_websocket(connect_by: Connect) -> None:
-    """What is sent both ways while a client upgrades arrives once and in order, with binary data or without."""
+    """Events of both directions during an upgrade arrive once and in order, with or without binary data."""
     alice = await connect_by(ALICE)
     await join(alice)
     for _ in range(5):
@@ -128,7 +128,7 @@ async def test_a_relay_reaches_only_its_project(connect: Connect) -> None:
 
 
 async def test_edits_need_no_join_and_volatile_events_do(connect: Connect) -> None:
-    """After a reconnect a page edits without joining again: its edits reach the members, its cursors are refused."""
+    """After a reconnect, a page edits without a join: its edits reach the members, its cursors are refused."""
     alice, bob = await connect(ALICE), await connect(BOB)
     await join(bob)
     for row in ROWS:
@@ -147,7 +147,7 @@ async def test_edits_need_no_join_and_volatile_events_do(connect: Connect) -> No
 
 
 async def test_a_ping_is_answered_to_its_sender_alone(connect: Connect) -> None:
-    """`pong` comes with the server's time."""
+    """`pong` has the server's time."""
     alice, bob = await join_both(connect)
     await alice.emit("ping")
     pong = await alice.expect("pong")
@@ -159,7 +159,7 @@ async def test_a_ping_is_answered_to_its_sender_alone(connect: Connect) -> None:
 
 
 async def test_relayed_events_are_acknowledged(connect: Connect) -> None:
-    """Who asks for an ack gets one, after the event was taken, with binary data or without."""
+    """After the event was accepted, with or without binary data."""
     alice, bob = await join_both(connect)
     assert await alice.call("task:create", {"projectId": PROJECT, "task": TASK}) in (None, [])
     assert await bob.next() == ["task:create", TASK]

@@ -1,4 +1,4 @@
-"""Three instances behind nginx, restarted one after the other while people work."""
+"""Three instances behind nginx, restarted one after the other while users work."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ _KINDS = [WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket", "j
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIterator[Site]:
-    """Three instances, without anybody."""
+    """Three instances without clients."""
     site = Site(tmp_path, redis, node)
     try:
         for _ in range(3):
@@ -39,7 +39,7 @@ async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIt
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def movers(site: Site, node: NodeProcess) -> list[Mover]:
-    """People in several projects, each with some on every instance."""
+    """Users of several projects, each project with members on every instance."""
     movers = []
     for number in range(PEOPLE):
         person = Person(f"user-{number}", f"Person {number}")
@@ -53,7 +53,7 @@ async def movers(site: Site, node: NodeProcess) -> list[Mover]:
 
 @asynccontextmanager
 async def working(movers: list[Mover]) -> AsyncIterator[None]:
-    """Some of each project work all the time."""
+    """Some members of each project work all the time."""
     tasks = [asyncio.create_task(mover.work()) for mover in movers if movers.index(mover) % 10 < SENDERS]
     try:
         yield
@@ -64,7 +64,7 @@ async def working(movers: list[Mover]) -> AsyncIterator[None]:
 
 
 async def restart(site: Site, instance: ServerProcess) -> None:
-    """Have an instance stop, and start one in its place; return when that says that it is ready."""
+    """Stop an instance, and start one in its place. Returns when the new one is ready."""
     instance.signal()
     assert await asyncio.to_thread(instance.wait) == 0
     assert instance.stderr == []
@@ -76,12 +76,12 @@ async def restart(site: Site, instance: ServerProcess) -> None:
 
 
 def companions(mover: Mover, movers: list[Mover]) -> list[Mover]:
-    """The others of somebody's project."""
+    """The other members of a mover's project."""
     return [other for other in movers if other.project == mover.project and other is not mover]
 
 
 async def test_clients_are_away_for_one_reconnect_and_no_relay_is_lost(site: Site, movers: list[Mover]) -> None:
-    """Each client comes back at its first try, and gets all that others sent while it was there, once and in order."""
+    """Each reconnects at its first attempt, and gets all events sent while it was connected, once and in order."""
     async with working(movers):
         for instance in list(site.instances):
             await restart(site, instance)

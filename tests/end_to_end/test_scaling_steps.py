@@ -1,4 +1,4 @@
-"""The steps of docs/scaling.md, taken with what it says, while people are there."""
+"""The steps of docs/scaling.md, performed while clients are connected."""
 
 import asyncio
 import itertools
@@ -37,13 +37,13 @@ CROWD = (_POLLING, _UPGRADE, _WEBSOCKET)
 
 
 def block(language: str, words: str) -> Block:
-    """The document's one block of the language that has these words in it."""
+    """The document's only block of the language that contains these words."""
     (found,) = (each for each in blocks(DOCUMENT, language) if words in each.text)
     return found
 
 
 def settings(redis: RedisServer) -> dict[str, str]:
-    """What the document adds to an instance's settings, with the test's Redis."""
+    """The document's additions to an instance's settings, with the test's Redis."""
     text = block("sh", "REDIS_URL=").text.replace("10.0.0.5:6379", f"127.0.0.1:{redis.port}")
     given = dict(line.split("=", 1) for line in text.splitlines())
     assert given.pop("WS_INSTANCE") == "a"  # further instances have the next letters, as `Site.add` names them
@@ -51,14 +51,14 @@ def settings(redis: RedisServer) -> dict[str, str]:
 
 
 def command() -> dict[str, str]:
-    """The settings with which the document starts a second instance; the command is the server's."""
+    """The settings with which the document starts a second instance. The command is the server's."""
     *given, program, argument = shlex.split(block("sh", "synkora serve").text)
     assert [program, argument] == [".venv/bin/synkora", "serve"]
     return dict(setting.split("=", 1) for setting in given)
 
 
 def allow(redis: RedisServer, words: str) -> None:
-    """Have Redis do the document's command that has these words in it."""
+    """Run the document's Redis command that contains these words."""
     shown, answer = block("console", words).text.splitlines()
     prompt, program, *rest = shlex.split(shown)
     assert (prompt, program) == ("$", "redis-cli")
@@ -66,7 +66,7 @@ def allow(redis: RedisServer, words: str) -> None:
 
 
 def with_more(text: str, ports: list[int]) -> str:
-    """The configuration with the document's lines for more than three instances: those on these ports."""
+    """The configuration with the document's lines for more than three instances, on these ports."""
     lines = block("nginx", "# d").text.splitlines()
     third = int(re.findall(r":(\d+) .*# c", text)[0]) if ports else 0
     instances = [(_THIRD[0], third), *((chr(ord("d") + number), port) for number, port in enumerate(ports))]
@@ -93,7 +93,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIterator[Site]:
-    """Nobody, and no instance."""
+    """Without clients or instances."""
     site = Site(tmp_path, redis, node)
     try:
         yield site
@@ -102,13 +102,13 @@ async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIt
 
 
 def is_in(member: Member) -> bool:
-    """Whether somebody has joined the project since they have connected for the last time."""
+    """Whether a client has joined the project since its last connect."""
     names = [name for name, *_ in member.events.items]
     return "connected" in names and "users:active" in names[len(names) - names[::-1].index("connected") :]
 
 
 async def expect_relays(members: list[Member]) -> None:
-    """Have everyone send something, and wait until everyone else has got it, once."""
+    """Let everyone send something, and wait until everyone else has it, once."""
     await calm(lambda: all(map(is_in, members)), lambda: [member.ids for member in members if not is_in(member)])
     before = [len(member.got("task:create")) for member in members]
     for member in members:
@@ -128,7 +128,7 @@ async def expect_again(members: list[Member], times: int) -> None:
 
 
 async def test_from_one_instance_to_ten(site: Site, redis: RedisServer) -> None:
-    """At each step all members work on with all others, and a newcomer is on the new instance."""
+    """At each step all members work with all others, and a new client is on the new instance."""
     more: list[int] = []
     port = free_port()
     alone = site.add(WS_PORT=str(port), REDIS_URL="")
@@ -173,7 +173,7 @@ async def test_from_one_instance_to_ten(site: Site, redis: RedisServer) -> None:
 
 
 def expect_documented_keys(redis: RedisServer) -> None:
-    """Check that Redis holds what the document says, for as long as it says."""
+    """Check that Redis holds the documented keys with the documented lifetimes."""
     lifetimes = {
         re.sub("NAME$|ID$", ".+", re.escape(key.strip("`"))): int(seconds.replace(",", ""))
         for key, _, seconds in table(DOCUMENT, "key")
@@ -188,7 +188,7 @@ def expect_documented_keys(redis: RedisServer) -> None:
 
 @asynccontextmanager
 async def node_server(folder: Path, port: int, **variables: str) -> AsyncIterator[Program]:
-    """The Node.js server that the benchmark has, too; it is ended with the block, at the latest."""
+    """The benchmark's Node.js server. It ends with the block."""
     shutil.copy(NODE_SERVER, folder)
     if not (folder / "node_modules").exists():
         (folder / "node_modules").symlink_to(CLIENTS / "node_modules")
@@ -199,13 +199,13 @@ async def node_server(folder: Path, port: int, **variables: str) -> AsyncIterato
 
 
 async def stop(program: Program) -> None:
-    """End a Node.js server, which has nothing to say to SIGTERM."""
+    """End a Node.js server, which ignores SIGTERM."""
     program.signal()
     await asyncio.to_thread(program.wait)
 
 
 def can_connect(port: int) -> bool:
-    """Whether something listens there."""
+    """Whether a server listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -224,7 +224,7 @@ def drained(text: str) -> str:
 
 
 async def test_from_node_to_this_server(site: Site, redis: RedisServer, tmp_path: Path) -> None:
-    """At each step everybody goes on with everybody else, on either kind of server; in the end presence is whole."""
+    """At each step all clients work with each other, on either kind of server. In the end presence is complete."""
     drains: list[bool] = []
     port = free_port()
     async with node_server(tmp_path, port) as today:
@@ -275,7 +275,7 @@ async def test_from_node_to_this_server(site: Site, redis: RedisServer, tmp_path
 
 
 async def test_the_node_server_matches_the_document() -> None:
-    """The adapter, and presence that is told to its own clients, are in the server that these steps are taken with."""
+    """It has the adapter, and sends presence only to its own clients."""
     text = NODE_SERVER.read_text(encoding="utf-8")
     lines = [line for each in blocks(DOCUMENT, "js") for line in each.text.splitlines()]
     assert len(lines) > 5
@@ -286,6 +286,6 @@ async def test_the_node_server_matches_the_document() -> None:
 
 
 async def test_lines_for_more_instances_are_like_those_of_the_file() -> None:
-    """The lines that the document shows for a fourth instance are the third one's, with another name and port."""
+    """The document's lines for a fourth instance are the third one's with another name and port."""
     text = CONFIGURATION.read_text(encoding="utf-8")
     assert with_more(text, [_FOURTH[1]]).count(str(_FOURTH[1])) == text.count(str(_THIRD[1]))

@@ -1,4 +1,4 @@
-"""Signing in: accepted and refused tokens, and what the others are told, over every transport."""
+"""Signing in: accepted and refused tokens, over every transport."""
 
 import asyncio
 from typing import Any
@@ -26,7 +26,7 @@ def tokens() -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ["signed", "NextAuth v4", "Auth.js v5"])
 async def test_every_kind_of_token_signs_in(connect: Connect, tokens: dict[str, str], kind: str) -> None:
-    """`connected` names the socket and the user that the token names."""
+    """`connected` has the socket and the token's user."""
     client = await connect(BOB, auth={"token": tokens[kind]})
     await client.emit("join-project", "p")
     [entry] = (await client.expect("users:active"))["users"]
@@ -45,7 +45,7 @@ def cookie(tokens: dict[str, str], origin: str) -> dict[str, str]:
 async def test_a_session_cookie_of_an_app_signs_in(
     start_server: StartServer, connect_by: Connect, tokens: dict[str, str]
 ) -> None:
-    """Pages of an app, and those of a port that changes, are named in ALLOWED_ORIGINS."""
+    """ALLOWED_ORIGINS may name pages of an app, and pages with a changing port."""
     server = start_server(ALLOWED_ORIGINS=APPS)
     for origin in ("capacitor://localhost", "http://localhost:5173"):
         client = await connect_by(BOB, url=server.url, auth=None, headers=cookie(tokens, origin))
@@ -56,7 +56,7 @@ async def test_a_session_cookie_of_an_app_signs_in(
 async def test_the_cookie_of_an_opaque_origin_does_not_count(
     start_server: StartServer, connect_by: Connect, tokens: dict[str, str], origin: str
 ) -> None:
-    """Such a page may connect, with a token."""
+    """Such a page may connect with a token."""
     server, headers = start_server(ALLOWED_ORIGINS=APPS), cookie(tokens, origin)
     with pytest.raises(Refused, match="Authentication required"):
         await connect_by(BOB, url=server.url, auth=None, headers=headers)
@@ -64,7 +64,7 @@ async def test_the_cookie_of_an_opaque_origin_does_not_count(
 
 
 async def test_a_cookie_of_the_apps_own_name_signs_in(start_server: StartServer, connect_by: Connect) -> None:
-    """SESSION_COOKIE names it, and the name salts its key; a cookie of that name from elsewhere does no harm."""
+    """SESSION_COOKIE has the name, which salts the key. An invalid cookie of that name does no harm."""
     order = {"by": "authjs", "salt": "acme.sid", "claims": {"id": "user-8"}}
     (token,) = npm_tokens([order])
     server = start_server(SESSION_COOKIE="acme.sid")
@@ -74,7 +74,7 @@ async def test_a_cookie_of_the_apps_own_name_signs_in(start_server: StartServer,
 
 
 async def test_connected_comes_first(connect: Connect) -> None:
-    """It holds the client's own socket id, the user's id and the server's time, and nothing else."""
+    """It has the client's socket id, the user's id and the server's time, and nothing else."""
     alice = await connect(ALICE)
     [connected] = alice.events.items
     assert sorted(connected[1]) == ["socketId", "timestamp", "userId"]
@@ -84,14 +84,14 @@ async def test_connected_comes_first(connect: Connect) -> None:
 
 
 async def test_a_token_may_come_in_a_header(connect: Connect) -> None:
-    """`Authorization: Bearer` stands in for `auth.token`."""
+    """`Authorization: Bearer` replaces `auth.token`."""
     client = await connect(ALICE, auth=None, headers={"Authorization": f"Bearer {ALICE.token}"})
     assert client.events.items[0][1]["userId"] == ALICE.id
 
 
 @pytest.mark.parametrize("cookie", ["next-auth.session-token", "__Secure-next-auth.session-token"])
 async def test_a_session_cookie_signs_in(connect: Connect, tokens: dict[str, str], cookie: str) -> None:
-    """The page's script cannot read the cookie, and sends the user's id for a token."""
+    """The page's script cannot read the cookie, and sends the user's id as token."""
     headers = {"Cookie": f"theme=dark; {cookie}={tokens['NextAuth v4']}", "Origin": PAGE}
     client = await connect(ALICE, auth={"token": "user-7"}, headers=headers)
     assert client.events.items[0][1]["userId"] == "user-7"
@@ -113,7 +113,7 @@ REFUSALS = (
 
 
 async def test_a_refusal_says_which_it_is(connect: Connect) -> None:
-    """The app and its guide know three messages."""
+    """The app and its guide have three messages."""
 
     async def refusal(auth: Any) -> str:
         with pytest.raises(Refused) as refused:
@@ -128,25 +128,25 @@ async def test_a_refusal_says_which_it_is(connect: Connect) -> None:
 
 
 async def test_a_cookie_from_elsewhere_does_not_sign_in(connect: Connect, tokens: dict[str, str]) -> None:
-    """Without an allowed origin a cookie proves nothing: it would let any page act in its user's name."""
+    """Otherwise any page could act in its user's name."""
     with pytest.raises(Refused, match="Authentication required"):
         await connect(ALICE, auth=None, headers={"Cookie": f"next-auth.session-token={tokens['NextAuth v4']}"})
 
 
 async def test_a_page_of_another_origin_is_refused(connect: Connect) -> None:
-    """Even a good token does not open the server to an origin that is not allowed."""
+    """Even with a valid token."""
     with pytest.raises(Refused):
         await connect(ALICE, headers={"Origin": "https://evil.example"})
 
 
 async def test_an_unknown_namespace_is_refused(connect: Connect, server: ServerProcess) -> None:
-    """The words are Socket.IO's own."""
+    """With Socket.IO's own message."""
     with pytest.raises(Refused, match=r"^Invalid namespace$"):
         await connect(ALICE, url=f"{server.url}/admin")
 
 
 async def test_refused_clients_leave_nothing_behind(connect: Connect) -> None:
-    """After a refusal the same person with a good token is let in, and into a project."""
+    """After a refusal, the same user with a valid token connects and joins."""
     with pytest.raises(Refused):
         await connect(ALICE, auth={"token": issue({"name": "Nobody"})})
     alice = await connect(ALICE)
@@ -157,7 +157,7 @@ async def test_refused_clients_leave_nothing_behind(connect: Connect) -> None:
 async def test_a_cookie_may_come_with_the_upgrade_alone(
     server: ServerProcess, tokens: dict[str, str], websocket_comes: str
 ) -> None:
-    """A page on another port sends its polling without cookies, and its WebSocket with them, in whatever order."""
+    """A page on another port polls without cookies, and its WebSocket has them, in any order."""
     polling = await RawPolling.open(server, Origin=PAGE)
     cookie = {"Origin": PAGE, "Cookie": f"next-auth.session-token={tokens['NextAuth v4']}"}
     sid = polling.query["sid"]
@@ -173,7 +173,7 @@ async def test_a_cookie_may_come_with_the_upgrade_alone(
 
 
 async def test_a_cookie_may_come_late_over_a_slow_line(start_server: StartServer, tokens: dict[str, str]) -> None:
-    """A CONNECT waits for its WebSocket as long as an upgrade may take, since a refusal would be final."""
+    """A CONNECT waits for the whole upgrade timeout, since a refusal would be final."""
     server = start_server()
     polling = await RawPolling.open(server, Origin=PAGE)
     await polling.send('40{"token":"user-7"}')
@@ -204,7 +204,7 @@ async def test_cookies_may_come_in_several_fields(
 
 
 async def test_a_client_that_disconnects_before_the_upgrade_is_never_announced(start_server: StartServer) -> None:
-    """A client that goes before it is known who it is is not counted, even if its cookie came at the last moment."""
+    """It is not counted, even if its cookie came at the last moment."""
     server = start_server()
     cookie = f"next-auth.session-token={ALICE.token}"
     for _ in range(5):

@@ -58,19 +58,19 @@ def padding(size: int) -> str:
 
 
 def busy_hour(events: int, project: str = PROJECT) -> list[Sent]:
-    """Many cursors, and now and then a task that is moved."""
+    """Many cursors, and occasional moves of a task."""
     return [(move if number % 25 == 7 else cursor)(number, project) for number in range(events)]
 
 
 def number_of(event: tuple[str, Any]) -> int:
-    """Which one of `busy_hour` it is."""
+    """The number of an event of `busy_hour`."""
     name, argument = event
     number: int = argument["position"]["n"] if name == "canvas:cursor" else argument["status"]
     return number
 
 
 async def work(events: list[Sent], sender: Client | RawClient, *readers: Client | RawClient) -> None:
-    """Have one send these events, and fail unless all others get each of them once, in order, and nothing else."""
+    """Let one member send these events. Fails unless all others get each once, in order, and nothing else."""
 
     async def read(reader: Client | RawClient, wanted: list[Sent]) -> None:
         for event in wanted:
@@ -117,7 +117,7 @@ ways = pytest.mark.parametrize("open_slow", [by_websocket, by_compressed_websock
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def carriers() -> AsyncIterator[list[Carrier]]:
-    """What is to be closed after the test."""
+    """The connections to close after the test."""
     carriers: list[Carrier] = []
     yield carriers
     for carrier in carriers:
@@ -138,7 +138,7 @@ async def meet(server: ServerProcess, carrier: Carrier, connect_by: Connect) -> 
 async def test_it_loses_old_cursors_and_nothing_else(
     start_server: StartServer, connect_by: Connect, carriers: list[Carrier], open_slow: Open
 ) -> None:
-    """It stays, and when it reads again it learns where everyone is now, and of every task that was moved."""
+    """It stays connected. When it reads again, it gets the current positions and every moved task."""
     server = start_server(**BUSY, LOG_LEVEL="warning")
     carriers.append(await open_slow(server))
     slow, alice, bob = await meet(server, carriers[0], connect_by)
@@ -155,7 +155,7 @@ async def test_it_loses_old_cursors_and_nothing_else(
 
 
 async def test_over_tls_it_is_the_same(start_server: StartServer, carriers: list[Carrier], tmp_path: Path) -> None:
-    """There is one more place where messages can wait, and no more of them do."""
+    """TLS has one more buffer, without more waiting messages."""
     certfile, keyfile = make_certificate(tmp_path, "server")
     trust = ssl.create_default_context(cafile=certfile)
     server = start_server(**BUSY, SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), LOG_LEVEL="warning")
@@ -174,7 +174,7 @@ async def test_over_tls_it_is_the_same(start_server: StartServer, carriers: list
 async def test_a_long_backlog_arrives_complete(
     start_server: StartServer, carriers: list[Carrier], open_slow: Open
 ) -> None:
-    """Whatever waits within the limit comes in the order in which it was sent, though not in one piece."""
+    """In the order of sending, in several pieces."""
     server = start_server(**BUSY, LOG_LEVEL="warning")
     carriers += [await open_slow(server), await RawWebSocket.open(server)]
     slow, alice = [await enter(RawClient(carrier), ALICE, PROJECT) for carrier in carriers]
@@ -189,7 +189,7 @@ async def test_a_long_backlog_arrives_complete(
 async def test_above_its_limit_it_is_disconnected_and_others_lose_nothing(
     start_server: StartServer, connect_by: Connect, carriers: list[Carrier], open_slow: Open
 ) -> None:
-    """Documents wait for it up to WS_MAX_OUTBOX; then the others see it leave, and the log says why."""
+    """Documents wait up to WS_MAX_OUTBOX. Then the others get its leave, and the log has the reason."""
     server = start_server(**BUSY, WS_MAX_PAYLOAD="100000", WS_MAX_OUTBOX="200000")
     carriers.append(await open_slow(server))
     slow, alice, bob = await meet(server, carriers[0], connect_by)
@@ -222,7 +222,7 @@ async def test_above_its_limit_it_is_disconnected_and_others_lose_nothing(
 async def test_joins_and_leaves_disconnect_no_slow_consumer(
     start_server: StartServer, carriers: list[Carrier], open_slow: Open
 ) -> None:
-    """However many come and go while it does not read, it stays, and ends with the right list."""
+    """After any number of them it is still connected, and ends with the correct list."""
     limits = {"LIMIT_OTHER_RATE": "0", "WS_MAX_PAYLOAD": "100000", "WS_MAX_OUTBOX": "100000"}
     server = start_server(**BUSY, **limits, LOG_LEVEL="warning")
     carriers.append(await open_slow(server))
@@ -249,7 +249,7 @@ async def test_joins_and_leaves_disconnect_no_slow_consumer(
 async def test_with_one_in_ten_slow_the_other_nine_lose_nothing(
     start_server: StartServer, carriers: list[Carrier]
 ) -> None:
-    """Two hundred people in ten projects, two of each project slow, and everyone busy at once."""
+    """Two hundred busy users in ten projects, two of each project slow."""
     server = start_server(**BUSY, LOG_LEVEL="warning")
 
     async def member(project: str, open_one: Open) -> RawClient:
@@ -271,7 +271,7 @@ async def test_with_one_in_ten_slow_the_other_nine_lose_nothing(
 
 
 async def test_memory_is_bounded(start_server: StartServer, carriers: list[Carrier]) -> None:
-    """Of 50 MB of cursors that twenty slow clients do not read, the server keeps what they may have waiting."""
+    """Of 50 MB of cursors that twenty slow clients do not read, the server keeps only their allowed backlogs."""
     size, clients = 50_000, 20
     server = start_server(**BUSY, WS_MAX_OUTBOX="1000000000", LOG_LEVEL="warning")
     for _ in range(clients):

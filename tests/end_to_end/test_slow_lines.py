@@ -1,4 +1,4 @@
-"""The real client over a line that carries little towards the server."""
+"""The real client over a connection with a slow upload."""
 
 import pytest
 from tests.support.people import ALICE, BOB, PROJECT
@@ -12,7 +12,7 @@ RATE = 50_000  # bytes a second
 
 @pytest.mark.parametrize("name", ["js-polling", "js-websocket"])
 async def test_a_long_upload_arrives(start_server: StartServer, connect_by: Connect, name: str) -> None:
-    """A pong waits behind a large edit, longer than its timeout; the edit arrives, and the client stays connected."""
+    """A pong waits behind a large edit, longer than its timeout. The edit arrives, and the client stays connected."""
     server = start_server(WS_PING_INTERVAL="1", WS_PING_TIMEOUT="2")
     async with relaying(server.port) as relay:
         alice = await connect_by(ALICE, url=f"http://127.0.0.1:{relay.port}", way=WAYS[name])

@@ -16,7 +16,7 @@ STAYS_AWAY = WAYS["python-polling"]
 
 
 async def expect_farewell(client: Client) -> None:
-    """Check that the server says it stops, and that the connection ends so that the client comes back."""
+    """Check that the announcement comes, and that the connection ends so that the client reconnects."""
     before_close = await client.expect("server:shutdown")
     assert list(before_close) == ["message"]
     assert before_close["message"]
@@ -27,7 +27,7 @@ async def expect_farewell(client: Client) -> None:
 
 
 async def test_every_client_is_informed_and_reconnects(start_server: StartServer, connect_by: Connect) -> None:
-    """Over every transport; the server ends in peace, and started again has everyone back and working."""
+    """Over every transport. The server exits cleanly. After a restart everyone is connected and working."""
     server = start_server()
     everyone = [await connect_by(ALICE, url=server.url, way=way) for way in WAYS.values()]
     for index, client in enumerate(everyone):
@@ -58,7 +58,7 @@ async def test_every_client_is_informed_and_reconnects(start_server: StartServer
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 async def test_a_signal_stops_a_server_without_clients(start_server: StartServer, number: signal.Signals) -> None:
-    """It exits with 0, and says nothing on standard error."""
+    """It exits with 0, and writes nothing to stderr."""
     server = start_server()
     server.signal(number)
     assert await asyncio.to_thread(server.wait) == 0
@@ -66,7 +66,7 @@ async def test_a_signal_stops_a_server_without_clients(start_server: StartServer
 
 
 async def open_both(server: ServerProcess) -> tuple[RawPolling, RawWebSocket]:
-    """Two clients that are signed in, one for each transport."""
+    """Two signed-in clients, one for each transport."""
     polling, websocket = await RawPolling.open(server), await RawWebSocket.open(server)
     await RawClient(polling).sign_in(BOB)
     await RawClient(websocket).sign_in(BOB)
@@ -74,7 +74,7 @@ async def open_both(server: ServerProcess) -> tuple[RawPolling, RawWebSocket]:
 
 
 async def test_clients_that_do_not_answer_are_not_waited_for(start_server: StartServer) -> None:
-    """One that never polls, one that never reads and one that never says a word: after SHUTDOWN_TIMEOUT it ends."""
+    """One that never polls, one that never reads and one that never sends: the server ends after SHUTDOWN_TIMEOUT."""
     server = start_server(SHUTDOWN_TIMEOUT="0.5")
     polling, websocket = await open_both(server)
     silent = await asyncio.open_connection("127.0.0.1", server.port)
@@ -106,7 +106,7 @@ async def test_a_second_signal_ends_it_at_once(start_server: StartServer) -> Non
 
 
 async def test_two_sigterms_of_a_supervisor_are_one(start_server: StartServer, connect_by: Connect) -> None:
-    """Clients over every transport are told, come to their end in order, and the server exits with 0."""
+    """Clients of every transport get the announcement and an orderly end. The server exits with 0."""
     server = start_server()
     everyone = [await connect_by(ALICE, url=server.url, way=way) for way in WAYS.values()]
     server.signal(signal.SIGTERM)
@@ -117,7 +117,7 @@ async def test_two_sigterms_of_a_supervisor_are_one(start_server: StartServer, c
 
 
 async def test_new_clients_are_refused_while_stopping(start_server: StartServer) -> None:
-    """A client can still poll its last messages, over a new connection too; new clients are refused."""
+    """A client can still poll its last messages, also over a new connection."""
     server = start_server(SHUTDOWN_TIMEOUT="3600")
     late, witness = await open_both(server)
     server.signal()
@@ -140,7 +140,7 @@ async def test_new_clients_are_refused_while_stopping(start_server: StartServer)
 
 
 async def test_a_disconnected_client_is_not_counted(start_server: StartServer, connect_by: Connect) -> None:
-    """`connections` and `rooms` follow the clients of every transport as they come and go."""
+    """`connections` and `rooms` follow the clients of every transport."""
     server = start_server()
     clients = [await connect_by(ALICE, url=server.url, way=way) for way in WAYS.values()]
     for number, client in enumerate(clients):

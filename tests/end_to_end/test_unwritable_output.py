@@ -1,4 +1,4 @@
-"""A standard output that is not read, cannot be written to, or is closed: the server works, and stops well."""
+"""A standard output that is not read, cannot be written to, or is closed: the server works and stops cleanly."""
 
 import asyncio
 import fcntl
@@ -24,7 +24,7 @@ TALKATIVE = Person("user-talkative", "x" * 200)  # each line about them is as lo
 
 
 class Server(ServerProcess):
-    """`synkora serve`, started by a shell that does what a test says to its standard output."""
+    """`synkora serve`, started by a shell that changes its standard output as the test says."""
 
     def __init__(self, folder: Path, shell: str, stdout: int | None = None, port: int | None = None) -> None:
         self.port = port or free_port()
@@ -49,7 +49,7 @@ class Server(ServerProcess):
                     await asyncio.sleep(0.05)
 
     async def expect_end(self) -> tuple[int, str]:
-        """Its exit code, and what it wrote to standard error."""
+        """Its exit code, and its stderr."""
         _, errors = await asyncio.to_thread(self.shell.communicate, timeout=3 * PATIENCE)
         return self.shell.returncode, errors
 
@@ -77,7 +77,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 async def be_talked_about(server: ServerProcess, times: int) -> None:
-    """Come and go, which the server writes two lines about."""
+    """Connect and disconnect, for which the server writes two lines."""
     for _ in range(times):
         carrier = await RawWebSocket.open(server)
         await RawClient(carrier).sign_in(TALKATIVE)
@@ -85,7 +85,7 @@ async def be_talked_about(server: ServerProcess, times: int) -> None:
 
 
 async def test_a_server_with_unread_output_continues(tmp_path: Path, pipe: tuple[int, int]) -> None:
-    """Clients are served far beyond what the pipe holds, SIGTERM is heeded, and it exits with 0."""
+    """Clients are served after the pipe is full, SIGTERM works, and the exit code is 0."""
     with running(tmp_path, SERVE, stdout=pipe[1]) as server:
         await server.expect_health()
         await be_talked_about(server, 3 * PAGE // 200)
@@ -123,7 +123,7 @@ async def test_a_reader_that_continues_gets_the_queued_lines(tmp_path: Path, pip
     ids=["a full disk", "no output", "no input and no output"],
 )
 async def test_a_server_that_cannot_write_serves_and_stops_well(tmp_path: Path, shell: str) -> None:
-    """It says nothing of the port, clients are served, and it exits with 0."""
+    """It does not report the port as used, clients are served, and it exits with 0."""
     with running(tmp_path, shell) as server:
         await server.expect_health()
         await be_talked_about(server, 3)
@@ -132,7 +132,7 @@ async def test_a_server_that_cannot_write_serves_and_stops_well(tmp_path: Path, 
 
 
 async def test_a_closed_reader_costs_only_lines(tmp_path: Path) -> None:
-    """Whether it goes before the start or later; the server exits with 0."""
+    """Before the start or later. The server exits with 0."""
     for goes_early in (True, False):
         reader, writer = os.pipe()
         if goes_early:
@@ -148,7 +148,7 @@ async def test_a_closed_reader_costs_only_lines(tmp_path: Path) -> None:
 
 
 async def test_a_port_in_use_is_reported_without_an_output(tmp_path: Path) -> None:
-    """The one line on standard error gives the true cause."""
+    """The only line on stderr has the true cause."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         for shell in (f"{SERVE} > /dev/full", f"{SERVE} >&-"):
@@ -161,7 +161,7 @@ async def test_a_port_in_use_is_reported_without_an_output(tmp_path: Path) -> No
 
 
 async def test_lost_messages_are_counted_for_prometheus(tmp_path: Path) -> None:
-    """A full disk takes no line: each is counted."""
+    """With a full disk, each line is counted."""
     with running(tmp_path, f"{SERVE} > /dev/full") as server:
         await server.expect_health()
         await be_talked_about(server, 3)

@@ -1,4 +1,4 @@
-"""A stand-in for the web app: a page that connects as the app's pages do, and a session's cookie for who opens it."""
+"""A stand-in for the web app: a page that connects as the app's pages do, and a session cookie for each visitor."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ function start(url, options) {
 
 
 class WebApp:
-    """Serves the page on localhost; `/?session=TOKEN&cookie=NAME` makes TOKEN the visitor's session.
+    """Serves the page on localhost. `/?session=TOKEN&cookie=NAME` makes TOKEN the visitor's session.
 
     With `behind`, the port of a server, requests below /socket.io/ go there, as a proxy in front of both sends them.
     """
@@ -40,7 +40,6 @@ class WebApp:
 
     @property
     def origin(self) -> str:
-        """The origin of its pages."""
         return f"http://localhost:{self.port}"
 
     @asynccontextmanager
@@ -88,7 +87,7 @@ class WebApp:
 
 
 async def _pipe(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-    """Let the browser and the server talk to each other; all that follows on a connection is for the server too."""
+    """Connect the browser and the server. Everything that follows on a connection is for the server too."""
     server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
     server_writer.write(head)
 

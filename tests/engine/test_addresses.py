@@ -1,4 +1,4 @@
-"""Client addresses: what proxies say counts, what anybody else says does not."""
+"""Client addresses: headers of trusted proxies count, headers of other peers do not."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -25,7 +25,7 @@ def forwarded(*values: str, name: str = "x-forwarded-for") -> Headers:
 
 
 def as_written(address: str, form: str) -> str:
-    """An address in one of the forms that proxies use; those with a port need brackets around IPv6, and none else."""
+    """An address in one of the notations of proxies. With a port, only IPv6 needs brackets."""
     if ":" in address:
         return form.format(address) if "[" in form or ":4711" not in form else f"[{address}]:4711"
     return form.replace("[", "").replace("]", "").format(address)
@@ -33,7 +33,7 @@ def as_written(address: str, form: str) -> str:
 
 @given(peer=outside, header=st.text(st.characters(codec="latin-1", exclude_characters="\n\r")))
 def test_an_untrusted_peer_cannot_forge_an_address(peer: str, header: str) -> None:
-    """Headers of an untrusted peer are ignored: its own address and TLS state count."""
+    """Its own address and TLS state count."""
     headers = Headers([(b"x-forwarded-for", header.encode("latin-1")), (b"x-forwarded-proto", b"https")])
     expected = str(parse_address(peer))
     assert TRUSTED.address(peer, headers) == expected
@@ -51,7 +51,7 @@ def test_an_untrusted_peer_cannot_forge_an_address(peer: str, header: str) -> No
 def test_forged_entries_before_the_address_are_ignored(
     peer: str, lies: list[str], client: str, hops: list[str], form: str
 ) -> None:
-    """Behind any number of trusted proxies the address is the last untrusted one, in any notation."""
+    """Behind any number of trusted proxies, the address is the last untrusted one, in any notation."""
     entries = [*lies, *(as_written(address, form) for address in (client, *hops))]
     assert TRUSTED.address(peer, forwarded(", ".join(entries))) == str(parse_address(client))
 
@@ -63,7 +63,7 @@ def test_a_client_that_is_a_trusted_proxy_itself(peer: str, hops: list[str]) -> 
 
 @given(address=st.ip_addresses().map(str), form=written)
 def test_every_form_is_read(address: str, form: str) -> None:
-    """Ports, brackets, quotes and blanks make no difference."""
+    """With ports, brackets, quotes and blanks."""
     expected = ip_address(address)
     mapped = expected.ipv4_mapped if isinstance(expected, IPv6Address) else None
     assert parse_address(as_written(address, form)) == (mapped or expected)
@@ -99,17 +99,17 @@ def test_any_text_is_an_address_or_none(text: str) -> None:
     ],
 )
 def test_addresses(peer: str, header: str, expected: str) -> None:
-    """The address is read from the end of the header, up to an invalid entry."""
+    """The header is read from its end, up to an invalid entry."""
     assert TRUSTED.address(peer, forwarded(header)) == expected
 
 
 def test_several_headers_are_one_list() -> None:
-    """Its own proxy may add a header instead of lengthening the one that came (RFC 9110 section 5.3)."""
+    """A proxy may add a header instead of extending the existing one (RFC 9110 section 5.3)."""
     assert TRUSTED.address("10.0.0.1", forwarded("198.51.100.1", "203.0.113.9", "10.0.0.2")) == "203.0.113.9"
 
 
 def test_a_unix_socket_is_trusted_when_it_is_named() -> None:
-    """Without `unix` among the proxies nothing is known of its clients."""
+    """Without `unix` among the proxies, its clients have no address."""
     assert TrustedProxies(["10.0.0.0/8"]).address("", forwarded("203.0.113.9")) == ""
 
 
@@ -128,12 +128,12 @@ def test_a_unix_socket_is_trusted_when_it_is_named() -> None:
     ],
 )
 def test_tls_before_a_proxy(peer: str, values: list[str], expected: bool) -> None:
-    """The last word of a trusted proxy says whether its client came by TLS."""
+    """The last entry of a trusted proxy says whether its client used TLS."""
     assert TRUSTED.secure(peer, forwarded(*values, name="x-forwarded-proto"), over_tls=False) is expected
 
 
 def test_tls_of_the_connection_itself() -> None:
-    """A connection over TLS is secure whatever is said."""
+    """A connection over TLS is secure, whatever the headers."""
     headers = forwarded("http", name="x-forwarded-proto")
     assert TRUSTED.secure("192.0.2.8", headers, over_tls=True)
     assert NOBODY.secure("10.0.0.1", headers, over_tls=True)
@@ -151,12 +151,12 @@ def test_tls_of_the_connection_itself() -> None:
     ],
 )
 def test_networks(name: str, expected: str) -> None:
-    """A proxy is named by its address or its network; IPv4 within IPv6 is IPv4."""
+    """By address or network. IPv4 within IPv6 is IPv4."""
     assert str(parse_network(name)) == expected
 
 
 @pytest.mark.parametrize("name", ["", "localhost", "10.0.0.0/33", "10.0.0", "*", "::ffff:10.0.0.7/x"])
 def test_an_invalid_network(name: str) -> None:
-    """Anything else is refused when the server starts, and not when somebody connects."""
+    """It is refused at the start, and not at the first connect."""
     with pytest.raises(ValueError, match=r".*"):
         TrustedProxies([name])

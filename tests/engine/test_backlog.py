@@ -16,7 +16,7 @@ def message(text: str, *, volatile: bool, size: int) -> Message:
 def test_the_backlog_keeps_its_order_and_its_count_of_bytes(
     sizes: list[tuple[bool, int]], batch: int, most: int
 ) -> None:
-    """Whatever comes, all that is not volatile and the newest of the rest are released in order, and bytes add up."""
+    """All non-volatile messages and the newest volatile ones are released in order, and the bytes add up."""
     held = Backlog(10_000_000)
     messages = [message(str(index), volatile=volatile, size=size) for index, (volatile, size) in enumerate(sizes)]
     dropped = sum(held.add(messages[start : start + batch]) for start in range(0, len(messages), batch))
@@ -39,8 +39,6 @@ def test_the_backlog_keeps_its_order_and_its_count_of_bytes(
 
 
 class Project:
-    """What updates are about."""
-
     def full_state(self, outbox: object) -> list[Message]:
         return []
 
@@ -57,7 +55,7 @@ def texts(messages: list[Message]) -> list[str]:
 
 
 def test_an_update_replaces_an_older_one_with_the_same_key() -> None:
-    """Only the newest list of a project waits, in its own place; other projects and changes keep theirs."""
+    """Only the newest list of a project waits, in its own place. Other projects and changes stay."""
     held, one, two = Backlog(10_000_000), Project(), Project()
     held.add([update("list 1", one, replaces="list"), update("joined", one), message("edit", volatile=False, size=9)])
     held.add([update("list of two", two, replaces="list"), message("cursor", volatile=True, size=9)])
@@ -79,7 +77,7 @@ def test_an_update_that_has_been_released_is_not_replaced() -> None:
 
 
 def test_updates_above_their_limit_are_dropped_and_their_subjects_stored() -> None:
-    """More than 64 kB of updates are not held; of the same subject nothing is held from then on, all else is."""
+    """At more than 64 kB, updates of the subject are dropped from then on. Everything else stays."""
     held, busy, quiet = Backlog(10_000_000), Project(), Project()
     held.add([message("edit", volatile=False, size=9)])
     held.add([update(str(number), busy, size=1000) for number in range(200)])
@@ -102,7 +100,7 @@ def test_updates_are_dropped_before_the_rest_is_too_much() -> None:
     st.integers(1, 90_000),
 )
 def test_bytes_and_order_are_right_for_any_backlog(kinds: list[tuple[str, int, bool, int]], most: int) -> None:
-    """With updates, edits and cursors mixed, no edit is lost, and an update only where something makes up for it."""
+    """With updates, edits and cursors mixed: no edit is lost, and an update only if a later one replaces it."""
     held, projects = Backlog(100_000), [Project() for _ in range(3)]
     messages: list[Message] = []
     for index, (kind, project, has_key, size) in enumerate(kinds):

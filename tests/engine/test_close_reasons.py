@@ -20,7 +20,7 @@ from synkora.protocol.websocket import CloseCode
     ],
 )
 def test_each_error_has_its_reason_or_none(error: Exception, reason: Reason | None) -> None:
-    """What breaks the protocol or the line ends the connection; everything else carries on."""
+    """Errors of the protocol or the connection end it. Others do not."""
     assert reason_for(error) is reason
 
 
@@ -37,12 +37,12 @@ def test_each_error_has_its_reason_or_none(error: Exception, reason: Reason | No
     ],
 )
 def test_each_end_has_its_close_code(reason: Reason, error: Exception | None, code: CloseCode) -> None:
-    """The error decides where there is one, else the reason."""
+    """By the error if there is one, otherwise by the reason."""
     assert close_code(reason, error) is code
 
 
 def test_the_reasons_have_socketios_names() -> None:
-    """Applications compare them with the words of Socket.IO's documentation."""
+    """Applications compare them with the strings in Socket.IO's documentation."""
     assert sorted(Reason) == [
         "client namespace disconnect",
         "forced server close",

@@ -1,4 +1,4 @@
-"""The end of a session in the middle of its upgrade, and the end that an error of ours brings."""
+"""The end of a session during its upgrade, and the end by an internal error."""
 
 import pytest
 from tests.support.logs import capture_logs
@@ -14,7 +14,7 @@ UPGRADE = request_of("EIO=4&transport=websocket&sid=x")
 
 
 class Upgrading:
-    """A session whose probe has been answered: its client polls no more, and has not moved yet."""
+    """A session after the answer to its probe: its client has stopped polling, and has not upgraded yet."""
 
     def __init__(self) -> None:
         self.engine = Engine()
@@ -34,7 +34,7 @@ class Upgrading:
 
 @pytest.mark.parametrize("reason", sorted(ORDERLY))
 async def test_the_last_messages_wait_for_the_client_to_move(reason: Reason) -> None:
-    """They go out over the WebSocket when it says that it has, which is then closed for the reason it was."""
+    """They are sent over the WebSocket after the upgrade. It is then closed with the session's reason."""
     upgrading = Upgrading()
     upgrading.session.send(b"last")
     upgrading.session.close(reason)
@@ -58,7 +58,7 @@ async def test_a_long_backlog_is_sent_complete_after_an_upgrade() -> None:
 
 
 async def test_a_long_backlog_is_fetched_poll_by_poll() -> None:
-    """A session that is over lasts until its client has all of it, and the farewell."""
+    """A closed session lasts until its client has the backlog and the farewell."""
     engine = Engine()
     polling = MemoryTransport("polling")
     polling.lingers = True
@@ -79,7 +79,7 @@ async def test_a_long_backlog_is_fetched_poll_by_poll() -> None:
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - ORDERLY))
 async def test_an_abnormal_end_does_not_wait(reason: Reason) -> None:
-    """What the client broke, or a client that is not there, has nothing to come."""
+    """After a client's error, or without a client, nothing is pending."""
     upgrading = Upgrading()
     upgrading.session.close(reason)
     assert upgrading.websocket.closed_with is not None
@@ -88,7 +88,7 @@ async def test_an_abnormal_end_does_not_wait(reason: Reason) -> None:
 
 
 async def test_a_client_that_never_moves_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the time that last messages have, the session and its WebSocket are gone."""
+    """After the timeout of last messages, the session and its WebSocket are removed."""
     monkeypatch.setattr(registry_module, "LINGER", 0.05)
     upgrading = Upgrading()
     upgrading.session.send(b"last")
@@ -119,7 +119,7 @@ async def test_a_websocket_that_is_cut_leaves_the_last_messages_to_a_poll() -> N
 async def test_an_error_of_ours_is_logged_and_ends_one_session(
     binary: bool, name: TransportName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over either transport, and the other sessions go on."""
+    """Over either transport. Other sessions continue."""
 
     def fail(data: bytes) -> None:
         raise LookupError("of the test")

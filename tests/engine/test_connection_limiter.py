@@ -1,4 +1,4 @@
-"""How many clients there may be: in all, from one address, and how fast from one address."""
+"""Limits on clients: in all, per address, and new ones per address and second."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,13 +31,13 @@ def limiter_of(**settings: Any) -> ConnectionLimiter:
 
 
 def come(limiter: ConnectionLimiter, address: str = ADDRESS) -> None:
-    """One session begins. Raises `HandshakeRefused`."""
+    """Open a session. Raises `HandshakeRefused`."""
     limiter.check(address)
     limiter.add(address)
 
 
 def refusal(limiter: ConnectionLimiter, address: str = ADDRESS) -> tuple[int, str, int | None]:
-    """The status, the words and the Retry-After that one more is refused with."""
+    """The status, the message and the Retry-After of the next refused handshake."""
     with pytest.raises(HandshakeRefused) as refused:
         limiter.check(address)
     return refused.value.status, str(refused.value), refused.value.retry_after
@@ -56,7 +56,7 @@ def wait_for_turn(limiter: ConnectionLimiter) -> int | None:
 
 
 def test_a_full_server_refuses_clients_until_one_leaves() -> None:
-    """503, for every address."""
+    """With 503, for every address."""
     limiter = limiter_of(clients=2)
     come(limiter)
     come(limiter, OTHER)
@@ -67,7 +67,7 @@ def test_a_full_server_refuses_clients_until_one_leaves() -> None:
 
 
 def test_an_address_with_enough_connections_gets_no_more_and_others_do() -> None:
-    """429, until one of its connections ends."""
+    """With 429, until one of its connections ends."""
     limiter = limiter_of(connections_per_address=2)
     come(limiter)
     come(limiter)
@@ -95,7 +95,7 @@ def test_an_address_with_enough_connections_gets_no_more_and_others_do() -> None
     ],
 )
 def test_an_ipv6_prefix_counts_as_one_address(first: str, second: str, same: bool) -> None:
-    """The /64 of an IPv6 address, and each IPv4 address however it is written; no text is an error."""
+    """The /64 of an IPv6 address, and each IPv4 address in any notation. No text is an error."""
     limiter = limiter_of(connections_per_address=1)
     come(limiter, first)
     if same:
@@ -106,7 +106,7 @@ def test_an_ipv6_prefix_counts_as_one_address(first: str, second: str, same: boo
 
 @pytest.mark.parametrize("rate", [0.5, 1, 10])
 def test_handshakes_of_an_address_have_a_rate_and_ten_seconds_worth_at_once(rate: float, clock: Clock) -> None:
-    """Many clients of one address reconnect after a restart; one more has to wait, other addresses do not."""
+    """Many clients of one address reconnect after a restart. A further one has to wait, other addresses do not."""
     limiter = limiter_of(handshakes_per_address=rate)
     for _ in range(int(10 * rate) + 1):
         limiter.check(ADDRESS)
@@ -135,7 +135,7 @@ def test_retry_after_is_whole_seconds_and_long_enough(rate: float, pauses: list[
 
 
 def test_refused_handshakes_do_not_put_off_the_next(clock: Clock) -> None:
-    """A client that tries all the time is let in as soon as one that waits."""
+    """A client that tries all the time is accepted as soon as one that waits."""
     limiter = limiter_of(handshakes_per_address=1)
     for _ in range(11):
         limiter.check(ADDRESS)
@@ -153,7 +153,7 @@ def test_steady_handshakes_at_the_rate_are_never_refused(clock: Clock) -> None:
 
 
 def test_zero_means_unlimited() -> None:
-    """A thousand from one address, all at once."""
+    """A thousand simultaneous clients from one address."""
     limiter = limiter_of()
     for _ in range(1000):
         come(limiter)
@@ -162,7 +162,7 @@ def test_zero_means_unlimited() -> None:
 def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many addresses come, one that comes too fast is still known."""
+    """However many addresses connect, one above its rate stays known."""
     monkeypatch.setattr(limiter_module, "_MAX_ADDRESSES", 10)
     limiter = limiter_of(handshakes_per_address=0.1)
     limiter.check(ADDRESS)
@@ -175,7 +175,7 @@ def test_memory_is_bounded_and_the_longest_quiet_are_forgotten_first(
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([ADDRESS, OTHER, "2001:db8::1", "2001:db8::2"]))))
 def test_counts_never_exceed_their_limits_and_return_to_zero(steps: list[tuple[bool, str]]) -> None:
-    """Nothing is left, in any order of connects and disconnects."""
+    """In any order of connects and disconnects."""
     limiter = limiter_of(clients=5, connections_per_address=2)
     inside: list[str] = []
     for comes, address in steps:
@@ -211,7 +211,7 @@ async def gated(**settings: Any) -> AsyncIterator[tuple[Address, ConnectionLimit
 
 
 async def refused_websocket(address: Address) -> tuple[int, str | None, str]:
-    """The status, the Retry-After and the body that a WebSocket handshake is refused with."""
+    """The status, the Retry-After and the body of a refused WebSocket handshake."""
     with pytest.raises(InvalidStatus) as refused:
         async with websocket(address):
             pass
@@ -220,7 +220,7 @@ async def refused_websocket(address: Address) -> tuple[int, str | None, str]:
 
 
 async def refused_polling(address: Address) -> tuple[int, str | None, str]:
-    """The same of a handshake by polling."""
+    """The same for a handshake by polling."""
     async with Polling(address) as client:
         answer = await client.http.get(address.url())
     return answer.status_code, answer.headers.get("retry-after"), answer.text
@@ -250,7 +250,7 @@ async def test_both_transports_are_refused_with_a_message_and_retry_after(
 
 
 async def test_too_fast_handshakes_are_refused_on_both_transports() -> None:
-    """After ten seconds' worth, whichever transport they came over."""
+    """After ten seconds' worth, whichever transport the others used."""
     async with gated(handshakes_per_address=0.2) as (address, _), websocket(address), Polling(address) as client:
         await client.open()
         async with websocket(address):
@@ -264,7 +264,7 @@ async def test_too_fast_handshakes_are_refused_on_both_transports() -> None:
 
 
 async def test_an_upgrade_is_no_second_connection() -> None:
-    """A session that moves to WebSocket counts once, in all and for its address, and is no handshake."""
+    """An upgraded session counts once, in all and for its address, and is no handshake."""
     limits = {"clients": 1, "connections_per_address": 1, "handshakes_per_address": 0.01}
     async with gated(**limits) as (address, limiter), Polling(address) as client:
         await client.open()
@@ -279,7 +279,7 @@ async def test_an_upgrade_is_no_second_connection() -> None:
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 async def test_many_at_once_are_no_way_around_the_limit(transport: str) -> None:
-    """Of forty that come at the same moment as many are let in as there is room for."""
+    """Of forty simultaneous handshakes, only the free places are filled."""
     async with gated(connections_per_address=5) as (address, limiter), AsyncExitStack() as stack:
         most = 0
 
@@ -303,7 +303,7 @@ async def test_many_at_once_are_no_way_around_the_limit(transport: str) -> None:
 
 
 async def test_counts_return_to_zero_however_sessions_end() -> None:
-    """A clean end, a lost connection, a server's own disconnect, and an end that lingers."""
+    """A clean end, a lost connection, a server's own disconnect, and a slow close."""
     limiter = limiter_of(clients=100)
     registry = SocketServer(connection_limiter=limiter)._registry
     closed, lost, ended, lingering = (registry.open(request_of(), MemoryTransport()) for _ in range(4))

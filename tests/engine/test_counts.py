@@ -1,4 +1,4 @@
-"""How many connections an address or a user has."""
+"""The number of connections of an address or a user."""
 
 from synkora.engine.counts import LocalCounts
 

@@ -21,7 +21,7 @@ PARTED = Reason.SERVER_SHUTTING_DOWN
 
 
 class Crowd:
-    """Sessions whose clients answer the close frame at once; `batches` are those told at the same time."""
+    """Sessions whose clients answer the close frame immediately. `batches` are the sessions of each announcement."""
 
     def __init__(self, size: int) -> None:
         self.engine = Engine()
@@ -44,7 +44,7 @@ class Crowd:
 
 
 async def test_each_session_ends_once_and_none_remains() -> None:
-    """Each session has ended, for the reason that the server stops."""
+    """With the reason that the server stops."""
     crowd = Crowd(50)
     await drain(crowd.registry, 0.2, before_end=crowd.tell)
     await turn()  # on a busy machine the time is over before the last of them have answered
@@ -54,14 +54,14 @@ async def test_each_session_ends_once_and_none_remains() -> None:
 
 
 async def test_they_part_in_another_order_than_they_came() -> None:
-    """So that the order differs."""
+    """The order is random."""
     crowd = Crowd(50)
     await drain(crowd.registry, 0, before_end=crowd.tell)
     assert crowd.order != crowd.sessions
 
 
 async def test_they_part_one_after_the_other() -> None:
-    """Nobody before their share of the time has passed: by then as many have gone as had to."""
+    """Evenly: no session ends before its share of the time, and none much later."""
     crowd = Crowd(20)
     await drain(crowd.registry, 0.4, before_end=crowd.tell)
     begun = crowd.times[0]
@@ -78,14 +78,14 @@ async def test_sessions_of_a_group_end_together() -> None:
 
 
 async def test_a_large_group_parts_in_pieces() -> None:
-    """Thousands of members must not reconnect at once."""
+    """Thousands of members must not reconnect at the same moment."""
     crowd = Crowd(2 * MAX_BATCH + 1)
     await drain(crowd.registry, 0.1, [crowd.sessions], crowd.tell)
     assert sorted(map(len, crowd.batches)) == [1, MAX_BATCH, MAX_BATCH]
 
 
 async def test_new_sessions_are_refused() -> None:
-    """From its first turn on; a session that is open already goes on."""
+    """From the first turn on. Open sessions continue."""
     crowd = Crowd(1)
     draining = asyncio.create_task(drain(crowd.registry, 3600, [], lambda _: None))
     await until(lambda: crowd.registry.is_closing)
@@ -96,7 +96,7 @@ async def test_new_sessions_are_refused() -> None:
 
 
 async def test_an_upgrade_continues() -> None:
-    """A session that is still to part moves to WebSocket as at any time."""
+    """A session that is not drained yet may upgrade."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
         await client.open()
@@ -160,7 +160,7 @@ async def test_messages_for_a_draining_session_do_not_accumulate() -> None:
 
 @pytest.mark.parametrize("name", ["polling", "websocket"])
 async def test_a_draining_session_ends_with_its_first_reason(name: TransportName) -> None:
-    """It has been sent away: that no pong comes any more is no news."""
+    """A later ping timeout does not change it."""
     engine = Engine()
     session = engine.registry.open(request_of(), MemoryTransport(name))
     await turn()
@@ -171,7 +171,7 @@ async def test_a_draining_session_ends_with_its_first_reason(name: TransportName
 
 
 async def test_a_backlog_goes_out_before_the_end() -> None:
-    """A session with more than goes out in a turn is closed in the way that hands all of it over."""
+    """A session with more than one turn's bytes closes after its whole backlog."""
     crowd = Crowd(1)
     (session,) = crowd.sessions
     transport = session.transport
@@ -189,7 +189,7 @@ async def test_a_backlog_goes_out_before_the_end() -> None:
 
 @asynccontextmanager
 async def polled() -> AsyncIterator[tuple[Engine, Polling, Session]]:
-    """An engine on a port, with one client, which polls, and its session."""
+    """An engine on a port, with one polling client and its session."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
         await client.open()
@@ -211,7 +211,7 @@ async def test_messages_before_a_websocket_client_knows_of_the_drain_are_handled
 
 
 async def test_posts_before_a_polling_client_knows_of_the_drain_are_handled() -> None:
-    """Until the poll that comes after its last messages is answered with the end."""
+    """Until the poll after its last messages is answered with the end."""
     async with polled() as (engine, client, session):
         session.send(b"last")
         session.drain(PARTED)
@@ -234,7 +234,7 @@ async def test_a_poll_that_hangs_is_answered_with_the_end() -> None:
 
 
 async def test_a_client_that_does_not_read_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would never answer: it ends at once, as when the server stops without draining."""
+    """It would never answer: it ends immediately, as in a stop without a drain."""
     crowd = Crowd(1)
     (session,) = crowd.sessions
     transport = session.transport
@@ -249,7 +249,7 @@ async def test_a_client_that_does_not_read_is_closed(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_session_in_the_middle_of_its_upgrade_is_closed() -> None:
-    """Its client gets its last messages, and the end, by either transport, as at any orderly end."""
+    """Its client gets its last messages and the end by either transport, as always."""
     engine = Engine()
     polling, probe = MemoryTransport("polling"), MemoryTransport()
     session = engine.registry.open(request_of(), polling)

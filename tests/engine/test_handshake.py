@@ -48,7 +48,7 @@ def test_a_request_with_an_id_is_for_that_session() -> None:
     ],
 )
 def test_each_error_has_its_code(code: Refusal, method: str, websocket: bool, queries: list[str]) -> None:
-    """Transport, method, version and the kind of request are checked, and refused with Engine.IO's numbers."""
+    """Transport, method, version and kind of request are checked, with Engine.IO's error codes."""
     for query in queries:
         with pytest.raises(HandshakeRefused) as refused:
             check(request_of(query, method), SETTINGS, websocket=websocket)
@@ -56,7 +56,7 @@ def test_each_error_has_its_code(code: Refusal, method: str, websocket: bool, qu
 
 
 def test_a_transport_that_is_switched_off_is_unknown() -> None:
-    """Where only WebSocket is allowed, polling is refused, and the other way round."""
+    """If only WebSocket is allowed, polling is refused, and vice versa."""
     only = EngineSettings(transports=("websocket",))
     with pytest.raises(HandshakeRefused) as refused:
         check(request_of("EIO=4&transport=polling"), only, websocket=False)
@@ -74,7 +74,7 @@ def test_a_page_that_is_not_allowed_is_forbidden(query: str) -> None:
 
 
 def test_the_websocket_of_a_page_that_has_its_session_already() -> None:
-    """A proxy may hide that the page is the server's own, which the page's polls have shown."""
+    """A proxy may hide the origin of the server's own page, which the page's polls have shown."""
     request = request_of("EIO=4&transport=websocket&sid=abc", origin="https://other.example.com")
     assert check(request, SETTINGS, websocket=True, page="https://other.example.com") == "abc"
     assert check(request, SETTINGS, websocket=True, page=OWN_PAGE) == "abc"
@@ -87,7 +87,7 @@ def test_the_websocket_of_a_page_that_has_its_session_already() -> None:
 
 
 def test_the_answer_has_a_code_and_a_message() -> None:
-    """The body is the JSON that Engine.IO's clients know; other words and another status can be given."""
+    """The body is Engine.IO's JSON. Message and status can be given."""
     assert json.loads(HandshakeRefused(Refusal.UNKNOWN_SESSION).body) == {"code": 1, "message": "Session ID unknown"}
     refusal = HandshakeRefused(Refusal.BAD_REQUEST, "two polls", status=405)
     assert (json.loads(refusal.body), refusal.status) == ({"code": 3, "message": "two polls"}, 405)
@@ -97,14 +97,14 @@ def test_the_answer_has_a_code_and_a_message() -> None:
     "name", ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js", "socket.io.js.map"]
 )
 def test_a_request_for_the_client_files_gets_advice(name: str) -> None:
-    """A Node.js server serves the client's files; this one answers 404 with a message."""
+    """A Node.js server serves the client's files. This one answers 404 with a message."""
     with pytest.raises(HandshakeRefused, match="install socket") as refused:
         check(replace(request_of(""), path=f"/socket.io/{name}"), EngineSettings(), websocket=False)
     assert refused.value.status == 404
 
 
 def test_jsonp_is_refused_with_a_message() -> None:
-    """A client that wants scripts for answers cannot read any other; over WebSocket the parameter means nothing."""
+    """A client that expects scripts cannot read other answers. Over WebSocket the parameter is ignored."""
     with pytest.raises(HandshakeRefused, match="JSONP is not supported") as refused:
         check(request_of("EIO=4&transport=polling&j=0"), EngineSettings(), websocket=False)
     assert refused.value.status == 400

@@ -4,7 +4,7 @@ from synkora.engine.heartbeat import Heartbeat
 
 
 class Patient:
-    """Counts what its heartbeat does to it."""
+    """Counts its pings and timeouts."""
 
     def __init__(self) -> None:
         self.pings = 0
@@ -18,7 +18,7 @@ class Patient:
 
 
 async def test_a_client_that_answers_is_pinged_again() -> None:
-    """Ping, pong, ping: for as long as the answers come."""
+    """As long as answers come."""
     heartbeat, patient = Heartbeat(0.01, 60), Patient()
     heartbeat.start(patient)
     for count in (1, 2, 3):
@@ -39,7 +39,7 @@ async def test_a_client_that_does_not_answer_times_out_once() -> None:
 
 
 async def test_an_unexpected_pong_changes_nothing() -> None:
-    """A client cannot put its next ping off by sending pongs."""
+    """A client cannot delay its next ping by sending pongs."""
     heartbeat, patient = Heartbeat(60, 60), Patient()
     heartbeat.start(patient)
     due = dict(heartbeat._pings._due)
@@ -49,7 +49,7 @@ async def test_an_unexpected_pong_changes_nothing() -> None:
 
 
 async def test_an_ended_session_is_neither_pinged_nor_timed_out() -> None:
-    """Stopping works before the ping and between ping and pong."""
+    """Stopped before the ping, or between ping and pong."""
     heartbeat = Heartbeat(0.02, 0.02)
     early, late, other = Patient(), Patient(), Patient()
     for patient in (early, late, other):
@@ -62,7 +62,7 @@ async def test_an_ended_session_is_neither_pinged_nor_timed_out() -> None:
 
 
 async def test_cancel_drops_all_keys() -> None:
-    """After cancel no timer is left that would call anyone."""
+    """No timer remains."""
     heartbeat, patient = Heartbeat(60, 60), Patient()
     heartbeat.start(patient)
     heartbeat.cancel()

@@ -4,7 +4,7 @@ from synkora.engine.histogram import Histogram
 
 
 def test_durations_are_counted_by_their_bounds() -> None:
-    """Each belongs below the smallest bound that is not less, the bound itself included; the rest is above all."""
+    """In the bucket of the smallest bound that is not less. The rest is in the last one."""
     histogram = Histogram((0.1, 1.0))
     for seconds in (0.0, 0.1, 0.10001, 1.0, 1.5, 60.0):
         histogram.observe(seconds)

@@ -26,7 +26,7 @@ def test_take_resets_the_counts() -> None:
 
 
 def test_the_first_of_each_kind_is_reported_immediately() -> None:
-    """So it is once for each kind, until the counts are taken."""
+    """Again after each reset of the counts."""
     told: list[tuple[str, str]] = []
     incidents = Incidents()
     incidents.on_first = lambda kind, label, _: told.append((kind, label))
@@ -40,7 +40,7 @@ def test_the_first_of_each_kind_is_reported_immediately() -> None:
 
 
 def test_the_first_of_each_kind_from_each_address_is_reported_immediately() -> None:
-    """Programs that block addresses see each of them, however many other addresses do the same."""
+    """Programs that block addresses need each of them, however many other addresses there are."""
     told: list[tuple[str, str]] = []
     incidents = Incidents()
     incidents.on_first = lambda kind, _, address: told.append((kind, address))
@@ -57,7 +57,7 @@ def test_the_first_of_each_kind_from_each_address_is_reported_immediately() -> N
 
 
 def test_addresses_are_bounded() -> None:
-    """An attacker with many addresses makes the counts and the log no larger, and all is counted."""
+    """An attacker with many addresses does not enlarge the counts or the log. Every incident is counted."""
     told: list[str] = []
     incidents = Incidents()
     incidents.on_first = lambda _, __, address: told.append(address)
@@ -81,7 +81,7 @@ def test_nothing_is_lost(noted: list[tuple[IncidentKind, str]]) -> None:
 
 
 def test_labels_are_bounded() -> None:
-    """A client that invents labels makes the counts no larger, and all of them are counted."""
+    """A client with invented labels does not enlarge the counts. Every incident is counted."""
     incidents = Incidents()
     for number in range(1000):
         incidents.note(IncidentKind.ORIGIN_REFUSED, f"{number}".rjust(1_000, "0"))
@@ -93,7 +93,7 @@ def test_labels_are_bounded() -> None:
 
 
 def test_totals_are_never_reset() -> None:
-    """Totals continue when the counts are reset: by kind, and by limit."""
+    """Totals by kind and by limit continue when the counts are reset."""
     incidents = Incidents()
     for _ in range(2):
         incidents.note(IncidentKind.ORIGIN_REFUSED, "https://a.example")
@@ -105,7 +105,7 @@ def test_totals_are_never_reset() -> None:
 
 
 def test_values_are_the_labels_that_alerts_rely_on() -> None:
-    """A word for people can change; a value cannot, without breaking the dashboards and alerts of operators."""
+    """Messages can be reworded. A changed value would break operators' dashboards and alerts."""
     assert [*IncidentKind] == [
         "origin refused",
         "sign-in refused",

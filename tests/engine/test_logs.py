@@ -11,7 +11,7 @@ NAME = "synkora.of_a_test"
 
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
 def test_an_entry_is_a_record_of_its_module(caplog: pytest.LogCaptureFixture, level: str) -> None:
-    """The record has the level, the logger and the caller's place; the event and its fields are in the message."""
+    """The record has the level, the logger and the caller's place. Event and fields are in the message."""
     with caplog.at_level(logging.INFO, NAME):
         getattr(Log(NAME), level)("redis_up", address="127.0.0.1:6379")
     (record,) = caplog.records
@@ -22,7 +22,7 @@ def test_an_entry_is_a_record_of_its_module(caplog: pytest.LogCaptureFixture, le
 
 
 def test_a_fault_is_the_errors_traceback_without_variables(caplog: pytest.LogCaptureFixture) -> None:
-    """A token in a variable is in no record, and what a client has written cannot forge a line."""
+    """A token in a variable is in no record, and a client's text cannot forge a line."""
     try:
         token = "secret-token"
         raise ValueError(len(token))

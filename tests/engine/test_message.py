@@ -31,7 +31,7 @@ def test_its_polling_part_has_the_attachments_as_base64() -> None:
 
 
 def test_its_base64_frames_are_texts() -> None:
-    """A client that takes no binary packets gets the attachments as texts, made once for all such clients."""
+    """A client without binary packets gets the attachments as text, made once for all such clients."""
     message = Message(b"51-[]", (b"\x01\x02\x03\x04",))
     assert parse_frames(message.base64_frames()) == [Frame(Opcode.TEXT, b"451-[]"), Frame(Opcode.TEXT, b"bAQIDBA==")]
     assert message.base64_frames() is message.base64_frames()
@@ -41,7 +41,7 @@ def test_its_base64_frames_are_texts() -> None:
 
 
 def test_only_what_reaches_the_threshold_is_compressed() -> None:
-    """Small parts of a message stay as they are beside large ones that are compressed."""
+    """Small parts of a message stay uncompressed beside large compressed ones."""
     message = Message(SMALL[1:], (LARGE, SMALL))
     wire = message.deflated_frames(1024)
     assert parse_frames(wire, [deflate()]) == [
@@ -56,7 +56,7 @@ def test_only_what_reaches_the_threshold_is_compressed() -> None:
 
 
 def test_a_message_can_be_kept_as_it_is() -> None:
-    """Whatever its size, neither its frames nor its part of a polling payload are compressed."""
+    """Of any size, neither its frames nor its part of a polling payload are compressed."""
     message = Message(LARGE[1:], (LARGE,), compress=False)
     assert message.deflated_frames(1024) is message.frames
     blocks = message.polling_blocks(1024)
@@ -65,13 +65,12 @@ def test_a_message_can_be_kept_as_it_is() -> None:
 
 
 def test_the_threshold_itself_is_compressed() -> None:
-    """A message as long as the threshold is compressed, one byte less is not."""
     assert Message(bytes(1023)).deflated_frames(1024)[0] == 0xC1
     assert Message(bytes(1022)).deflated_frames(1024)[0] == 0x81
 
 
 def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many clients ask, a message is framed once and compressed once."""
+    """For any number of clients, a message is framed once and compressed once."""
     made: list[str] = []
     for name in ("text_frame", "compressed_frame"):
         original = getattr(websocket, name)
@@ -91,7 +90,7 @@ def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("size", [1023, 1024])
 def test_its_gzipped_part_is_compressed_from_the_threshold_up(size: int) -> None:
-    """The blocks of a part that reaches the threshold are small, those of any other hold it as it is."""
+    """Smaller parts are stored blocks."""
     message = Message(b"x" * (size - 1))
     blocks = message.polling_blocks(1024)
     assert zlib.decompressobj(wbits=-15).decompress(blocks) == message.polling_part()
@@ -99,7 +98,7 @@ def test_its_gzipped_part_is_compressed_from_the_threshold_up(size: int) -> None
 
 
 def test_its_gzipped_part_is_made_once() -> None:
-    """Everybody's answer has the same bytes of it, its attachments included."""
+    """All answers share its bytes, including its attachments."""
     message = Message(b"51-[]", (bytes(3000),))
     blocks = message.polling_blocks(1024)
     assert len(blocks) < 200
@@ -108,7 +107,7 @@ def test_its_gzipped_part_is_made_once() -> None:
 
 
 def test_the_polling_part_is_made_once() -> None:
-    """Every poll that it goes into gets the same bytes, attachments included."""
+    """All polls share its bytes, including its attachments."""
     message = Message(b"51-[]", (b"abc",))
     part = message.polling_part()
     assert part == b"451-[]\x1ebYWJj"

@@ -26,7 +26,7 @@ def asked(origin: str | None, host: str | None = HOST, **options: bool) -> Reque
     ],
 )
 def test_an_allowed_page_is_admitted_and_trusted(allowed: list[str], origin: str) -> None:
-    """An origin that is named, exactly or by its domain, may connect, and its cookies count."""
+    """An origin that is listed, exactly or by its domain, may connect, and its cookies count."""
     origins = Origins(allowed)
     assert origins.allows(asked(origin, HOST))
     assert origins.trusts(asked(origin, HOST))
@@ -60,7 +60,9 @@ def test_any_other_page_is_neither(allowed: list[str], origin: str) -> None:
 
 
 def test_over_tls_a_page_without_tls_is_not_the_servers_own() -> None:
-    """Anybody on the line can write such a page; one over TLS is the server's own though a proxy took TLS off."""
+    """An attacker on the network can write such a page. A page over TLS is the server's own even if a proxy
+    terminates TLS.
+    """
     origins = Origins()
     assert not origins.trusts(asked("http://ws.example.com", HOST, secure=True))
     assert not origins.allows(asked("http://ws.example.com", HOST, secure=True))
@@ -71,7 +73,7 @@ def test_over_tls_a_page_without_tls_is_not_the_servers_own() -> None:
 
 
 def test_the_servers_own_page_is_always_allowed() -> None:
-    """A page of the address that the request was sent to needs no entry; its port belongs to it."""
+    """A page of the request's host and port need not be listed."""
     origins = Origins()
     assert origins.trusts(asked("https://WS.example.com", HOST))
     assert origins.trusts(asked("http://localhost:3001", "localhost:3001"))
@@ -80,7 +82,7 @@ def test_the_servers_own_page_is_always_allowed() -> None:
 
 
 def test_a_star_admits_every_page_and_trusts_none() -> None:
-    """Open to all means that cookies prove nothing, except from pages named besides."""
+    """Cookies are ignored, except from origins that are listed as well."""
     origins = Origins(["*", APP])
     assert origins.allows_all
     assert origins.allows(asked("https://anywhere.net", HOST))
@@ -89,14 +91,14 @@ def test_a_star_admits_every_page_and_trusts_none() -> None:
 
 
 def test_a_request_without_an_origin_is_admitted_but_not_trusted() -> None:
-    """What is no browser may connect; cookies that come with it are not believed."""
+    """Clients other than browsers may connect. Their cookies are ignored."""
     origins = Origins([APP])
     assert origins.allows(asked(None, HOST))
     assert not origins.trusts(asked(None, HOST))
 
 
 def test_a_refusal_has_the_origin_and_advice() -> None:
-    """The words show the origin, shortened, and the server's hint."""
+    """The message has the shortened origin and the server's hint."""
     origins = Origins(hint=": add it to ALLOWED_ORIGINS")
     assert origins.refusal(APP) == f"Origin {APP} is not allowed: add it to ALLOWED_ORIGINS"
     assert len(origins.refusal("x" * 10_000)) < 300
@@ -119,7 +121,7 @@ def test_a_refusal_has_the_origin_and_advice() -> None:
     ],
 )
 def test_a_default_port_may_be_written_or_not(origin: str, host: str) -> None:
-    """The default port belongs to the page's scheme; other clients than browsers may send the WebSocket's scheme."""
+    """The default port is the one of the page's scheme. Clients other than browsers may send the WebSocket's scheme."""
     assert is_on_host(origin, host)
 
 
@@ -179,13 +181,13 @@ def test_an_origin_that_is_written_otherwise_or_is_of_an_app(allowed: str, origi
     ],
 )
 def test_a_wildcard_is_for_the_port_alone(allowed: str, origin: str) -> None:
-    """Any other part of an origin has to be the one that is listed."""
+    """Every other part must match the listed origin."""
     assert not Origins([allowed]).allows(asked(origin))
 
 
 @pytest.mark.parametrize("origin", ["null", "file://"])
 def test_an_origin_that_any_page_can_have_is_never_trusted(origin: str) -> None:
-    """Such a page may connect where the origin is listed, and its cookies say nothing."""
+    """Such a page may connect if the origin is listed, but its cookies are ignored."""
     assert not Origins([APP]).allows(asked(origin))
     origins = Origins([origin])
     assert origins.allows(asked(origin))
@@ -206,7 +208,7 @@ def test_the_host_is_the_one_sent_to_a_trusted_proxy(forwarded: str) -> None:
 
 @pytest.mark.parametrize("site", ["same-site", "cross-site", "none"])
 def test_a_browsers_word_counts_behind_a_trusted_proxy(site: str) -> None:
-    """Where a proxy has replaced Host, a browser still says that the page is of the origin that it has addressed."""
+    """If a proxy has replaced Host, the browser's fetch metadata says whether the page has the same origin."""
     origins = Origins()
     headers = {"origin": APP, "host": "127.0.0.1:3001"}
     own = {**headers, "sec_fetch_site": "same-origin"}
@@ -227,7 +229,7 @@ def test_a_browsers_word_counts_behind_a_trusted_proxy(site: str) -> None:
     ],
 )
 def test_the_log_names_a_host_that_a_proxy_may_have_replaced(host: str, is_named: bool) -> None:
-    """Operators need an internal name; a public one is not shown."""
+    """Operators need an internal name. A public one is not shown."""
     label = refused_origin(asked(APP, host))
     assert label == (f"{APP} (for the Host {host}, which a proxy may have replaced)" if is_named else APP)
     assert len(refused_origin(asked("x" * 1000, "y" * 1000))) <= 300

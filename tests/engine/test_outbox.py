@@ -17,7 +17,7 @@ LIMIT = 200_000
 
 
 class Client:
-    """An outbox, the carrier under it, and what it failed with."""
+    """An outbox, its carrier, and its failure."""
 
     def __init__(self, flusher: Flusher, limit: int = LIMIT) -> None:
         self.carrier = MemoryTransport()
@@ -34,7 +34,7 @@ def names(client: Client) -> list[str]:
 
 
 async def test_all_messages_of_a_turn_are_one_write_per_client() -> None:
-    """Nothing is written while the turn lasts, then each client gets all of it at once, in order."""
+    """In order, after the turn."""
     flusher = Flusher()
     one, two, idle = Client(flusher), Client(flusher), Client(flusher)
     one.outbox.put(message("a"))
@@ -51,7 +51,7 @@ async def test_all_messages_of_a_turn_are_one_write_per_client() -> None:
 
 
 async def test_one_message_is_one_object_for_all_recipients() -> None:
-    """A broadcast is not copied: each recipient is handed the same message."""
+    """A broadcast is not copied."""
     flusher = Flusher()
     clients = [Client(flusher) for _ in range(3)]
     shared = message("a")
@@ -70,7 +70,7 @@ async def test_the_sender_can_be_left_out() -> None:
 
 
 async def test_the_backlog_is_sent_in_order_when_the_client_reads_again() -> None:
-    """Volatile and other messages keep the order of their coming, across several turns and the release."""
+    """Volatile and other messages keep their order over several turns and the release."""
     client = Client(Flusher())
     client.carrier.writable = False
     for text, volatile in (("a", False), ("b", True), ("c", False)):
@@ -89,7 +89,7 @@ async def test_the_backlog_is_sent_in_order_when_the_client_reads_again() -> Non
 
 
 async def test_the_oldest_volatile_messages_are_dropped_first() -> None:
-    """Of more cursors than the limit the newest stay, and nothing that is not volatile is lost."""
+    """The newest cursors within the limit stay, and no other message is lost."""
     client = Client(Flusher())
     client.carrier.writable = False
     client.outbox.put(message("first", volatile=False))
@@ -108,7 +108,7 @@ async def test_the_oldest_volatile_messages_are_dropped_first() -> None:
 
 
 async def test_the_backlog_is_sent_in_parts() -> None:
-    """A long backlog takes several turns, with other clients' turns in between; later messages keep their place."""
+    """A long backlog takes several turns, between turns of other clients. Later messages come after it."""
     flusher = Flusher()
     client, other = Client(flusher, limit=10_000_000), Client(flusher)
     client.carrier.writable = False
@@ -131,7 +131,7 @@ async def test_the_backlog_is_sent_in_parts() -> None:
 
 
 async def test_many_messages_of_one_client_go_out_in_parts() -> None:
-    """They keep their place after waiting messages, and before later ones."""
+    """After waiting messages, and before later ones."""
     client = Client(Flusher(), limit=10_000_000)
     client.outbox.put(message("before"))
     client.outbox.put_all([message(str(number), size=10_000) for number in range(100)])
@@ -146,7 +146,7 @@ async def test_many_messages_of_one_client_go_out_in_parts() -> None:
 
 
 async def test_messages_that_a_backlog_has_no_room_for_are_written_at_once() -> None:
-    """The client reads, and is not disconnected for them."""
+    """The client reads, and is not disconnected because of them."""
     client = Client(Flusher(), limit=300_000)
     client.outbox.put_all([message(str(number), size=10_000) for number in range(31)])
     await turn()
@@ -155,7 +155,7 @@ async def test_messages_that_a_backlog_has_no_room_for_are_written_at_once() -> 
 
 
 async def test_few_bytes_of_one_client_are_one_write() -> None:
-    """Nothing waits for another turn."""
+    """Without another turn."""
     flusher = Flusher()
     client = Client(flusher)
     client.outbox.put_all([message("a"), message("b")])
@@ -168,7 +168,7 @@ async def test_few_bytes_of_one_client_are_one_write() -> None:
 
 @pytest.mark.parametrize("waits", [True, False], ids=["held", "in its carrier"])
 async def test_a_client_that_reads_a_little_has_the_same_limit(waits: bool) -> None:
-    """What its carrier took of a backlog makes room for that much, and for no second backlog."""
+    """The carrier's accepted part of a backlog makes room for that much, and for no second backlog."""
     client = Client(Flusher(), limit=1_000_000)
     client.carrier.writable = False
     for _ in range(90):
@@ -188,7 +188,7 @@ async def test_a_client_that_reads_a_little_has_the_same_limit(waits: bool) -> N
 
 
 async def test_volatile_messages_are_dropped_before_the_client_is_disconnected() -> None:
-    """Where messages that must not be lost need the room, cursors make it, down to the last."""
+    """All of them, if other messages need the room."""
     client = Client(Flusher(), limit=100_000)
     client.carrier.writable = False
     for number in range(8):
@@ -222,7 +222,7 @@ async def test_messages_dropped_for_slow_clients_are_counted() -> None:
 
 
 async def test_above_its_limit_one_client_fails_and_others_continue() -> None:
-    """The slow client is disconnected with its backlog; the next one has lost nothing."""
+    """The slow client is disconnected with its backlog. The next one loses nothing."""
     flusher = Flusher()
     slow, other = Client(flusher), Client(flusher)
     slow.carrier.writable = False
@@ -239,7 +239,7 @@ async def test_above_its_limit_one_client_fails_and_others_continue() -> None:
 
 
 async def test_an_error_in_one_carrier_costs_only_its_own_client() -> None:
-    """What goes wrong while writing to one client is logged and ends that one; those after it get theirs."""
+    """An error while writing is logged and ends that client. Later ones get their messages."""
 
     class Broken(MemoryTransport):
         def send(self, messages: list[Message]) -> None:
@@ -257,7 +257,7 @@ async def test_an_error_in_one_carrier_costs_only_its_own_client() -> None:
 
 
 async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn() -> None:
-    """Sending from within a flush, as a failing client's farewell does, reaches everyone."""
+    """For example the farewell of a failing client."""
     flusher = Flusher()
     other = Client(flusher)
 
@@ -276,7 +276,7 @@ async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn() -> None
 
 
 async def test_clear_drops_waiting_messages() -> None:
-    """After clear nothing is sent, from neither the queue nor the backlog."""
+    """From both the queue and the backlog."""
     client = Client(Flusher())
     client.carrier.writable = False
     client.outbox.put(message("held"))
@@ -290,7 +290,7 @@ async def test_clear_drops_waiting_messages() -> None:
 
 @pytest.mark.parametrize("size", [LIMIT - 4, LIMIT - 3])
 async def test_the_limit_itself_may_wait(size: int) -> None:
-    """A client fails with the first byte past the limit, not before."""
+    """A client fails with the first byte above the limit."""
     client = Client(Flusher(), limit=LIMIT + 6)
     client.carrier.writable = False
     client.outbox.put(message("a", size=size))
@@ -300,7 +300,7 @@ async def test_the_limit_itself_may_wait(size: int) -> None:
 
 
 async def test_a_send_from_a_thread_raises_and_later_sends_work() -> None:
-    """What it puts raises, and whatever is put in the loop afterwards goes out."""
+    """Later messages from the loop are sent."""
     flusher = Flusher()
     one, other = Client(flusher), Client(flusher)
     with pytest.raises(RuntimeError, match="no running event loop"):
@@ -313,7 +313,7 @@ async def test_a_send_from_a_thread_raises_and_later_sends_work() -> None:
 
 
 async def test_an_error_while_a_client_is_disconnected_affects_no_other() -> None:
-    """What goes wrong in telling of a failure is logged, and those after it get theirs."""
+    """The error is logged, and later clients get their messages."""
 
     class Broken(MemoryTransport):
         def send(self, messages: list[Message]) -> None:
@@ -333,7 +333,7 @@ async def test_an_error_while_a_client_is_disconnected_affects_no_other() -> Non
 
 
 async def test_the_newest_volatile_message_is_kept_however_large() -> None:
-    """One alone past the limit replaces the older ones, and is not dropped for its size."""
+    """A single one above the limit replaces the older ones."""
     client = Client(Flusher())
     client.carrier.writable = False
     for text in ("small", "large", "larger"):
@@ -367,7 +367,7 @@ async def test_all_that_waits_can_be_handed_over_at_once(writable: bool, flushed
 
 
 async def test_messages_are_counted_once_per_recipient() -> None:
-    """Whom a broadcast leaves out is not counted, be it a member or not; bytes are those of a WebSocket's frames."""
+    """A skipped client is not counted, member or not. Bytes are those of a WebSocket's frames."""
     flusher = Flusher()
     sender, other, stranger = Client(flusher), Client(flusher), Client(flusher)
     first = message("a", size=200)
@@ -392,7 +392,7 @@ async def test_each_turn_with_messages_is_timed_once() -> None:
 
 
 async def test_a_turn_is_timed_from_the_first_message_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is received arms the flush, before anything is put into an outbox."""
+    """Timing starts with received messages, before any outbox has one."""
     clock = Clock()
     monkeypatch.setattr(outbox_module, "perf_counter", clock)
     flusher = Flusher()
@@ -406,7 +406,7 @@ async def test_a_turn_is_timed_from_the_first_message_that_came(monkeypatch: pyt
 
 
 async def test_messages_for_the_next_turn_do_not_shorten_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that fails while it is written to is told so in the next turn; this one took what it took."""
+    """A client that fails during a write is informed in the next turn. This turn's duration stays."""
     clock = Clock()
     monkeypatch.setattr(outbox_module, "perf_counter", clock)
     flusher = Flusher()
@@ -423,7 +423,7 @@ async def test_messages_for_the_next_turn_do_not_shorten_it(monkeypatch: pytest.
 
 
 async def test_slow_consumers_are_counted() -> None:
-    """Their outboxes are among those that hold something, until all has gone out, is dropped, or is handed over."""
+    """While their outboxes hold messages: until all are sent, dropped, or handed over."""
     flusher = Flusher()
     clients = [Client(flusher) for _ in range(4)]
     for client in clients:
@@ -445,7 +445,7 @@ async def test_slow_consumers_are_counted() -> None:
 
 
 async def test_nothing_is_stored_for_a_disconnected_client() -> None:
-    """What comes to a retired outbox late is dropped, and keeps nothing in memory."""
+    """Late messages for a retired outbox are dropped."""
     flusher = Flusher()
     client = Client(flusher)
     client.outbox.retire()
@@ -457,8 +457,6 @@ async def test_nothing_is_stored_for_a_disconnected_client() -> None:
 
 
 class Project:
-    """What updates are about."""
-
     def __init__(self, name: str) -> None:
         self.name = name
         self.renewed: list[object] = []
@@ -473,7 +471,7 @@ class Project:
 
 
 async def test_a_client_is_never_cut_off_for_updates() -> None:
-    """However many come while it does not read, it stays, little is held, and it gets the whole state afterwards."""
+    """It may miss any number of them: little is held, and it gets the whole state afterwards."""
     flusher = Flusher()
     client, project = Client(flusher), Project("p")
     client.carrier.writable = False
@@ -496,7 +494,7 @@ async def test_a_client_is_never_cut_off_for_updates() -> None:
 
 
 async def test_each_subject_is_sent_in_its_own_write() -> None:
-    """Where updates of several were dropped, the next state is written when the client has taken the one before."""
+    """After dropped updates of several subjects, each state is written when the client has taken the previous one."""
     client, projects = Client(Flusher()), [Project("p"), Project("q")]
     client.carrier.writable = False
     for project in projects:
@@ -512,7 +510,7 @@ async def test_each_subject_is_sent_in_its_own_write() -> None:
 
 
 async def test_the_full_state_is_sent_with_the_backlog_in_one_poll() -> None:
-    """Between two polls all messages wait; the next poll also gets the full state of dropped subjects."""
+    """Between two polls all messages wait. The next poll also gets the full state of dropped subjects."""
     client, project = Client(Flusher()), Project("p")
     client.carrier.name = "polling"
     client.carrier.writable = False
@@ -525,7 +523,7 @@ async def test_the_full_state_is_sent_with_the_backlog_in_one_poll() -> None:
 
 
 async def test_a_bundle_is_encoded_like_its_updates() -> None:
-    """In each form the updates follow each other as if each had been sent by itself."""
+    """In each wire form, the bytes are those of the single updates."""
     project = Project("p")
     updates = [Update(f"update {number}".encode(), project) for number in range(3)]
     bundle = Bundle(updates, project)
@@ -537,7 +535,7 @@ async def test_a_bundle_is_encoded_like_its_updates() -> None:
 
 
 async def test_subjects_that_a_client_has_left_are_not_kept() -> None:
-    """Somebody who reads nothing, and joins and leaves projects without end, takes little memory for it."""
+    """A client that reads nothing, and joins and leaves projects endlessly, takes little memory."""
     client, stays = Client(Flusher()), Project("p")
     client.carrier.writable = False
     client.outbox.put(Update(message("x", size=70_000).data, stays))

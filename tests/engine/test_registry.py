@@ -12,7 +12,7 @@ TRANSPORTS: tuple[TransportName, ...] = ("polling", "websocket", "polling")
 
 
 def test_ids_are_twenty_characters_of_url_safe_base64() -> None:
-    """As long as Socket.IO's own, and never twice the same."""
+    """As long as Socket.IO's own, and unique."""
     ids = {new_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(len(sid) == 20 and sid.replace("-", "").replace("_", "").isalnum() for sid in ids)
@@ -31,7 +31,7 @@ async def test_a_session_is_found_by_its_id_until_it_ends() -> None:
 
 
 async def test_ids_tell_whose_they_are() -> None:
-    """An instance that has a name puts it before the ids of its sessions, with a dot, and finds them by the whole."""
+    """A named instance puts its name and a dot before its sessions' ids."""
     registry = Engine(instance="a").registry
     session = registry.open(request_of(), MemoryTransport())
     name, _, rest = session.sid.partition(".")
@@ -43,7 +43,7 @@ async def test_ids_tell_whose_they_are() -> None:
 
 
 async def test_closing_ends_all_sessions_and_opens_no_more() -> None:
-    """All sessions end with the server's shutdown; later handshakes get 503."""
+    """With the server's shutdown as reason. Later handshakes get 503."""
     engine = Engine()
     for _ in range(3):
         engine.registry.open(request_of(), MemoryTransport())
@@ -56,7 +56,7 @@ async def test_closing_ends_all_sessions_and_opens_no_more() -> None:
 
 
 async def test_it_is_drained_when_no_client_waits_for_a_last_message() -> None:
-    """A session whose last messages wait for a poll, and a WebSocket that is still open, are still there."""
+    """A session whose last messages wait for a poll still exists, and so does an open WebSocket."""
     engine = Engine()
     polling = MemoryTransport("polling")
     polling.lingers = True
@@ -70,7 +70,7 @@ async def test_it_is_drained_when_no_client_waits_for_a_last_message() -> None:
 
 
 async def test_a_session_whose_client_never_polls_again_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Last messages wait for some time, not for ever."""
+    """Last messages wait for a limited time."""
     monkeypatch.setattr(registry_module, "LINGER", 0.02)
     engine = Engine()
     polling = MemoryTransport("polling")
@@ -83,7 +83,7 @@ async def test_a_session_whose_client_never_polls_again_is_forgotten(monkeypatch
 
 
 async def test_last_messages_wait_for_a_shorter_time_once_the_server_closes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also sessions that had ended before: their clients may never return."""
+    """Also those of sessions that had ended before: their clients may never return."""
     monkeypatch.setattr(registry_module, "LAST_LINGER", 0.02)
     engine = Engine()
     for reason in (Reason.FORCED_SERVER_CLOSE, None):
@@ -99,7 +99,7 @@ async def test_last_messages_wait_for_a_shorter_time_once_the_server_closes(monk
 
 
 async def test_sessions_are_counted_by_the_transport_that_they_began_with() -> None:
-    """The count only grows; those that are there can be gone through."""
+    """The count only grows. Current sessions can be iterated."""
     registry = Engine().registry
     sessions = [registry.open(request_of(), MemoryTransport(name)) for name in TRANSPORTS]
     assert list(registry) == sessions
@@ -110,7 +110,7 @@ async def test_sessions_are_counted_by_the_transport_that_they_began_with() -> N
 
 
 async def test_sessions_are_counted_by_the_transport_that_they_are_on() -> None:
-    """One that upgrades moves from one count to the other, and each leaves the count when it ends."""
+    """An upgrade moves a session between counts, and its end removes it."""
     registry = Engine().registry
     polling = MemoryTransport("polling")
     upgrading, staying = registry.open(request_of(), polling), registry.open(request_of(), MemoryTransport("polling"))

@@ -13,7 +13,7 @@ VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_cate
 
 @given(st.lists(st.tuples(NAMES, VALUES)))
 def test_headers_are_returned_unchanged(pairs: list[tuple[str, str]]) -> None:
-    """Names, values and their order survive the block they are kept in."""
+    """Names, values and their order."""
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
     headers = Headers(encoded)
     assert list(headers) == pairs
@@ -24,7 +24,7 @@ def test_headers_are_returned_unchanged(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_a_header_is_found_by_its_name() -> None:
-    """Its whole value is returned, colons included; None for a missing header."""
+    """With its whole value, colons included. None for a missing header."""
     headers = Headers([(b"host", b"localhost:3001"), (b"cookie", b" a=1 "), (b"x-empty", b"")])
     assert headers.get("host") == "localhost:3001"
     assert headers.get("cookie") == "a=1"
@@ -34,7 +34,7 @@ def test_a_header_is_found_by_its_name() -> None:
 
 
 def test_fields_of_one_name_are_one_list() -> None:
-    """Several fields are one value (RFC 9110 section 5.3): cookies with a semicolon, all else with a comma."""
+    """RFC 9110 section 5.3: cookies are joined with a semicolon, other fields with a comma."""
     fields = [
         (b"cookie", b"a=1"),
         (b"accept", b"x"),
@@ -49,33 +49,32 @@ def test_fields_of_one_name_are_one_list() -> None:
 
 
 def test_the_query_is_read_with_its_escapes_and_blanks() -> None:
-    """Percent escapes and plus signs are decoded, blanks kept, and the last of a name wins."""
+    """Percent escapes and plus signs are decoded, blanks kept, and the last value of a name counts."""
     request = request_of("EIO=4&transport=polling&name=J%C3%BCrgen+M&t=&EIO=5")
     assert request.query == {"EIO": "5", "transport": "polling", "name": "Jürgen M", "t": ""}
 
 
 @given(st.lists(st.sampled_from(["a", "b", "EIO", "=", "=4", "&", "ü", ";", "/"])).map("".join))
 def test_a_query_without_escapes_is_read_like_any_other(query: str) -> None:
-    """Blank names, blank values and blank parameters are what they are in a query with escapes."""
+    """Blank names, values and parameters are kept."""
     assert request_of(query).query == dict(parse_qsl(query, keep_blank_values=True))
 
 
 @pytest.mark.parametrize("number", [100, 101])
 @pytest.mark.parametrize("escape", ["", "%20"])
 def test_a_hundred_parameters_are_the_most(number: int, escape: str) -> None:
-    """One more and none counts, with escapes or without."""
     query = "&".join(f"a{n}=1" for n in range(number)) + escape
     assert len(request_of(query).query) == (100 if number == 100 else 0)
 
 
 @pytest.mark.parametrize("query", ["", "&".join(f"a{n}=1" for n in range(101))])
 def test_a_query_without_parameters_or_with_too_many_is_empty(query: str) -> None:
-    """A hundred and one parameters are as good as none."""
+    """Too many are a hundred and one."""
     assert request_of(query).query == {}
 
 
 def test_origin_and_host_are_the_headers() -> None:
-    """Both are as the client sent them, and None where it did not."""
+    """As the client sent them, or None."""
     request = request_of(origin="https://app.example.com", host="localhost")
     assert (request.origin, request.host) == ("https://app.example.com", "localhost")
     assert (request_of().origin, request_of().host) == (None, None)

@@ -17,7 +17,7 @@ UPGRADE = request_of("EIO=4&transport=websocket&sid=x")
 
 
 class Connection:
-    """A session that began by polling, with all that is around it."""
+    """A session that began by polling, with its environment."""
 
     def __init__(self, transport: MemoryTransport | None = None, **settings: Any) -> None:
         self.engine = Engine(**settings)
@@ -41,7 +41,7 @@ class Connection:
         self.session.receive_text(self.probe, b"5")
 
     def poll(self) -> None:
-        """What a poll that comes does."""
+        """The result of a poll."""
         self.first.writable = True
         self.session.transport_ready(self.first)
 
@@ -99,7 +99,7 @@ def connection_in(state: State) -> Connection:
 
 @pytest.mark.parametrize("entry", list(TRANSITIONS), ids=lambda entry: f"{entry[0].name}-{entry[1].name}")
 async def test_every_transition_of_the_table_happens(entry: tuple[State, SessionEvent]) -> None:
-    """Each entry is reached by what transports really call, and leads where the table says."""
+    """Each is caused by a real call of a transport, and leads to the state of the table."""
     state, event = entry
     connection = connection_in(state)
     ACTIONS[event](connection)
@@ -112,7 +112,7 @@ async def test_every_transition_of_the_table_happens(entry: tuple[State, Session
     ids=lambda item: item.name,
 )
 async def test_every_other_event_is_an_error(state: State, event: SessionEvent) -> None:
-    """What the table does not name leaves the state as it is."""
+    """The state stays unchanged."""
     session = connection_in(state).session
     assert not session._move(event)
     assert session.state is state
@@ -120,7 +120,7 @@ async def test_every_other_event_is_an_error(state: State, event: SessionEvent) 
 
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
 async def test_messages_are_handed_over_in_live_states_alone(state: State) -> None:
-    """A session that is over hands nothing to its listener, whatever still arrives."""
+    """Later messages do not reach the listener."""
     connection = connection_in(state)
     connection.session.receive_text(connection.first, b"4hello")
     connection.session.receive_binary(connection.first, b"\x01")
@@ -130,7 +130,7 @@ async def test_messages_are_handed_over_in_live_states_alone(state: State) -> No
 
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
 async def test_the_listener_gets_one_end(state: State) -> None:
-    """The listener gets the end once, with the first reason."""
+    """With the first reason."""
     connection = connection_in(state)
     for _ in range(2):
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -143,7 +143,7 @@ async def test_the_listener_gets_one_end(state: State) -> None:
 
 
 async def test_an_open_session_has_sent_its_handshake() -> None:
-    """The OPEN packet is the first thing, written in the same turn as what the listener sends."""
+    """OPEN is the first packet, written in the same turn as the listener's messages."""
     connection = Connection(MemoryTransport("websocket"))
     connection.session.send(b"first")
     await asyncio.sleep(0)
@@ -156,7 +156,7 @@ async def test_an_open_session_has_sent_its_handshake() -> None:
 class TestControlPackets:
     @pytest.mark.parametrize("packet", [b"5", b"6", b"0{}", b"3", b"3probe"])
     async def test_packets_without_meaning_in_this_state_are_ignored(self, packet: bytes) -> None:
-        """An upgrade, a noop, an open or a stray pong over the session's transport changes nothing."""
+        """An upgrade, a noop, an open or an unexpected pong over the session's transport."""
         connection = Connection()
         connection.session.receive_text(connection.first, packet)
         assert connection.session.state is State.OPEN
@@ -170,7 +170,7 @@ class TestControlPackets:
         ],
     )
     async def test_a_forbidden_packet_ends_the_session(self, packet: bytes, reason: Reason) -> None:
-        """An empty packet and an unknown type cannot be read; a ping can, but the server alone sends them."""
+        """An empty packet and an unknown type are invalid. A ping may only come from the server."""
         connection = Connection()
         connection.session.receive_text(connection.first, packet)
         assert connection.recorder.reasons == [reason]
@@ -178,7 +178,6 @@ class TestControlPackets:
         assert isinstance(connection.first.closed_with[1], ProtocolError)
 
     async def test_invalid_utf8_ends_the_session(self) -> None:
-        """Invalid UTF-8 is never passed on."""
         connection = Connection()
         connection.session.receive_text(connection.first, b"4\xff")
         assert connection.recorder.messages == []
@@ -192,7 +191,7 @@ class TestControlPackets:
         assert connection.first.discarded
 
     async def test_an_error_of_the_listener_ends_the_session(self) -> None:
-        """What the layer above finds wrong with a message is an error of the connection."""
+        """With the listener's ProtocolError as the error of the connection."""
         connection = Connection()
 
         def refuse(data: bytes) -> None:
@@ -206,7 +205,7 @@ class TestControlPackets:
 class TestHeartbeat:
     @pytest.mark.parametrize("packet", [b"4hello", b"bAAAA", b"6", b"5", b"\x00"])
     async def test_any_packet_gives_a_pong_more_time_once(self, packet: bytes) -> None:
-        """The first packet after a ping shows that the client is alive; it owes its pong all the same."""
+        """The first packet after a ping shows that the client is alive. The pong is still due."""
         connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=60)
         registry = connection.engine.registry
         session, other = connection.session, registry.open(request_of(), MemoryTransport("websocket"))
@@ -231,7 +230,6 @@ class TestHeartbeat:
         registry.close()
 
     async def test_pings_and_pongs_keep_a_session(self) -> None:
-        """A session that answers each ping gets the next."""
         connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=60)
         for count in (1, 2, 3):
             await until(lambda count=count: connection.first.packets.count(b"2") == count)
@@ -240,7 +238,7 @@ class TestHeartbeat:
         connection.engine.registry.close()
 
     async def test_a_message_on_its_way_gives_a_pong_more_time(self) -> None:
-        """A pong cannot overtake the rest of an upload: what ends the session is silence."""
+        """A pong cannot overtake the rest of an upload. Only silence ends the session."""
         connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=0.02)
         connection.first.silence = 0.01
         pongs = connection.engine.registry.heartbeat._pongs
@@ -254,7 +252,7 @@ class TestHeartbeat:
         assert connection.recorder.reasons == [Reason.PING_TIMEOUT]
 
     async def test_silence_ends_it(self) -> None:
-        """Without a pong the session ends as a ping timeout."""
+        """With the reason ping timeout."""
         connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=0.01)
         await until(lambda: connection.recorder.reasons)
         assert connection.recorder.reasons == [Reason.PING_TIMEOUT]
@@ -263,7 +261,7 @@ class TestHeartbeat:
 
 class TestUpgrade:
     async def test_an_upgrade_packet_may_have_a_payload(self) -> None:
-        """What follows the type of an UPGRADE packet means nothing, as on Node.js."""
+        """As on Node.js, it is ignored."""
         connection = Connection()
         connection.start_probe()
         connection.answer_probe()
@@ -271,7 +269,7 @@ class TestUpgrade:
         assert connection.session.transport is connection.probe
 
     async def test_the_websocket_takes_over(self) -> None:
-        """Probe, answer and upgrade move the session; the polling is released, and messages go by WebSocket."""
+        """Probe, answer and upgrade move the session. Polling is released, and messages use the WebSocket."""
         connection = Connection()
         await turn()
         connection.upgrade()
@@ -285,7 +283,7 @@ class TestUpgrade:
         assert connection.recorder.messages == [b"hello"]
 
     async def test_a_poll_that_hangs_is_released_by_a_noop(self) -> None:
-        """As soon as the probe is answered, and so is each poll that comes before the upgrade."""
+        """As soon as the probe is answered, and so is each later poll before the upgrade."""
         connection = Connection()
         await turn()
         connection.poll()
@@ -297,7 +295,7 @@ class TestUpgrade:
         assert connection.first.packets[1:] == [b"6", b"6"]
 
     async def test_messages_that_waited_for_a_poll_are_sent_over_websocket(self) -> None:
-        """Messages sent during the switch are kept, in order."""
+        """In order."""
         connection = Connection()
         await turn()
         for state in (connection.start_probe, connection.answer_probe):
@@ -309,7 +307,7 @@ class TestUpgrade:
         assert connection.probe.packets == [b"3probe", b"4start_probe", b"4answer_probe", b"4last"]
 
     async def test_a_second_websocket_is_turned_away(self) -> None:
-        """One probe at a time, and none after the upgrade."""
+        """During a probe and after the upgrade."""
         connection = Connection()
         assert connection.start_probe()
         assert not connection.session.probe(MemoryTransport(), UPGRADE)
@@ -324,7 +322,7 @@ class TestUpgrade:
 
     @pytest.mark.parametrize("packet", [b"5", b"4hello", b"2", b"2probe2", b"", b"\xff", b"1"])
     async def test_a_probe_that_does_not_begin_with_its_ping_is_given_up(self, packet: bytes) -> None:
-        """The WebSocket is closed, nothing of it is handed over, and the session goes on by polling."""
+        """The WebSocket is closed without a delivered message, and the session continues by polling."""
         connection = Connection()
         connection.start_probe()
         connection.session.receive_text(connection.probe, packet)
@@ -342,7 +340,7 @@ class TestUpgrade:
         assert connection.session.is_live
 
     async def test_a_probe_that_is_cut_ends_the_upgrade_alone(self) -> None:
-        """A WebSocket that goes away before the upgrade leaves the session polling."""
+        """The session continues by polling."""
         connection = Connection()
         connection.start_probe()
         connection.answer_probe()
@@ -354,7 +352,7 @@ class TestUpgrade:
         assert connection.first.packets[-1] == b"4still here"
 
     async def test_an_upgrade_that_takes_too_long_is_cancelled(self) -> None:
-        """The probe is closed after the upgrade's time, and the next one may come."""
+        """After the upgrade timeout. Another probe may follow."""
         connection = Connection(upgrade_timeout=0.02)
         connection.start_probe()
         await until(lambda: connection.session.state is State.OPEN)
@@ -391,13 +389,13 @@ class TestUpgradeRequest:
         assert await connection.session.upgrade_request()
 
     async def test_it_is_not_there_in_time(self) -> None:
-        """The wait ends with False after the timeout; a later WebSocket has no effect."""
+        """The wait returns False after the timeout. A later WebSocket has no effect."""
         connection = Connection(upgrade_timeout=0.01)
         assert not await connection.session.upgrade_request()
         assert connection.start_probe()
 
     async def test_the_end_of_the_session_ends_the_wait(self) -> None:
-        """A wait ends at once when the client disconnects, and immediately for an ended session."""
+        """When the client disconnects, or immediately for an ended session."""
         connection = Connection()
         waiting = asyncio.create_task(connection.session.upgrade_request())
         await asyncio.sleep(0)
@@ -423,12 +421,12 @@ class TestCredentials:
         assert session.cookie_request is session.request
 
     async def test_no_other_request_has_any(self) -> None:
-        """Without an origin, or from a page that is not named, cookies are not believed."""
+        """Cookies without an origin, or from an origin that is not listed, are ignored."""
         assert self.opened(None).session.cookie_request is None
         assert self.opened("https://evil.net").session.cookie_request is None
 
     async def test_the_upgrades_request_has_newer_cookies(self) -> None:
-        """The WebSocket's cookies replace those of the polling, and only if its page is trusted."""
+        """The WebSocket's cookies replace those of polling, only from a trusted page."""
         connection = self.opened(None)
         upgrade = request_of("transport=websocket", cookie="b=2", origin=self.TRUSTED)
         assert connection.session.probe(connection.probe, upgrade)
@@ -461,7 +459,7 @@ class TestClosing:
         assert connection.first.closed_with == (Reason.SERVER_SHUTTING_DOWN, None)
 
     async def test_a_pending_poll_gets_the_announcement(self) -> None:
-        """Without waiting messages the client learns at once, and the session ends."""
+        """Without waiting messages, the session ends immediately."""
         connection = Connection()
         await turn()
         connection.poll()
@@ -471,7 +469,7 @@ class TestClosing:
         assert connection.session.state is State.CLOSED
 
     async def test_the_last_messages_wait_for_a_poll(self) -> None:
-        """A client that is between two polls gets them with the next, the farewell with the one after it."""
+        """The next poll gets them, and the one after it the farewell."""
         connection = Connection()
         await turn()
         connection.first.lingers = True
@@ -486,7 +484,7 @@ class TestClosing:
         assert len(connection.engine.registry) == 0
 
     async def test_an_outbox_that_overflows_ends_the_session_once(self) -> None:
-        """A slow client is disconnected with a transport error, also during a close."""
+        """With a transport error, also during a close."""
         connection = Connection(MemoryTransport("websocket", writable=False), max_outbox=1000)
         connection.session.send(bytes(2000))
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -494,7 +492,7 @@ class TestClosing:
         assert connection.first.closed_with is not None
 
     async def test_an_overflow_is_a_transport_error(self) -> None:
-        """The reason is the one that Socket.IO has for a broken line."""
+        """Socket.IO's reason for a broken connection."""
         connection = Connection(MemoryTransport("websocket", writable=False), max_outbox=1000)
         connection.session.send(bytes(2000))
         await until(lambda: connection.recorder.reasons)
@@ -515,7 +513,7 @@ class TestClosing:
 
 
 async def test_a_transport_that_was_left_is_not_listened_to() -> None:
-    """After the upgrade nothing that the polling still brings counts, not even its end."""
+    """After the upgrade, neither packets nor the end of polling count."""
     connection = Connection()
     connection.upgrade()
     session: Session = connection.session
@@ -528,7 +526,7 @@ async def test_a_transport_that_was_left_is_not_listened_to() -> None:
 
 
 async def test_the_bytes_of_messages_are_counted() -> None:
-    """Text and binary messages; pongs and messages after the end do not count."""
+    """Text and binary messages. Pongs and messages after the end do not count."""
     connection = Connection(MemoryTransport())
     session, flusher = connection.session, connection.engine.registry.flusher
     session.receive_text(connection.first, b"4hello")

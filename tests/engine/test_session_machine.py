@@ -13,7 +13,7 @@ from synkora.engine.session import State
 
 
 class LoggedTransport(MemoryTransport):
-    """A transport that notes in a shared list what went over it, in the order in which it went."""
+    """A transport that records its packets in a shared list, in order."""
 
     def __init__(self, name: str, wire: list[bytes]) -> None:
         super().__init__("polling" if name == "polling" else "websocket", writable=name == "websocket")
@@ -46,7 +46,7 @@ class Upgrading(RuleBasedStateMachine):
         self.engine.registry.open(request_of(), self.polling)
 
     def run(self, action: Callable[[], object]) -> None:
-        """Do something within the event loop, whose turn does not end with it."""
+        """Run something within the event loop, whose turn does not end with it."""
 
         async def act() -> None:
             action()
@@ -59,7 +59,7 @@ class Upgrading(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 5), ends=st.booleans())
     def send(self, count: int, ends: bool) -> None:
-        """The server sends, in one turn; without `ends` the next action happens before the flush, as far as it can."""
+        """The server sends, in one turn. Without `ends`, the next action happens before the flush if possible."""
         for _ in range(count):
             self.sent += 1
             self.run(lambda: self.session.send(b"%d" % self.sent))
@@ -72,7 +72,7 @@ class Upgrading(RuleBasedStateMachine):
 
     @rule()
     def say(self) -> None:
-        """The client sends over the transport that it has."""
+        """The client sends over its current transport."""
         self.said += 1
         self.run(lambda: self.session.receive_text(self.session.transport, b"4%d" % self.said))
 

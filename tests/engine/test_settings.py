@@ -4,7 +4,7 @@ from synkora.engine.settings import EngineSettings
 
 
 def test_a_polling_session_may_move_to_websocket() -> None:
-    """The upgrade is offered from polling alone, and only where WebSocket is allowed."""
+    """An upgrade is offered only to polling sessions, and only if WebSocket is allowed."""
     assert EngineSettings().upgrades("polling") == ["websocket"]
     assert EngineSettings().upgrades("websocket") == []
     assert EngineSettings(transports=("polling",)).upgrades("polling") == []
@@ -15,5 +15,5 @@ def test_a_polling_session_may_move_to_websocket() -> None:
     [("/ws/", True), ("/ws", True), ("/ws/more", True), ("/wsx", False), ("/", False), ("", False), ("/a/ws/", False)],
 )
 def test_a_path_may_lack_its_last_slash(path: str, serves: bool) -> None:
-    """What is below the path is the engine's, and so is the path without its last slash."""
+    """Everything below the path is the engine's, and so is the path without its last slash."""
     assert EngineSettings(path="/ws/").serves(path) is serves

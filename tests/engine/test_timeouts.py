@@ -7,7 +7,7 @@ from synkora.engine.timeouts import TimeoutQueue
 
 
 async def test_each_key_expires_once_in_the_order_of_adding() -> None:
-    """Keys are called with in turn, and are forgotten then."""
+    """And is removed."""
     expired: list[str] = []
     deadlines = TimeoutQueue(0.02, expired.append)
     for key in "abc":
@@ -19,7 +19,7 @@ async def test_each_key_expires_once_in_the_order_of_adding() -> None:
 
 
 async def test_nothing_expires_before_its_time() -> None:
-    """A key has about its whole length: no more than the slack is taken off."""
+    """A key expires earlier by the slack at most."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     TimeoutQueue(0.1, done.set_result).add(1)
@@ -42,7 +42,7 @@ async def test_a_dropped_key_does_not_expire() -> None:
 
 
 async def test_adding_again_restarts_the_timeout() -> None:
-    """A key that is added again moves behind those added meanwhile."""
+    """The key moves behind those added meanwhile."""
     expired: list[str] = []
     deadlines = TimeoutQueue(0.02, expired.append)
     for key in "aba":
@@ -52,7 +52,7 @@ async def test_adding_again_restarts_the_timeout() -> None:
 
 
 async def test_keys_may_be_added_and_dropped_while_others_expire() -> None:
-    """What `expired` does to the queue takes effect: a key dropped then is spared, one added then has its time."""
+    """A key dropped by `expired` does not expire, and an added one has its whole timeout."""
     expired: list[str] = []
 
     def on_expired(key: str) -> None:
@@ -69,7 +69,7 @@ async def test_keys_may_be_added_and_dropped_while_others_expire() -> None:
 
 
 async def test_an_error_of_one_key_does_not_cost_the_others_theirs(caplog: pytest.LogCaptureFixture) -> None:
-    """The loop reports the error, and the rest of the queue expires."""
+    """The loop reports the error, and the other keys expire."""
     expired: list[str] = []
 
     def on_expired(key: str) -> None:
@@ -86,7 +86,7 @@ async def test_an_error_of_one_key_does_not_cost_the_others_theirs(caplog: pytes
 
 
 async def test_after_cancel_nothing_expires_and_adding_works_again() -> None:
-    """Cancelling forgets all keys and the timer."""
+    """All keys and the timer are removed."""
     expired: list[str] = []
     deadlines = TimeoutQueue(0.02, expired.append)
     deadlines.add("a")

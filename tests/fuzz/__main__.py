@@ -24,7 +24,6 @@ _SLOWEST: Final = 10  # seconds that one input may take
 
 
 def main(names: Iterable[str]) -> int:
-    """Run the harnesses; return the exit code."""
     chosen = [harness for harness in HARNESSES if harness.name in set(names)] or list(HARNESSES)
     shares = sum(harness.share for harness in chosen)
     wanted = int(os.environ.get("FUZZ_RUNS", _DEFAULT_RUNS))
@@ -43,7 +42,7 @@ def main(names: Iterable[str]) -> int:
 
 
 def _fuzz(harness: Harness, runs: int) -> tuple[int, float]:
-    """Run one; return how many inputs it took, 0 where one of them failed, and in how many seconds."""
+    """Run one. Returns its number of inputs, 0 after a failure, and the seconds."""
     corpus = FOUND / harness.name
     corpus.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

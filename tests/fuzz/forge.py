@@ -1,4 +1,4 @@
-"""Tokens with a good signature or encryption beneath any header."""
+"""Tokens with a valid signature or encryption and any header."""
 
 import hashlib
 import hmac

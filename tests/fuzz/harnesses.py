@@ -1,4 +1,4 @@
-"""What is fuzzed: a function of bytes for each decoder, which raises only where the decoder has a fault."""
+"""The harnesses: a function of bytes for each decoder, which raises only if the decoder has an error."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MAX_INPUT: Final = 4096  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Harness:
-    """Something to fuzz; `share` is its part of all runs, the smaller the longer one of its runs takes."""
+    """A fuzz target. `share` is its part of all runs: smaller for slower ones."""
 
     name: str
     run: Callable[[bytes], None]

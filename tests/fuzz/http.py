@@ -18,7 +18,7 @@ _PROXIES: Final = TrustedProxies(("127.0.0.1", "10.0.0.0/8", "2001:db8::/32", "u
 
 
 def request(data: bytes) -> None:
-    """A request, its query and then its header lines, is taken or refused with an answer."""
+    """A request, its query and then its header lines, is accepted, or refused with an answer."""
     query, *lines = data.split(b"\n")
     pairs = [(name.lower(), value) for name, _, value in (line.partition(b":") for line in lines)]
     # As much as an HTTP parser lets through.
@@ -43,7 +43,7 @@ def _check(asked: Request, *, websocket: bool) -> HandshakeRefused | None:
 
 
 def origins(data: bytes) -> None:
-    """No origin is trusted but those of the list, and the host's own after the first line feed."""
+    """Only listed origins are trusted, and after the first line feed the host's own."""
     origin, _, host = data.partition(b"\n")
     headers = [(b"origin", origin.replace(b"\r", b" "))]
     asked = _asked("", Headers([*headers, (b"host", host.replace(b"\n", b" "))]))
@@ -65,7 +65,7 @@ def _asked(query: str, headers: Headers) -> Request:
 
 
 def addresses(data: bytes) -> None:
-    """An address comes out of what proxies write, or the peer's; the peer, in the first line, decides whether."""
+    """An address comes from a proxy's header or is the peer's. The peer, in the first line, decides."""
     peer, *forwarded = data.decode("latin-1").split("\n")
     headers = Headers(
         (name, line.encode("latin-1")) for line in forwarded for name in (b"x-forwarded-for", b"x-forwarded-proto")

@@ -18,7 +18,7 @@ _AUTHENTICATOR: Final = Authenticator(_KEYRING)
 
 
 def cookies(data: bytes) -> None:
-    """Only session cookies are found, none too long, none empty; the second half is a sign-in with the header."""
+    """Only session cookies are found, none too long, none empty. The second half is a sign-in with the header."""
     header = data.decode("latin-1")
     for name, value in session_cookies(header):
         assert name in SESSION_COOKIES
@@ -31,7 +31,9 @@ def cookies(data: bytes) -> None:
 
 
 def tokens(data: bytes) -> None:
-    """The first byte says what the rest is: a token, or claims or a header that are then sealed with the right key."""
+    """The first byte decides what the rest is: a token, claims, or a header. Claims and headers are sealed
+    with the right key.
+    """
     kind, rest = data[:1], data[1:]
     match kind:
         case b"c":

@@ -19,7 +19,7 @@ _SENDER: Final = Sender(socketId="socket", userId="user", userName="Näme")
 
 
 def read_as_clients_do(text: bytes) -> Any:
-    """The value of JSON that the server wrote; fails for what `JSON.parse` would not take."""
+    """The value of JSON from the server. Fails if `JSON.parse` would refuse it."""
     try:
         return json.loads(text.decode(), parse_constant=_no_constant)
     except RecursionError:
@@ -31,7 +31,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def polling_payload(data: bytes) -> None:
-    """A payload splits into packets that make the same payload again."""
+    """A payload is split into packets that make the same payload again."""
     try:
         packets = engineio.split_payload(data)
     except ProtocolError:
@@ -45,7 +45,7 @@ def polling_payload(data: bytes) -> None:
 
 
 def socketio_packet(data: bytes) -> None:
-    """A packet's parts are read, or refused with one of two errors."""
+    """A packet's parts are decoded, or refused with one of two errors."""
     try:
         packet = socketio.decode(data, MAX_ATTACHMENTS)
     except ProtocolError:
@@ -73,7 +73,7 @@ def _read(packet: Packet) -> None:
 
 
 def socketio_assembler(data: bytes) -> None:
-    """Texts and binaries in any order become whole packets, or an error that ends the connection."""
+    """Texts and binaries in any order become complete packets, or an error that ends the connection."""
     assembler = Assembler(MAX_ATTACHMENTS)
     try:
         for part in data.split(b"\x1e"):
@@ -86,7 +86,7 @@ def socketio_assembler(data: bytes) -> None:
 
 
 def event_payload(data: bytes) -> None:
-    """What is made of an event's payload for the others is JSON; the first byte chooses the event."""
+    """The delivery of an event's payload is JSON. The first byte chooses the event."""
     if not data or not is_utf8(data[1:]):
         return  # such a message ends its connection before anybody looks into it
     event, codec = CATALOGUE[data[0] % len(CATALOGUE)], _CODECS[data[0] % len(CATALOGUE)]
@@ -101,7 +101,7 @@ def event_payload(data: bytes) -> None:
 
 
 def websocket_deflate(data: bytes) -> None:
-    """Whatever comes as DEFLATE data, a message is no larger than it may be; an even first byte compresses it first."""
+    """For any DEFLATE data, a message is within the limit. An even first byte compresses the data first."""
     mode, data = data[:1], data[1:]
     if mode and mode[0] % 2 == 0:
         deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
@@ -114,7 +114,7 @@ def websocket_deflate(data: bytes) -> None:
 
 
 def websocket_extensions(data: bytes) -> None:
-    """An offer is accepted only if it names permessage-deflate and leaves the server's window alone."""
+    """An offer is accepted only if it names permessage-deflate and does not limit the server's window."""
     offers = data.decode("latin-1")
     if accepts_compression(offers):
         assert "permessage-deflate" in offers.lower()

@@ -1,4 +1,4 @@
-"""Harness of a whole connection: a session, its client, and Synkora's events above it, without a network."""
+"""Harness of a whole connection: a session, its client, and Synkora's events, without a network."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ _TOKEN: Final = sign({"id": "fuzz", "name": "Fuzz"}, SECRET, expires_in=10**9).e
 
 
 class Site:
-    """A server with an onlooker in a project; everything it logs as an error is kept."""
+    """A server with a second member in a project. Its logged errors are kept."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -53,7 +53,7 @@ class Site:
         await _turns()
 
     async def run(self, flags: int, parts: list[bytes]) -> None:
-        """Let a client send parts: a text packet each, or with a `b` a binary, or with a `w` one by a probe."""
+        """Let a client send parts: each a text packet, with a `b` a binary, or with a `w` a text of a probe."""
         name = "polling" if flags & _FLAG_POLLING else "websocket"
         transport = MemoryTransport("polling" if name == "polling" else "websocket")
         transport.lingers = name == "polling"
@@ -100,7 +100,7 @@ _site: Site | None = None
 
 
 def session(data: bytes) -> None:
-    """Whatever a client sends, handlers do not fail, others get only good packets, and nothing is left behind."""
+    """Whatever a client sends, handlers do not fail, others get only valid packets, and nothing remains."""
     global _site  # noqa: PLW0603  # one server for all inputs, made when the first one comes
     if _site is None:
         _site = Site()

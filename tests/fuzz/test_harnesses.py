@@ -15,7 +15,7 @@ def seeds(harness: Harness) -> list[bytes]:
 
 
 def mutated(seed: bytes, number: int) -> bytes:
-    """A seed with a few of its bytes taken out, doubled, or replaced."""
+    """A seed with a few bytes removed, doubled, or replaced."""
     chance = random.Random(number)
     data = bytearray(seed)
     for _ in range(chance.randint(1, 4)):
@@ -34,7 +34,7 @@ def mutated(seed: bytes, number: int) -> bytes:
 
 @every_harness
 def test_each_decoder_has_seeds_and_accepts_or_refuses_them(harness: Harness) -> None:
-    """Every seed of the corpus raises nothing but what its decoder documents."""
+    """A seed raises nothing but its decoder's documented errors."""
     assert len(seeds(harness)) >= 4
     for seed in seeds(harness):
         harness.run(seed)
@@ -42,7 +42,6 @@ def test_each_decoder_has_seeds_and_accepts_or_refuses_them(harness: Harness) ->
 
 @every_harness
 def test_nearly_valid_input_raises_only_documented_errors(harness: Harness) -> None:
-    """A seed that has been tampered with is taken or refused, as any input."""
     found = seeds(harness)
 
     @settings(max_examples=300, deadline=None, database=None)
@@ -55,8 +54,6 @@ def test_nearly_valid_input_raises_only_documented_errors(harness: Harness) -> N
 
 @every_harness
 def test_any_bytes_raise_only_documented_errors(harness: Harness) -> None:
-    """Bytes of no form at all are taken or refused too."""
-
     @settings(max_examples=200, deadline=None, database=None)
     @given(data=st.binary(max_size=300))
     def run(data: bytes) -> None:

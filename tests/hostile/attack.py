@@ -19,7 +19,7 @@ _LONGEST = 90  # seconds for one run of one kind, which else hangs
 
 
 class Schedule:
-    """Which kind is next: each of them once in a random order, then any."""
+    """The order of kinds: each once in a random order, then any."""
 
     def __init__(self, chance: random.Random, messages: int, account: Account) -> None:
         self._chance = chance
@@ -29,7 +29,7 @@ class Schedule:
         chance.shuffle(self._first)
 
     def next(self) -> str | None:
-        """The name of the next kind, None when enough has been sent."""
+        """The name of the next kind, or None after enough messages."""
         if self._first:
             return self._first.pop()
         if self._account.messages >= self._messages:
@@ -38,7 +38,7 @@ class Schedule:
 
 
 async def act(attacker: Attacker, schedule: Schedule, account: Account) -> None:
-    """Let one attacker be hostile until enough has been sent."""
+    """Let one attacker run until enough messages are sent."""
     while True:
         await account.wait_for_turn()
         kind = schedule.next()
@@ -60,7 +60,7 @@ async def act(attacker: Attacker, schedule: Schedule, account: Account) -> None:
 
 
 async def attack(port: int, messages: int, rate: float, seed: int, victims: list[str]) -> Account:
-    """Send hostile messages from many addresses at once; return the counts."""
+    """Send hostile messages from many addresses simultaneously. Returns the counts."""
     chance = random.Random(seed)
     account = Account(rate)
     schedule = Schedule(chance, messages, account)

@@ -1,4 +1,4 @@
-"""Somebody hostile: opens connections, sends what no client would, and keeps account of it."""
+"""An attacker: opens connections, sends what no client would, and counts."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ _BETWEEN = 0.01  # seconds from one run of a kind to the next, at least
 
 @dataclass
 class Account:
-    """What has been done so far: messages and runs by kind, and answers that should not have been."""
+    """The counts so far: messages and runs by kind, and wrong answers."""
 
     rate: float  # messages a second, in all
     messages: int = 0
@@ -32,14 +32,14 @@ class Account:
     turns: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def wait_for_turn(self) -> None:
-        """Wait until something more is due, so that there are `rate` messages a second on average."""
+        """Wait, so that the average is `rate` messages a second."""
         async with self.turns:
             ahead = self.began + self.messages / self.rate - time.monotonic()
             await asyncio.sleep(max(ahead, _BETWEEN))
 
 
 class Surprise(AssertionError):
-    """The server answered something hostile in a way that it should not."""
+    """The server gave a wrong answer to a hostile message."""
 
 
 class Attacker:
@@ -59,13 +59,12 @@ class Attacker:
         self._account = account
 
     def count(self, messages: int = 1) -> None:
-        """Take account of messages."""
+        """Count messages."""
         self._account.messages += messages
         self._account.by_kind[self.kind] = self._account.by_kind.get(self.kind, 0) + messages
 
     @contextlib.asynccontextmanager
     async def connection(self, *, slow: bool = False) -> AsyncIterator[Connection]:
-        """A TCP connection."""
         connection = await Connection.open(self.port, self.source, slow=slow)
         self._account.connections += 1
         try:
@@ -77,7 +76,7 @@ class Attacker:
     async def websocket(
         self, sid: str | None = None, *, slow: bool = False, **headers: str
     ) -> AsyncIterator[WebSocket]:
-        """A WebSocket; one that opens a session has read its OPEN packet."""
+        """A WebSocket. With a new session, its OPEN packet is read."""
         async with self.connection(slow=slow) as connection:
             socket = WebSocket(connection.reader, connection.writer)
             await socket.shake(sid, **headers)
@@ -87,7 +86,7 @@ class Attacker:
 
     @contextlib.asynccontextmanager
     async def member(self, *, slow: bool = False) -> AsyncIterator[WebSocket]:
-        """A WebSocket that is signed in and in the attacker's own project."""
+        """A signed-in WebSocket in the attacker's own project."""
         async with self.websocket(slow=slow) as socket:
             await socket.connect(self.token)
             await socket.emit("join-project", self.project)
@@ -95,7 +94,7 @@ class Attacker:
             yield socket
 
     async def ask(self, data: bytes) -> Response | None:
-        """Send one request by its own connection; return the response, None where the server closed instead."""
+        """Send one request over its own connection. Returns the response, or None if the server closed instead."""
         async with self.connection() as connection:
             self.count()
             try:
@@ -105,7 +104,7 @@ class Attacker:
                 return None
 
     async def open_polling(self) -> str:
-        """Open a polling session; return its sid. Raises `Refused`."""
+        """Open a polling session and return its sid. Raises `Refused`."""
         answer = await self.ask(request("GET", f"{PATH}polling"))
         if answer is None or answer.status != 200:
             raise Refused(str(answer))
@@ -113,20 +112,20 @@ class Attacker:
         return sid
 
     async def expect_refusal(self, data: bytes, *statuses: int) -> None:
-        """Send a request that must not succeed: it gets one of `statuses`, or any error, or the connection ends."""
+        """Send a request that must fail: with one of `statuses`, with any error, or with the end of the connection."""
         answer = await self.ask(data)
         if answer is not None and (answer.status < 400 or (statuses and answer.status not in (*statuses, 429, 503))):
             raise Surprise(f"{data[:60]!r} got {answer.status} {answer.body[:60]!r}")
 
     async def expect_end(self, connection: Connection) -> None:
-        """Make sure that the server closes a connection."""
+        """Check that the server closes a connection."""
         try:
             await (connection.closed() if isinstance(connection, WebSocket) else connection.ended())
         except TimeoutError:
             raise Surprise("the connection was not closed") from None
 
     async def expect_life(self, socket: WebSocket) -> None:
-        """Make sure that a signed-in connection still works."""
+        """Check that a signed-in connection still works."""
         await socket.emit("ping")
         await socket.until_event("pong")
 

@@ -35,7 +35,7 @@ async def _each_ends(a: Attacker, *packets: bytes, connected: bool = True) -> No
 
 
 async def _each_answered(a: Attacker, *events: bytes) -> None:
-    """Send events that must be answered with an `error`, by one connection that goes on."""
+    """Send events that must each be answered with an `error`, over one connection that stays open."""
     async with a.member() as socket:
         for event in events:
             a.count()
@@ -47,7 +47,7 @@ async def _each_answered(a: Attacker, *events: bytes) -> None:
 
 
 async def bad_packets(a: Attacker) -> None:
-    """Socket.IO headers that cannot be read."""
+    """Invalid Socket.IO headers."""
     await _each_ends(
         a,
         *(b"4", b"47", b"49[]", b"4x", b"42", b"42{}", b'42"x"', b"42[", b"45[]", b"45-[]", b"451[]", b"45999-[]"),
@@ -56,7 +56,7 @@ async def bad_packets(a: Attacker) -> None:
 
 
 async def before_connecting(a: Attacker) -> None:
-    """Other first packets than CONNECT, and CONNECT with an invalid payload."""
+    """First packets other than CONNECT, and CONNECT with an invalid payload."""
     await _each_ends(
         a, b'42["ping"]', b"41", b"430[]", b"44{}", b'451-["a"]', b"40[]", b'40"x"', b"40{", b"40nul", connected=False
     )
@@ -68,7 +68,7 @@ async def what_only_servers_send(a: Attacker) -> None:
 
 
 async def second_connect(a: Attacker) -> None:
-    """A CONNECT to a namespace that the client is in already."""
+    """A CONNECT to a namespace that the client has joined."""
     async with a.member() as socket:
         for packet in (b"40", b'40{"token":"x"}', b"40/," + b'{"token":"x"}'):
             a.count()
@@ -77,7 +77,7 @@ async def second_connect(a: Attacker) -> None:
 
 
 async def heavy_connects(a: Attacker) -> None:
-    """CONNECTs of very many small values, with a token and without, and again after a DISCONNECT."""
+    """CONNECTs with very many small values, with and without a token, and again after a DISCONNECT."""
     values = b"[]," * 20_000 + b"[]"
     async with a.websocket() as stranger:
         a.count()
@@ -98,7 +98,7 @@ async def heavy_connects(a: Attacker) -> None:
 
 
 async def large_packets_without_use(a: Attacker) -> None:
-    """Packets that no limit on events counts, each as large as it may be."""
+    """Packets that no limit on events counts, each of the largest size."""
     packet = a.pick(
         b'40{"x":"' + b"x" * 60_000 + b'"}',
         b"40/" + b"x" * 60_000 + b",",
@@ -158,7 +158,7 @@ async def deep_nesting(a: Attacker) -> None:
 
 
 async def large_numbers(a: Attacker) -> None:
-    """Numbers that no machine has room for, where the app's data is and where the server reads them."""
+    """Numbers out of range, in the app's data and in fields that the server reads."""
     await _each_answered(
         a,
         b'["nobody",%b]' % (b"9" * _LARGE),
@@ -193,7 +193,7 @@ async def wrong_project_ids(a: Attacker) -> None:
 
 
 async def others_projects(a: Attacker) -> None:
-    """Volatile events into projects that the sender has not joined, with people in them."""
+    """Volatile events for projects with members that the sender has not joined."""
     async with a.member() as socket:
         for victim in a.victims:
             for event in filter(lambda event: event.volatile, CATALOGUE):
@@ -209,7 +209,7 @@ async def others_projects(a: Attacker) -> None:
 
 
 async def borrowed_names(a: Attacker) -> None:
-    """Payloads with a forged sender, into the sender's own project."""
+    """Payloads with a forged sender, for the sender's own project."""
     async with a.member() as socket, a.member() as listener:
         for event in CATALOGUE:
             if event.sender:
@@ -221,7 +221,7 @@ async def borrowed_names(a: Attacker) -> None:
 
 
 async def joins_without_end(a: Attacker) -> None:
-    """Very many projects by one connection."""
+    """Very many projects of one connection."""
     async with a.member() as socket:
         a.count(_FLOOD // 2)
         try:
@@ -232,7 +232,7 @@ async def joins_without_end(a: Attacker) -> None:
 
 
 async def joins_and_leaves(a: Attacker) -> None:
-    """One project, joined and left again and again."""
+    """Repeated joins and leaves of one project."""
     async with a.member() as socket:
         for _ in range(20):
             a.count(2)
@@ -241,7 +241,7 @@ async def joins_and_leaves(a: Attacker) -> None:
 
 
 async def crowds_of_one_user(a: Attacker) -> None:
-    """Many connections of one user, which all come at once and go at once."""
+    """Many connections of one user that open and close together."""
     async with contextlib.AsyncExitStack() as stack:
         crowd = [await stack.enter_async_context(a.member()) for _ in range(10)]
         for _ in range(3):
@@ -254,7 +254,7 @@ async def crowds_of_one_user(a: Attacker) -> None:
 
 
 async def projects_without_end_of_a_deaf_client(a: Attacker) -> None:
-    """Projects that are joined and left one after the other by somebody who reads nothing."""
+    """Joins and leaves of many projects by a client that does not read."""
     async with a.member(slow=True) as deaf:
         for number in range(25):
             a.count(2)
@@ -264,7 +264,7 @@ async def projects_without_end_of_a_deaf_client(a: Attacker) -> None:
 
 
 async def edits_of_very_many_projects(a: Attacker) -> None:
-    """Edits in more and more projects that the client has not joined."""
+    """Edits to ever more projects that the client has not joined."""
     async with a.member() as socket:
         for number in range(100):
             a.count()
@@ -273,7 +273,7 @@ async def edits_of_very_many_projects(a: Attacker) -> None:
 
 
 async def crowds_beside_a_deaf_member(a: Attacker) -> None:
-    """Members that join and leave again and again beside one that reads nothing and is not disconnected for it."""
+    """Members that repeatedly join and leave beside one that does not read, and is not disconnected because of them."""
     async with a.member(slow=True) as deaf:
         await deaf.emit("join-project", a.project)
         for _ in range(5):
@@ -287,7 +287,7 @@ async def crowds_beside_a_deaf_member(a: Attacker) -> None:
 
 
 async def event_floods(a: Attacker) -> None:
-    """As many events as the line takes; who keeps on is disconnected."""
+    """Events without a pause. A client that continues is disconnected."""
     name = a.pick("canvas:cursor", "task:update", "ping", "nobody")
     data = b"42" + json.dumps([name, {"projectId": a.project, "x": 1}]).encode()
     async with a.member() as socket:
@@ -300,7 +300,7 @@ async def event_floods(a: Attacker) -> None:
 
 
 async def large_edits(a: Attacker) -> None:
-    """Edits as large as they may be, again and again."""
+    """Repeated edits of the largest size."""
     async with a.member() as socket:
         for _ in range(3):  # what the rate of bytes lets through at once
             a.count()
@@ -309,7 +309,7 @@ async def large_edits(a: Attacker) -> None:
 
 
 async def floods_of_large_edits(a: Attacker) -> None:
-    """Edits of very many small values, as many bytes as the line takes; who keeps on is disconnected."""
+    """Edits of very many small values without a pause. A client that continues is disconnected."""
     changes = b",".join([b"[]"] * 300_000)
     data = b'42["canvas:update",{"projectId":"%b","changes":[%b]}]' % (a.project.encode(), changes)
     async with a.member() as socket:
@@ -323,7 +323,7 @@ async def floods_of_large_edits(a: Attacker) -> None:
 
 
 async def crowds_that_write(a: Attacker) -> None:
-    """Several connections of one user in one project, each of which sends as much as it may."""
+    """Several connections of one user in one project, each at its limits."""
     edit = json.dumps(["task:create", {"projectId": a.project, "task": "x" * 30_000}]).encode()
     async with contextlib.AsyncExitStack() as stack:
         crowd = [await stack.enter_async_context(a.member()) for _ in range(6)]
@@ -334,7 +334,7 @@ async def crowds_that_write(a: Attacker) -> None:
 
 
 async def _session(a: Attacker, socket: WebSocket, pid: str | None = None) -> str:
-    """Connect, or return to a session; return the id of the session."""
+    """Connect, or return to a session. Returns the id of the session."""
     returning = {} if pid is None else {"pid": pid}
     await socket.send_text(b"40" + json.dumps({"token": a.token, **returning}).encode())
     while not (answer := await socket.packet()).startswith(b"40"):
@@ -344,7 +344,7 @@ async def _session(a: Attacker, socket: WebSocket, pid: str | None = None) -> st
 
 
 async def connects_without_end(a: Attacker) -> None:
-    """Several connections of one user that leave the namespace and come back, with a token to verify each time."""
+    """Several connections of one user that leave the namespace and return, each time with a token to verify."""
     connect = client_frame(TEXT, b"40" + json.dumps({"token": a.token}).encode())
     async with contextlib.AsyncExitStack() as stack:
         crowd = [await stack.enter_async_context(a.websocket()) for _ in range(4)]
@@ -377,7 +377,7 @@ async def returns_without_reading(a: Attacker) -> None:
 
 
 async def returns_past_own_events(a: Attacker) -> None:
-    """A session that is lost and brought back again and again, each time past very many events of its own."""
+    """A session that is repeatedly lost and recovered, each time after very many own events."""
     pid = None
     for _ in range(5):
         async with a.websocket() as socket:
@@ -390,7 +390,7 @@ async def returns_past_own_events(a: Attacker) -> None:
 
 
 async def halves_of_pairs(a: Attacker) -> None:
-    """Edits of very many halves of surrogate pairs; who keeps on is disconnected."""
+    """Edits with very many halves of surrogate pairs. A client that continues is disconnected."""
     edit = b'42["task:create",{"projectId":"%b","task":"%b"}]' % (a.project.encode(), rb"\ud83d" * 9_000)
     async with a.member() as socket:
         a.count(_FLOOD // 2)
@@ -402,7 +402,7 @@ async def halves_of_pairs(a: Attacker) -> None:
 
 
 async def bad_attachments(a: Attacker) -> None:
-    """Attachments that are too many, missing, not asked for, or whose placeholders lead nowhere."""
+    """Too many, missing or unexpected attachments, and invalid placeholders."""
     await _each_ends(a, b'4511-["canvas:update",{}]', b'452-["a"]' + b"x")
     for placeholder in (9, -1, "0", None, 1e9, 0.5, True):
         event = ["canvas:update", {"projectId": a.project, "changes": _placeholder(placeholder)}]
@@ -422,7 +422,7 @@ async def bad_attachments(a: Attacker) -> None:
 
 
 async def repeated_attachments(a: Attacker) -> None:
-    """Attachments that are named very many times, or never: in edits, unknown events, and acks."""
+    """Attachments with very many placeholders or none: in edits, unknown events, and acks."""
     placeholders = ",".join([json.dumps(_placeholder(0))] * _FLOOD).encode()
     payload = b'{"projectId":"%b","changes":[%b]}' % (a.project.encode(), placeholders)
     for event in (b'51-["canvas:update",%b]' % payload, b'51-["nobody",%b]' % placeholders, b"61-0[%b]" % placeholders):
@@ -439,7 +439,7 @@ async def repeated_attachments(a: Attacker) -> None:
 
 
 async def attachments_that_never_come(a: Attacker) -> None:
-    """Packets that wait for ten attachments and get nine."""
+    """Packets that announce ten attachments and get nine."""
     async with a.member() as socket:
         a.count(10)
         await socket.send_text(b'4510-["canvas:update",{"projectId":"%b"}]' % a.project.encode())
@@ -460,7 +460,7 @@ async def unasked_acks(a: Attacker) -> None:
 
 
 async def acks_wanted_for_everything(a: Attacker) -> None:
-    """Events that ask to be acknowledged, with ids of all sizes, and the same one twice."""
+    """Events with ack ids of all sizes, and repeated ids."""
     async with a.member() as socket:
         for number in (0, 0, 5, 10**14, *range(20)):
             a.count()
@@ -469,13 +469,13 @@ async def acks_wanted_for_everything(a: Attacker) -> None:
 
 
 async def reserved_names(a: Attacker) -> None:
-    """Events with names of Socket.IO's own, and with no name."""
+    """Events with Socket.IO's reserved names, and without a name."""
     names = ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
     await _each_ends(a, *(b"42" + json.dumps([name]).encode() for name in names), b"42[]", b"42[null]", b"42[{}]")
 
 
 async def strange_names(a: Attacker) -> None:
-    """Unknown events, with names that could be mistaken for others."""
+    """Unknown events with names that resemble others."""
     names = ("__proto__", "constructor", "x" * 5000, "\x1b[2J", "✓ Stopped\n✗", "\u202e", "", "users:active", "error")
     await _each_answered(a, *(json.dumps([name, {}]).encode() for name in names))
 
@@ -498,7 +498,7 @@ def _claims(**more: object) -> dict[str, object]:
 
 
 async def forged_tokens(a: Attacker) -> None:
-    """Tokens without a signature, with another's, with a changed payload, and that are no tokens."""
+    """Tokens without a signature, with another one, with a changed payload, and texts that are no tokens."""
     head, payload, signature = signed(_claims(id="x"), SECRET).split(".")
     unsigned = f"{segment({'alg': 'none'})}.{segment(_claims())}."
     await _no_sign_in(
@@ -535,7 +535,7 @@ async def forged_cookies(a: Attacker) -> None:
 
 
 async def expired_tokens(a: Attacker) -> None:
-    """Valid tokens of another time, and tokens with invalid times."""
+    """Tokens of another time, and tokens with invalid times."""
     await _no_sign_in(
         a,
         signed(_claims(exp=time.time() - 3600), SECRET),
@@ -564,7 +564,7 @@ async def refreshes_by_others(a: Attacker) -> None:
 
 
 async def wrong_refresh_tokens(a: Attacker) -> None:
-    """Tokens guessed by `auth:refresh`, all at once: they count as failed sign-ins, and the connection goes on."""
+    """Simultaneous guesses by `auth:refresh`: they count as failed sign-ins, and the connection stays open."""
     async with a.member() as socket:
         for number in range(20):
             a.count()

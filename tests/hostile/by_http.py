@@ -1,4 +1,4 @@
-"""Hostile kinds: HTTP, handshakes, polling, and the move to WebSocket."""
+"""Hostile kinds: HTTP, handshakes, polling, and upgrades."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ _SLOW = 0.05  # seconds between a slow writer's bytes
 
 
 async def no_http(a: Attacker) -> None:
-    """Bytes of no HTTP at all."""
+    """Bytes that are no HTTP."""
     for data in (os.urandom(500), b"\x16\x03\x01" + os.urandom(200), b"\0" * 999, b"\r\n" * 500, b"SSH-2.0-x\r\n"):
         async with a.connection() as connection:
             a.count()
@@ -37,7 +37,7 @@ async def bad_request_lines(a: Attacker) -> None:
 
 
 async def half_open_handshakes(a: Attacker) -> None:
-    """Requests whose head never ends."""
+    """Requests with an endless head."""
     for _ in range(_FEW):
         async with a.connection() as connection:
             a.count()
@@ -46,7 +46,7 @@ async def half_open_handshakes(a: Attacker) -> None:
 
 
 async def slow_writers(a: Attacker) -> None:
-    """Heads and bodies that come a byte at a time."""
+    """Heads and bodies byte by byte."""
     sid = await a.open_polling()
     for data in (upgrade(), request("POST", f"{PATH}polling&sid={sid}", {"Content-Length": "500"}, b"4" * 20)):
         async with a.connection() as connection:
@@ -57,7 +57,7 @@ async def slow_writers(a: Attacker) -> None:
 
 
 async def huge_heads(a: Attacker) -> None:
-    """Headers and request lines larger than a server should keep."""
+    """Headers and request lines above the server's limits."""
     for data in (
         request("GET", f"{PATH}polling", {"Cookie": "a" * 200_000}),
         request("GET", f"{PATH}polling&x=" + "y" * 200_000),
@@ -69,7 +69,7 @@ async def huge_heads(a: Attacker) -> None:
 
 
 async def strange_headers(a: Attacker) -> None:
-    """Headers that parsers disagree about."""
+    """Headers that parsers interpret differently."""
     polling = f"{PATH}polling"
     for headers in (
         b"Host: x\r\nHost: y\r\nContent-Length: 3\r\nContent-Length: 4\r\n",
@@ -92,14 +92,14 @@ async def strange_headers(a: Attacker) -> None:
 
 
 async def pipelined_requests(a: Attacker) -> None:
-    """Very many requests at once; no answer is read."""
+    """Very many requests in one piece, without reading the answers."""
     async with a.connection() as connection:
         a.count(50)
         await connection.send(request("GET", "/nowhere") * 30 + request("GET", f"{PATH}nonsense") * 20)
 
 
 async def pipelining_behind_a_poll(a: Attacker) -> None:
-    """Very many requests, large heads or a large body behind a poll that waits; then a RST, or waiting for the end."""
+    """Very many requests, large heads or a large body behind a pending poll, then a RST or a wait for the end."""
     behind = (
         b"GET / HTTP/1.1\r\n\r\n" * 1000,
         request("GET", "/", {"X": "x" * 30_000}) * 3,
@@ -119,7 +119,7 @@ async def pipelining_behind_a_poll(a: Attacker) -> None:
 
 
 async def small_chunks(a: Attacker) -> None:
-    """Bodies of very many chunks of a byte, to Socket.IO and beside it."""
+    """Bodies of very many one-byte chunks, for Socket.IO's path and for others."""
     sid = await a.open_polling()
     for target in ("/", "/nowhere", f"{PATH}polling&sid=unknown", f"{PATH}polling&sid={sid}"):
         async with a.connection() as connection:
@@ -131,7 +131,7 @@ async def small_chunks(a: Attacker) -> None:
 
 
 async def resets_of_idle_requests(a: Attacker) -> None:
-    """Connections that are reset after a response, each with a large head."""
+    """Connections with a large head that are reset after a response."""
     for _ in range(_FEW):
         async with a.connection() as connection:
             a.count()
@@ -141,7 +141,7 @@ async def resets_of_idle_requests(a: Attacker) -> None:
 
 
 async def nonsense_queries(a: Attacker) -> None:
-    """Handshakes of other versions, transports and times."""
+    """Handshakes with unknown versions, transports and times."""
     for query in (
         "EIO=3&transport=polling",
         "transport=polling",
@@ -159,7 +159,7 @@ async def nonsense_queries(a: Attacker) -> None:
 
 
 async def bad_websocket_handshakes(a: Attacker) -> None:
-    """WebSocket handshakes that lack what they need."""
+    """Incomplete WebSocket handshakes."""
     for data in (
         upgrade(Sec_WebSocket_Version="8"),
         upgrade(Sec_WebSocket_Version=""),
@@ -180,7 +180,7 @@ async def bad_websocket_handshakes(a: Attacker) -> None:
 
 
 async def early_frames(a: Attacker) -> None:
-    """Frames in one piece with a handshake, good or bad, before it is answered."""
+    """Frames in one piece with a valid or invalid handshake, before its answer."""
     for head in (upgrade(), upgrade(Sec_WebSocket_Version="7"), upgrade("unknown-session")):
         async with a.connection() as connection:
             a.count(20)
@@ -189,7 +189,7 @@ async def early_frames(a: Attacker) -> None:
 
 
 async def foreign_origins(a: Attacker) -> None:
-    """Pages of other sites, by both transports."""
+    """Pages of other sites, over both transports."""
     for origin in ("https://evil.example", "null", "http://localhost:3000.evil.example", "http://localhost:30000", "*"):
         await a.expect_refusal(request("GET", f"{PATH}polling", {"Origin": origin}), 403)
         await a.expect_refusal(upgrade(Origin=origin), 403)
@@ -197,7 +197,7 @@ async def foreign_origins(a: Attacker) -> None:
 
 
 async def guessed_sids(a: Attacker) -> None:
-    """Sessions of others, by ids that are guessed, or seen as a socket's."""
+    """Other sessions' ids: guessed, or derived from a socket's id."""
     async with a.websocket() as socket:
         public = await socket.connect(a.token)
     for sid in (public, "A" * 20, "../..", "0" * 2000, os.urandom(15).hex(), "%00", "__proto__"):
@@ -210,7 +210,7 @@ async def guessed_sids(a: Attacker) -> None:
 
 
 async def bad_polling_payloads(a: Attacker) -> None:
-    """Payloads that do not hold packets."""
+    """Payloads without valid packets."""
     for body in (b"", b"\x1e", b"4a\x1e\x1e4b", b"b%%%", b"bA", b"4\xff\xfe", b"9", b"x", b"\x1e" * 1000, b"2"):
         sid = await a.open_polling()
         answer = await a.ask(request("POST", f"{PATH}polling&sid={sid}", body=body))
@@ -218,7 +218,7 @@ async def bad_polling_payloads(a: Attacker) -> None:
 
 
 async def oversize_posts(a: Attacker) -> None:
-    """More than the server takes in one request, announced or not."""
+    """Bodies above the limit, announced or not."""
     sid = await a.open_polling()
     target = f"{PATH}polling&sid={sid}"
     await a.expect_refusal(request("POST", target, body=b"4" * 1_100_000), 400, 413)
@@ -230,7 +230,7 @@ async def oversize_posts(a: Attacker) -> None:
 
 
 async def payloads_of_very_many_packets(a: Attacker) -> None:
-    """One request with as many packets as its size has room for."""
+    """One request with as many packets as fit."""
     for packet in (b"3", b"6", b"", b'42["ping"]'):
         for size in (65_000, 999_000):  # before CONNECT the smaller one is all that is taken
             sid = await a.open_polling()
@@ -239,7 +239,7 @@ async def payloads_of_very_many_packets(a: Attacker) -> None:
 
 
 async def duplicate_polls(a: Attacker) -> None:
-    """Two polls of one session at a time, which end it."""
+    """Two simultaneous polls of one session, which end it."""
     sid = await a.open_polling()
     target = request("GET", f"{PATH}polling&sid={sid}")
     async with a.connection() as first, a.connection() as second:
@@ -252,7 +252,7 @@ async def duplicate_polls(a: Attacker) -> None:
 
 
 async def polls_without_reading(a: Attacker) -> None:
-    """Polls over more and more connections, whose large answers are not read; they end the session."""
+    """Polls over more and more connections, whose large answers are not read. They end the session."""
     sid = await a.open_polling()
     target = f"{PATH}polling&sid={sid}"
     for packet in (b'40{"token":"%b"}' % a.token.encode(), b'42["join-project","%b"]' % a.project.encode()):
@@ -271,7 +271,7 @@ async def polls_without_reading(a: Attacker) -> None:
 
 
 async def duplicate_posts(a: Attacker) -> None:
-    """Two posts of one session at a time, which end it."""
+    """Two simultaneous posts of one session, which end it."""
     sid = await a.open_polling()
     data = request("POST", f"{PATH}polling&sid={sid}", body=b"4" * 1000)
     async with a.connection() as first, a.connection() as second:
@@ -283,7 +283,7 @@ async def duplicate_posts(a: Attacker) -> None:
 
 
 async def never_polling(a: Attacker) -> None:
-    """Sessions that sign in and send, and never fetch anything."""
+    """Sessions that sign in and send, and never poll."""
     for _ in range(_FEW):
         sid = await a.open_polling()
         packets = [b'40{"token":"%b"}' % a.token.encode(), b'42["join-project","%b"]' % a.project.encode()]
@@ -302,7 +302,7 @@ async def abandoned_polls(a: Attacker) -> None:
 
 
 async def upgrade_abuse(a: Attacker) -> None:
-    """Upgrades that are begun twice, or in the wrong order, or never finished; the session's polling goes on."""
+    """Upgrades that begin twice, or in the wrong order, or never finish. The session's polling continues."""
     for packets in (
         (client_frame(TEXT, b"5"),),
         (client_frame(TEXT, b"4x"),),
@@ -325,7 +325,7 @@ async def upgrade_abuse(a: Attacker) -> None:
 
 
 async def upgrade_of_a_websocket(a: Attacker) -> None:
-    """A second WebSocket for a session that is on one."""
+    """A second WebSocket for an upgraded session."""
     async with a.connection() as connection:
         socket = WebSocket(connection.reader, connection.writer)
         await socket.shake()

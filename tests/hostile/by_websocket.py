@@ -1,4 +1,4 @@
-"""Hostile kinds: WebSocket frames, Engine.IO packets, and who does not read."""
+"""Hostile kinds: WebSocket frames, Engine.IO packets, and clients that do not read."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ async def _each_ends(a: Attacker, *attempts: bytes, deflate: bool = False) -> No
 
 
 async def bad_frames(a: Attacker) -> None:
-    """Frames that RFC 6455 forbids: reserved bits and opcodes, lengths that cannot be, a mask that is missing."""
+    """Frames that RFC 6455 forbids: reserved bits and opcodes, invalid lengths, a missing mask."""
     await _each_ends(
         a,
         client_frame(TEXT, b"3", rsv=2),
@@ -37,7 +37,7 @@ async def bad_frames(a: Attacker) -> None:
 
 
 async def bad_control_frames(a: Attacker) -> None:
-    """Control frames that are too large, or in parts, and close frames with nonsense in them."""
+    """Large or fragmented control frames, and invalid close frames."""
     await _each_ends(
         a,
         client_frame(PING, b"x" * 126),
@@ -52,7 +52,7 @@ async def bad_control_frames(a: Attacker) -> None:
 
 
 async def floods_of_control_frames(a: Attacker) -> None:
-    """Pings and pongs without end."""
+    """Endless pings and pongs."""
     async with a.member() as socket:
         for _ in range(4):
             a.count(50)
@@ -61,7 +61,7 @@ async def floods_of_control_frames(a: Attacker) -> None:
 
 
 async def _flood(a: Attacker, frame: bytes) -> None:
-    """Send thousands of a frame at once, over a signed-in connection that the server must end."""
+    """Send thousands of a frame in one piece, over a signed-in connection that the server must end."""
     async with a.member() as socket:
         a.count(50)
         try:
@@ -78,7 +78,7 @@ async def floods_of_pings(a: Attacker) -> None:
 
 
 async def floods_of_idle_packets(a: Attacker) -> None:
-    """Thousands of Engine.IO packets, acks and namespaces that mean nothing."""
+    """Thousands of Engine.IO packets, acks and namespaces without effect."""
     for packet in (b"6", b"3", b'430["x"]', b"40/nowhere,", b"40/nowhere,[]"):
         await _flood(a, client_frame(TEXT, packet))
 
@@ -100,12 +100,12 @@ async def large_messages_before_connect(a: Attacker) -> None:
 
 
 async def large_control_packets(a: Attacker) -> None:
-    """Engine.IO packets that say nothing, in nearly a megabyte."""
+    """Engine.IO control packets of nearly a megabyte."""
     await _each_ends(a, *(client_frame(TEXT, packet + b"x" * 990_000) for packet in (b"6", b"3", b"5", b"0")))
 
 
 async def bad_fragments(a: Attacker) -> None:
-    """Fragments that belong to nothing, or are cut in upon."""
+    """Fragments without a beginning, or interrupted by another message."""
     await _each_ends(
         a,
         client_frame(CONTINUATION, b"x"),
@@ -116,7 +116,7 @@ async def bad_fragments(a: Attacker) -> None:
 
 
 async def endless_fragments(a: Attacker) -> None:
-    """A message of thousands of tiny fragments that does not end."""
+    """An endless message of thousands of tiny fragments."""
     async with a.member() as socket:
         await socket.send(client_frame(TEXT, b"4", fin=False))
         try:
@@ -128,13 +128,13 @@ async def endless_fragments(a: Attacker) -> None:
 
 
 async def large_fragments(a: Attacker) -> None:
-    """A message in fragments that grows past the largest."""
+    """A fragmented message that exceeds the limit."""
     part = client_frame(CONTINUATION, b"x" * 60_000, fin=False)
     await _each_ends(a, client_frame(BINARY, b"x", fin=False) + part * 20)
 
 
 async def oversize_messages(a: Attacker) -> None:
-    """Messages larger than the largest, sent or only announced."""
+    """Messages above the limit, sent or only announced."""
     await _each_ends(
         a,
         client_frame(TEXT, b"4" * (_LARGEST + 1)),
@@ -157,7 +157,7 @@ async def compressed_bombs(a: Attacker) -> None:
 
 
 async def floods_of_compressed_edits(a: Attacker) -> None:
-    """Edits of a kilobyte each that grow to nearly a megabyte, all at once."""
+    """Simultaneous edits of a kilobyte that inflate to nearly a megabyte."""
     deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     edit = b'42["canvas:update",{"projectId":"%b","changes":"%b"}]' % (a.project.encode(), b"x" * 900_000)
     frame = client_frame(TEXT, (deflate.compress(edit) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4], rsv=4)
@@ -179,7 +179,7 @@ async def invalid_utf8(a: Attacker) -> None:
 
 
 async def slow_frames(a: Attacker) -> None:
-    """A frame that comes a byte at a time, and one that never ends."""
+    """A frame byte by byte, and an endless one."""
     async with a.member() as socket:
         for byte in client_frame(TEXT, b'42["ping"]'):
             a.count()
@@ -191,14 +191,14 @@ async def slow_frames(a: Attacker) -> None:
 
 
 async def bad_engine_packets(a: Attacker) -> None:
-    """Engine.IO packets that do not exist, or that only servers send."""
+    """Unknown Engine.IO packets, and packets that only servers send."""
     await _each_ends(
         a, *(client_frame(TEXT, packet) for packet in (b"", b"7", b"9x", b"x", b"2", b"2probe", b"\x1e4", b"-1", b" 4"))
     )
 
 
 async def idle_engine_packets(a: Attacker) -> None:
-    """Packets that mean nothing here, very many of them: pongs, noops, upgrades, opens."""
+    """Very many packets without effect: pongs, noops, upgrades, opens."""
     async with a.member() as socket:
         for packet in (b"3", b"6", b"5", b'0{"sid":"x"}', b"3probe"):
             a.count(20)
@@ -216,7 +216,7 @@ async def resets(a: Attacker) -> None:
 
 
 async def churn(a: Attacker) -> None:
-    """Connections that come and go."""
+    """Many short connections."""
     for _ in range(2 * _FEW):
         async with a.websocket() as socket:
             a.count()
@@ -224,7 +224,7 @@ async def churn(a: Attacker) -> None:
 
 
 async def never_reading(a: Attacker) -> None:
-    """A member of a project that does not read what others send it, until it is more than may wait."""
+    """A member of a project that does not read the others' events, until its backlog exceeds the limit."""
     async with a.member(slow=True) as deaf, a.member() as loud:
         await _shout(a, deaf, loud)
 
@@ -242,5 +242,5 @@ async def _shout(a: Attacker, deaf: WebSocket, loud: WebSocket) -> None:
 
 
 async def empty_messages(a: Attacker) -> None:
-    """Frames without anything in them."""
+    """Empty frames."""
     await _each_ends(a, client_frame(BINARY, b""), client_frame(TEXT, b"", fin=False) + client_frame(CONTINUATION, b""))

@@ -1,4 +1,4 @@
-"""Every kind of hostility, by its name."""
+"""Every kind of hostility by its name."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

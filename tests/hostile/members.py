@@ -1,4 +1,4 @@
-"""The well-behaved: members of projects, who send numbered edits and cursors and keep account of what they get."""
+"""The well-behaved members of projects, who send numbered edits and cursors and check what they get."""
 
 import asyncio
 import json
@@ -17,23 +17,15 @@ _PRESENCE = frozenset(("connected", "users:active", "users:count", "user:joined"
 
 
 class Line(Protocol):
-    """How a member is connected."""
+    """A member's connection."""
 
-    async def open(self) -> None:
-        """Open a session."""
-        ...
+    async def open(self) -> None: ...
 
-    async def send(self, packet: bytes) -> None:
-        """Send an Engine.IO packet."""
-        ...
+    async def send(self, packet: bytes) -> None: ...
 
-    async def receive(self) -> list[bytes]:
-        """The next packets."""
-        ...
+    async def receive(self) -> list[bytes]: ...
 
-    def close(self) -> None:
-        """Leave."""
-        ...
+    def close(self) -> None: ...
 
 
 class WebSocketLine:
@@ -60,7 +52,7 @@ class WebSocketLine:
 
 
 class PollingLine:
-    """By long-polling, over one connection for the polls and one for the posts."""
+    """By long polling, with one connection for the polls and one for the posts."""
 
     def __init__(self, port: int, source: str) -> None:
         self._port, self._source = port, source
@@ -94,7 +86,7 @@ class PollingLine:
 
 
 class Member:
-    """One of a project's members; `faults` is what they got that they should not have, or did not get."""
+    """One of a project's members. `faults` has wrong and missing messages."""
 
     def __init__(self, person: Person, project: str, line: Line, latencies: list[float]) -> None:
         self.person = person
@@ -124,7 +116,7 @@ class Member:
             await self._joined.wait()
 
     def meet(self, members: list["Member"]) -> None:
-        """Learn who the others are."""
+        """Learn the other members."""
         self._peers = {member.person.id: member.socket_id for member in members if member is not self}
 
     def start(self, interval: float) -> None:
@@ -145,7 +137,7 @@ class Member:
             self.faults.append(f"{self.person.name} could not send: {error!r}")
 
     async def stop(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._stopped = True
         if self._working is not None:
             await self._working
@@ -157,7 +149,7 @@ class Member:
         await self._line.send(b"42" + json.dumps([event, payload]).encode())
 
     def lacks(self, others: list["Member"]) -> int:
-        """How many messages of the others have not come."""
+        """The number of missing messages of the others."""
         return sum(
             other.sent[event] - self.received[event, other.person.id]
             for other in others
@@ -166,7 +158,6 @@ class Member:
         )
 
     def leave(self) -> None:
-        """Cut the line."""
         self._leaving = True
         for task in (self._reading, self._working):
             if task is not None:
@@ -227,7 +218,7 @@ class Member:
 
 
 class _Anyone:
-    """Holds everybody: who else there will be is not known before all have joined."""
+    """Contains everybody: the other members are not known before all have joined."""
 
     def __contains__(self, _: object) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""A server under attack, with people at work on it.
+"""A server under attack, with members at work.
 
 HOSTILE_MESSAGES is how many hostile messages there are, HOSTILE_SEED what they are chosen by, HOSTILE_RATE how many a
 second. From 100,000 messages on the latency of those at work is judged too; a shared machine could not promise it.
@@ -63,19 +63,19 @@ _JOSE = re.compile(r"eyJhbGci|eyJ[\w-]{8,}\.[\w-]*\.")
     ],
 )
 def test_a_token_in_the_log_is_seen(token: str) -> None:
-    """Any kind of token, anywhere in a line; an id with a similar beginning is not a token."""
+    """Any kind of token, anywhere in a line. An id with a similar beginning is no token."""
     assert _JOSE.search(f"! Sign-in failed: {token} (127.0.0.1)")
     assert not _JOSE.search("✓ Client connected: 3xweyJ0hbGciOiJIUzI1 (User: Alice). Bye.")
 
 
 def test_there_are_at_least_thirty_kinds_of_hostility() -> None:
-    """The attack has thirty kinds or more, each of which says what it is."""
+    """Each has a docstring."""
     assert len(KINDS) >= 30
     assert all(attack.__doc__ for attack in KINDS.values())
 
 
 async def test_hostile_clients_harm_only_themselves(tmp_path: Path) -> None:
-    """Members lose nothing and get nothing that is not theirs while every kind of hostility goes on beside them."""
+    """During every kind of hostility, members lose nothing and get nothing of others."""
     sys.stdout.write(f"HOSTILE_SEED={SEED}\n")
     server = ServerProcess(tmp_path, PYTHONPATH=SOURCE, **SETTINGS)
     members: list[Member] = []
@@ -170,7 +170,7 @@ def _lacking(members: list[Member]) -> list[int]:
 
 
 async def _until(condition: Callable[[], bool], within: float) -> bool:
-    """Wait until `condition()` holds; return whether it did in time."""
+    """Wait until `condition()` holds. Returns whether it did in time."""
     try:
         async with asyncio.timeout(within):
             while not condition():

@@ -16,7 +16,7 @@ NpmTokens = Callable[[Sequence[dict[str, Any]]], list[Any]]
 
 @pytest.fixture(scope="session")
 def vectors() -> Vectors:
-    """Tokens made by the npm packages, with the secret and the claims they were made of."""
+    """Tokens made by the npm packages, with their secret and claims."""
     vectors: Vectors = json.loads((TESTS / "vectors" / "nextauth.json").read_bytes())
     return vectors
 
@@ -29,7 +29,7 @@ def keyring(vectors: Vectors) -> Keyring:
 
 @pytest.fixture(scope="session")
 def npm_tokens() -> NpmTokens:
-    """Has the real npm packages answer a list of orders, all in one process of Node.js."""
+    """Lets the real npm packages handle a list of orders, all in one process of Node.js."""
 
     def answers(orders: Sequence[dict[str, Any]]) -> list[Any]:
         node = subprocess.run(

@@ -1,4 +1,4 @@
-"""Tokens made by hand, to say what no library would."""
+"""Tokens made by hand, for content that no library would produce."""
 
 import hashlib
 import hmac
@@ -20,20 +20,20 @@ COOKIES = [
 
 
 def segment(value: object) -> str:
-    """One base64url part of a token: bytes as they are, anything else as JSON."""
+    """One base64url part of a token: bytes unchanged, anything else as JSON."""
     encoded = value if isinstance(value, bytes) else json.dumps(value).encode()
     return urlsafe_b64encode(encoded).rstrip(b"=").decode()
 
 
 def signed(claims: object, secret: str, header: dict[str, Any] | None = None) -> str:
-    """A JWS with a good HMAC-SHA256 under whatever header."""
+    """A JWS with a valid HMAC-SHA256 and any header."""
     signing_input = f"{segment({'alg': 'HS256', **(header or {})})}.{segment(claims)}"
     signature = hmac.new(secret.encode(), signing_input.encode(), hashlib.sha256).digest()
     return f"{signing_input}.{segment(signature)}"
 
 
 def encrypted(claims: object, secret: str, header: dict[str, Any] | None = None) -> str:
-    """A JWE that NextAuth v4's key opens, under whatever further header."""
+    """A JWE for NextAuth v4's key, with any additional header."""
     protected = {"alg": "dir", "enc": "A256GCM", **(header or {})}
     registry = jwe.JWERegistry(algorithms=["dir", "A256GCM", "DEF"], strict_check_header=False)
     return jwe.encrypt_compact(protected, json.dumps(claims), nextauth_v4_key(secret), registry=registry)

@@ -10,12 +10,12 @@ OTHER = st.sampled_from(["theme=dark", "broken", "=", "a==b", 'q="x', "next-auth
 
 @pytest.mark.parametrize("name", SESSION_COOKIES)
 def test_a_session_cookie_of_either_version_is_found(name: str) -> None:
-    """Each of the names that NextAuth and Auth.js use is found among other cookies."""
+    """Each name of NextAuth and Auth.js, among other cookies."""
     assert session_cookies(f"theme=dark; {name}=a.b.c; lang=en") == [(name, "a.b.c")]
 
 
 def test_a_header_without_a_session_has_none() -> None:
-    """Other cookies of the app, and cookies whose names merely resemble a session's, are left alone."""
+    """Other cookies of the app, and similar names, are ignored."""
     header = "next-auth.csrf-token=x; authjs.session-tokens=x; xauthjs.session-token=x; Authjs.session-token=x"
     assert session_cookies(header) == []
     assert session_cookies("") == []
@@ -30,31 +30,31 @@ def test_the_best_cookie_is_first() -> None:
 
 
 def test_a_broken_cookie_hides_no_other() -> None:
-    """What stands beside the session's cookie may be anything."""
+    """Other cookies in the header may be invalid."""
     header = 'x="unclosed; =; ; b@d name=1; authjs.session-token=a.b.c; z=\x00\xff'
     assert session_cookies(header) == [("authjs.session-token", "a.b.c")]
 
 
 def test_spaces_and_quotes_around_a_value_are_no_part_of_it() -> None:
-    """Proxies and clients that write a header less tidily than browsers are understood."""
+    """Not every proxy and client writes the header like a browser."""
     assert session_cookies('a=b;authjs.session-token = "a.b.c" ;c=d') == [("authjs.session-token", "a.b.c")]
 
 
 def test_two_cookies_with_one_name_are_both_offered() -> None:
-    """Browsers send the cookie of the more specific path first; which one the app means is unknown."""
+    """Browsers send the cookie of the more specific path first. The app's choice is unknown."""
     header = "authjs.session-token=first; authjs.session-token=second; authjs.session-token=first"
     assert session_cookies(header) == [("authjs.session-token", "first"), ("authjs.session-token", "second")]
 
 
 def test_chunks_of_two_cookies_with_one_name() -> None:
-    """Each cookie's chunks are neighbours, and make their own value, though one has more of them."""
+    """Each cookie's chunks are neighbours, and make their own value, even if one has more of them."""
     pairs = ["0=a", "1=b", "0=x", "1=y", "2=z", "1=v", "0=u"]
     header = "; ".join(f"authjs.session-token.{pair}" for pair in pairs)
     assert [value for _, value in session_cookies(header)] == ["ab", "xyz", "uv"]
 
 
 def test_a_name_of_the_apps_own() -> None:
-    """It counts before the usual ones, with its prefix and without."""
+    """It precedes the usual names, with its prefix and without."""
     names = cookie_names("__Secure-acme.sid")
     assert names[:3] == ("__Secure-acme.sid", "__Host-acme.sid", "acme.sid")
     assert names[3:] == SESSION_COOKIES
@@ -65,7 +65,7 @@ def test_a_name_of_the_apps_own() -> None:
 
 
 def test_chunks_are_joined_in_numeric_order() -> None:
-    """A split session is put together however its parts are ordered in the header."""
+    """In any order of the header."""
     header = "authjs.session-token.2=c; authjs.session-token.0=a; other=x; authjs.session-token.1=b"
     assert session_cookies(header) == [("authjs.session-token", "abc")]
 
@@ -84,18 +84,17 @@ def test_chunks_are_joined_in_numeric_order() -> None:
     ],
 )
 def test_a_missing_chunk_is_no_cookie(header: str) -> None:
-    """A session of which a part is missing is not offered at all."""
     assert session_cookies(header) == []
 
 
 def test_a_whole_cookie_goes_before_chunks_of_its_name() -> None:
-    """Where a session has shrunk and old chunks stayed, both are offered, the whole one first."""
+    """A session may have become smaller while old chunks remain: both are offered."""
     header = "authjs.session-token.0=a; authjs.session-token=whole; authjs.session-token.1=b"
     assert session_cookies(header) == [("authjs.session-token", "whole"), ("authjs.session-token", "ab")]
 
 
 def test_values_and_headers_of_too_great_length_are_left_out() -> None:
-    """What no browser would send costs nothing."""
+    """No browser would send them."""
     long_value = "x" * 16_385
     assert session_cookies(f"authjs.session-token={long_value}; next-auth.session-token=a") == [
         ("next-auth.session-token", "a")
@@ -105,7 +104,7 @@ def test_values_and_headers_of_too_great_length_are_left_out() -> None:
 
 @given(TOKEN, st.sampled_from(SESSION_COOKIES), st.integers(1, 8), st.randoms(), st.lists(OTHER, max_size=5))
 def test_any_session_survives_being_split(token: str, name: str, count: int, random: object, others: list[str]) -> None:
-    """A value split as the app splits it, among any other cookies in any order, comes back whole."""
+    """Split as in the app, among any other cookies in any order."""
     size = -(-len(token) // count)
     chunks = [token[start : start + size] for start in range(0, len(token), size)]
     pairs = [f"{name}.{index}={chunk}" for index, chunk in enumerate(chunks)] + others

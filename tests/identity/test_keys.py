@@ -13,14 +13,14 @@ from synkora.identity.keys import authjs_v5_key, key_id, nextauth_v4_key, signin
     [("authjs_v5", "authjs.session-token"), ("authjs_v5_secure_cookie", "__Secure-authjs.session-token")],
 )
 def test_a_key_has_the_id_that_authjs_gives_it(vectors: dict[str, Any], kind: str, salt: str) -> None:
-    """The `kid` in a header that Auth.js made is the thumbprint of the key derived here."""
+    """The `kid` of Auth.js is the thumbprint of the derived key."""
     segment = vectors["tokens"][kind].partition(".")[0]
     header = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     assert key_id(authjs_v5_key(vectors["secret"], "A256CBC-HS512", salt)) == header["kid"]
 
 
 def test_a_short_key_has_a_short_id() -> None:
-    """A key of 32 bytes is named by its SHA-256 thumbprint, of which RFC 7638 gives the form."""
+    """A key of 32 bytes has its SHA-256 thumbprint (RFC 7638)."""
     key = OctKey.import_key(bytes(range(32)))
     assert key_id(key) == key.thumbprint()
 
@@ -33,7 +33,7 @@ def test_keys_have_the_size_that_their_encryption_needs() -> None:
 
 
 def test_every_way_to_derive_gives_another_key() -> None:
-    """Versions, salts and the secret itself are kept apart."""
+    """For each version and salt, and different from the secret itself."""
     keys = [
         signing_key("a secret of just thirty-two bytes"),
         nextauth_v4_key("a secret"),
@@ -48,7 +48,7 @@ def test_every_way_to_derive_gives_another_key() -> None:
 
 @pytest.mark.parametrize("secret", ["", "\udcff"])
 def test_an_invalid_secret_is_refused(secret: str) -> None:
-    """An empty secret and one that is not text are refused, and no error quotes the secret."""
+    """An empty one, or one that is not text. No error quotes the secret."""
     with pytest.raises(ValueError, match="a secret must") as error:
         signing_key(secret)
     assert error.value.__cause__ is None
@@ -56,7 +56,7 @@ def test_an_invalid_secret_is_refused(secret: str) -> None:
 
 
 def test_a_public_key_is_not_a_secret() -> None:
-    """A key that everybody may know makes no signatures."""
+    """Otherwise anyone could sign tokens."""
     public_key = (
         "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n"
         "-----END PUBLIC KEY-----\n"

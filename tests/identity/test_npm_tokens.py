@@ -1,4 +1,4 @@
-"""Tokens made this very moment by the npm packages that the web app uses."""
+"""Tokens made during the test by the web app's npm packages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +46,7 @@ def fresh(npm_tokens: NpmTokens) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ORDERS)
 def test_a_fresh_token_is_verified(fresh: dict[str, str], kind: str) -> None:
-    """Each kind yields the claims it was made of, whatever letters the secret has."""
+    """Each kind yields its claims, whatever characters the secret has."""
     claims = Keyring(SECRET).verify(fresh[kind])
     assert CLAIMS.items() <= claims.items()
     assert isinstance(claims["exp"], int)
@@ -55,14 +55,14 @@ def test_a_fresh_token_is_verified(fresh: dict[str, str], kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind, order in {**ORDERS, **ONLY_BY_COOKIE}.items() if "salt" in order])
 def test_a_salted_token_is_verified_from_its_cookie(fresh: dict[str, str], kind: str) -> None:
-    """A cookie's name is the salt of what it holds, in every variant of the name."""
+    """A cookie's name is the salt, in every variant of the name."""
     name = {**ORDERS, **ONLY_BY_COOKIE}[kind]["salt"]
     user = Authenticator(Keyring(SECRET)).sign_in(None, None, f"{name}={fresh[kind]}").user
     assert (user.id, user.name, user.email, user.image) == tuple(CLAIMS.values())
 
 
 def test_a_session_that_needs_chunks_signs_in(npm_tokens: NpmTokens) -> None:
-    """A session of more than one cookie's length is read from the chunks that the app makes of it."""
+    """A session longer than one cookie is read from the app's chunks."""
     [token] = npm_tokens([{"by": "nextauth", "claims": {**CLAIMS, "roles": "x" * 8000}, "secret": SECRET}])
     chunks = [token[start : start + 3933] for start in range(0, len(token), 3933)]
     assert len(chunks) > 2
@@ -71,7 +71,7 @@ def test_a_session_that_needs_chunks_signs_in(npm_tokens: NpmTokens) -> None:
 
 
 def test_tokens_of_before_and_after_a_rotation_are_verified(npm_tokens: NpmTokens) -> None:
-    """While a secret is rotated, sessions of both secrets are good."""
+    """During the rotation of a secret, sessions of both secrets are valid."""
     keyring = Keyring("the new secret", [SECRET])
     orders = [
         {"by": by, "claims": CLAIMS, "secret": secret, "salt": V5}

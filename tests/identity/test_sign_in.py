@@ -38,34 +38,34 @@ def refused(auth: object = None, authorization: str | None = None, cookie: str |
 
 class TestOrder:
     def test_the_token_in_connect_goes_first(self) -> None:
-        """`auth.token` decides where there are a Bearer header and a cookie too."""
+        """`auth.token` precedes a Bearer header and a cookie."""
         assert signed_in({"token": BY_AUTH}, BY_BEARER, BY_COOKIE) == "by-auth"
 
     def test_the_bearer_header_goes_before_cookies(self) -> None:
-        """Without a token in CONNECT the Authorization header decides."""
+        """Without a token in CONNECT."""
         assert signed_in({}, BY_BEARER, BY_COOKIE) == "by-bearer"
 
     def test_a_cookie_is_enough(self) -> None:
-        """A browser that sends its session needs no token."""
+        """A browser with its session cookie needs no token."""
         assert signed_in(None, None, BY_COOKIE) == "by-cookie"
 
     @pytest.mark.parametrize("token", ["", None, "cmabc123", "undefined", FORGED, "a.b.c", 42, ["x"], {"a": 1}])
     def test_a_useless_token_falls_back(self, token: object) -> None:
-        """An empty or unverifiable token leaves the decision to what else there is."""
+        """After an empty or unverifiable token, the next source counts."""
         assert signed_in({"token": token}, BY_BEARER, BY_COOKIE) == "by-bearer"
         assert signed_in({"token": token}, None, BY_COOKIE) == "by-cookie"
 
     @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Basic dTpw", f"Bearer {FORGED}", "Bearer x"])
     def test_a_useless_header_falls_back(self, authorization: str) -> None:
-        """A header without a token that can be verified leaves the decision to the cookie."""
+        """After a header without a verifiable token, the cookie counts."""
         assert signed_in(None, authorization, BY_COOKIE) == "by-cookie"
 
     def test_a_useless_cookie_hides_no_other(self) -> None:
-        """A stale session beside a good one does not sign anybody out."""
+        """An expired session beside a valid one does no harm."""
         assert signed_in(cookie=f"__Secure-authjs.session-token={FORGED}; {BY_COOKIE}") == "by-cookie"
 
     def test_a_limited_number_of_tokens_is_tried(self) -> None:
-        """A header full of forged tokens would cost the others time; further ones are as if they were not there."""
+        """A header full of forged tokens would cost time. Further ones are ignored."""
         names = [name for name in SESSION_COOKIES if name != "next-auth.session-token"]
         forged = [f"{name}={FORGED[:-number]}" for name in names for number in range(1, 5)]
         assert signed_in(None, None, "; ".join([*forged[: MAX_TOKENS - 1], BY_COOKIE])) == "by-cookie"
@@ -74,11 +74,11 @@ class TestOrder:
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", " Bearer", "Bearer  "])
     def test_the_scheme_is_read_as_http_has_it(self, scheme: str) -> None:
-        """The scheme's case and the spaces around it do not matter (RFC 9110, section 11.1)."""
+        """In any case, with any spaces around it (RFC 9110, section 11.1)."""
         assert signed_in(authorization=BY_BEARER.replace("Bearer", scheme)) == "by-bearer"
 
     def test_a_verified_token_decides_even_without_a_user(self) -> None:
-        """A good token without a user is a fault of the app that a cookie must not hide."""
+        """A valid token without a user is an error of the app that a cookie must not hide."""
         assert refused({"token": NAMELESS}, BY_BEARER, BY_COOKIE).message == "Invalid token"
 
 
@@ -88,7 +88,7 @@ class TestCookies:
     def test_a_real_session_signs_in_by_its_cookie(
         self, keyring: Keyring, vectors: dict[str, Any], kind: str, cookie_name: str, chunk_size: int
     ) -> None:
-        """Sessions of both versions sign their user in, whole or split."""
+        """Sessions of both versions, whole or split."""
         token = vectors["tokens"][kind]
         chunks = [token[start : start + chunk_size] for start in range(0, len(token), chunk_size)]
         if len(chunks) == 1:
@@ -109,11 +109,11 @@ class TestMessages:
 
     @pytest.mark.parametrize("auth", [{"token": "cmabc123"}, {"token": FORGED}, {"token": 5}, {"token": {"a": []}}])
     def test_an_unverifiable_token_is_reported(self, auth: object) -> None:
-        """A client with an unverifiable token gets `Authentication failed`."""
+        """With `Authentication failed`."""
         assert refused(auth).message == "Authentication failed"
 
     def test_an_expired_token_is_reported(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
-        """An expired session fails like any other, and the log's words say that it has expired."""
+        """Clients get the general message. The log says that it has expired."""
         with pytest.raises(SignInRefused) as refusal:
             Authenticator(keyring).sign_in({"token": vectors["tokens"]["nextauth_v4_expired"]}, None, None)
         assert refusal.value.message == "Authentication failed"
@@ -121,14 +121,14 @@ class TestMessages:
 
     @pytest.mark.parametrize("claims", [{}, {"name": "Alice"}, {"id": ""}, {"id": True}, {"id": None, "sub": []}])
     def test_a_token_without_a_user_is_reported(self, claims: dict[str, object]) -> None:
-        """A verified token without a user gets `Invalid token`."""
+        """With `Invalid token`."""
         token = signed(claims, SECRET)
         assert refused({"token": token}).message == "Invalid token"
         assert refused(None, f"Bearer {token}").message == "Invalid token"
         assert refused(None, None, f"next-auth.session-token={encrypted(claims, SECRET)}").message == "Invalid token"
 
     def test_the_log_learns_why_but_never_the_token(self) -> None:
-        """The detail names each source and its fault, and holds nothing that the client sent."""
+        """The detail has each source and its error, without text from the client."""
         refusal = refused({"token": "cmabc123"}, f"Bearer {FORGED}", f"authjs.session-token={FORGED}")
         assert refusal.detail == (
             "auth.token: malformed; bearer token: wrong key or tampered with; "
@@ -137,12 +137,12 @@ class TestMessages:
 
     @given(JSON, st.one_of(st.none(), st.text()), st.one_of(st.none(), st.text()))
     def test_any_handshake_is_judged(self, auth: object, authorization: str | None, cookie: str | None) -> None:
-        """Whatever a client sends, without a good token it ends in one of the refusals."""
+        """Whatever a client sends, without a valid token the result is one of the refusals."""
         assert refused(auth, authorization, cookie).message in {"Authentication required", "Authentication failed"}
         assert lacks_credentials(auth, authorization, cookie) in {True, False}
 
     def test_a_deeply_nested_payload_is_judged(self) -> None:
-        """Nesting without end in CONNECT's payload is no obstacle."""
+        """CONNECT's payload may have any depth."""
         nested: list[object] = []
         for _ in range(10_000):
             nested = [nested]
@@ -158,7 +158,7 @@ class TestWaitingForTheUpgrade:
         assert lacks_credentials(auth, "Basic dTpw", "")
 
     def test_a_token_is_judged_at_once(self) -> None:
-        """What has the form of a token, signed or encrypted, good or not, is all that will come."""
+        """A signed or encrypted token, valid or not, is all that will come."""
         assert not lacks_credentials({"token": BY_AUTH}, None, None)
         assert not lacks_credentials({"token": FORGED}, None, None)
         assert not lacks_credentials({"token": encrypted({}, SECRET)}, None, None)
@@ -168,6 +168,6 @@ class TestWaitingForTheUpgrade:
         assert not lacks_credentials({"token": "cmabc123"}, "Bearer x", None)
 
     def test_cookies_are_judged_at_once(self) -> None:
-        """A browser that sends cookies while polling sends no others with the upgrade."""
+        """A browser that sends cookies while polling sends the same with the upgrade."""
         assert not lacks_credentials(None, None, "theme=dark")
         assert not lacks_credentials({"token": "cmabc123"}, None, BY_COOKIE)

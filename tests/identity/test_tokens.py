@@ -26,7 +26,7 @@ def reason(keyring: Keyring, token: str, **options: Any) -> str:
 
 
 def test_a_cookie_of_another_name_salts_the_key() -> None:
-    """A session of Auth.js v5 under the app's own name is opened, from its cookie and from CONNECT alike."""
+    """A session of Auth.js v5 under the app's own name is opened, from its cookie and from CONNECT."""
     registry = jwe.JWERegistry(algorithms=["dir", "A256CBC-HS512"])
     key = authjs_v5_key(SECRET, "A256CBC-HS512", "acme.sid")
     token = jwe.encrypt_compact({"alg": "dir", "enc": "A256CBC-HS512"}, json.dumps(CLAIMS), key, registry=registry)
@@ -50,11 +50,11 @@ class TestVectors:
     def test_each_kind_is_verified_from_its_own_cookie(
         self, keyring: Keyring, vectors: dict[str, Any], kind: str, cookie_name: str
     ) -> None:
-        """A token is opened with the key that the cookie holding it stands for."""
+        """With the key of the cookie's name."""
         assert keyring.verify(vectors["tokens"][kind], cookie_name=cookie_name)["id"] == "user-1"
 
     def test_a_v5_token_from_another_cookie_is_refused(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
-        """Where the cookie is known its name alone salts the key, as in Auth.js."""
+        """If the cookie is known, only its name salts the key, as in Auth.js."""
         token = vectors["tokens"]["authjs_v5_secure_cookie"]
         assert reason(keyring, token, cookie_name="authjs.session-token") == "wrong key or tampered with"
 
@@ -77,7 +77,6 @@ class TestVectors:
 class TestRotation:
     @pytest.mark.parametrize("make", [signed, encrypted])
     def test_a_previous_secret_still_verifies(self, make: Any) -> None:
-        """Tokens made before a rotation are good after it."""
         keyring = Keyring("the new secret of this app", [SECRET])
         assert keyring.verify(make(CLAIMS, SECRET))["id"] == "user-1"
         assert keyring.verify(make(CLAIMS, "the new secret of this app"))["id"] == "user-1"
@@ -87,21 +86,20 @@ class TestRotation:
         assert keyring.verify(vectors["tokens"]["authjs_v5"])["id"] == "user-1"
 
     def test_a_forgotten_secret_verifies_no_more(self) -> None:
-        """Once a previous secret is taken off the list its tokens are refused."""
         assert reason(Keyring("the new secret of this app"), signed(CLAIMS, SECRET)) == "wrong key or tampered with"
 
     def test_one_string_is_no_list_of_previous_secrets(self) -> None:
-        """A secret given in place of a list is an error, not a list of one-letter secrets."""
+        """A secret instead of a list is an error, not a list of one-letter secrets."""
         with pytest.raises(TypeError, match="list of secrets"):
             Keyring(SECRET, "old")
 
     def test_an_empty_previous_secret_is_refused(self) -> None:
-        """A stray comma in the list of secrets does not let everybody in."""
+        """A surplus comma in the list of secrets does not admit everybody."""
         with pytest.raises(ValueError, match="empty"):
             Keyring(SECRET, [""])
 
     def test_a_weak_secret_works_without_warning(self) -> None:
-        """A secret that the web app takes is taken here, in silence."""
+        """Like in the web app."""
         for secret in ("short", "-----BEGIN nothing"):
             assert Keyring(secret).verify(signed(CLAIMS, secret))["id"] == "user-1"
 
@@ -110,28 +108,28 @@ class TestAlgorithms:
     @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "", "HS1", "hs256", 5, None, ["HS256"], {}])
     @pytest.mark.parametrize("good_signature", [True, False])
     def test_a_signature_of_no_accepted_algorithm_is_refused(self, algorithm: object, good_signature: bool) -> None:
-        """Neither `none` nor anything but HS256, HS384 and HS512 is accepted, whatever signature follows."""
+        """Only HS256, HS384 and HS512 are accepted, whatever signature follows."""
         token = signed(CLAIMS, SECRET, {"alg": algorithm})
         if not good_signature:
             token = token.rpartition(".")[0] + "."
         assert reason(Keyring(SECRET), token) == "algorithm not accepted"
 
     def test_a_token_signed_with_a_private_key_is_refused(self) -> None:
-        """RS256 is not accepted, and the key in its header is not looked at."""
+        """RS256 is not accepted, and the key in its header is ignored."""
         key = RSAKey.generate_key(2048)
         public = key.as_dict(private=False)
         token = jws.serialize_compact({"alg": "RS256", "jwk": public}, json.dumps(CLAIMS), key, ["RS256"])
         assert reason(Keyring(SECRET), token) == "algorithm not accepted"
 
     def test_a_key_in_the_header_is_not_used(self) -> None:
-        """A token cannot bring the key that it is to be verified with."""
+        """A token cannot bring its own key."""
         intruder = "the intruder's own secret, long enough"
         header = {"jwk": {"kty": "oct", "k": segment(intruder.encode())}, "kid": "../../dev/null"}
         assert reason(Keyring(SECRET), signed(CLAIMS, intruder, header)) == "wrong key or tampered with"
 
     @pytest.mark.parametrize("kid", ["unknown", "", 7, None, ["x"], {"x": 1}])
     def test_a_strange_kid_neither_opens_nor_closes(self, kid: object) -> None:
-        """A kid of ours only picks a key sooner: any other leaves the secret to decide."""
+        """A known kid only selects a key faster. For any other, all keys are tried."""
         if isinstance(kid, str):
             assert Keyring(SECRET).verify(encrypted(CLAIMS, SECRET, {"kid": kid}))["id"] == "user-1"
         token = f"{segment({'alg': 'dir', 'enc': 'A256GCM', 'kid': kid})}..AAAAAAAAAAAAAAAA.AAAA.{'A' * 22}"
@@ -144,20 +142,20 @@ class TestAlgorithms:
     def test_an_encryption_of_no_accepted_algorithm_is_refused(
         self, algorithm: str, encryption: str, size: int
     ) -> None:
-        """Of the ways to encrypt only `dir` with A256GCM or A256CBC-HS512 is accepted."""
+        """Only `dir` with A256GCM or A256CBC-HS512 is accepted."""
         protected = {"alg": algorithm, "enc": encryption}
         token = jwe.encrypt_compact(protected, b"{}", OctKey.generate_key(size), [algorithm, encryption])
         assert reason(Keyring(SECRET), token) == "algorithm not accepted"
 
     def test_a_derived_key_signs_nothing(self) -> None:
-        """The key that encrypts sessions is not accepted as one that signs."""
+        """The key that encrypts sessions verifies no signatures."""
         derived = nextauth_v4_key(SECRET)
         token = jws.serialize_compact({"alg": "HS256"}, json.dumps(CLAIMS), derived)
         assert reason(Keyring(SECRET), token) == "wrong key or tampered with"
 
     @pytest.mark.parametrize("length", [4, 8, 12, 15])
     def test_a_shortened_tag_is_refused(self, length: int) -> None:
-        """A256GCM's tag counts only whole: a short one would be guessed."""
+        """A short tag of A256GCM could be guessed."""
         parts = encrypted(CLAIMS, SECRET).split(".")
         shortened = ".".join([*parts[:4], segment(b"\x00" * length)])
         assert reason(Keyring(SECRET), shortened) == "wrong key or tampered with"
@@ -165,7 +163,7 @@ class TestAlgorithms:
 
 class TestHeaders:
     def test_a_compressed_token_is_refused_unopened(self) -> None:
-        """`zip` is refused even under the right key, so that nothing small becomes very large."""
+        """`zip` is refused even under the right key: a small token could become very large."""
         token = encrypted({**CLAIMS, "padding": "0" * 100_000}, SECRET, {"zip": "DEF"})
         assert len(token) < MAX_TOKEN_LENGTH
         assert reason(Keyring(SECRET), token) == "header not accepted"
@@ -175,12 +173,12 @@ class TestHeaders:
         assert reason(Keyring(SECRET), signed(CLAIMS, SECRET, header)) == "header not accepted"
 
     def test_a_kid_of_ours_leaves_no_other_key(self) -> None:
-        """A token that names one of the keys is opened with that key or not at all."""
+        """No other key is tried."""
         other = key_id(authjs_v5_key(SECRET, "A256GCM", "authjs.session-token"))
         assert reason(Keyring(SECRET), encrypted(CLAIMS, SECRET, {"kid": other})) == "wrong key or tampered with"
 
     def test_an_unknown_header_is_ignored(self) -> None:
-        """A header that demands nothing is no obstacle (RFC 7515, section 4)."""
+        """RFC 7515, section 4."""
         assert Keyring(SECRET).verify(signed(CLAIMS, SECRET, {"tenant": "a"}))["id"] == "user-1"
 
     @pytest.mark.parametrize("header", [b"[]", b'"HS256"', b"", b"{", b"\xff\xfe", b"[" * 5000, b"null", b"1" * 5000])
@@ -188,7 +186,7 @@ class TestHeaders:
         assert reason(Keyring(SECRET), f"{segment(header)}.e30.AAAA") == "malformed"
 
     def test_a_deeply_nested_header_is_refused(self) -> None:
-        """Nesting inside of an otherwise good header cannot exhaust the stack."""
+        """Nesting in an otherwise valid header cannot exhaust the stack."""
         for depth in (100, 300, 900, 1500, 5000):
             header = b'{"alg":"HS256","x":' + b"[" * depth + b"]" * depth + b"}"
             token = f"{segment(header)}.e30.AAAA"
@@ -197,7 +195,7 @@ class TestHeaders:
 
 class TestForm:
     def test_a_token_over_the_limit_is_refused_unread(self) -> None:
-        """A good token of more than 16,384 characters is refused, one below is not."""
+        """A valid token of more than 16,384 characters is refused, a shorter one is not."""
         keyring = Keyring(SECRET)
         assert reason(keyring, signed({**CLAIMS, "padding": "0" * 13_000}, SECRET)) == "too long"
         assert keyring.verify(signed({**CLAIMS, "padding": "0" * 11_000}, SECRET))["id"] == "user-1"
@@ -222,7 +220,7 @@ class TestForm:
         ],
     )
     def test_only_three_or_five_parts_of_base64url_are_a_token(self, text: str, expected: bool) -> None:
-        """A user's id, which the page sends when it cannot read its cookie, is not a token."""
+        """A user's id, which the page sends when it cannot read its cookie, is no token."""
         assert is_compact_jose(text) is expected
 
     @given(st.one_of(st.text(), st.from_regex(r"[\w-]*(\.[\w-]*){2,4}", fullmatch=True)))
@@ -266,7 +264,7 @@ class TestSigning:
         assert first["jti"] != second["jti"]
 
     def test_a_signed_token_expires(self) -> None:
-        """A token is refused once its time and the clock tolerance are over."""
+        """After its lifetime and the clock tolerance."""
         token = sign(CLAIMS, SECRET, expires_in=60)
         keyring = Keyring(SECRET)
         assert keyring.verify(token, now=time.time() + 70)["id"] == "user-1"

@@ -19,13 +19,12 @@ def user(**claims: object) -> User:
 
 
 def test_every_claim_has_its_place() -> None:
-    """A session's claims become the user's fields."""
     claims = {"id": "user-1", "sub": "other", "name": "Alice", "email": "a@example.com", "picture": "p", "exp": 17}
     assert user_from_claims(claims) == User("user-1", "Alice", "a@example.com", "p", 17.0)
 
 
 def test_all_but_an_id_may_be_missing() -> None:
-    """A user without a name is Anonymous, and has neither email, image nor end."""
+    """A user without a name is Anonymous, without email, image and expiry."""
     assert user_from_claims({"id": "user-1"}) == User("user-1", "Anonymous", None, None, None)
 
 
@@ -46,7 +45,7 @@ def test_all_but_an_id_may_be_missing() -> None:
     ],
 )
 def test_id_or_else_sub_names_the_user(claims: dict[str, object], expected: str) -> None:
-    """The first of `id` and `sub` that is text or an integer is the user's id."""
+    """The first of `id` and `sub` that is text or an integer."""
     found = user_from_claims(claims)
     assert found is not None
     assert found.id == expected
@@ -56,7 +55,7 @@ def test_id_or_else_sub_names_the_user(claims: dict[str, object], expected: str)
     "value", [None, "", "  ", True, False, 1.5, [], ["a"], {}, "x" * 201, 10**300, "a\x00b", "a\nb", "\x85", "\ud800"]
 )
 def test_an_invalid_id_names_no_user(value: object) -> None:
-    """An id that is empty, too long, of another type, or unsafe for logs or databases is invalid."""
+    """An empty or long one, one of another type, or one that is unsafe for logs or databases."""
     assert user_from_claims({"id": value}) is None
     assert user_from_claims({"sub": value}) is None
 
@@ -71,12 +70,14 @@ def test_an_invalid_name_is_anonymous(name: object) -> None:
 
 
 def test_a_long_name_is_cut() -> None:
-    """A name is shown to everybody, so it ends at 100 characters."""
+    """At 100 characters."""
     assert user(name="A" * 500).name == "A" * 100
 
 
 def test_half_a_character_in_a_name_stays() -> None:
-    """A lone surrogate, which an app makes that cuts a name, reaches the others as it came; two that fit are one."""
+    """A lone surrogate, from an app that cuts a name, reaches the others unchanged. Two that match are one
+    character.
+    """
     assert user(name="A\ud83dB\udc00").name == "A\ud83dB\udc00"
     assert user(name="A\ud83d\ude80").name == "A🚀"
     assert user(name="A🚀").name == "A🚀"
@@ -84,46 +85,45 @@ def test_half_a_character_in_a_name_stays() -> None:
 
 @pytest.mark.parametrize("value", [None, "", " ", 5, [], {}, "x" * 1025, "\ud800"])
 def test_an_invalid_image_or_email_is_left_out(value: object) -> None:
-    """An image or email of another type or of too great length is dropped."""
+    """One of another type, or too long."""
     assert user(email=value).email is None
     assert user(picture=value).image is None
 
 
 @pytest.mark.parametrize(("name", "kept"), [("\x01" * 100, 66), ("🚀" * 100, 100), ('"' * 100, 100)])
 def test_a_name_is_cut_where_it_is_too_long_in_json(name: str, kept: int) -> None:
-    """What a character costs when it is sent counts, too: 400 bytes are the most."""
+    """Its encoded size counts, too: 400 bytes at most."""
     assert user(name=name).name == name[:kept]
 
 
 @pytest.mark.parametrize("image", ["é" * 513, "\x01" * 200, '"' * 513, "data:image/png;base64,AAAA", " DATA:,x"])
 def test_an_embedded_image_is_dropped(image: str) -> None:
-    """More than 1,024 bytes in JSON are left out, and so is a picture within the token itself."""
+    """More than 1,024 bytes in JSON are omitted, and so is a picture within the token itself."""
     assert user(picture=image).image is None
     assert user(picture=image, image="https://example.com/a.png").image == "https://example.com/a.png"
 
 
 @pytest.mark.parametrize("image", ["é" * 512, "x" * 1024, "https://example.com/data:x"])
 def test_an_address_of_a_usual_length_is_kept(image: str) -> None:
-    """Up to 1,024 bytes it is kept as it is."""
+    """Up to 1,024 bytes, unchanged."""
     assert user(picture=image).image == image
 
 
 def test_picture_goes_before_image() -> None:
-    """`image` is looked at where `picture` is of no use."""
+    """`image` counts if `picture` is invalid."""
     assert user(picture="p", image="i").image == "p"
     assert user(picture=None, image="i").image == "i"
     assert user(picture="x" * 5000, image="i").image == "i"
 
 
 def test_a_user_cannot_be_changed() -> None:
-    """Nothing that holds a user can make them somebody else."""
     with pytest.raises(AttributeError):
         user().id = "user-2"  # type: ignore[misc]  # the very thing that must fail
 
 
 @given(st.dictionaries(st.sampled_from(["id", "sub", "name", "email", "picture", "image"]), JSON))
 def test_any_claims_make_a_valid_user_or_none(claims: dict[str, object]) -> None:
-    """Whatever JSON the claims hold, a user's fields are bounded text that UTF-8 can carry."""
+    """For any JSON, a user's fields are bounded text that UTF-8 can encode."""
     found = user_from_claims(claims)
     if found is None:
         return

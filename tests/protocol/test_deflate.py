@@ -12,7 +12,7 @@ PARTS = st.lists(st.tuples(st.binary(max_size=300), st.booleans()))
 
 @given(PARTS)
 def test_blocks_of_both_kinds_make_a_file_that_any_reader_can_read(parts: list[tuple[bytes, bool]]) -> None:
-    """Parts that were encoded apart, some compressed and some not, come out as one, with its checksum and length."""
+    """Separately encoded parts, compressed or stored, make one file with checksum and length."""
     data = b"".join(part for part, _ in parts)
     blocks = [compressed_blocks(part) if compress else stored_blocks(part) for part, compress in parts]
     assert standard.decompress(gzip(data, blocks)) == data
@@ -20,13 +20,13 @@ def test_blocks_of_both_kinds_make_a_file_that_any_reader_can_read(parts: list[t
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 200_000])
 def test_stored_data_may_have_any_size(size: int) -> None:
-    """A block holds 65,535 bytes, and there are as many as it takes."""
+    """In as many blocks of 65,535 bytes as needed."""
     data = bytes(range(256)) * (size // 256) + bytes(size % 256)
     assert standard.decompress(gzip(data, [stored_blocks(data)])) == data
 
 
 def test_a_part_refers_to_no_other() -> None:
-    """It is the same wherever it is put, so that it can be made once for all who get it."""
+    """It can be made once for all recipients."""
     part = b"the same words, " * 100
     blocks = compressed_blocks(part)
     assert zlib.decompressobj(wbits=-15).decompress(blocks) == part
@@ -38,7 +38,7 @@ ACCEPTED = ("gzip", "gzip, deflate, br, zstd", "deflate;q=1.0, GZIP;q=0.5", "br 
 
 @pytest.mark.parametrize("header", [*ACCEPTED, "identity;q=0, *;q=0.1"])
 def test_gzip_is_used_where_it_is_accepted(header: str) -> None:
-    """By its name in either case, with whatever weight, or by a star."""
+    """By its name in either case, with any weight, or by a star."""
     assert accepts_gzip(header)
 
 
@@ -47,5 +47,5 @@ def test_gzip_is_used_where_it_is_accepted(header: str) -> None:
     ["", "identity", "deflate, br", "gzip;q=0", "gzip; Q=0.000 , br", "gzip;q=0, *", "*;q=0", "xgzip", "gzip2, ;"],
 )
 def test_gzip_is_not_used_where_it_is_not(header: str) -> None:
-    """Unnamed, or with the weight that means never (RFC 9110 section 12.4.2)."""
+    """Not listed, or with the weight 0 (RFC 9110 section 12.4.2)."""
     assert not accepts_gzip(header)

@@ -12,7 +12,7 @@ TEXT = st.text().map(lambda text: b"4" + text.replace("\x1e", "").encode())
 
 
 def test_the_open_packet_has_milliseconds_where_the_settings_have_seconds() -> None:
-    """The handshake carries the five fields of the protocol, its times in milliseconds."""
+    """With the five fields of the protocol."""
     packet = open_packet("abc", ["websocket"], 25, 0.0205, 1_000_000)
     assert packet[0] == PacketType.OPEN
     assert json.loads(packet[1:]) == {
@@ -25,7 +25,7 @@ def test_the_open_packet_has_milliseconds_where_the_settings_have_seconds() -> N
 
 
 def test_the_packets_of_a_payload_are_separated_by_the_record_separator() -> None:
-    """A payload is its packets joined by U+001E, as in the protocol's example."""
+    """U+001E, as in the protocol's example."""
     assert join_payload([b"4hello", b"2", b"4world"]) == b"4hello\x1e2\x1e4world"
 
 
@@ -37,7 +37,7 @@ def test_binary_packets_travel_as_base64_behind_a_b() -> None:
 
 @given(st.lists(st.tuples(TEXT, st.lists(st.binary(), max_size=3)), min_size=1))
 def test_a_polling_payload_is_split_into_the_same_packets(packets: list[tuple[bytes, list[bytes]]]) -> None:
-    """Texts and binaries come out of a payload as they went in, in order."""
+    """Texts and binaries, in order."""
     payload = join_payload([encode_polling(text, tuple(binaries)) for text, binaries in packets])
     expected: list[tuple[bool, bytes]] = []
     for text, binaries in packets:
@@ -47,14 +47,14 @@ def test_a_polling_payload_is_split_into_the_same_packets(packets: list[tuple[by
 
 @pytest.mark.parametrize("payload", [b"", b"\x1e", b"4a\x1e", b"\x1e4a", b"4a\x1e\x1e4b"])
 def test_an_empty_packet_breaks_the_protocol(payload: bytes) -> None:
-    """A payload with nothing between two separators, or nothing at all, is refused."""
+    """Between two separators, or as the whole payload."""
     with pytest.raises(ProtocolError, match="empty packet"):
         split_payload(payload)
 
 
 @pytest.mark.parametrize("payload", [b"bA", b"b!!!!", b"bAQIDB", b"bAQIDBA==AA", b"b\xff\xff\xff\xff"])
 def test_a_binary_packet_that_is_no_base64_breaks_the_protocol(payload: bytes) -> None:
-    """A group of one character, a character of no alphabet, and data behind the padding are refused."""
+    """A group of one character, a character of no alphabet, and data after the padding."""
     with pytest.raises(ProtocolError, match="base64"):
         split_payload(payload)
 
@@ -71,7 +71,7 @@ def test_base64_is_read_as_nodejs_reads_it(data: bytes, width: int, padded: bool
 
 @given(st.binary())
 def test_arbitrary_bytes_are_split_or_refused(payload: bytes) -> None:
-    """Whatever is posted, splitting it returns its packets or raises ProtocolError."""
+    """Splitting returns packets or raises ProtocolError."""
     try:
         packets = split_payload(payload)
     except ProtocolError:

@@ -27,14 +27,14 @@ class Task(msgspec.Struct):
 
 @given(JSON)
 def test_an_encoded_value_is_decoded_to_the_same_value(value: object) -> None:
-    """Encoding and decoding are each other's inverse, and the standard library reads the same."""
+    """Also by the standard library."""
     assert ANYTHING.decode(encode(value)) == value
     assert json.loads(encode(value)) == value
 
 
 @given(JSON)
 def test_raw_values_keep_their_bytes(value: object) -> None:
-    """What is decoded as Raw is encoded again byte for byte, whitespace and escapes included."""
+    """Including whitespace and escapes."""
     text = json.dumps(value, indent=1).encode()
     (raw,) = RAW_LIST.decode(b"[" + text + b"]")
     assert bytes(raw) == text
@@ -43,7 +43,7 @@ def test_raw_values_keep_their_bytes(value: object) -> None:
 
 @given(st.binary())
 def test_arbitrary_bytes_are_decoded_or_refused(data: bytes) -> None:
-    """Whatever comes, a decoder returns a value or raises one of its two errors."""
+    """A decoder returns a value or raises one of its two errors."""
     for decoder in (ANYTHING, RAW_LIST, Decoder(Task)):
         try:
             decoder.decode(data)
@@ -65,13 +65,13 @@ def test_arbitrary_bytes_are_decoded_or_refused(data: bytes) -> None:
     ],
 )
 def test_lone_surrogates_are_mended(data: bytes, value: object) -> None:
-    """Half a surrogate pair becomes U+FFFD, and whole pairs, other escapes and escaped backslashes stay."""
+    """Each becomes U+FFFD. Whole pairs, other escapes and escaped backslashes stay."""
     assert ANYTHING.decode(data) == value
 
 
 @given(st.lists(st.sampled_from([r"\ud83d", r"\ude00", r"\\", r"\"", r"\u0041", "u", "x", "d83d"]), max_size=12))
 def test_any_mix_of_escapes_is_decoded_as_javascript_wrote_it(parts: list[str]) -> None:
-    """Mended text differs from what Python's own decoder reads only where that has half a pair."""
+    """The repaired text differs from Python's own decoding only at lone surrogates."""
     text = '"' + "".join(parts) + '"'
     expected = json.loads(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     assert ANYTHING.decode(text.encode()) == expected
@@ -81,28 +81,28 @@ def test_any_mix_of_escapes_is_decoded_as_javascript_wrote_it(parts: list[str]) 
     "data", [b"NaN", b"Infinity", b"-Infinity", b"[NaN]", b"undefined", b"{'a':1}", b"[1,]", b"", b"[1"]
 )
 def test_invalid_json_is_a_protocol_error(data: bytes) -> None:
-    """NaN, the infinities and JavaScript's other liberties are no JSON."""
+    """Also NaN, the infinities and other extensions of JavaScript."""
     with pytest.raises(ProtocolError):
         ANYTHING.decode(data)
 
 
 @pytest.mark.parametrize("data", [b'"\xff"', b'["a\xc3"]', b'"\xed\xa0\x80"', b'{"\xc0\x80":1}'])
 def test_invalid_utf8_in_a_string_breaks_the_protocol(data: bytes) -> None:
-    """Strings are UTF-8: stray, cut, overlong and surrogate bytes are refused."""
+    """Unexpected, truncated, overlong and surrogate bytes."""
     with pytest.raises(ProtocolError):
         ANYTHING.decode(data)
 
 
 @pytest.mark.parametrize("data", [b"[" * 10_000 + b"]" * 10_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000])
 def test_ten_thousand_levels_are_nested_too_deeply(data: bytes) -> None:
-    """Deep nesting is an invalid payload, whether it is decoded or only checked."""
+    """An invalid payload, whether it is decoded or only checked."""
     for decoder in (ANYTHING, RAW_LIST, Decoder(dict[str, Raw])):
         with pytest.raises(InvalidPayload):
             decoder.decode(data)
 
 
 def test_another_shape_is_an_invalid_payload_that_says_where() -> None:
-    """The path names fields and indices, and is empty for the whole value."""
+    """The path has field names and indices, and is empty for the whole value."""
     with pytest.raises(InvalidPayload) as found:
         Decoder(list[Task]).decode(b'[{"id":"a"},{"id":7}]')
     assert (found.value.path, found.value.problem) == ("[1].id", "Expected str, got int")
@@ -112,14 +112,14 @@ def test_another_shape_is_an_invalid_payload_that_says_where() -> None:
 
 
 def test_a_lone_surrogate_does_not_hide_another_shape() -> None:
-    """Text that had to be mended is checked against the shape like any other."""
+    """Repaired text is checked against the type like any other."""
     with pytest.raises(InvalidPayload, match="count"):
         Decoder(Task).decode(rb'{"id":"\ud800","count":"x"}')
 
 
 @given(st.binary())
 def test_is_utf8_agrees_with_python(data: bytes) -> None:
-    """The check accepts what Python decodes strictly, and nothing else."""
+    """With Python's strict decoder."""
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -129,7 +129,7 @@ def test_is_utf8_agrees_with_python(data: bytes) -> None:
 
 
 def test_nan_cannot_be_sent() -> None:
-    """What the server encodes is always JSON: NaN and the infinities become null."""
+    """NaN and the infinities are encoded as null."""
     assert encode([float("nan"), float("inf")]) == b"[null,null]"
 
 
@@ -153,14 +153,14 @@ ESCAPES = [
 
 @given(st.lists(st.sampled_from(ESCAPES), max_size=30))
 def test_halves_are_replaced_like_in_a_simple_reference_implementation(parts: list[str]) -> None:
-    """Python's own decoder joins the pairs; each half that is left over is U+FFFD, all else stays."""
+    """Python's own decoder joins the pairs. Each remaining half becomes U+FFFD."""
     text = '"' + "".join(parts) + '"'
     assert ANYTHING.decode(text.encode()) == SURROGATE.sub("\ufffd", json.loads(text))
 
 
 @pytest.mark.parametrize("between", ["", "x", r"\n"])
 def test_more_than_ten_thousand_halves_are_refused(between: str) -> None:
-    """Ten thousand halves are accepted; with one more the text is refused like invalid JSON."""
+    """Like invalid JSON. Ten thousand are accepted."""
     half = r"\ud800" + between
     most = surrogates.MAX_HALVES
     assert ANYTHING.decode(f'"{between}{half * most}"'.encode()).count("\ufffd") == most
@@ -170,13 +170,13 @@ def test_more_than_ten_thousand_halves_are_refused(between: str) -> None:
 
 @pytest.mark.parametrize("ordinary", [r"\n", r"\\", r"\u0041", r"\ud83d\ude00", "x"])
 def test_ordinary_text_is_skipped_in_one_match(ordinary: str) -> None:
-    """However long it is: a message full of escapes costs no more steps than one without."""
+    """A message full of escapes needs no more steps than one without."""
     pieces = [found.group() for found in surrogates.HALVES.finditer(f"{ordinary * 5000}\\ud800{ordinary}".encode())]
     assert pieces == [(ordinary * 5000).encode(), rb"\ud800", ordinary.encode()]
 
 
 def test_numbers_with_a_fraction_or_an_exponent_may_be_read_in_another_way() -> None:
-    """A decoder's `float_hook` gets their text, at any place; it does not get integers."""
+    """A decoder's `float_hook` gets their text at any place. It does not get integers."""
     decoder: Decoder[list[Any]] = Decoder(list[Any], lambda text: f"number {text}")
     assert decoder.decode(b'[1, 1.50, 1E3, {"a": -0.1}]') == [1, "number 1.50", "number 1E3", {"a": "number -0.1"}]
     assert ANYTHING.decode(b"[1.50]") == [1.5]

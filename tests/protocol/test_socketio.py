@@ -68,7 +68,7 @@ def test_the_packets_of_the_protocol_text_are_read(wire: bytes, packet: Packet) 
 def test_an_encoded_packet_is_decoded_to_the_same_packet(
     kind: PacketType, namespace: str, number: int | None, attachments: int, values: list[str]
 ) -> None:
-    """Header and data survive the wire for every kind of packet, namespace and id."""
+    """For every kind of packet, namespace and id."""
     is_binary = kind in (PacketType.BINARY_EVENT, PacketType.BINARY_ACK)
     data: object = values
     if kind in (PacketType.CONNECT, PacketType.CONNECT_ERROR):
@@ -122,13 +122,13 @@ def test_an_encoded_packet_is_decoded_to_the_same_packet(
     ],
 )
 def test_malformed_packets_break_the_protocol(wire: bytes) -> None:
-    """Unknown types, bad ids, counts, namespaces and payloads of another kind are refused."""
+    """Unknown types, and invalid ids, counts, namespaces and payloads."""
     with pytest.raises(ProtocolError):
         decode(wire, 10)
 
 
 def test_the_maximum_of_attachments_is_accepted() -> None:
-    """The limit itself passes, one more does not."""
+    """One more is refused."""
     assert decode(b'510-["a"]', 10).expected == 10
     with pytest.raises(ProtocolError, match="too many attachments"):
         decode(b'511-["a"]', 10)
@@ -136,7 +136,7 @@ def test_the_maximum_of_attachments_is_accepted() -> None:
 
 @given(st.binary() | st.from_regex(rb"[0-6](\d{1,3}-)?(/[a-z]{0,3},?)?\d{0,18}[\[{].{0,20}", fullmatch=True))
 def test_arbitrary_bytes_are_decoded_or_refused(data: bytes) -> None:
-    """Whatever a client sends, each decoder returns a value or raises one of the two errors of its docstring."""
+    """Each decoder returns a value or raises one of its two documented errors."""
     for decoder in (
         lambda: decode(data, 10),
         lambda: Assembler(10).add_text(data),
@@ -169,12 +169,12 @@ class TestEventName:
         ],
     )
     def test_it_is_the_first_item(self, data: bytes, name: str) -> None:
-        """The name is the first string of the array, however it is written; a number stands for its text."""
+        """The first string of the array, with any escapes. A number stands for its text."""
         assert event_name(data) == name
 
     @given(st.text(), st.lists(st.text()))
     def test_it_is_found_in_any_array(self, name: str, rest: list[str]) -> None:
-        """Names with quotes, backslashes and any character come out as they went in."""
+        """Including quotes, backslashes and any character."""
         if name not in RESERVED_EVENTS:
             assert event_name(json.dumps([name, *rest], ensure_ascii=False).encode()) == name
             assert event_name(json.dumps([name, *rest], indent=1).encode()) == name
@@ -183,13 +183,13 @@ class TestEventName:
         "data", [b"[]", b"[null]", b"[true]", b"[{}]", b"[[]]", b"[", b'["a', b'["a"', b'["a"]]', b"[,]", b'["\xff"]']
     )
     def test_an_array_without_a_name_breaks_the_protocol(self, data: bytes) -> None:
-        """An event without a name, or in broken JSON, is refused by the name or by the arguments."""
+        """Also invalid JSON, in the name or in the arguments."""
         with pytest.raises(ProtocolError):
             (event_name(data), decode_arguments(data))
 
     @pytest.mark.parametrize("name", sorted(RESERVED_EVENTS))
     def test_a_reserved_name_breaks_the_protocol(self, name: str) -> None:
-        """What Socket.IO keeps for itself cannot be sent as an event, escaped or not."""
+        """Socket.IO's own names, escaped or not."""
         for data in (json.dumps([name]), json.dumps([name]).replace("e", r"\u0065"), f'[ "{name}"]'):
             with pytest.raises(ProtocolError, match="reserved"):
                 event_name(data.encode())
@@ -197,18 +197,18 @@ class TestEventName:
 
 class TestAuth:
     def test_it_is_an_object_or_nothing(self) -> None:
-        """CONNECT carries an object; without a payload it is an empty one."""
+        """Without a payload it is an empty object."""
         assert decode_auth(b'{"token":"abc"}') == {"token": "abc"}
         assert decode_auth(b"") == {}
 
     @pytest.mark.parametrize("data", [b"[]", b"1", b'"x"', b"null", b"{", b'{"a":NaN}'])
     def test_any_other_data_is_a_protocol_error(self, data: bytes) -> None:
-        """Other JSON, and no JSON, is refused."""
+        """Other JSON, and invalid JSON."""
         with pytest.raises(ProtocolError):
             decode_auth(data)
 
     def test_deep_nesting_is_an_invalid_payload(self) -> None:
-        """Ten thousand levels in an auth payload do not end in a RecursionError."""
+        """Ten thousand levels in an auth payload cause no RecursionError."""
         with pytest.raises(InvalidPayload):
             decode_auth(b'{"a":' + DEEP + b"}")
 
@@ -216,20 +216,20 @@ class TestAuth:
 class TestAttachments:
     @given(st.lists(VALUES, max_size=4))
     def test_extracted_attachments_are_filled_in_again(self, values: list[Any]) -> None:
-        """Binary values anywhere in the arguments return to their places after decoding."""
+        """Binary values anywhere in the arguments return to their places."""
         replaced, attachments = take_attachments(values)
         wire = json.dumps(replaced).encode()
         assert decode_arguments(wire, attachments) == values
 
     def test_they_are_numbered_in_their_order(self) -> None:
-        """Placeholders count from 0, as the protocol text shows."""
+        """From 0, as in the protocol text."""
         replaced, attachments = take_attachments([b"one", {"a": [bytearray(b"two"), memoryview(b"three")]}])
         placeholders = [{"_placeholder": True, "num": number} for number in range(3)]
         assert replaced == [placeholders[0], {"a": placeholders[1:]}]
         assert attachments == (b"one", b"two", b"three")
 
     def test_arguments_without_any_are_returned_as_they_are(self) -> None:
-        """Nothing is copied where there is nothing binary; msgspec's own types pass through."""
+        """Without a copy. msgspec's own types stay."""
         values = [msgspec.Raw(b"1"), {"a": (1, 2)}]
         replaced, attachments = take_attachments(values)
         assert replaced is values
@@ -249,14 +249,14 @@ class TestAttachments:
                 check(data, attachments)
 
     def test_an_omitted_one_may_be_allowed(self) -> None:
-        """For partly relayed payloads; a repeated placeholder is refused there too."""
+        """For partly relayed payloads. A repeated placeholder is refused there, too."""
         assert decode_arguments(b'["a"]', (b"x",), may_leave_out=True) == ["a"]
         with pytest.raises(ProtocolError, match="illegal attachments"):
             decode_arguments(b"[" + PLACEHOLDER + b"," + PLACEHOLDER + b"]", (b"x", b"y"), may_leave_out=True)
 
     @pytest.mark.parametrize("number", [b"1", b"-1", b"true", b'"0"', b"null", b"0.0", b"1e3"])
     def test_a_placeholder_without_its_attachment_breaks_the_protocol(self, number: bytes) -> None:
-        """A number that names no attachment is refused, before it can reach another client."""
+        """Before it can reach another client."""
         data = b'["a",{"x":[{"_placeholder":true,"num":' + number + b"}]}]"
         for check in (decode_arguments, check_placeholders):
             with pytest.raises(ProtocolError, match="illegal attachments"):
@@ -267,7 +267,7 @@ class TestAttachments:
             decode_arguments(b'[{"_placeholder":true}]', (b"x",))
 
     def test_a_similar_object_is_not_a_placeholder(self) -> None:
-        """Only `true` makes a placeholder."""
+        """Only `true` marks a placeholder."""
         data = b'[{"_placeholder":1,"num":9},' + PLACEHOLDER + b"]"
         assert decode_arguments(data, (b"x",)) == [{"_placeholder": 1, "num": 9}, b"x"]
 
@@ -282,7 +282,7 @@ class TestAttachments:
             take_attachments([nested])
 
     def test_nested_values_below_the_limit_are_filled(self) -> None:
-        """What the JSON decoder takes, filling takes as well."""
+        """Up to the JSON decoder's own limit."""
         levels = 200
         data = b"[" * levels + PLACEHOLDER + b"]" * levels
         value: Any = decode_arguments(data, (b"x",))
@@ -293,7 +293,7 @@ class TestAttachments:
 
 class TestAssembler:
     def test_a_packet_is_complete_after_its_last_attachment(self) -> None:
-        """Attachments are kept in the order of their coming; the next packet starts afresh."""
+        """In the order of arrival. Nothing of it remains for the next packet."""
         assembler = Assembler(10)
         for _ in range(2):
             assert assembler.add_text(b'52-["a"]') is None
@@ -303,12 +303,10 @@ class TestAssembler:
             assert (whole.attachments, whole.data) == ((b"one", b"two"), b'["a"]')
 
     def test_a_packet_without_attachments_is_whole_at_once(self) -> None:
-        """Texts pass through."""
         assert Assembler(10).add_text(b'2["a"]') == Packet(PacketType.EVENT, "/", None, b'["a"]')
         assert Assembler(10).add_text(b'50-["a"]') == Packet(PacketType.BINARY_EVENT, "/", None, b'["a"]')
 
     def test_a_text_between_attachments_breaks_the_protocol(self) -> None:
-        """Nothing may come between a binary packet and its attachments."""
         assembler = Assembler(10)
         assembler.add_text(b'52-["a"]')
         assembler.add_binary(b"one")
@@ -316,7 +314,7 @@ class TestAssembler:
             assembler.add_text(b'2["b"]')
 
     def test_an_attachment_without_a_packet_breaks_the_protocol(self) -> None:
-        """A binary that no packet announced is refused, also after a packet that had all its attachments."""
+        """Also after a packet with all its attachments."""
         assembler = Assembler(10)
         with pytest.raises(ProtocolError, match="without a packet"):
             assembler.add_binary(b"one")

@@ -44,7 +44,7 @@ class Person:
 
 @given(TEXTS, TEXTS)
 def test_texts_are_decoded_and_encoded_like_in_python(key: str, text: str) -> None:
-    """Halves in keys and values, beside whatever else, are decoded as halves and encoded as their escapes."""
+    """Lone surrogates in keys and values are decoded as such, and encoded as their escapes."""
     data = f'{{"{key}":["{text}",{{"x":"{text}"}},1]}}'.encode()
     value = KEEPING.decode(data)
     assert value == json.loads(data)
@@ -53,7 +53,7 @@ def test_texts_are_decoded_and_encoded_like_in_python(key: str, text: str) -> No
 
 @given(TEXTS)
 def test_undecoded_json_keeps_its_bytes(text: str) -> None:
-    """What is passed on undecoded is the same byte for byte, whatever the case of an escape's digits."""
+    """Including the case of an escape's digits."""
     data = f'["{text}",{{"a":"{text}"}}]'.encode()
     assert b"[%b]" % b",".join(map(bytes, Decoder[list[Raw]](list[Raw]).decode(data))) == data
     name = json.loads(f'"{text}"')
@@ -64,7 +64,7 @@ def test_undecoded_json_keeps_its_bytes(text: str) -> None:
 
 
 def test_values_of_all_kinds_are_encoded() -> None:
-    """Structs, dataclasses, tuples and undecoded JSON may stand around a half."""
+    """Structs, dataclasses, tuples and undecoded JSON around a lone surrogate."""
     value = {"a": (Drawing("\ud83d", Raw(rb'"\ue000"')), Person("\udc00")), "\ud83d": None}
     assert encode(value) == rb'{"a":[{"name":"\ud83d","points":"\ue000"},{"name":"\udc00"}],"\ud83d":null}'
 
@@ -80,10 +80,10 @@ def test_values_of_all_kinds_are_encoded() -> None:
     ],
 )
 def test_halves_are_found(data: bytes, found: bool) -> None:
-    """Pairs, and what follows an escaped backslash, are no halves."""
+    """Pairs, and text after an escaped backslash, are none."""
     assert surrogates.has_half(data) is found
 
 
 def test_halves_are_replaced() -> None:
-    """Where halves have no form, each becomes U+FFFD."""
+    """With U+FFFD, for types without another form."""
     assert surrogates.replaced(["a\ud83d", {"\udc00": b"\xed"}]) == ["a\ufffd", {"\ufffd": b"\xed"}]

@@ -1,4 +1,4 @@
-"""Times as the app writes them."""
+"""Times in the app's format."""
 
 import re
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from synkora.protocol.timestamps import now
 
 
 def test_now_is_what_javascript_writes() -> None:
-    """It is the time in UTC, with milliseconds always and a Z, as `toISOString` has it."""
+    """UTC with milliseconds and a Z, as `toISOString` writes it."""
     before = datetime.now(UTC)
     written = now()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", written)

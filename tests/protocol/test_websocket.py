@@ -16,7 +16,7 @@ PAYLOADS = st.binary(max_size=300) | st.sampled_from(SIZES).map(bytes)
 
 
 def deflate_extension() -> PerMessageDeflate:
-    """What a client has after the handshake: permessage-deflate without context in either direction."""
+    """A client's permessage-deflate without context takeover in either direction."""
     return PerMessageDeflate(
         remote_no_context_takeover=True,
         local_no_context_takeover=True,
@@ -27,7 +27,7 @@ def deflate_extension() -> PerMessageDeflate:
 
 @given(PAYLOADS, PAYLOADS)
 def test_frames_are_read_back_by_another_library(text: bytes, binary: bytes) -> None:
-    """Frames written one after another are read as whole, unmasked messages of their kinds, whatever their size."""
+    """Consecutive frames of any size are whole, unmasked messages of their kinds."""
     assert parse_frames(text_frame(text) + binary_frame(binary)) == [
         Frame(Opcode.TEXT, text),
         Frame(Opcode.BINARY, binary),
@@ -36,14 +36,14 @@ def test_frames_are_read_back_by_another_library(text: bytes, binary: bytes) -> 
 
 @given(st.binary(max_size=2000) | st.sampled_from(SIZES).map(bytes), st.booleans())
 def test_compressed_frames_are_read_back_by_another_library(payload: bytes, binary: bool) -> None:
-    """A compressed message sets only the first reserved bit, and inflates without earlier context."""
+    """Only the first reserved bit is set, and no earlier context is needed."""
     wire = compressed_frame(payload, binary=binary)
     assert wire[0] & 0x70 == 0x40
     assert parse_frames(wire, [deflate_extension()]) == [Frame(Opcode.BINARY if binary else Opcode.TEXT, payload)]
 
 
 def test_compression_makes_repetitive_messages_smaller() -> None:
-    """A document with repetitions takes a fraction of its bytes."""
+    """To a fraction of their size."""
     document = b'{"cell":"A1","value":0},' * 1000
     assert len(compressed_frame(document)) < len(document) / 10
 
@@ -55,7 +55,7 @@ def deflated(payload: bytes, level: int = -1, flush: int = zlib.Z_SYNC_FLUSH) ->
 
 @given(st.binary(max_size=2000), st.integers(0, 9))
 def test_messages_compressed_by_clients_are_inflated(payload: bytes, level: int) -> None:
-    """Messages of any compression level, stored ones included, come out whole."""
+    """Of any compression level, including stored ones."""
     assert decompress(deflated(payload, level), 2000) == payload
 
 
@@ -65,14 +65,14 @@ def test_a_final_deflate_block_is_accepted() -> None:
 
 
 def test_a_message_of_exactly_the_limit_is_accepted() -> None:
-    """The limit itself is allowed, one byte more is not."""
+    """One more byte is refused."""
     assert decompress(deflated(bytes(1000)), 1000) == bytes(1000)
     with pytest.raises(PayloadTooLarge):
         decompress(deflated(bytes(1001)), 1000)
 
 
 def test_a_bomb_is_not_inflated_past_the_limit() -> None:
-    """A hundred megabytes in a hundred kilobytes are refused after the limit, not after the memory is full."""
+    """A hundred megabytes in a hundred kilobytes are refused at the limit, before memory is used."""
     deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     block = bytes(1_000_000)
     bomb = b"".join(deflate.compress(block) for _ in range(100)) + deflate.flush(zlib.Z_SYNC_FLUSH)
@@ -88,7 +88,7 @@ def test_a_bomb_is_not_inflated_past_the_limit() -> None:
 
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_inflated_or_refused(data: bytes) -> None:
-    """Whatever a client calls compressed, inflating it gives a message within the limit or raises ProtocolError."""
+    """The result is a message within the limit or a ProtocolError."""
     try:
         assert len(decompress(data, 1000)) <= 1000
     except ProtocolError:
@@ -128,5 +128,7 @@ def test_an_offer_without_a_server_window_is_accepted(offers: str) -> None:
     ],
 )
 def test_an_invalid_offer_or_one_that_limits_the_server_is_skipped(offers: str) -> None:
-    """All get the same bytes, so none may ask for another window; unknown, doubled and wrong parameters decline."""
+    """All clients get the same bytes, so none may ask for another window. Unknown, repeated and invalid
+    parameters decline the offer.
+    """
     assert not accepts_compression(offers)

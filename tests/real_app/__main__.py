@@ -23,7 +23,7 @@ _SHOWN: Final = 40  # lines of a program, once something has failed
 
 
 def main(arguments: list[str]) -> int:
-    """Build and drive the app; return the exit code."""
+    """Build and drive the app. Returns the exit code."""
     try:
         if len(arguments) != 1 or not arguments[0]:
             raise UnfitError("make real-app needs a checkout of Synkora's web app: make real-app APP=../synkora")

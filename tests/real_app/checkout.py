@@ -1,4 +1,4 @@
-"""A checkout of the web app, and the copy that is adapted and built; the checkout itself is only read."""
+"""A checkout of the web app, and the copy that is adapted and built. The checkout itself is only read."""
 
 import hashlib
 import json
@@ -68,7 +68,7 @@ def examine(checkout: Path) -> None:
 
 
 def build(checkout: Path, folder: Path) -> Built:
-    """Build a copy of the checkout in `folder`, or take the one that is built there already."""
+    """Build a copy of the checkout in `folder`, or use the existing build."""
     stamp = folder / "built.json"
     digest = _digest(checkout)
     built = _stamped(stamp, digest)
@@ -86,7 +86,7 @@ def build(checkout: Path, folder: Path) -> Built:
 
 
 def adapt(checkout: Path, copy: Path) -> None:
-    """Copy the checkout, and have the copy use a driver for its database that needs no download."""
+    """Copy the checkout. The copy uses a database driver that needs no download."""
     copy.mkdir(parents=True, exist_ok=True)
     for entry in copy.iterdir():
         if entry.name not in _KEPT:
@@ -102,7 +102,7 @@ def adapt(checkout: Path, copy: Path) -> None:
 
 
 def tables(built: Built, database: str) -> str:
-    """The SQL that makes the app's tables; `database` is the address of any database, which stays as it is."""
+    """The SQL of the app's tables. `database` is the address of any database, which stays unchanged."""
     schema = ("--from-empty", "--to-schema-datamodel", "prisma/schema.prisma", "--script")
     return _run(built.folder, "node_modules/.bin/prisma", "migrate", "diff", *schema, DATABASE_URL=database)
 
@@ -123,7 +123,7 @@ def _sources(*roots: Path) -> Iterator[Path]:
 
 
 def _stamped(stamp: Path, digest: str) -> Any:
-    """What was built from these sources; nothing where it was not, or its port is taken."""
+    """The build of these sources, or None if there is none or its port is in use."""
     try:
         built = json.loads(stamp.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -138,7 +138,7 @@ def _stamped(stamp: Path, digest: str) -> Any:
 
 
 def _install(copy: Path) -> None:
-    """Install the app's packages, and the driver; again only when the lock file has changed."""
+    """Install the app's packages and the driver, if the lock file has changed."""
     lock = hashlib.sha256((copy / "package-lock.json").read_bytes()).hexdigest()
     stamp = copy / "node_modules/.installed-from"
     if stamp.is_file() and stamp.read_text() == lock:
@@ -158,7 +158,7 @@ def _building(port: int) -> dict[str, str]:
 
 
 def _run(folder: Path, *command: str, **variables: str) -> str:
-    """Run a program; return what it says on standard output, or fail with the last of what it has said."""
+    """Run a program. Returns its standard output, or fails with the end of its output."""
     environment = {key: value for key, value in os.environ.items() if key != "NODE_ENV"}
     environment |= {
         "NEXT_TELEMETRY_DISABLED": "1",

@@ -1,4 +1,4 @@
-"""Somebody in a browser, at work on the app's board."""
+"""A user in a browser, at work on the app's board."""
 
 import json
 from typing import Any, Final
@@ -52,7 +52,7 @@ const drag = async (title, name) => {
 
 
 class Person(Visitor):
-    """Somebody of this name and address, with their own browser."""
+    """A user with this name and address, and their own browser."""
 
     words = UNTIL + _WORDS
 
@@ -79,11 +79,11 @@ class Person(Visitor):
         await self.open_board()
 
     async def open_board(self) -> None:
-        """Load the board, as a new page."""
+        """Load the board as a new page."""
         await self.play(f"await page.goto('{self._stack.origin}/projects/{PROJECT}/kanban'); await live();")
 
     async def until_told(self, words: str) -> None:
-        """Wait until the page's console says these words."""
+        """Wait until the page's console has this text."""
         await self.play("0;")  # fails with the console if the page is gone
         for _ in range(1200):
             if any(words in line for line in self.console):
@@ -92,5 +92,5 @@ class Person(Visitor):
         raise AssertionError(f"the page of {self.email} was not told: {words}\n{self.console}")
 
     async def sees(self, *titles: str) -> list[Any]:
-        """How many cards of each of these titles there are."""
+        """The number of cards with each of these titles."""
         return [await self.play(f"return cards('{title}').count();") for title in titles]

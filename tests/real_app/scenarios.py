@@ -1,4 +1,4 @@
-"""What two people do on the app's board, while connections, the server and access come and go."""
+"""Two users' work on the app's board, while connections, the server and access change."""
 
 import asyncio
 import itertools
@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Office:
-    """The app, and the two: Alice owns the project, Bob may edit it."""
+    """The app and two users: Alice owns the project, Bob may edit it."""
 
     stack: Stack
     alice: Person
@@ -25,7 +25,7 @@ class Office:
 
 
 async def _edits_arrive(sender: Person, receiver: Person) -> None:
-    """Make a card, rename it, move it and delete it; fail unless the other sees each of that."""
+    """Create, rename, move and delete a card. Fails unless the other user sees each edit."""
     number = next(_numbers)
     title, other = f"Card {number}", f"Renamed {number}"
     await sender.play(f"await create('{title}');")
@@ -56,7 +56,7 @@ async def _lose_the_connection(office: Office, lose: Callable[[], Awaitable[None
 
 
 async def sign_in(office: Office) -> None:
-    """Two people sign in, and edit one board."""
+    """Two users sign in, and edit one board."""
     await office.stack.give_role(office.alice.email, "OWNER")
     await office.stack.give_role(office.bob.email, "EDITOR")
     for person in (office.alice, office.bob):
@@ -65,13 +65,13 @@ async def sign_in(office: Office) -> None:
 
 
 async def reload(office: Office) -> None:
-    """A page that is loaded again goes on."""
+    """A reloaded page works."""
     await office.bob.play("await page.reload(); await live();")
     await _both_ways(office)
 
 
 async def reset(office: Office) -> None:
-    """All connections are reset, and no edit is lost that is made once the page is back."""
+    """All connections are reset, and no edit after the reconnect is lost."""
 
     async def cut() -> None:
         office.stack.relay.cut()
@@ -82,7 +82,7 @@ async def reset(office: Office) -> None:
 
 
 async def restart(office: Office) -> None:
-    """The server is restarted, and no edit is lost that is made once the page is back."""
+    """The server is restarted, and no edit after the reconnect is lost."""
 
     async def start_again() -> None:
         assert await asyncio.to_thread(office.stack.server.stop) == 0
@@ -94,7 +94,7 @@ async def restart(office: Office) -> None:
 
 
 async def change_tab(office: Office) -> None:
-    """A user continues after a look at another tab."""
+    """A user continues after a visit to another tab."""
     await office.bob.play("""
         await page.getByRole('button', { name: 'Git', exact: true }).click();
         await page.waitForURL('**/git');
@@ -105,7 +105,7 @@ async def change_tab(office: Office) -> None:
 
 
 async def become_a_viewer(office: Office) -> None:
-    """A viewer sees what others do, and changes nothing."""
+    """A viewer sees the others' edits, and cannot edit."""
     await office.alice.play("await create('For all');")
     await office.bob.play("await inColumn('For all', 'To Do').waitFor();")
     await office.stack.give_role(office.bob.email, "VIEWER")
@@ -129,7 +129,7 @@ async def lose_access(office: Office) -> None:
 
 
 async def get_access_back(office: Office) -> None:
-    """A member again, they load the page once the refusal is forgotten, and go on."""
+    """With access again, the user reloads the page after the cached refusal has expired, and continues."""
     await office.stack.give_role(office.bob.email, "EDITOR")
     await asyncio.sleep(DENIED_TTL)
     await office.bob.open_board()

@@ -1,4 +1,4 @@
-"""All that the app needs around it: its database, this server, and a relay between the pages and the server."""
+"""The app's environment: its database, this server, and a relay between the pages and the server."""
 
 import asyncio
 import secrets
@@ -36,7 +36,7 @@ INSERT INTO "TeamMember" (id, "teamId", "userId", role)
 
 
 class Stack:
-    """The app and this server, as they run; `relay` is what the pages reach the server through."""
+    """The running app and server. The pages reach the server through `relay`."""
 
     password = _PASSWORD
 
@@ -57,11 +57,11 @@ class Stack:
         self.relay: Relay
 
     def start_again(self) -> None:
-        """Start the server on the port that it had."""
+        """Start the server on its former port."""
         self.server = ServerProcess(self._folder, WS_PORT=str(self.server.port), **self._settings)
 
     async def make_people(self, people: dict[str, str]) -> None:
-        """Register people of these names and addresses with the app, and make the project of the first of them."""
+        """Register users with these names and addresses, and create the first one's project."""
         async with httpx.AsyncClient(base_url=self.origin, timeout=_PATIENCE, trust_env=False) as http:
             for name, email in people.items():
                 person = {"name": name, "email": email, "password": self.password}
@@ -69,7 +69,7 @@ class Stack:
         await self._database.execute(_MAKE_PROJECT)
 
     async def give_role(self, email: str, role: str | None) -> None:
-        """Let somebody have this role in the project's team; without one, they are no member."""
+        """Give a user this role in the project's team. Without a role, they are no member."""
         await self._database.execute(_TAKE_ROLE, email)
         if role is not None:
             await self._database.execute(_GIVE_ROLE, email, role)
@@ -77,7 +77,7 @@ class Stack:
 
 @asynccontextmanager
 async def running(built: Built) -> AsyncIterator[Stack]:
-    """Run all of it, until the end of the context."""
+    """Run everything until the end of the context."""
     postgres = Postgres()
     try:
         postgres.start()
@@ -112,7 +112,7 @@ def _app(built: Built, port: int, postgres: Postgres) -> Program:
 
 
 async def _answers(stack: Stack) -> None:
-    """Wait until the app does."""
+    """Wait until the app answers."""
     async with httpx.AsyncClient(base_url=stack.origin, timeout=_PATIENCE, trust_env=False) as http:
         async with asyncio.timeout(_PATIENCE):
             while stack.app.process.poll() is None:

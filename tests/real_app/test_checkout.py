@@ -1,4 +1,4 @@
-"""What `make real-app` takes for the web app, what it says of anything else, and what it changes in its copy."""
+"""The checkouts that `make real-app` accepts, its error messages, and the changes in its copy."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ FILES = {
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What is looked at of a checkout."""
+    """The files of a checkout that are examined."""
     for name, text in FILES.items():
         path = tmp_path / "checkout" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def complain(capsys: pytest.CaptureFixture[str]) -> Complain:
-    """Runs the program; returns what it says before it exits with 2."""
+    """Runs the program. Returns its message and checks the exit status 2."""
 
     def complain(*arguments: str | Path) -> str:
         assert main([str(argument) for argument in arguments]) == 2
@@ -47,7 +47,7 @@ def complain(capsys: pytest.CaptureFixture[str]) -> Complain:
 
 @pytest.mark.parametrize("arguments", [[], [""]])
 def test_without_a_checkout_it_says_how_to_name_one(complain: Complain, arguments: list[str]) -> None:
-    """`make real-app` alone names the variable, and an example."""
+    """`make real-app` alone names the variable, with an example."""
     assert "make real-app APP=../synkora" in complain(*arguments)
 
 
@@ -57,21 +57,21 @@ def test_a_folder_that_is_not_there(complain: Complain, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != ".env.local"])
 def test_a_checkout_of_something_else(complain: Complain, checkout: Path, name: str) -> None:
-    """The first file that is missing is named."""
+    """The message names the first missing file."""
     (checkout / name).unlink()
     assert complain(checkout) == f"APP={checkout} is not a checkout of Synkora's web app: {name} is missing\n"
 
 
 @pytest.mark.parametrize("version", ["5.22.0", "6.15.1", "7.0.0"])
 def test_a_prisma_that_needs_an_engine_or_is_too_new(complain: Complain, checkout: Path, version: str) -> None:
-    """The version that is there and the versions that are taken are named."""
+    """The message has the found version and the supported ones."""
     lock = {"packages": {"node_modules/@prisma/client": {"version": version}}}
     (checkout / "package-lock.json").write_text(json.dumps(lock))
     assert complain(checkout) == f"APP={checkout} has @prisma/client {version}, and this takes 6.16 or a later 6\n"
 
 
 def test_a_schema_with_another_generator(complain: Complain, checkout: Path) -> None:
-    """The copy's client could not be told to do without an engine."""
+    """The copy's client could not be configured to work without an engine."""
     (checkout / "prisma/schema.prisma").write_text('generator client {\n  provider = "prisma-client"\n}\n')
     assert "no generator prisma-client-js" in complain(checkout)
 
@@ -82,7 +82,7 @@ def test_a_missing_tool(complain: Complain, checkout: Path, tmp_path: Path, monk
 
 
 def test_the_copy_is_adapted_and_the_checkout_is_not(checkout: Path, tmp_path: Path) -> None:
-    """Only the data layer and the checks of the build differ; settings and secrets stay where they are."""
+    """Only the data layer and the build's checks differ. Settings and secrets are not copied."""
     copy = tmp_path / "copy"
     (copy / "node_modules").mkdir(parents=True)
     (copy / "gone.ts").write_text("")

@@ -1,4 +1,4 @@
-"""A process that appends as fast as it can, and prints the number of each event that it has delivered."""
+"""A process that appends as fast as possible, and prints the number of each delivered event."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Whether the clients of a run got what they should have: a pure function of what each of them sent and received."""
+"""The checker of a run: whether clients received what they should, as a pure function of their records."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ class Client:
 
 
 def violations(clients: Collection[Client]) -> list[str]:
-    """Return what is wrong with a run, in words; nothing if all is well.
+    """Return the violations of a run as text, or nothing for a correct run.
 
     For each project: all clients agree on one order, and on that of each sender where there is none; an edit that the
     server has accepted, or that anybody received, has come to each other member, or a newer edit with its key has;
@@ -58,7 +58,7 @@ def violations(clients: Collection[Client]) -> list[str]:
 
 
 def due(clients: Collection[Client]) -> int:
-    """Return how many deliveries of a run the checker looks for, to show that a run was not empty."""
+    """Return the number of deliveries that the checker looks for, to show that a run was not empty."""
     return sum(
         edit.project in client.projects and client is not sender
         for sender in clients
@@ -122,7 +122,7 @@ def _lost(
 
 
 def _same_key(edit: Edit, member: Client, project: str, edits: Mapping[str, Edit]) -> list[str]:
-    """The other edits with the key of an edit that a member knows, since it has received or sent them."""
+    """The other edits with the key of an edit that a member knows, because it has received or sent them."""
     if edit.key is None:
         return []
     known = [*member.received[project], *(edit.id for edit in member.sent)]
@@ -132,7 +132,7 @@ def _same_key(edit: Edit, member: Client, project: str, edits: Mapping[str, Edit
 
 
 def _precedes(earlier: str, later: str, before: Mapping[str, set[str]]) -> bool:
-    """Whether anybody's order, or several together, say that one edit came before another."""
+    """Whether the orders of one client, or of several together, put one edit before another."""
     pending, seen = [later], {later}
     while pending:
         for event_id in before.get(pending.pop(), ()):

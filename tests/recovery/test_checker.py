@@ -1,4 +1,4 @@
-"""The checker finds faults, and none in a correct run."""
+"""The checker finds errors, and none in a correct run."""
 
 import random
 from collections import defaultdict
@@ -12,7 +12,7 @@ PROJECTS = ("p", "q")
 
 
 def run(seed: int) -> list[Client]:
-    """A run without faults in it: clients that are away get the newest of each key when they are back."""
+    """A correct run: clients that were disconnected get the newest of each key when they return."""
     chance = random.Random(seed)
     clients = [Client(f"c{number}", PROJECTS if number < 3 else PROJECTS[:1]) for number in range(5)]
     missed: dict[str, list[Edit]] = {}
@@ -49,7 +49,7 @@ def _replay(client: Client, edits: list[Edit]) -> None:
 
 @given(st.integers(0, 10_000))
 def test_a_right_run_passes(seed: int) -> None:
-    """Also where clients were away, and got the newest of each key only."""
+    """Also with disconnected clients that got only the newest of each key."""
     clients = run(seed)
     assert violations(clients) == []
     assert due(clients) > 100
@@ -57,7 +57,7 @@ def test_a_right_run_passes(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_lost_edit_is_found(seed: int) -> None:
-    """One without a key, that one client did not get."""
+    """One without a key, which one client did not get."""
     clients = run(seed)
     keys = {edit.id: edit.key for client in clients for edit in client.sent}
     client = random.Random(seed).choice([client for client in clients if client.received["p"]])
@@ -74,7 +74,7 @@ def test_an_undelivered_edit_is_found() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_an_edit_that_came_twice_is_found(seed: int) -> None:
-    """Right away, or much later."""
+    """Immediately, or much later."""
     clients = run(seed)
     client = random.Random(seed).choice([client for client in clients if client.received["p"]])
     event_id = client.received["p"][0]
@@ -84,7 +84,7 @@ def test_an_edit_that_came_twice_is_found(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_another_order_is_found(seed: int) -> None:
-    """Two neighbours that one client got the other way round."""
+    """One client got two neighbours in reverse order."""
     clients = run(seed)
     client = clients[-1]
     received = client.received["p"]
@@ -103,27 +103,27 @@ def test_an_order_that_only_three_clients_show_is_found() -> None:
 
 
 def test_the_order_of_a_sender_is_its_own() -> None:
-    """Others may not get its edits the other way round."""
+    """Others may not get its edits in another order."""
     sender = Client("s", ["p"], [Edit("a", "p"), Edit("b", "p")])
     receiver = Client("r", ["p"], received=defaultdict(list, p=["b", "a"]))
     assert [problem for problem in violations([sender, receiver]) if "disagree on the order" in problem]
 
 
 def test_an_own_edit_that_is_returned_is_found() -> None:
-    """Whatever the way of its return."""
+    """In any position."""
     sender = Client("s", ["p"], [Edit("a", "p")], defaultdict(list, p=["a"]))
     assert violations([sender]) == ["p: s got its own 'a'"]
 
 
 def test_an_edit_without_a_sender_is_found() -> None:
-    """Such as one of another project."""
+    """For example one of another project."""
     sender = Client("s", ["p", "q"], [Edit("a", "q")])
     receiver = Client("r", ["p"], received=defaultdict(list, p=["a"]))
     assert violations([sender, receiver]) == ["p: r got 'a', which no member has sent into the project"]
 
 
 def test_only_a_newer_edit_replaces_one() -> None:
-    """With the same key, and of the same project; the client's own counts, for it was sent last."""
+    """With the same key, and of the same project. The client's own edit counts, since it was sent last."""
     old, new = Edit("old", "p", "k", accepted=True), Edit("new", "p", "k", accepted=True)
     sender = Client("s", ["p"], [old, new])
     reader = Client("r", ["p"], received=defaultdict(list, p=["new"]))

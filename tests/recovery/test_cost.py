@@ -1,4 +1,4 @@
-"""What the log costs."""
+"""The cost of the log."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ _SETTINGS: Final = RecoverySettings(room_events=KEPT, room_bytes=10**9, total_by
 
 
 def _filled(rooms: int, *, keyed: bool, events: int = KEPT) -> MemoryLog:
-    """A log of edits by a hundred clients, as they are in `collaboration`: each leaves its sender out."""
+    """A log of edits by a hundred clients, each of which excludes its sender, as in `collaboration`."""
     log = MemoryStore(_SETTINGS).log("/", lambda _: None)
     for number in range(events):
         key = f"task:update task-{number}" if keyed else None

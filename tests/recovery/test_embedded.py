@@ -90,7 +90,7 @@ class _Machine(LogMachine):
 
     @rule()
     def write(self) -> None:
-        """Have the database take over what there is, as it does after a while."""
+        """Let the database take over the changes, as it does after a while."""
         assert isinstance(self.store, EmbeddedStore)
         assert self.store._writer is not None
         assert self.store._database is not None
@@ -117,7 +117,7 @@ TestAging.settings = TestCrowded.settings = settings(max_examples=15, stateful_s
 
 
 async def started(folder: Path, settings: RecoverySettings | None = None, clock: Clock | None = None) -> EmbeddedStore:
-    """A store in the folder."""
+    """A started store in the folder."""
     store = EmbeddedStore(folder, settings, clock or Clock())
     await store.start()
     return store
@@ -126,7 +126,7 @@ async def started(folder: Path, settings: RecoverySettings | None = None, clock:
 @pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.parametrize("is_written", [False, True])
 async def test_fault_08_a_restart_keeps_all(tmp_path: Path, is_killed: bool, is_written: bool) -> None:
-    """Events, the floors of rooms, and sessions are as before, and positions continue."""
+    """Events, the floors of rooms, and sessions are unchanged, and positions continue."""
     bounds = RecoverySettings(room_events=2)
     store = await started(tmp_path, bounds)
     delivered: list[LoggedEvent] = []
@@ -179,7 +179,7 @@ async def test_a_session_that_was_taken_is_not_back_after_a_restart(tmp_path: Pa
 
 @pytest.mark.parametrize("is_written", [False, True])
 async def test_a_forgotten_namespace_is_not_back_after_a_restart(tmp_path: Path, is_written: bool) -> None:
-    """Neither its events nor its sessions; what begins in its place is kept."""
+    """Neither its events nor its sessions. Later contents of the namespace are kept."""
     store = await started(tmp_path)
     for namespace in ("/a", "/b"):
         store.log(namespace, lambda _: None).append(NewEvent(event("old"), (), ("p",), ()))
@@ -205,7 +205,7 @@ async def test_a_forgotten_namespace_is_not_back_after_a_restart(tmp_path: Path,
 
 
 async def test_a_log_without_events_has_its_positions_after_a_restart(tmp_path: Path) -> None:
-    """A client that came before the first event is recovered, in namespaces that were there at the start, and later."""
+    """A client from before the first event is recovered, in namespaces of the start and in later ones."""
     store = EmbeddedStore(tmp_path, clock=Clock())
     early = store.log("/early", lambda _: None)
     await store.start()
@@ -235,7 +235,7 @@ async def test_namespaces_that_are_never_used_again_leave_the_files(tmp_path: Pa
 
 
 async def test_entries_that_expire_while_the_server_is_down_are_dropped(tmp_path: Path) -> None:
-    """Events and sessions, from the files too."""
+    """Events and sessions, also from the files."""
     clock = Clock()
     store = await started(tmp_path, clock=clock)
     log = store.log("/", lambda _: None)
@@ -274,7 +274,7 @@ def _rows(folder: Path, table: str) -> int:
 
 
 async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
-    """Whatever the umask allows."""
+    """With any umask."""
     mask = os.umask(0)
     try:
         store = await started(tmp_path / "new" / "state")
@@ -294,7 +294,7 @@ async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
 async def test_an_unreadable_file_is_set_aside(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log names it, and a new file is begun."""
+    """The log names it, and a new file is created."""
     (tmp_path / "recovery.db").write_bytes(content)
     store = await started(tmp_path)
     assert store.is_persistent
@@ -305,7 +305,6 @@ async def test_an_unreadable_file_is_set_aside(
 
 
 async def test_a_damaged_table_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing of it is used."""
     store = await started(tmp_path)
     log = store.log("/", lambda _: None)
     log.append(NewEvent(event("a"), (), ("p",), ()))
@@ -348,7 +347,7 @@ async def test_a_folder_that_cannot_be_used_leaves_the_memory(tmp_path: Path, ca
 async def test_a_folder_serves_one_process(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another goes on in memory, and leaves the files as they are."""
+    """Another process works in memory, and does not change the files."""
     monkeypatch.setattr("synkora.recovery.database._PATIENCE", 0.1)
     store = await started(tmp_path)
     store.log("/", lambda _: None).append(NewEvent(event("a"), (), ("p",), ()))
@@ -386,7 +385,7 @@ async def test_a_failing_disk_leaves_the_memory(tmp_path: Path, caplog: pytest.L
 async def test_a_start_of_the_machine_is_noticed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Changes that were not on the disk may be lost, so no client is recovered; sessions are kept."""
+    """Changes that were not on the disk may be lost, so no client is recovered. Sessions are kept."""
     store = await started(tmp_path)
     log = store.log("/", lambda _: None)
     log.append(NewEvent(event("a"), (), ("p",), ()))
@@ -415,7 +414,7 @@ async def test_more_than_the_tail_holds_is_noticed(tmp_path: Path, caplog: pytes
 
 
 async def test_a_missing_tail_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """After a kill it may have had changes; after a clean end it had none."""
+    """After a kill it may have had changes. After a clean end it had none."""
     store = EmbeddedStore(tmp_path)
     log = store.log("/", lambda _: None)
     await store.start()
@@ -434,7 +433,7 @@ async def test_a_missing_tail_is_noticed(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 async def test_a_name_that_is_not_a_text_is_refused(tmp_path: Path) -> None:
-    """A lone surrogate has no UTF-8 form. The event is not delivered or kept, and later events are."""
+    """A lone surrogate has no UTF-8 form. The event is neither delivered nor kept, and later events are."""
     store = await started(tmp_path)
     delivered: list[LoggedEvent] = []
     log = store.log("/", delivered.append)
@@ -470,7 +469,7 @@ async def test_rooms_of_a_bucket_share_their_floor_after_a_restart(tmp_path: Pat
 
 
 async def test_fault_09_a_read_does_not_suspend(tmp_path: Path) -> None:
-    """So that nothing comes between a read and what its caller does in the same turn."""
+    """Nothing comes between a read and the rest of the caller's turn."""
     store = await started(tmp_path)
     log = store.log("/", lambda _: None)
     log.append(NewEvent(event("a"), (), ("p",), ()))
@@ -484,7 +483,7 @@ class TestKill:
     """A real process that is killed with SIGKILL while it appends."""
 
     async def test_fault_08_kill_9_loses_nothing(self, tmp_path: Path) -> None:
-        """All that was delivered is in the log of the next process, several times over."""
+        """Every delivered event is in the next process's log, after several kills."""
         last = 0
         for _ in range(5):
             process = await asyncio.create_subprocess_exec(

@@ -28,7 +28,7 @@ class TestMemorySessions(SessionStoreContract, ForgettingContract):
 
 
 async def test_lost_sessions_are_bounded_in_bytes() -> None:
-    """Sessions in many rooms with long names: the oldest are dropped, and what is taken makes room."""
+    """Sessions in many rooms with long names: the oldest are dropped, and a taken one makes room."""
     clock = Clock()
     sessions = MemoryStore(RecoverySettings(session_bytes=100_000), clock).sessions("/")
     rooms = tuple(f"{number:0200}" for number in range(50))

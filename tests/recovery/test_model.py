@@ -1,4 +1,4 @@
-"""The log in memory, held against a plain model."""
+"""The log in memory, compared with a plain model."""
 
 from tests.contracts.recovery_model import AGING, CROWDED, LogMachine
 from tests.support.clocks import Clock

@@ -1,4 +1,4 @@
-"""Places in the order of events."""
+"""Positions in the order of events."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_a_position_is_read_from_its_text(number: int) -> None:
     ],
 )
 def test_an_invalid_position_is_none(text: object) -> None:
-    """A client may send anything, of any length."""
+    """A client may send any text of any length."""
     assert parse(text) is None
 
 

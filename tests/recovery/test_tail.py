@@ -10,7 +10,7 @@ from synkora.recovery.tail import HALF, Tail, TailGap
 
 
 def test_changes_are_read_by_the_next_process(tmp_path: Path) -> None:
-    """Those that the database does not have, in their order, from both halves."""
+    """Those that the database does not have, in order, from both halves."""
     Tail(tmp_path / "tail").close()
     tail = Tail(tmp_path / "tail")
     for number in range(1, 6):
@@ -24,7 +24,7 @@ def test_changes_are_read_by_the_next_process(tmp_path: Path) -> None:
 
 
 def test_older_changes_are_overwritten(tmp_path: Path) -> None:
-    """What is left of them behind the newer ones is not read."""
+    """Their rest after the newer ones is not read."""
     Tail(tmp_path / "tail").close()
     tail = Tail(tmp_path / "tail")
     for number in range(1, 4):
@@ -49,7 +49,7 @@ def test_a_missing_change_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_damaged_change_is_noticed_by_the_next_one(tmp_path: Path) -> None:
-    """A process that is killed while it writes leaves only its last change damaged, which had no effect yet."""
+    """A process killed during a write damages only its last change, which had no effect yet."""
     Tail(tmp_path / "tail").close()
     tail = Tail(tmp_path / "tail")
     for number in (1, 2):
@@ -64,7 +64,7 @@ def test_a_damaged_change_is_noticed_by_the_next_one(tmp_path: Path) -> None:
 
 
 def test_a_change_that_finds_no_room_is_noticed(tmp_path: Path) -> None:
-    """Though no later change has been written; when the database has it, all is well."""
+    """Even if no later change was written. When the database has it, the tail is complete again."""
     Tail(tmp_path / "tail").close()
     tail = Tail(tmp_path / "tail")
     tail.write(1, b"change")
@@ -79,7 +79,7 @@ def test_a_change_that_finds_no_room_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_cleared_tail_is_empty(tmp_path: Path) -> None:
-    """Whatever number comes next."""
+    """Whatever number follows."""
     Tail(tmp_path / "tail").close()
     tail = Tail(tmp_path / "tail")
     tail.write(7, b"change")
@@ -89,7 +89,7 @@ def test_a_cleared_tail_is_empty(tmp_path: Path) -> None:
 
 @given(data=st.binary(max_size=200), number=st.integers(0, 10))
 def test_any_content_is_changes_or_a_gap(tmp_path_factory: pytest.TempPathFactory, data: bytes, number: int) -> None:
-    """It is never another error."""
+    """Never another error."""
     path = tmp_path_factory.mktemp("tail") / "tail"
     path.write_bytes(data.ljust(2 * HALF, b"\0"))
     tail = Tail(path)

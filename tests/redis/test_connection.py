@@ -1,4 +1,4 @@
-"""A connection by itself: what Redis says without being asked."""
+"""A connection by itself: messages of Redis without a command."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from synkora.redis.connection import RedisConnection
     ],
 )
 async def test_an_answer_before_any_question_ends_it(said: bytes, problem: str) -> None:
-    """A Redis that does not take the connection says why at once; whatever else speaks first is no Redis."""
+    """A Redis that refuses the connection sends its reason. Anything else that sends first is no Redis."""
     ends: list[str] = []
     connection = RedisConnection(ends.append, max_waiting=1000)
     connection.data_received(said)
@@ -26,7 +26,7 @@ async def test_an_answer_before_any_question_ends_it(said: bytes, problem: str) 
 
 
 async def test_unexpected_pushes_are_ignored() -> None:
-    """Redis may send other kinds of them than messages."""
+    """Redis may send other kinds than messages."""
     ends: list[str] = []
     connection = RedisConnection(ends.append, max_waiting=1000)
     heard: list[bytes] = []

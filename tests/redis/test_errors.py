@@ -1,4 +1,4 @@
-"""The words for what Redis answers and for what the system says."""
+"""The messages for errors of Redis and of the system."""
 
 import pytest
 
@@ -32,7 +32,7 @@ from synkora.redis.errors import RedisRefused, unreachable
     ],
 )
 def test_an_error_has_a_message(answer: str, code: str, words: str) -> None:
-    """Its code is kept, and what it repeats of a command or a user is not."""
+    """With its code, and without its quotations of a command or a user."""
     error = RedisRefused(answer)
     assert error.code == code
     assert words in str(error)
@@ -55,5 +55,5 @@ def test_an_endless_answer_is_shortened() -> None:
     ],
 )
 def test_a_failure_to_connect_has_a_message(error: OSError, words: str) -> None:
-    """Without the address, which is in the log beside them."""
+    """Without the address, which the log has in another field."""
     assert words in unreachable(error)

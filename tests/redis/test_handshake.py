@@ -21,7 +21,7 @@ NEEDED = ("+select", "+eval", "+evalsha", "+publish", "+subscribe", "+unsubscrib
 
 
 async def works(link: Link) -> None:
-    """Fail if the link does not come up, or does not do what it is for."""
+    """Fail unless the link comes up and works."""
     assert await link.start(PATIENCE), link.problem
     heard: list[bytes] = []
     link.subscribe(b"synkora:news", heard.append)
@@ -31,7 +31,7 @@ async def works(link: Link) -> None:
 
 
 async def problem_of(link: Link) -> str:
-    """Why it does not come up: told alike by `problem` and in the log, and without a password or a name."""
+    """The reason why it does not come up: the same in `problem` and in the log, without a password or a name."""
     with capture_logs() as logs:
         await link.start(0)
         await until(lambda: link.is_up or link.problem != "Redis has not been connected yet")
@@ -67,14 +67,14 @@ async def test_a_missing_or_wrong_password_is_reported(make_link: MakeLink, cred
 
 
 async def test_a_user_needs_few_rights(make_link: MakeLink, redis: RedisServer) -> None:
-    """Those commands, and channels and keys of our own and of Socket.IO, are enough."""
+    """These commands, and the channels and keys of ours and of Socket.IO, are enough."""
     redis.do("ACL", "SETUSER", "alice", "on", f">{PASSWORD}", "~synkora:*", "&synkora:*", *NEEDED)
     await works(make_link(f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}/1"))
 
 
 @pytest.mark.parametrize("lacking", NEEDED[:-1])
 async def test_a_right_that_a_user_lacks_is_named(make_link: MakeLink, redis: RedisServer, lacking: str) -> None:
-    """The operator learns which command is to be allowed."""
+    """The message has the command to allow."""
     redis.do("ACL", "SETUSER", "alice", "on", f">{PASSWORD}", "~*", "&*", *NEEDED, f"-{lacking[1:]}")
     link = make_link(f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}/1")
     if lacking == "+evalsha":
@@ -104,7 +104,7 @@ async def test_a_channel_without_rights_is_reported(make_link: MakeLink, redis: 
 
 
 async def test_a_database_is_chosen(make_link: MakeLink, redis: RedisServer) -> None:
-    """Keys are those of the database that the URL names."""
+    """By the number in the URL."""
     link = make_link(f"{redis.url}/3")
     await works(link)
     await link.call("SET", "a", "x")
@@ -121,7 +121,6 @@ async def test_a_unix_socket_will_do(make_link: MakeLink) -> None:
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 and its key."""
     certfile, keyfile = folder / "redis.crt", folder / "redis.key"
     subprocess.run(
         [
@@ -136,7 +135,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 async def test_tls_will_do_and_certificates_are_verified(make_link: MakeLink, tmp_path: Path) -> None:
-    """By the authorities of the system, or of the URL; unless the URL says that none are to be asked."""
+    """Against the system's authorities or the URL's, unless the URL disables this."""
     files = certificate(tmp_path)
     with running_redis(password=PASSWORD, tls=files) as redis:
         address = f"127.0.0.1:{redis.tls_port}"
@@ -151,7 +150,7 @@ async def test_tls_will_do_and_certificates_are_verified(make_link: MakeLink, tm
 
 
 async def test_large_messages_go_over_tls(make_link: MakeLink, tmp_path: Path) -> None:
-    """Many records of TLS are one message."""
+    """One message takes many records of TLS."""
     with running_redis(tls=certificate(tmp_path)) as redis:
         link = make_link(f"rediss://127.0.0.1:{redis.tls_port}?ssl_cert_reqs=none")
         assert await link.start(PATIENCE)
@@ -162,7 +161,7 @@ async def test_large_messages_go_over_tls(make_link: MakeLink, tmp_path: Path) -
 
 
 async def test_an_older_redis_is_reported_without_its_quoted_command(make_link: MakeLink) -> None:
-    """What does not know HELLO answers with the words that it was sent, the password among them."""
+    """Without HELLO, it quotes the command, which contains the password."""
     with running_redis("--rename-command", "HELLO", "", password=PASSWORD) as redis:
         assert "Redis 6 or newer is needed" in await problem_of(make_link(redis.url))
 
@@ -171,7 +170,7 @@ async def test_an_older_redis_is_reported_without_its_quoted_command(make_link: 
 async def test_sentinels_and_members_of_a_cluster_are_not_supported_yet(
     make_link: MakeLink, option: tuple[str, ...]
 ) -> None:
-    """They speak as Redis does, and so are told by what they say of themselves."""
+    """They speak the same protocol, and are detected by their own description."""
     with running_redis(*option) as redis:
         problem = await problem_of(make_link(redis.url))
         assert problem == "Redis Sentinel and Redis Cluster are not supported yet: REDIS_URL must name one Redis"
@@ -183,7 +182,7 @@ async def test_a_read_only_redis_replica_is_refused(make_link: MakeLink, redis: 
 
 
 async def test_a_redis_that_loads_its_data_is_waited_for(make_link: MakeLink) -> None:
-    """It greets, but does nothing else until it is done."""
+    """It greets, but does nothing else until the data is loaded."""
     slow = ("--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024")
     server = RedisServer(*slow)
     try:
@@ -203,7 +202,7 @@ async def test_a_redis_that_loads_its_data_is_waited_for(make_link: MakeLink) ->
 
 
 async def test_a_full_redis_is_reported(make_link: MakeLink, redis: RedisServer) -> None:
-    """Its error comes before anything was asked."""
+    """Its error comes before any command."""
     redis.do("CONFIG", "SET", "maxclients", "1")
     first = make_link()
     assert await first.start(PATIENCE)
@@ -222,7 +221,7 @@ async def test_a_full_redis_is_reported(make_link: MakeLink, redis: RedisServer)
     ],
 )
 async def test_a_server_other_than_redis_is_reported(make_link: MakeLink, answer: bytes, words: str) -> None:
-    """A web server behind the port, or one that closes."""
+    """A web server on the port, or a server that closes."""
 
     async def serve(reader: object, writer: object) -> None:
         writer.write(answer)  # type: ignore[attr-defined]  # a StreamWriter
@@ -232,7 +231,7 @@ async def test_a_server_other_than_redis_is_reported(make_link: MakeLink, answer
 
 
 async def test_messages_that_may_repeat_the_password_are_not_shown(make_link: MakeLink) -> None:
-    """Not every Redis has Redis' own words for an error, and /health is public."""
+    """Other implementations have their own error messages, and /health is public."""
 
     async def serve(reader: object, writer: object) -> None:
         writer.write(f"-ERR syntax error near '{PASSWORD}'\r\n".encode())  # type: ignore[attr-defined]  # a StreamWriter
@@ -250,7 +249,7 @@ async def test_an_address_that_cannot_be_looked_up_does_not_end_the_trying(make_
 
 
 async def test_a_password_is_in_no_text(make_link: MakeLink) -> None:
-    """Nor in the `repr` of a URL or of a link."""
+    """Not in the `repr` of a URL or of a link."""
     url = RedisUrl.parse(f"redis://alice:{ESCAPED}@127.0.0.1:1")
     link = Link(url, QUICK)
     for text in (repr(url), str(url), repr(link), url.address):

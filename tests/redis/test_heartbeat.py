@@ -27,7 +27,7 @@ class Echo:
 
 
 async def test_it_continues_while_beats_return() -> None:
-    """Each beat is another one, so that its way can be timed."""
+    """Each beat is different, so that its round trip can be measured."""
     echo = Echo()
     echo.heartbeat.start()
     await until(lambda: len(echo.sent) >= 6)
@@ -48,7 +48,7 @@ async def test_consecutive_missed_beats_are_silence() -> None:
 
 
 async def test_a_beat_that_comes_late_is_a_sign_of_life() -> None:
-    """It ends the row of missed ones, but says nothing of how long the way takes now."""
+    """It resets the count of missed beats, but its round trip is not used."""
     echo = Echo()
     echo.is_there = False
     echo.heartbeat.start()

@@ -15,7 +15,7 @@ from synkora.redis.link import Link, Script
 
 
 async def test_a_message_reaches_all_subscribers_and_its_publisher(make_link: MakeLink) -> None:
-    """Publishing needs no subscription, and a subscription brings one's own messages as well."""
+    """Publishing needs no subscription. A subscriber also gets its own messages."""
     one, other = make_link(), make_link()
     assert await one.start(PATIENCE)
     assert await other.start(PATIENCE)
@@ -30,7 +30,7 @@ async def test_a_message_reaches_all_subscribers_and_its_publisher(make_link: Ma
 
 
 async def test_messages_are_received_in_the_order_of_publication(link: Link) -> None:
-    """Order holds over several channels and over the size of one write."""
+    """Over several channels and beyond the size of one write."""
     heard: list[bytes] = []
     for name in (b"a", b"b"):
         link.subscribe(name, heard.append)
@@ -42,7 +42,7 @@ async def test_messages_are_received_in_the_order_of_publication(link: Link) -> 
 
 
 async def test_an_unsubscribed_channel_delivers_nothing(link: Link, redis: RedisServer) -> None:
-    """After the call nothing is received, and Redis gets UNSUBSCRIBE."""
+    """From the call on. Redis gets UNSUBSCRIBE."""
     heard: list[bytes] = []
     link.subscribe(b"news", heard.append)
     await link.call("PING")
@@ -83,7 +83,7 @@ async def test_a_new_receiver_replaces_the_old_one(link: Link) -> None:
 
 
 async def test_a_channel_subscribed_before_a_command_is_received_from_then_on(link: Link) -> None:
-    """In one turn: what a command or a message causes finds the subscriptions that were made before it."""
+    """In one turn: subscriptions are in effect before the messages that a later command or message causes."""
     heard: list[bytes] = []
     link.subscribe(b"by command", heard.append)
     reached = link.call("PUBLISH", "by command", "1")
@@ -97,7 +97,7 @@ async def test_a_channel_subscribed_before_a_command_is_received_from_then_on(li
 
 
 async def test_a_reply_is_handled_in_order_among_the_messages(link: Link) -> None:
-    """`answered` is called between the messages that Redis sent before the reply and those that it sent after."""
+    """`answered` is called between the messages before the reply and those after it."""
     log: list[Any] = []
     link.subscribe(b"news", log.append)
     link.publish(b"news", b"before")
@@ -124,7 +124,7 @@ async def test_a_reply_is_handled_in_order_among_the_messages(link: Link) -> Non
     ],
 )
 async def test_replies_of_any_kind_are_handed_on(link: Link, text: str, reply: Any) -> None:
-    """What RESP3 calls null and false are replies like others."""
+    """Including null and false of RESP3."""
     answer = await link.run(Script(text), [], [])
     assert (type(answer), answer) == (type(reply), reply)
 
@@ -141,7 +141,7 @@ async def test_an_error_reply_is_raised_and_harms_no_other_command(link: Link) -
 
 
 async def test_a_reply_that_is_no_longer_awaited_is_ignored(link: Link) -> None:
-    """Who gives up waiting leaves the replies of others where they belong."""
+    """Other replies still reach their own callers."""
     given_up = link.call("ECHO", "1")
     given_up.cancel()
     assert await link.call("ECHO", "2") == b"2"
@@ -150,7 +150,7 @@ async def test_a_reply_that_is_no_longer_awaited_is_ignored(link: Link) -> None:
 async def test_a_script_is_sent_once_and_runs_again_after_redis_has_forgotten_it(
     link: Link, redis: RedisServer
 ) -> None:
-    """The first run brings the text; whether Redis still has it then is not the caller's concern."""
+    """The first run sends the text. The link sends it again if Redis has lost it."""
     script = Script("return {KEYS[1], ARGV[1], ARGV[2]}")
     redis.do("CONFIG", "RESETSTAT")
     replies = [link.run(script, [b"key"], [b"\xff", 7]) for _ in range(3)]
@@ -174,12 +174,11 @@ async def test_scripts_run_in_the_order_of_the_calls_though_some_are_new(link: L
 
 
 def fail(_: bytes) -> None:
-    """Receive as a faulty receiver does."""
     raise RuntimeError("a fault of the test's own")
 
 
 async def test_a_receiver_that_fails_harms_no_other(link: Link) -> None:
-    """Its error is logged; other messages and replies are delivered."""
+    """Its error is logged. Other messages and replies are delivered."""
     heard: list[bytes] = []
     link.subscribe(b"bad", fail)
     link.subscribe(b"good", heard.append)
@@ -191,15 +190,13 @@ async def test_a_receiver_that_fails_harms_no_other(link: Link) -> None:
 
 
 async def test_all_that_is_written_in_a_turn_is_one_write(link: Link) -> None:
-    """However many messages, commands and subscriptions there are, the system is called once."""
+    """One system call for any number of messages, commands and subscriptions."""
     connection = link._connection
     assert connection is not None
     written: list[bytes] = []
     transport = connection._transport
 
     class Recording:
-        """A transport that records writes."""
-
         def __getattr__(self, name: str) -> Any:
             return getattr(transport, name)
 
@@ -225,7 +222,7 @@ async def test_all_that_is_written_in_a_turn_is_one_write(link: Link) -> None:
 
 
 async def test_each_link_has_a_name_of_its_own_that_redis_shows(make_link: MakeLink, redis: RedisServer) -> None:
-    """Six letters or digits, new for each; operators find them in the list of clients."""
+    """Six letters or digits, different for each link, in the list of clients."""
     uids = {make_link().uid for _ in range(50)}
     assert len(uids) == 50
     assert all(re.fullmatch(r"[A-Za-z0-9]{6}", uid) for uid in uids)
@@ -235,7 +232,7 @@ async def test_each_link_has_a_name_of_its_own_that_redis_shows(make_link: MakeL
 
 
 async def test_closing_has_redis_take_all_that_was_written(make_link: MakeLink, redis: RedisServer) -> None:
-    """However late it takes it; after that nothing can be asked, and `on_down` is for accidents."""
+    """However late. Afterwards no command is accepted, and `on_down` is not called."""
     link = make_link()
     assert await link.start(PATIENCE)
     down: list[int] = []

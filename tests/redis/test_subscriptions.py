@@ -1,4 +1,4 @@
-"""What is said to Redis of the channels that are wanted."""
+"""The subscription commands for the wanted channels."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from synkora.redis.subscriptions import Subscriptions
 
 
 def nothing(_: bytes) -> None:
-    """Receive, as far as these tests are concerned."""
+    """Ignore a message."""
 
 
 def test_a_channel_is_subscribed_once() -> None:
@@ -36,7 +36,7 @@ def test_a_new_connection_subscribes_all_channels() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "drop", "tell new", "tell all", "forget"]), st.integers(0, 3))))
 def test_messages_arrive_after_all_subscriptions(steps: list[tuple[str, int]]) -> None:
-    """Whatever comes and goes; it is never told to end what it does not know, or to begin what it does."""
+    """In any order of changes. No unknown channel is unsubscribed, and no known one is subscribed again."""
     subscriptions = Subscriptions()
     heard: set[bytes] = set()
 

@@ -28,7 +28,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30
     ],
 )
 def test_an_address_is_read(url: str, host: str, port: int, database: int) -> None:
-    """What it leaves out is what Redis' own programs take for it."""
+    """Missing parts have the defaults of Redis' own programs."""
     parsed = RedisUrl.parse(url)
     assert (parsed.host, parsed.port, parsed.database) == (host, port, database)
     assert (parsed.path, parsed.user, parsed.password, parsed.ssl) == (None, None, None, None)
@@ -36,14 +36,14 @@ def test_an_address_is_read(url: str, host: str, port: int, database: int) -> No
 
 @given(TEXT, TEXT)
 def test_escapes_are_undone(user: str, password: str) -> None:
-    """Whatever characters a name or a password has, escaped they arrive; and they are in no text of it."""
+    """For any character in a name or a password. No text of the URL shows them."""
     url = RedisUrl.parse(f"redis://{quote(user, safe='')}:{quote(password, safe='')}@localhost")
     assert (url.user, url.password) == (user, password)
     assert "password" not in repr(url)
 
 
 def test_a_password_may_come_alone_or_as_an_option() -> None:
-    """With a user it is theirs; in the address it counts before the option."""
+    """With a user it is that user's. The address precedes the option."""
     alone = RedisUrl.parse("redis://:secret@localhost")
     assert (alone.user, alone.password) == (None, "secret")
     options = RedisUrl.parse("redis://localhost?username=alice&password=se%23cret")
@@ -53,7 +53,7 @@ def test_a_password_may_come_alone_or_as_an_option() -> None:
 
 
 def test_a_unix_socket_is_read() -> None:
-    """Its path is the URL's, and so the database is an option."""
+    """The URL's path is the socket's, so the database is an option."""
     url = RedisUrl.parse("unix:///run/my%20redis/redis.sock")
     assert (url.path, url.database, url.password, url.address) == (
         "/run/my redis/redis.sock",
@@ -69,12 +69,12 @@ def test_a_unix_socket_is_read() -> None:
     ("url", "address"), [("redis://:secret@a.example/1", "a.example:6379"), ("rediss://[::1]:1", "[::1]:1")]
 )
 def test_an_address_can_be_shown(url: str, address: str) -> None:
-    """It holds where Redis is and nothing else."""
+    """It contains no user, password or option."""
     assert RedisUrl.parse(url).address == address
 
 
 def test_tls_verifies_unless_it_is_told_not_to() -> None:
-    """The options have the names and values that other clients of Redis know."""
+    """The options have the usual names and values of Redis clients."""
     strict = RedisUrl.parse("rediss://localhost").ssl
     assert strict is not None
     assert (strict.verify_mode, strict.check_hostname) == (ssl.CERT_REQUIRED, True)
@@ -92,7 +92,7 @@ def test_tls_verifies_unless_it_is_told_not_to() -> None:
 
 
 def test_certificates_of_ones_own_are_read(tmp_path: Path) -> None:
-    """An authority, and what a client shows of itself; a key's password is never asked for on the terminal."""
+    """An authority, and a client certificate. A key's password is never asked for on the terminal."""
     certfile, keyfile = tmp_path / "client.crt", tmp_path / "client.key"
     options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-passout", "pass:secret"]
     files = ["-keyout", str(keyfile), "-out", str(certfile)]
@@ -146,7 +146,7 @@ def test_options_of_other_programs_are_ignored() -> None:
     ],
 )
 def test_unusable_values_are_reported_without_their_content(url: str, words: str) -> None:
-    """The words say what to write, and nothing of the URL is in them."""
+    """The message says what to write."""
     with pytest.raises(ValueError, match=re.escape(words)) as refusal:
         RedisUrl.parse(url)
     for part in ("secret", "sec", "ret@", "mymaster", "26379"):
@@ -156,7 +156,7 @@ def test_unusable_values_are_reported_without_their_content(url: str, words: str
 
 @given(st.text(max_size=60))
 def test_nothing_else_is_raised(rest: str) -> None:
-    """Whatever stands after the scheme, it is read or refused."""
+    """Any text after the scheme is parsed or refused."""
     for scheme in ("redis", "rediss", "unix"):
         try:
             RedisUrl.parse(f"{scheme}://{rest}")

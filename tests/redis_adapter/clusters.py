@@ -19,7 +19,7 @@ _ROUNDS = 3  # what one server does may make another subscribe, and a third need
 
 
 def server_on(link: Link, **options: Any) -> SocketServer:
-    """A server, not running yet, whose namespaces are joined to others by `link`; `options` are the adapter's."""
+    """A server, not running yet, whose namespaces use `link`. `options` are the adapter's."""
 
     def adapter(namespace: str, local: LocalAdapter) -> RedisAdapter:
         return RedisAdapter(namespace, local, link, **options)
@@ -30,26 +30,26 @@ def server_on(link: Link, **options: Any) -> SocketServer:
 
 
 def adapter_of(server: SocketServer, namespace: str = "/") -> RedisAdapter:
-    """What joins a server's namespace to those of others."""
+    """The adapter of a server's namespace."""
     adapter = server.of(namespace)._core.adapter
     assert isinstance(adapter, RedisAdapter)
     return adapter
 
 
 def link_of(server: SocketServer) -> Link:
-    """What joins a server to Redis."""
+    """The link of a server."""
     return adapter_of(server)._link
 
 
 async def settle(links: Sequence[Link]) -> None:
-    """Wait until what each has sent has reached all others, and what that led to as well."""
+    """Wait until all messages, and the messages that they caused, have arrived."""
     for _ in range(_ROUNDS):
         await asyncio.gather(*(link.call("PING") for link in links))
 
 
 @asynccontextmanager
 async def cluster_of(count: int, make_link: MakeLink, **options: Any) -> AsyncIterator[Cluster]:
-    """So many servers that run."""
+    """This many running servers."""
     links = [make_link() for _ in range(count)]
     servers = [server_on(link, **options) for link in links]
     for link in links:

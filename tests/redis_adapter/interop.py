@@ -1,4 +1,4 @@
-"""Servers of both kinds and the emitter of Node.js, with one face: what a test does with them reads the same."""
+"""Servers of both kinds and the emitter of Node.js with one interface."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from synkora.redis.link import Link
 
 
 class Target(NamedTuple):
-    """Whom something is for, and how."""
+    """The recipients, and the flags."""
 
     rooms: tuple[Any, ...] = ()
     except_rooms: tuple[Any, ...] = ()
@@ -32,7 +32,7 @@ EVERYONE = Target()
 
 
 class Speaker(ABC):
-    """Somebody who publishes to Redis."""
+    """A program that publishes to Redis."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -43,11 +43,11 @@ class Speaker(ABC):
 
     @abstractmethod
     async def put(self, target: Target, *rooms: str) -> None:
-        """Have sockets join rooms."""
+        """Let sockets join rooms."""
 
     @abstractmethod
     async def take(self, target: Target, room: str) -> None:
-        """Have sockets leave a room."""
+        """Let sockets leave a room."""
 
     @abstractmethod
     async def disconnect(self, target: Target, close: bool) -> None:
@@ -59,13 +59,13 @@ class Speaker(ABC):
 
 
 class Server(Speaker):
-    """A server with clients: each may `enter` rooms, and `tell` others in rooms an event."""
+    """A server with clients that can join rooms and send events to rooms."""
 
     address: Address
 
     @abstractmethod
     async def call(self, target: Target, *event: Any, timeout: float = 5) -> list[Any]:
-        """Send an event, and return all acks; those that came, where it takes too long."""
+        """Send an event, and return all acks, or after the timeout those that came."""
 
     @abstractmethod
     async def fetch(self, target: Target) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ class Server(Speaker):
 
     @abstractmethod
     async def count(self) -> int:
-        """How many servers there are."""
+        """The number of servers."""
 
     @abstractmethod
     async def ask(self, value: Any) -> list[Any]:
@@ -85,7 +85,7 @@ class Server(Speaker):
 
     @abstractmethod
     async def notes(self) -> list[list[Any]]:
-        """The notes that have come from other servers since this was last asked."""
+        """The notes from other servers since the last call."""
 
 
 class NodeSpeaker(Speaker):
@@ -223,7 +223,7 @@ class PythonServer(Server):
 
 
 class Guest:
-    """A client of one of the servers, of one namespace."""
+    """A client of one of the servers, in one namespace."""
 
     def __init__(self, server: Server, socket: WebSocket, id: str, namespace: str = "/") -> None:
         self.name = server.name
@@ -256,7 +256,7 @@ class Guest:
         return event
 
     async def acknowledge(self, *args: Any) -> None:
-        """Answer the next event."""
+        """Acknowledge the next event."""
         message = await self._socket.receive()
         assert isinstance(message, str)
         found = re.match(rf"42{self._prefix}(\d+)\[", message)
@@ -269,7 +269,7 @@ class Guest:
         await self._socket.send(f"{head}{self._prefix}{found[1]}{json.dumps(data)}", *attachments)
 
     async def disconnected(self) -> None:
-        """Wait until it is out of the namespace."""
+        """Wait until it has left the namespace."""
         assert await self._socket.receive() == "41" + self._prefix
 
     async def closed(self) -> None:

@@ -1,4 +1,4 @@
-"""The Redis adapter: what every adapter does, and what only this one does."""
+"""The Redis adapter: the contract of every adapter, and its own behaviour."""
 
 import asyncio
 import socket
@@ -45,7 +45,7 @@ async def spy(make_link: MakeLink) -> Link:
 
 
 async def reached(crowd: Crowd) -> list[list[str]]:
-    """The clients that each server reaches with an event, if none has received anything before."""
+    """The clients of each server that an event reaches, if none has received anything before."""
     got = []
     for server in crowd.cluster.servers:
         server.emit("x")
@@ -54,7 +54,7 @@ async def reached(crowd: Crowd) -> list[list[str]]:
 
 
 async def test_a_server_subscribes_only_rooms_with_local_members(crowd: Crowd, redis: RedisServer) -> None:
-    """What is sent to others never comes to it, and Redis knows of no room when it is empty."""
+    """It gets no messages for other rooms, and Redis has no channel of an empty room."""
 
     def listeners(room: str) -> int:
         count: int = redis.do("PUBSUB", "NUMSUB", f"socket.io#/#{room}#")[1]
@@ -70,7 +70,7 @@ async def test_a_server_subscribes_only_rooms_with_local_members(crowd: Crowd, r
 
 
 async def test_the_same_room_under_another_prefix_is_another(make_link: MakeLink, redis: RedisServer) -> None:
-    """Applications that share a Redis do not hear each other."""
+    """Applications that share a Redis do not get each other's events."""
     async with (
         cluster_of(1, make_link, prefix="mine") as mine,
         cluster_of(1, make_link) as other,
@@ -85,7 +85,7 @@ async def test_the_same_room_under_another_prefix_is_another(make_link: MakeLink
 
 
 async def test_a_namespace_that_could_be_another_ones_room_is_refused(make_link: MakeLink) -> None:
-    """The name of its channel would be that of a room's."""
+    """The name of its channel would be a room's channel."""
     with pytest.raises(ValueError, match="has no #"):
         server_on(make_link()).of("/a#b")
 
@@ -93,7 +93,7 @@ async def test_a_namespace_that_could_be_another_ones_room_is_refused(make_link:
 async def test_the_flags_of_an_emit_reach_the_other_server(
     crowd: Crowd, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a broadcast and of a call: whether to compress, and whether to drop for a slow consumer."""
+    """Of a broadcast and of a call: compression and volatility."""
     first, _ = crowd.cluster.servers
     sent: list[tuple[bool, bool]] = []
 
@@ -116,7 +116,7 @@ async def test_the_flags_of_an_emit_reach_the_other_server(
 
 
 async def test_without_redis_each_server_continues(crowd: Crowd, redis: RedisServer) -> None:
-    """With its own clients; what needs the others fails at once and says why; and all is whole again after."""
+    """With its own clients. Operations that need the others fail immediately with a reason, until Redis is back."""
     first, second = crowd.cluster.servers
     redis.kill()
     await until(lambda: not link_of(first).is_up and not link_of(second).is_up)
@@ -150,7 +150,7 @@ async def test_without_redis_each_server_continues(crowd: Crowd, redis: RedisSer
 
 
 async def test_a_silent_server_is_reported(crowd: Crowd, spy: Link) -> None:
-    """The others' answers count for nothing, since whose are missing is not known."""
+    """The others' answers are discarded, since the missing server is unknown."""
     spy.subscribe(b"socket.io-request#/#", lambda message: None)
     await spy.call("PING")
     server = crowd.cluster.servers[0]
@@ -162,7 +162,7 @@ async def test_a_silent_server_is_reported(crowd: Crowd, spy: Link) -> None:
 
 
 async def test_a_subscriber_of_all_channels_is_not_a_server(crowd: Crowd, redis: RedisServer) -> None:
-    """What operators watch Redis with subscribes by a pattern, and no answer of theirs is waited for."""
+    """Operators' tools subscribe by a pattern, and are not expected to answer."""
     with socket.create_connection(("127.0.0.1", redis.port)) as observer:
         observer.sendall(b"PSUBSCRIBE *\r\n")
         await until(lambda: redis.do("PUBSUB", "NUMPAT") == 1)
@@ -170,7 +170,7 @@ async def test_a_subscriber_of_all_channels_is_not_a_server(crowd: Crowd, redis:
 
 
 async def test_a_search_may_contain_a_lone_surrogate(crowd: Crowd) -> None:
-    """Nobody is in a room of such a name, and JSON can say so."""
+    """JSON can represent it, and no room has such a name."""
     first = crowd.cluster.servers[0]
     assert await first.to("\ud800").fetch_sockets() == []
     assert not adapter_of(first)._requests._waiting
@@ -199,7 +199,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("message", HOSTILE, ids=[str(message[:24]) for message in HOSTILE])
 async def test_invalid_messages_are_ignored(crowd: Crowd, spy: Link, message: bytes) -> None:
-    """On whichever channel it comes, clients stay, nothing reaches them, and the next message does."""
+    """On any channel: clients stay, no client gets the message, and the next message works."""
     for channel in CHANNELS:
         spy.publish(channel.encode(), message)
     await settle([spy, *(link_of(server) for server in crowd.cluster.servers)])
@@ -215,7 +215,7 @@ async def test_a_message_of_another_namespace_is_not_ours(crowd: Crowd, spy: Lin
 
 
 async def test_an_invalid_answer_is_skipped(crowd: Crowd, spy: Link) -> None:
-    """A socket without an id is skipped; the others are returned."""
+    """A socket without an id is skipped. The others are returned."""
 
     def answer(message: bytes) -> None:
         request = json.decode(message)
@@ -237,7 +237,7 @@ async def test_data_that_json_cannot_hold_is_not_described(crowd: Crowd) -> None
 
 
 async def test_events_that_other_servers_cannot_handle_are_sent_locally(crowd: Crowd) -> None:
-    """Nesting that MessagePack's writer does not take reaches the clients of this server, and is counted."""
+    """Nesting too deep for MessagePack's encoder reaches the clients of this server, and is counted."""
     first = crowd.cluster.servers[0]
     number = Raw(b"1" * 5000)
     first.to("red").emit("x", number)
@@ -247,7 +247,7 @@ async def test_events_that_other_servers_cannot_handle_are_sent_locally(crowd: C
 
 
 async def test_a_poll_of_another_server_ends(crowd: Crowd, spy: Link) -> None:
-    """After the time that it names, late acks go nowhere."""
+    """After the timeout in the message, late acks are ignored."""
     packet = {"type": 2, "data": ["ask"], "nsp": "/"}
     heard: list[bytes] = []
     spy.subscribe(b"socket.io-response#/#spyspy#", heard.append)
@@ -263,7 +263,7 @@ async def test_a_poll_of_another_server_ends(crowd: Crowd, spy: Link) -> None:
 
 
 async def test_large_payloads_of_connect_do_not_end_the_link(make_link: MakeLink) -> None:
-    """Beyond some megabytes what clients have chosen is left out: Redis would end the connection otherwise."""
+    """Beyond some megabytes, clients' data is left out: Redis would end the connection otherwise."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(cluster_of(2, make_link))
         first, second = cluster.servers
@@ -279,7 +279,7 @@ async def test_large_payloads_of_connect_do_not_end_the_link(make_link: MakeLink
 async def test_an_answer_that_redis_would_not_take_is_not_sent(
     crowd: Crowd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The server that asked learns that one is missing, and the log says why."""
+    """The asking server learns that one is missing, and the log has the reason."""
     monkeypatch.setattr("synkora.redis_adapter.responder.MAX_RESPONSE", 100)
     with pytest.raises(TimeoutError):
         await crowd.cluster.servers[0].fetch_sockets()

@@ -32,7 +32,7 @@ async def joined(*servers: SocketServer) -> AsyncIterator[list[Any]]:
 
 
 def links(redis: RedisServer) -> int:
-    """How many servers are connected to Redis."""
+    """The number of servers connected to Redis."""
     return str(redis.do("CLIENT", "LIST")).count("name=synkora-")
 
 
@@ -46,7 +46,7 @@ async def test_two_servers_are_one(redis: RedisServer) -> None:
 
 
 async def test_a_namespace_that_is_given_up_is_no_longer_subscribed(redis: RedisServer) -> None:
-    """Clients choose the names of dynamic namespaces; a name may be used again."""
+    """Clients choose the names of dynamic namespaces. A name may be used again."""
     server = SocketServer(adapter=RedisAdapter.from_url(redis.url))
     server.add(Namespace(re.compile(r"/\d"), max_children=1))
     async with serving(server):
@@ -90,7 +90,7 @@ async def test_the_lifespan_of_an_asgi_application_connects_and_disconnects(redi
 
 
 async def test_servers_with_another_prefix_are_strangers(redis: RedisServer) -> None:
-    """They share the Redis and nothing else."""
+    """They share only the Redis."""
     ours, theirs = (SocketServer(adapter=RedisAdapter.from_url(redis.url, prefix=name)) for name in ("a", "b"))
     async with joined(ours, theirs) as (ann, ben):
         theirs.emit("theirs")
@@ -103,7 +103,7 @@ async def test_servers_with_another_prefix_are_strangers(redis: RedisServer) -> 
 async def test_a_server_starts_without_redis_and_connects_later(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says what the problem is, serves its own clients, and is joined once Redis has come."""
+    """It reports the problem, serves its own clients, and joins the others when Redis is available."""
     monkeypatch.setattr("synkora.redis_adapter.adapter._START_WITHIN", 0.05)
     url = redis.url
     redis.kill()
@@ -119,7 +119,7 @@ async def test_a_server_starts_without_redis_and_connects_later(
 
 
 def test_an_adapter_is_for_one_server() -> None:
-    """Two servers over one connection would take each other's messages for their own."""
+    """Two servers with one connection would take each other's messages for their own."""
     adapter = RedisAdapter.from_url("redis://127.0.0.1:1")
     SocketServer(adapter=adapter).of("/")
     with pytest.raises(ValueError, match="call it for each server"):
@@ -128,13 +128,13 @@ def test_an_adapter_is_for_one_server() -> None:
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:6379", "http://127.0.0.1:6379"])
 def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
-    """When the server is made, not when it starts."""
+    """In the constructor, not at the start."""
     with pytest.raises(ValueError, match="the URL of RedisAdapter must begin with redis://"):
         RedisAdapter.from_url(url)
 
 
 async def test_a_server_without_its_lifespan_refuses_clients_with_the_reason(redis: RedisServer) -> None:
-    """Without a connection to Redis its clients would silently miss what other servers send."""
+    """Without a connection to Redis, its clients would silently miss other servers' events."""
     server = SocketServer(adapter=RedisAdapter.from_url(redis.url))
     server.of("/")
     config = uvicorn.Config(server.asgi, lifespan="off", log_config=None, access_log=False)

@@ -1,4 +1,4 @@
-"""Our servers beside socket.io on Node.js with its Redis adapter, and the emitter: everyone with everyone."""
+"""Our servers beside socket.io on Node.js with its Redis adapter, and the emitter, in every combination."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -37,12 +37,12 @@ BLUE = ["py2", "js2"]
 
 
 def rooms_of(name: str) -> list[str]:
-    """The rooms that a guest is in."""
+    """The rooms of a guest."""
     return [room for room, members in (("red", RED), ("blue", BLUE)) if name in members]
 
 
 class World:
-    """The four servers and the emitter, with a client on each server: `RED` and `BLUE` list the rooms' members."""
+    """The four servers and the emitter, with a client on each server. `RED` and `BLUE` list the rooms' members."""
 
     def __init__(self, speakers: dict[str, Speaker], redis: RedisServer) -> None:
         self.speakers = speakers
@@ -57,13 +57,13 @@ class World:
         return server
 
     async def settle(self) -> None:
-        """Wait until what our servers have subscribed to is in effect."""
+        """Wait until our servers' subscriptions are in effect."""
         for server in self.servers:
             if isinstance(server, PythonServer):
                 await server.link.call("PING")
 
     async def who_gets(self, speaker: str, event: list[Any], namespace: str = "/") -> list[str]:
-        """The clients that got `event`, once each; by then they have got nothing else."""
+        """The clients that got `event`, once each, and nothing else."""
         await self.speakers[speaker].emit(Target(namespace=namespace), "end")
         got: list[str] = []
         for guest in self.guests.values():
@@ -73,7 +73,7 @@ class World:
         return got
 
     async def rooms_become(self, guest: Guest, rooms: Iterable[str]) -> None:
-        """Wait until a guest is in these rooms and no others, besides its own."""
+        """Wait until a guest is in exactly these rooms, besides its own."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 (found,) = await guest.server.fetch(Target((guest.id,), local=True))
@@ -124,7 +124,7 @@ async def world(running: World) -> AsyncIterator[World]:
 @pytest.mark.parametrize("speaker", SPEAKERS)
 @pytest.mark.parametrize("namespace", ["/", "/other"])
 async def test_broadcasts_reach_their_recipients(running: World, speaker: str, namespace: str) -> None:
-    """Rooms, several rooms, everyone, exceptions, a single socket; from each, to each, once."""
+    """Rooms, several rooms, everyone, exceptions, a single socket: from each program, to each recipient, once."""
     async with AsyncExitStack() as stack:
         world = await _gather(World(running.speakers, running.redis), stack, namespace)
         ids = {name: guest.id for name, guest in world.guests.items()}
@@ -146,7 +146,7 @@ async def test_broadcasts_reach_their_recipients(running: World, speaker: str, n
 
 @pytest.mark.parametrize("speaker", SPEAKERS)
 async def test_binary_data_arrives_everywhere(world: World, speaker: str) -> None:
-    """Small and large, nested, empty, and in its order."""
+    """Small and large, nested, empty, and in order."""
     parts = [b"\x00\xff", b"", b"a" * 300, b"b" * 70_000]
     event = ["file", {"name": "é", "parts": parts}, b"\xc4"]
     await world.speakers[speaker].emit(Target(("red",)), *event)
@@ -156,7 +156,7 @@ async def test_binary_data_arrives_everywhere(world: World, speaker: str) -> Non
 @pytest.mark.parametrize("speaker", SPEAKERS)
 @pytest.mark.parametrize("namespace", ["/", "/other"])
 async def test_large_events_arrive_everywhere(running: World, speaker: str, namespace: str) -> None:
-    """Ours go to others as text: clients of Node.js get them too, whole, volatile ones as well, in order."""
+    """Ours are sent as text. Clients of Node.js get them complete and in order, volatile ones as well."""
     async with AsyncExitStack() as stack:
         world = await _gather(World(running.speakers, running.redis), stack, namespace)
         event: list[Any] = ["canvas:update", {"shapes": [[], {"é": '"\\\u2028'}, 1.5, None] * 10_000}, "more"]
@@ -179,7 +179,7 @@ async def test_local_broadcasts_stay(world: World, speaker: str) -> None:
 
 
 async def test_values_of_javascript_are_what_its_clients_get(world: World) -> None:
-    """Dates, NaN, undefined, typed arrays, big numbers: clients of ours get what those of Node.js' servers get."""
+    """Dates, NaN, undefined, typed arrays, big numbers: the same for clients of both kinds of servers."""
     values: list[Any] = [
         *({"$date": time} for time in (0, 1_700_000_000_123, -1, 253_402_300_799_999, 1e11)),
         *({"$number": number} for number in ("NaN", "Infinity", "-Infinity", "-0")),
@@ -196,7 +196,7 @@ async def test_values_of_javascript_are_what_its_clients_get(world: World) -> No
 
 
 async def test_rooms_of_javascript_may_be_numbers(world: World) -> None:
-    """To ours they have the name that is written so."""
+    """Our servers use their decimal text as the name."""
     for name in ("py1", "js1"):
         await world.guests[name].say("enter", *([7] if name == "js1" else ["7"]))
     await world.settle()
@@ -265,7 +265,7 @@ async def test_sockets_are_fetched(world: World, asker: str) -> None:
 
 
 async def test_a_handshake_has_the_fields_that_node_gives_it(world: World) -> None:
-    """Of a socket of ours, as Node.js gets it: the same fields with values of the same kinds, and the request's id."""
+    """For Node.js, a socket of ours has the same fields of the same types, and the request's id."""
     found = {socket["data"]["name"]: socket["handshake"] for socket in await world.server("js1").fetch(EVERYONE)}
     ours, theirs = found["py1"], found["js2"]
     assert set(ours) == set(theirs)

@@ -32,13 +32,13 @@ VALUES = st.recursive(
 
 
 def received(data: list[Any], nsp: str = "/") -> PublishedEvent:
-    """An event that has come from another server."""
+    """An event from another server."""
     return read_broadcast(msgpack.encode(["abcdef", {"type": 2, "data": data, "nsp": nsp}, {}])).packet
 
 
 @given(st.lists(VALUES), st.sampled_from(["/", "/other", "/é"]))
 def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) -> None:
-    """An event after a round trip to another server is unchanged, attachments included."""
+    """An event is unchanged after a round trip to another server, attachments included."""
     sent = packets.event(namespace, "x", values)
     assume(len(sent.attachments) <= MAX_ATTACHMENTS)
     message = write(BroadcastMessage("abcdef", published_event_of(sent, namespace), Options()))
@@ -48,7 +48,7 @@ def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) 
 
 
 def of_text(text: object, **more: Any) -> PublishedEvent:
-    """An event that has come from another server as its JSON text."""
+    """An event from another server as JSON text."""
     packet = {"type": 2, "id": text, "nsp": "/", **more}
     return read_broadcast(msgpack.encode(["abcdef", packet, {}])).packet
 
@@ -56,7 +56,7 @@ def of_text(text: object, **more: Any) -> PublishedEvent:
 @pytest.mark.parametrize("namespace", ["/", "/other"])
 @pytest.mark.parametrize("volatile", [False, True])
 def test_a_large_event_is_handed_on_as_its_text(namespace: str, volatile: bool) -> None:
-    """Byte for byte, and no larger than it came: in the id, which Node.js writes to its clients as it is."""
+    """Byte for byte, in the id, which Node.js writes to its clients unchanged."""
     content = Raw(b'[1.0, 1e400, "\xc3\xa9 \\ud83d", ' + b"[]," * 10_000 + b"{}]")
     sent = packets.event(namespace, "x", [content], volatile=volatile)
     event = published_event_of(sent, namespace, may_be_text=True)
@@ -76,7 +76,7 @@ def test_it_says_whether_to_compress(size: int) -> None:
 
 @pytest.mark.parametrize("text", [r"\ud83d", r"\uDE00 \ud83d\ude00", r"\\\udfff"])
 def test_an_event_with_half_a_surrogate_pair_is_handed_on_as_its_text(text: str) -> None:
-    """MessagePack has no form for it; an event that cannot be text, and a pair, keep theirs."""
+    """MessagePack cannot encode it. A pair, or an event that cannot be text, keeps its form."""
     sent = packets.event("/", "x", [Raw(f'"{text}"'.encode())])
     event = published_event_of(sent, "/", may_be_text=True)
     assert event.id == sent.data.decode()
@@ -93,7 +93,7 @@ def test_an_event_with_half_a_surrogate_pair_is_handed_on_as_its_text(text: str)
 
 
 def test_an_event_becomes_text_from_a_size_on() -> None:
-    """Smaller ones, ones with attachments, and ones that need the id for acks keep the form of Node.js."""
+    """Smaller ones, ones with attachments, and ones that need the id for acks keep Node.js' form."""
     text = "x" * (LARGE - len('["x",""]'))
     assert published_event_of(packets.event("/", "x", [text[1:]]), "/", may_be_text=True).data == ["x", text[1:]]
     large = packets.event("/", "x", [text])
@@ -155,19 +155,19 @@ def test_dates_and_undefined_are_what_javascript_makes_of_them(extension: str, t
 
 
 def test_array_buffers_and_unknown_extensions_are_binary_data() -> None:
-    """The former as themselves, the latter as notepack reads them: a code with the bytes."""
+    """An unknown extension is its code with its bytes, as in notepack."""
     got = message_of(received(["x", msgpack.Ext(0, b"abc"), {"b": msgpack.Ext(5, b"de")}]))
     assert got.attachments == (b"abc", b"de")
     assert got.packet == b'452-["x",{"_placeholder":true,"num":0},{"b":[5,{"_placeholder":true,"num":1}]}]'
 
 
 def test_nan_and_infinity_are_null() -> None:
-    """As JSON.stringify has them."""
+    """As in JSON.stringify."""
     assert message_of(received(["x", math.nan, math.inf, -math.inf])).packet == b'42["x",null,null,null]'
 
 
 def test_an_event_gets_its_namespace_and_its_mark() -> None:
-    """Both are beside its data in what another server sends."""
+    """Both are outside of its data in the other server's message."""
     got = message_of(received(["x", b"a"], "/other"), volatile=True)
     assert got.packet == b'451-/other,["x",{"_placeholder":true,"num":0}]'
     assert got.volatile
@@ -196,7 +196,7 @@ def test_an_events_name_may_be_a_number() -> None:
     ids=str,
 )
 def test_events_that_would_harm_clients_are_refused(event: PublishedEvent) -> None:
-    """A client closes its connection over a bad packet, and takes a reserved name for Socket.IO's own."""
+    """A client closes its connection over an invalid packet, and reserved names have a meaning in Socket.IO."""
     with pytest.raises(InvalidMessage):
         message_of(event)
 
@@ -208,7 +208,7 @@ def test_a_date_is_text_within_binary_events_too() -> None:
 
 
 def test_an_event_is_not_larger_for_other_servers_than_for_clients() -> None:
-    """An attachment that is named many times is not written once for each."""
+    """An attachment with many placeholders is written once."""
     placeholder = b',{"_placeholder":true,"num":0}'
     sent = Message(b'["x"' + placeholder * 1000 + b"]", (bytes(10_000),))
     with pytest.raises(InvalidMessage, match="illegal attachments"):
@@ -221,6 +221,6 @@ def test_an_omitted_attachment_is_not_relayed() -> None:
 
 @pytest.mark.parametrize("text", [b"1" * 5000, b"[" * 5000 + b"]" * 5000], ids=["digits", "depth"])
 def test_unreadable_data_is_not_forwarded(text: bytes) -> None:
-    """A number of thousands of digits, or nesting as deep: clients of this server may send them to each other."""
+    """Numbers of thousands of digits, or very deep nesting: clients of this server may exchange them."""
     with pytest.raises(InvalidMessage):
         published_event_of(Message(b'["x",' + text + b"]"), "/")

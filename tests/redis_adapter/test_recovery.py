@@ -41,7 +41,7 @@ def outcomes(server: SocketServer) -> dict[RecoveryOutcome, int]:
 
 
 def is_alone(server: SocketServer) -> bool:
-    """Whether the server is not joined to the others."""
+    """Whether the server is disconnected from the others."""
     adapters = server._connection
     assert isinstance(adapters, RedisAdapters)
     return adapters.problem is not None
@@ -73,7 +73,7 @@ async def servers(redis: RedisServer) -> AsyncIterator[list[SocketServer]]:
 
 
 async def joined(server: SocketServer, room: str = "r") -> Page:
-    """A page in a room; its session is in Redis."""
+    """A page in a room. Its session is in Redis."""
     page = await Page(server).come()
     page.emit("join", room)
     await page.read()
@@ -82,7 +82,7 @@ async def joined(server: SocketServer, room: str = "r") -> Page:
 
 
 async def got(page: Page, count: int) -> list[Any]:
-    """The events of a page, once there are so many."""
+    """The events of a page, when there are this many."""
     async with asyncio.timeout(10):
         while len(page.events) < count:
             await page.read()
@@ -90,7 +90,7 @@ async def got(page: Page, count: int) -> list[Any]:
 
 
 async def test_all_get_one_order(servers: list[SocketServer]) -> None:
-    """Also the members on the server of the sender, in the order of Redis."""
+    """Also the members on the sender's server, in the order of Redis."""
     pages = [await joined(server) for server in servers for _ in range(2)]
     for number in range(20):
         servers[number % 2].to("r").emit("n", number)
@@ -100,7 +100,7 @@ async def test_all_get_one_order(servers: list[SocketServer]) -> None:
 
 
 async def test_own_events_are_not_replayed(servers: list[SocketServer]) -> None:
-    """A sender gets what the others say alone."""
+    """A sender gets only the others' events."""
     ann, ben = await joined(servers[0]), await joined(servers[1])
     ann.emit("say", "r", 1)
     assert await got(ben, 1) == [["said", 1]]
@@ -111,7 +111,7 @@ async def test_own_events_are_not_replayed(servers: list[SocketServer]) -> None:
 
 @pytest.mark.parametrize("back", [0, 1])
 async def test_fault_08_a_client_returns_to_any_server(servers: list[SocketServer], back: int) -> None:
-    """It gets what it missed before the reply, once and in order, with its old id."""
+    """It gets the missed events before the reply, once and in order, and its old id."""
     page = await joined(servers[0])
     other = await joined(servers[1])
     servers[1].to("r").emit("n", 0)
@@ -131,7 +131,7 @@ async def test_fault_08_a_client_returns_to_any_server(servers: list[SocketServe
 
 
 async def test_fault_08_a_server_that_died_kept_its_sessions(servers: list[SocketServer]) -> None:
-    """What was connected to it returns to another one: the state was written when it changed."""
+    """Its clients return to another server: the state was written when it changed."""
     page = await joined(servers[0])
     # Its server never learns that the connection is lost.
     servers[1].to("r").emit("n", 1)
@@ -142,7 +142,7 @@ async def test_fault_08_a_server_that_died_kept_its_sessions(servers: list[Socke
 
 
 async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[SocketServer]) -> None:
-    """On another server too; what it ends with costs the one that took over nothing."""
+    """On another server too. Its end does not affect the new connection."""
     page = await joined(servers[0])
     page.move_to(servers[1])
     await page.come()
@@ -157,7 +157,7 @@ async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[So
 
 
 async def test_fault_09_nothing_is_lost_or_doubled_between_the_log_and_the_rooms(servers: list[SocketServer]) -> None:
-    """While others go on writing, on both servers."""
+    """While others continue to send, on both servers."""
     page = await joined(servers[0])
     other = await joined(servers[1])
     sent = 0
@@ -185,7 +185,7 @@ async def test_fault_09_nothing_is_lost_or_doubled_between_the_log_and_the_rooms
 
 
 async def test_what_is_not_kept_reaches_a_client_that_returns(servers: list[SocketServer]) -> None:
-    """Also while its missed events are read, such as the list of users that it is told of."""
+    """Also while its missed events are read, for example the list of users."""
     page = await joined(servers[0])
 
     @servers[0].on_connect
@@ -203,7 +203,7 @@ async def test_what_is_not_kept_reaches_a_client_that_returns(servers: list[Sock
 
 
 async def test_a_session_begins_where_it_joined(servers: list[SocketServer]) -> None:
-    """What was said in a room before is not replayed, though this server never heard of it."""
+    """Earlier events of a room are not replayed, although this server never got them."""
     other = await joined(servers[1], "p")
     for number in range(5):
         servers[1].to("p").emit("n", number)
@@ -218,7 +218,7 @@ async def test_a_session_begins_where_it_joined(servers: list[SocketServer]) -> 
 
 
 async def test_clients_of_a_server_continue_without_redis(redis: RedisServer, servers: list[SocketServer]) -> None:
-    """The others get it when Redis is back: nothing is lost and nothing is doubled."""
+    """The others get the events when Redis is back, once each."""
     here, there = await joined(servers[0]), await joined(servers[1])
     redis.kill()
     await until(lambda: all(map(is_alone, servers)))
@@ -234,7 +234,7 @@ async def test_clients_of_a_server_continue_without_redis(redis: RedisServer, se
 
 @pytest.mark.parametrize("forgets", [False, True], ids=["Redis has kept it", "Redis has lost its memory"])
 async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer, *, forgets: bool) -> None:
-    """The sender's server sends it again. All clients have got it, and what another server has sent."""
+    """The sender's server sends it again. All clients get it once, and other servers' events."""
     async with relaying(redis.port) as relay:
         deaf, other = server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)
         async with deaf.lifespan(), other.lifespan():
@@ -260,7 +260,7 @@ async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer, *, fo
 async def test_while_redis_is_away_a_client_returns_without_a_replay(
     redis: RedisServer, servers: list[SocketServer]
 ) -> None:
-    """Nobody is recovered without the log."""
+    """Without the log, no client is recovered."""
     page = await joined(servers[0])
     redis.kill()
     await until(lambda: is_alone(servers[0]))
@@ -298,7 +298,7 @@ async def test_a_client_continues_in_a_log_that_has_begun_again(
 
 
 async def test_a_session_starts_before_events_sent_while_its_position_is_read(servers: list[SocketServer]) -> None:
-    """A client that loses its connection at once misses nothing of it."""
+    """A client that loses its connection immediately misses none of them."""
     for number in range(20):
         page = await Page(servers[0]).come()
         page.emit("join", f"room {number}")

@@ -18,7 +18,7 @@ ROOMS = ("p", "q", "r", "s", "busy", "quiet", "p0", "p1", "p2")
 
 
 class Followed(RedisStore):
-    """A store whose logs hear of all rooms of the contract, as if this instance had clients in them."""
+    """A store whose logs get all rooms of the contract, as if this instance had clients in them."""
 
     def __init__(self, link: Link, settings: RecoverySettings, clock: Clock) -> None:
         super().__init__(link, settings, prefix="synkora:test:", channels="test", clock=lambda: clock.now)
@@ -32,7 +32,7 @@ class Followed(RedisStore):
         return log
 
     async def settled(self) -> None:
-        """Wait for what the log does after the reply to an append."""
+        """Wait for the log's work after the reply to an append."""
         for _ in range(2):
             await self.link.call("PING")
 
@@ -54,7 +54,7 @@ class TestRedisSessions(SessionStoreContract):
 
 
 async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServer, link: Link) -> None:
-    """Redis freezes, and the link gives it up: the event is delivered here, and sent again when Redis is back."""
+    """Redis freezes, and the link reconnects: the event is delivered here, and sent again when Redis is back."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
     log.append(NewEvent(event("before"), (), ("p",), ()))
@@ -78,7 +78,7 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
 
 @pytest.mark.parametrize("restarts", [True, False], ids=["restart", "flush"])
 async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, link: Link, restarts: bool) -> None:
-    """Redis has lost its memory: no position of before means anything, however many events come."""
+    """Redis has lost its data: no earlier position is valid, however many events follow."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
     log.append(NewEvent(event("a"), (), ("p",), ()))
@@ -100,7 +100,7 @@ async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, lin
 
 
 async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis: RedisServer, link: Link) -> None:
-    """Each event renews what expires, not only every so many events."""
+    """Each event renews the lifetimes, without rate limiting."""
     settings = RecoverySettings()
     log = Followed(link, settings, Clock()).log("/", lambda _: None)
     names = "synkora:test:{log:/}:stream:p", "synkora:test:{log:/}:index:p"
@@ -124,7 +124,7 @@ async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
 
 
 async def test_events_refused_by_redis_are_delivered_locally(redis: RedisServer, link: Link) -> None:
-    """Its memory is full: the clients of this instance go on, and the loss is counted."""
+    """Its memory is full: the clients of this instance are served, and the loss is counted."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
     await link.call("CONFIG", "SET", "maxmemory", 1)
@@ -145,7 +145,7 @@ async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) 
 
 
 async def test_sessions_that_could_not_be_saved_are_saved_later(redis: RedisServer, link: Link) -> None:
-    """Also those that Redis has lost with its memory."""
+    """Also those that Redis has lost with its data."""
     sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
     sessions.save(SESSION)
     redis.kill()

@@ -1,4 +1,4 @@
-"""What goes through Redis: ours is what socket.io on Node.js writes, byte for byte, to the same channels."""
+"""The messages through Redis: the same bytes on the same channels as socket.io on Node.js."""
 
 import asyncio
 import re
@@ -35,7 +35,7 @@ Message = tuple[bytes, bytes]
 
 
 class Spy:
-    """Hears all that is published, and publishes whatever a test wants."""
+    """Receives all published messages, and publishes a test's own."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -108,7 +108,7 @@ async def test_broadcasts_are_the_same(world: World, target: Target, event: list
 
 
 async def test_requests_are_the_same(world: World) -> None:
-    """To join, to leave, to disconnect, to be heard by servers."""
+    """For joins, leaves, disconnects, and events between servers."""
     target = Target(("red", "é"), ("blue",))
     said: list[list[Message]] = []
     for server in (world.theirs, world.ours):
@@ -122,7 +122,7 @@ async def test_requests_are_the_same(world: World) -> None:
 
 
 async def test_questions_are_the_same(world: World) -> None:
-    """To fetch sockets, to list rooms, to answer, to gather acks."""
+    """For fetching sockets, listing rooms, and collecting answers and acks."""
     said: list[list[Message]] = []
     for server, answers in ((world.theirs, 0), (world.ours, 4)):  # the spy hears what Node.js answers, for all to hear
         asking = [
@@ -151,7 +151,7 @@ async def test_questions_are_the_same(world: World) -> None:
     ids=["sockets", "all rooms", "fetch", "server-side emit"],
 )
 async def test_responses_are_the_same(world: World, request_: bytes) -> None:
-    """Ours goes to the one who asked, alone."""
+    """Ours reach only the asker."""
     world.spy.link.publish(REQUESTS, request_)
     _, *heard = await world.spy.heard(3)
     responses = {channel: message.replace(b"theirs", b"ours") for channel, message in heard}
@@ -160,7 +160,7 @@ async def test_responses_are_the_same(world: World, request_: bytes) -> None:
 
 @pytest.mark.parametrize("ack", [[1, 2], [{"a": "é"}], [b"\x00\xff"]], ids=["number", "object", "bytes"])
 async def test_counts_and_acks_are_the_same(world: World, ack: list[Any]) -> None:
-    """How many clients got a broadcast, and what each says of it."""
+    """The number of a broadcast's recipients, and their acks."""
     async with AsyncExitStack() as stack:
         guests = []
         for server in (world.ours, world.theirs):
@@ -180,7 +180,7 @@ async def test_counts_and_acks_are_the_same(world: World, ack: list[Any]) -> Non
 
 
 async def test_one_socket_is_asked_for_by_its_id(world: World) -> None:
-    """As older adapters do: it joins, leaves, is disconnected, and that is confirmed, by its server alone."""
+    """As in older adapters: only its server lets it join, leave or disconnect, and confirms this."""
     async with AsyncExitStack() as stack:
         socket = await stack.enter_async_context(websocket(world.ours.address))
         guest = Guest(world.ours, socket, await socket.connect())

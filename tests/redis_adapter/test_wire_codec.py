@@ -1,4 +1,4 @@
-"""The messages of Node.js' adapter: the same bytes as its own library writes, and whatever that writes is read."""
+"""The messages of Node.js' adapter: the same bytes as its own library, and decoding of everything that it writes."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def written(text: str, *attachments: bytes) -> bytes:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(JSON, max_size=20))
 async def test_events_are_written_as_node_writes_them(node: NodeProcess, values: list[Any]) -> None:
-    """Whatever JSON an event holds, the bytes are those of notepack."""
+    """For any JSON, the bytes are notepack's."""
     text = json.dumps(["x", *values])
     assert written(text) == await node.ask("encode", text=text)
 
@@ -89,7 +89,7 @@ EDGES = [0, 127, 128, 255, 256, 65535, 65536, 2**31, 2**32 - 1, 2**32, 2**53, 2*
     ids=["integers", "floats", "ascii", "text", "arrays", "objects"],
 )
 async def test_sizes_are_written_as_node_writes_them(node: NodeProcess, text: str) -> None:
-    """Each form that MessagePack has for a number, a text, an array and an object, at its bounds."""
+    """At the bounds of each MessagePack form of a number, a text, an array and an object."""
     assert written(text) == await node.ask("encode", text=text)
 
 
@@ -102,7 +102,7 @@ async def test_binary_data_is_written_as_node_writes_it(node: NodeProcess) -> No
 
 
 async def test_numbers_beyond_64_bits_reach_node_as_it_would_read_them(node: NodeProcess) -> None:
-    """As the nearest double; Node.js itself writes wrong ones."""
+    """As the nearest double. Node.js itself writes wrong ones."""
     values = [2**64, -(2**63) - 1, 2**70, 1e300, -1e300, 10**400, -(10**400)]
     *finite, infinite, least = await node.ask("decode", bytes=written(json.dumps(values)))
     assert [float(value) for value in finite] == [2.0**64, -(2.0**63), 2.0**70, 1e300, -1e300]
@@ -143,7 +143,7 @@ ACK = AdapterResponse(type=RequestType.BROADCAST_ACK, request_id="ghijkl", packe
 
 
 async def test_messages_are_read_as_they_were_written() -> None:
-    """Reading is the inverse of writing, for all kinds of messages and in both forms."""
+    """For all kinds of messages and in both forms."""
     for broadcast in BROADCASTS:
         assert read_broadcast(write(broadcast)) == broadcast
         assert write(broadcast).startswith(beginning(broadcast.uid))
@@ -166,13 +166,13 @@ async def test_an_emitter_may_omit_defaults() -> None:
 
 
 async def test_rooms_that_are_numbers_have_the_names_that_javascript_gives_them() -> None:
-    """A whole number has no fraction, however it is written."""
+    """A whole number has no fraction, in any encoding."""
     assert room_names(["r", 5, -1, 5.0, 1.5]) == ["r", "5", "-1", "5", "1.5"]
 
 
 @given(JSON | st.binary(), st.booleans())
 async def test_binary_data_is_never_overlooked(value: Any, nested: bool) -> None:
-    """What says that a message is plain is right; it may take a plain one for more."""
+    """A message reported as plain is plain. A plain one may be reported as binary."""
     message = msgpack.encode({"a": [value]} if nested else value)
     if isinstance(value, bytes):
         assert may_hold_binary(message)
@@ -204,7 +204,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("message", HOSTILE, ids=[str(message[:16]) for message in HOSTILE])
 async def test_an_invalid_message_is_refused(message: bytes) -> None:
-    """Malformed, of another shape, or nested a hundred thousand deep."""
+    """Malformed, of another type, or nested a hundred thousand levels deep."""
     for read in (read_broadcast, read_request, read_response):
         with pytest.raises(InvalidMessage):
             read(message)
@@ -212,7 +212,7 @@ async def test_an_invalid_message_is_refused(message: bytes) -> None:
 
 @given(st.binary())
 async def test_arbitrary_bytes_are_read_or_refused(message: bytes) -> None:
-    """Nothing but `InvalidMessage` comes of them, behind whatever they may begin with."""
+    """Only `InvalidMessage` is raised, after any valid beginning."""
     for prefix in (b"", beginning("abcdef"), b'{"type":', write(POLL)[:20]):
         for read in (read_broadcast, read_request, read_response):
             try:
@@ -222,7 +222,7 @@ async def test_arbitrary_bytes_are_read_or_refused(message: bytes) -> None:
 
 
 async def test_nothing_too_deep_is_written() -> None:
-    """What was taken from a client may be nested deeper than what MessagePack's writer takes."""
+    """A client's data may be nested deeper than MessagePack's encoder supports."""
     deep: list[Any] = []
     for _ in range(2000):
         deep = [deep]
@@ -233,7 +233,7 @@ async def test_nothing_too_deep_is_written() -> None:
 
 
 async def test_nan_is_null_to_clients() -> None:
-    """As JSON.stringify has it."""
+    """As in JSON.stringify."""
     data = read_broadcast(write(BroadcastMessage("a", PublishedEvent(2, [math.nan]), Options()))).packet.data
     assert isinstance(data, list)
     assert math.isnan(data[0])

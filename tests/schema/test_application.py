@@ -1,4 +1,4 @@
-"""What is written down of an application's events."""
+"""The description of an application's events."""
 
 import inspect
 import json
@@ -26,7 +26,7 @@ OPTIONS = ("--noEmit", "--strict", "--target", "es2022", "--module", "esnext", "
 
 
 class Say(msgspec.Struct):
-    """What somebody says."""
+    """A message of a user."""
 
     text: str
     to: list[str] = []
@@ -112,7 +112,7 @@ def server() -> SocketServer:
 
 @pytest.fixture(scope="module")
 def compiled(server: SocketServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[tuple[int, int]]]:
-    """Gives a page to TypeScript's compiler, beside the declarations; returns the lines and numbers of its errors."""
+    """Compiles a page with the declarations. Returns the lines and numbers of the compiler's errors."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "events.d.ts").write_text(typescript(server), encoding="utf-8")
     (folder / "node_modules").symlink_to(CLIENTS / "node_modules")
@@ -198,7 +198,7 @@ def test_a_mistake_is_an_error(compiled: Callable[[str], list[tuple[int, int]]],
 
 
 def test_a_refusal_is_an_answer_where_refusals_are_acks(server: SocketServer) -> None:
-    """Of events with a result and without one; elsewhere there is no such type."""
+    """Of events with and without a result. Otherwise there is no such type."""
     text = typescript(server)
     assert "  close: (...args: MayAck<[room: string], [refused?: Refused]>) => void;\n" in text
     assert "  kick: (socket_id: string, ack: (answer: boolean | Refused) => void) => void;\n" in text
@@ -210,12 +210,12 @@ def test_a_refusal_is_an_answer_where_refusals_are_acks(server: SocketServer) ->
 
 
 def test_arguments_of_emits_may_have_names(server: SocketServer) -> None:
-    """In their order; those without one have a number."""
+    """In order. Arguments without a name have a number."""
     assert "  scored: (argument1: string, points: number) => void;\n" in typescript(server)
 
 
 def test_descriptions_are_the_docstrings(server: SocketServer) -> None:
-    """The first paragraph of a handler's, and those that are declared."""
+    """The first paragraph of a handler's docstring, or the declared description."""
     text = typescript(server)
     assert "  /** Tell all others. */\n  say: (message: Say, ack: (answer: Receipt) => void) => void;" in text
     assert "  /** Somebody has said something. */\n" in text
@@ -223,7 +223,7 @@ def test_descriptions_are_the_docstrings(server: SocketServer) -> None:
 
 
 def test_asyncapi_has_every_event_of_every_namespace(server: SocketServer) -> None:
-    """As an operation with its message; the payload is the array of the arguments, and the ack is the reply."""
+    """As an operation with its message. The payload is the array of arguments, and the ack is the reply."""
     document = asyncapi(server, title="A chat", version="2.0.0")
     assert document["info"] == {"title": "A chat", "version": "2.0.0"}
     assert {name: channel["address"] for name, channel in document["channels"].items()} == {
@@ -350,7 +350,7 @@ def test_an_ack_is_the_first_result_of_several_handlers() -> None:
 def test_payloads_of_asyncapi_are_schemas_of_draft_7(
     server: SocketServer, name: str, valid: list[Any], invalid: list[Any]
 ) -> None:
-    """Those of acks and refusals too: AsyncAPI says draft 7, where `prefixItems` has no meaning."""
+    """Also those of acks and refusals: `prefixItems` has no meaning in draft 7, which AsyncAPI uses."""
     document = asyncapi(server)
     schema = {"allOf": [document["components"]["messages"][name]["payload"]], "components": document["components"]}
     Draft7Validator.check_schema(schema)
@@ -374,7 +374,7 @@ def test_every_reference_leads_somewhere(server: SocketServer) -> None:
 
 
 def test_it_is_a_command(tmp_path: Path) -> None:
-    """It imports the module that is named, and prints."""
+    """It imports the named module, and prints the description."""
     (tmp_path / "chat.py").write_text(
         "from synkora import Socket, SocketServer\n"
         "server = SocketServer()\n"
@@ -430,7 +430,7 @@ async def say(socket: Socket, text: str) -> None:
 
 
 def test_an_event_that_is_emitted_and_not_declared_is_named(tmp_path: Path) -> None:
-    """With its place, in all modules of the program; the output is complete nevertheless."""
+    """With its place, in all modules of the program. The output is complete all the same."""
     (tmp_path / "chat.py").write_text(PROGRAM)
     (tmp_path / "rooms.py").write_text("def tell(server):\n    server.emit('told')\n    server.emit('told')\n")
     done = subprocess.run(

@@ -15,7 +15,7 @@ from synkora import SocketServer, serve, serve_async, serve_in_thread
 
 
 async def test_a_server_in_the_running_loop_ends_when_it_is_cancelled() -> None:
-    """Its clients get the announcement, its port is free again, and the caller gets the cancellation."""
+    """Clients get the announcement, the port is free again, and the caller gets the cancellation."""
     server, ports = SocketServer(), []
     server.on("echo", lambda socket, value: value)
     task = asyncio.create_task(
@@ -41,7 +41,7 @@ async def test_the_server_with_a_loop_of_its_own_names_the_other_in_a_running_lo
 
 
 async def test_where_it_listens_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """By the standard logging, for a program that embeds the server."""
+    """By standard logging, for a program that embeds the server."""
     caplog.set_level("INFO", logger="synkora")
     port = free_port()
     task = asyncio.create_task(serve_async(SocketServer(), host="127.0.0.1", port=port))
@@ -58,7 +58,7 @@ async def test_a_port_in_use_raises() -> None:
 
 
 def test_a_server_in_a_thread_ends_with_its_block() -> None:
-    """It has a port while the block lasts, and no thread is left."""
+    """It has a port during the block, and no thread remains."""
     server = SocketServer()
     server.on("thread", lambda socket: threading.current_thread().name)
     with serve_in_thread(server) as port:

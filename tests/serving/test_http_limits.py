@@ -1,4 +1,4 @@
-"""HTTP requests that are too large, too slow, or never read the answer, over real sockets."""
+"""HTTP requests that are too large or too slow, and clients that never read the answer, over real sockets."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ def server() -> SocketServer:
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers everything, with very much at /large."""
+    """Answers every request, at /large with a large body."""
     body = b"x" * LARGE if scope["path"] == "/large" else b"ok"
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -43,7 +43,7 @@ async def address(server: SocketServer) -> AsyncIterator[Address]:
 
 @pytest.fixture
 async def hasty(server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Address]:
-    """A server with little patience."""
+    """A server with short timeouts."""
     for name in ("HEAD_TIME", "BODY_TIME", "READ_TIME"):
         monkeypatch.setattr(f"synkora.serving.http_limits.{name}", SOON)
     async with serving(server, app=app) as address:
@@ -56,13 +56,13 @@ def counted(server: SocketServer) -> list[tuple[str, int, str]]:
 
 class TestSlowRequests:
     async def test_nothing_at_all(self, server: SocketServer, hasty: Address) -> None:
-        """A connection that says nothing is closed without a word, and is no incident."""
+        """A connection without a request is closed without an answer, and is no incident."""
         async with raw(hasty) as client:
             assert await client.ended() == b""
         assert counted(server) == []
 
     async def test_a_head_without_an_end(self, server: SocketServer, hasty: Address) -> None:
-        """It is answered with 408, however busily the client goes on."""
+        """It is answered with 408, however actively the client continues."""
         async with raw(hasty) as client:
             await client.send(b"GET /health HTTP/1.1\r\n")
             end = await self._drip_to_the_end(client, b"X-Header: y\r\n")
@@ -70,7 +70,7 @@ class TestSlowRequests:
         assert counted(server) == [("slow request cut off", 1, "head")]
 
     async def test_a_slow_body_is_accepted(self, server: SocketServer, hasty: Address) -> None:
-        """An upload that makes progress goes on, with a length or in chunks."""
+        """An upload that makes progress continues, with a length or in chunks."""
         packet = b'42["hello","' + b"x" * 20 + b'"]'
         bodies = {
             b"Content-Length: %d" % len(packet): packet,
@@ -88,7 +88,7 @@ class TestSlowRequests:
 
     @staticmethod
     async def _crawl(client: Connection, first: bytes, rest: bytes) -> None:
-        """Send bytes at once, and the rest one by one within several times what there is for silence."""
+        """Send the first bytes together, and the rest one by one over several timeouts."""
         await client.send(first)
         for byte in rest:
             await asyncio.sleep(SOON / 8)
@@ -96,7 +96,7 @@ class TestSlowRequests:
 
     @staticmethod
     async def _drip_to_the_end(client: Connection, data: bytes) -> bytes:
-        """Send `data` again and again until the server closes; return what it has sent."""
+        """Send `data` repeatedly until the server closes. Returns the server's bytes."""
 
         async def drip() -> None:
             with contextlib.suppress(ConnectionError):
@@ -110,7 +110,7 @@ class TestSlowRequests:
         return end
 
     async def test_a_second_head_without_an_end(self, hasty: Address) -> None:
-        """A request that came in time earns the next one no more time."""
+        """A fast first request does not extend the time of the next one."""
         async with raw(hasty) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
@@ -125,7 +125,7 @@ class TestSlowRequests:
             await self._drip_to_the_end(client, b"\r\n")
 
     async def test_an_idle_connection_may_be_used_again(self, hasty: Address) -> None:
-        """Between two requests a client may take longer than over one."""
+        """The time between two requests may be longer than that of one request."""
         async with raw(hasty) as client:
             for _ in range(2):
                 await client.send(HEALTH)
@@ -133,7 +133,7 @@ class TestSlowRequests:
                 await asyncio.sleep(2 * SOON)
 
     async def test_a_body_without_an_end(self, server: SocketServer, hasty: Address) -> None:
-        """It is answered with 408, and the session that it was for has ended."""
+        """It is answered with 408, and its session has ended."""
         async with Polling(hasty) as polling, raw(hasty) as client:
             await polling.open()
             target = hasty.url(sid=polling.sid).removeprefix(hasty.http)
@@ -143,7 +143,7 @@ class TestSlowRequests:
         assert counted(server)[0] == ("slow request cut off", 1, "body")
 
     async def test_the_time_for_a_whole_unread_body_is_limited(self, hasty: Address) -> None:
-        """What comes after an answer, or with a poll, is not bounded in size, and so does not go on for ever."""
+        """A body after the answer, or with a poll, has no limit in size, so it has one in time."""
         poll = hasty.url().removeprefix(hasty.http)
         for request in ("POST /health", f"GET {poll}"):
             async with raw(hasty) as client:
@@ -152,14 +152,14 @@ class TestSlowRequests:
                 await self._drip_to_the_end(client, b"1\r\nx\r\n")
 
     async def test_a_body_after_its_response(self, hasty: Address) -> None:
-        """An answer that was given before the end of a request is not followed by another."""
+        """An early answer is not followed by another."""
         async with raw(hasty) as client:
             await client.send(b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
             assert await client.status() == 200
             assert await client.ended() == b""
 
     async def test_a_request_behind_another_has_time(self, server: SocketServer, hasty: Address) -> None:
-        """What is not read before a poll is answered is not the client's delay."""
+        """The wait of a request behind a poll is not the client's delay."""
         async with Polling(hasty) as polling, raw(hasty) as client:
             await polling.open()
             target = hasty.url(sid=polling.sid).removeprefix(hasty.http)
@@ -172,7 +172,7 @@ class TestSlowRequests:
             assert await client.status() == 200
 
     async def test_a_late_response_does_not_make_the_client_slow(self, server: SocketServer, hasty: Address) -> None:
-        """A poll waits for as long as there is nothing to say, and a WebSocket is no request."""
+        """A poll waits for messages without a limit, and a WebSocket is no request."""
         async with Polling(hasty) as polling, websocket(hasty) as client:
             await polling.open()
             poll = asyncio.create_task(polling.poll())
@@ -202,7 +202,7 @@ class TestFiles:
     async def test_running_out_of_files_is_reported(
         self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Connections with the last descriptor numbers count as an incident; others do not."""
+        """Connections with the last descriptor numbers count as an incident. Others do not."""
         async with raw(address) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
@@ -216,7 +216,7 @@ class TestFiles:
 
 class TestKeepAlive:
     async def test_an_idle_connection_is_closed_when_its_time_expires(self, server: SocketServer) -> None:
-        """How long it stays open after a request can be set."""
+        """The keep-alive timeout is a setting."""
         async with serving(server, app=app, keep_alive=0.1) as address, raw(address) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
@@ -233,7 +233,7 @@ class TestSlowReaders:
             assert len(await client.ended()) < LARGE
 
     async def test_a_client_that_reads_slowly_gets_it_all(self, hasty: Address) -> None:
-        """As long as it goes on reading it may take longer than the time there is for a part."""
+        """While it makes progress, it may take longer than one timeout."""
         async with raw(hasty, receive_buffer=65_536) as client:
             await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
             head = await client.reader.readuntil(b"\r\n\r\n")
@@ -267,7 +267,7 @@ class TestLargeHeads:
     )
     @pytest.mark.parametrize("piece", [1_000, 10_000_000])
     async def test_it_is_refused(self, server: SocketServer, address: Address, request_: bytes, piece: int) -> None:
-        """Whatever is large, and in however many pieces it comes: 431, and the end of the connection."""
+        """Of any kind and in any number of pieces: 431, and the end of the connection."""
         async with raw(address) as client:
             try:
                 for start in range(0, len(request_), piece):
@@ -280,7 +280,7 @@ class TestLargeHeads:
         assert counted(server) == [("request refused", 1, "head too large")]
 
     async def test_the_answer(self, address: Address) -> None:
-        """It says how large a head may be."""
+        """It has the largest allowed size."""
         async with raw(address) as client:
             await client.send(b"GET /health HTTP/1.1\r\nX: " + b"x" * MAX_HEAD)
             answer = await client.ended()
@@ -289,7 +289,7 @@ class TestLargeHeads:
         assert answer.endswith(b'{"message":"%b"}' % words.encode())
 
     async def test_the_maximum_of_headers_is_accepted(self, address: Address) -> None:
-        """The bound on headers counts for each request of a connection by itself."""
+        """For each request of a connection separately."""
         async with raw(address) as client:
             for _ in range(2):
                 await client.send(b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * MAX_HEADERS + b"\r\n")
@@ -321,7 +321,7 @@ class TestLargeHeads:
 class TestSmallChunks:
     @pytest.mark.parametrize("target", ["POST /health", "POST {}", "GET {}"], ids=["answered", "posted", "poll"])
     async def test_too_many_end_the_connection(self, server: SocketServer, address: Address, target: str) -> None:
-        """Chunks of a byte would hold up everyone: one connection's in one turn of the loop, without signing in."""
+        """Handling one-byte chunks in one turn of the loop would delay everyone, without a sign-in."""
         async with Polling(address) as polling, raw(address) as client:
             await polling.open()
             path = address.url(sid=polling.sid).removeprefix(address.http)
@@ -333,7 +333,7 @@ class TestSmallChunks:
         assert counted(server) == [("request refused", 1, "too many small chunks")]
 
     async def test_the_maximum_is_accepted(self, server: SocketServer, address: Address) -> None:
-        """They count for each request by itself; of larger ones count only the few that a read cuts in two."""
+        """For each request separately. Of larger chunks, only the few that a read splits count."""
         large = b"%x\r\n%b\r\n" % (2 * SMALL_CHUNK, b"x" * 2 * SMALL_CHUNK)
         chunks = b"1\r\nx\r\n" * (MAX_SMALL_CHUNKS - 100) + large * 2000
         async with raw(address) as client:
@@ -357,7 +357,7 @@ class TestPipelining:
     async def test_requests_behind_a_poll_are_answered_in_turn(
         self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
     ) -> None:
-        """As many requests as may wait get their answers after the poll's."""
+        """Up to the limit, after the poll's answer."""
         polling, request = poll
         async with raw(address) as client:
             await client.send(request + b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n" * MAX_WAITING)
@@ -370,7 +370,7 @@ class TestPipelining:
         assert counted(server) == []
 
     async def test_a_connection_may_pipeline_for_long(self, server: SocketServer, address: Address) -> None:
-        """The bounds are for what waits, not for what a connection sends in all."""
+        """The limits apply to waiting requests, not to the total."""
         padded = b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 3000 + b"\r\n\r\n"
         async with raw(address) as client:
             await client.send(padded * (MAX_WAITING // 2))
@@ -392,7 +392,7 @@ class TestPipelining:
     async def test_too_much_behind_a_poll_ends_the_connection(
         self, server: SocketServer, address: Address, poll: tuple[Polling, bytes], waiting: bytes
     ) -> None:
-        """The connection is closed without an answer, its session ends, and the incident is counted."""
+        """Without an answer. Its session ends, and the incident is counted."""
         async with raw(address) as client:
             await client.send(poll[1])
             await until(lambda: server._registry.find(poll[0].sid).transport.writable)
@@ -410,7 +410,7 @@ class TestPipelining:
     async def test_a_client_that_leaves_is_noticed(
         self, server: SocketServer, address: Address, poll: tuple[Polling, bytes], behind: bytes
     ) -> None:
-        """The session of a poll ends at once with its connection, although something waits behind the poll."""
+        """The session of a poll ends immediately with its connection, despite waiting data behind the poll."""
         async with raw(address) as client:
             await client.send(poll[1][:-2] + behind)
             await until(lambda: server._registry.find(poll[0].sid).transport.writable)
@@ -420,7 +420,7 @@ class TestPipelining:
     async def test_a_websocket_behind_a_poll(
         self, server: SocketServer, address: Address, poll: tuple[Polling, bytes]
     ) -> None:
-        """A connection cannot become a WebSocket while an answer is due: the answer would be bytes of no frame."""
+        """A connection cannot become a WebSocket while an answer is due: the answer would be no valid frame."""
         async with raw(address) as client:
             await client.send(poll[1])
             await until(lambda: server._registry.find(poll[0].sid).transport.writable)

@@ -1,4 +1,4 @@
-"""The sockets that a server listens on."""
+"""The server's listening sockets."""
 
 import errno
 import socket
@@ -16,7 +16,7 @@ LINK_LOCAL = "fe80"
 
 @pytest.fixture
 def opened() -> Iterator[ExitStack]:
-    """Closes what a test has opened."""
+    """Closes the sockets that a test has opened."""
     with ExitStack() as stack:
         yield stack
 
@@ -30,7 +30,7 @@ def families(sockets: list[socket.socket]) -> list[socket.AddressFamily]:
 
 
 def test_one_address(opened: ExitStack) -> None:
-    """An address is listened on alone, on any free port where the port is 0, without blocking."""
+    """Non-blocking. Port 0 is any free port."""
     (bound,) = listening(opened, "127.0.0.1")
     host, port = bound.getsockname()
     assert host == "127.0.0.1"
@@ -40,7 +40,7 @@ def test_one_address(opened: ExitStack) -> None:
 
 
 def test_every_interface(opened: ExitStack) -> None:
-    """Without a host IPv4 and IPv6, where the machine has it, are listened on, with the same port."""
+    """Without a host: IPv4, and IPv6 if available, with the same port."""
     sockets = listening(opened, "")
     assert families(sockets)[0] == socket.AF_INET
     assert len({bound.getsockname()[1] for bound in sockets}) == 1
@@ -50,14 +50,14 @@ def test_every_interface(opened: ExitStack) -> None:
 
 
 def test_the_families_do_not_overlap(opened: ExitStack) -> None:
-    """The IPv6 socket takes IPv6 alone, so that both can have one port."""
+    """The IPv6 socket accepts only IPv6, so that both can have one port."""
     for bound in listening(opened, ""):
         if bound.family == socket.AF_INET6:
             assert bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
 
 
 def test_a_name(opened: ExitStack) -> None:
-    """A name is listened on at each of its addresses, with one port."""
+    """Each of its addresses, with one port."""
     sockets = listening(opened, "localhost")
     assert len({bound.getsockname()[1] for bound in sockets}) == 1
     assert {bound.getsockname()[0] for bound in sockets} <= {"127.0.0.1", "::1"}
@@ -65,7 +65,6 @@ def test_a_name(opened: ExitStack) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ""])
 def test_a_port_in_use(opened: ExitStack, host: str) -> None:
-    """It is an `OSError` that says so."""
     (bound,) = listening(opened, "127.0.0.1")
     with pytest.raises(OSError) as refused:  # noqa: PT011  # errno is what tells
         listen(host, bound.getsockname()[1])
@@ -73,7 +72,7 @@ def test_a_port_in_use(opened: ExitStack, host: str) -> None:
 
 
 def test_a_port_that_only_one_family_can_have_is_released(opened: ExitStack) -> None:
-    """Where IPv6 cannot have the port, IPv4 is not left listening on it."""
+    """If IPv6 cannot have the port, IPv4 does not keep it."""
     sockets = listening(opened, "")
     if len(sockets) == 2:
         by_ipv4, _ = sockets
@@ -86,7 +85,7 @@ def test_a_port_that_only_one_family_can_have_is_released(opened: ExitStack) -> 
 
 
 def test_a_port_can_be_listened_on_again_at_once(opened: ExitStack) -> None:
-    """A server that is restarted does not wait for the connections of the last one to be forgotten."""
+    """A restarted server does not wait for connections in TIME_WAIT."""
     (bound,) = listening(opened, "127.0.0.1")
     port = bound.getsockname()[1]
     client = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
@@ -100,7 +99,6 @@ def test_a_port_can_be_listened_on_again_at_once(opened: ExitStack) -> None:
 
 
 def test_an_address_of_another_machine() -> None:
-    """It is an `OSError` that says so."""
     with pytest.raises(OSError) as refused:  # noqa: PT011  # errno is what tells
         listen("192.0.2.1", 0)
     assert refused.value.errno == errno.EADDRNOTAVAIL
@@ -108,13 +106,13 @@ def test_an_address_of_another_machine() -> None:
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host", "x" * 64])
 def test_an_unknown_host_name(host: str) -> None:
-    """A name that cannot be resolved, or can be none, is a `gaierror`, which is an `OSError`."""
+    """A name that cannot be resolved is a `gaierror`, which is an `OSError`."""
     with pytest.raises(socket.gaierror):
         listen(host, 0)
 
 
 def test_an_address_with_a_scope(opened: ExitStack) -> None:
-    """A link-local address is listened on at the interface that is named with it."""
+    """A link-local address uses the named interface."""
     for line in Path("/proc/net/if_inet6").read_text().splitlines():
         digits, _, _, _, _, interface = line.split()
         if digits.startswith(LINK_LOCAL):

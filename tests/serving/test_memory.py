@@ -24,8 +24,6 @@ PIECE = 2_000  # bytes: so small that the allocator keeps freed ones
 
 
 class Knot:
-    """An object that refers to itself."""
-
     def __init__(self) -> None:
         self.itself = self
         self.data = b"x" * PIECE
@@ -38,7 +36,7 @@ def in_own_process(test: Callable[[], Awaitable[None]]) -> None:
 
 
 def _run(test: Callable[[], Awaitable[None]]) -> None:
-    """Run a test while the automatic collector, which runs when objects are made, does not; the server looks often."""
+    """Run a test without the automatic collector, which runs when objects are made. The server checks often."""
     memory._EVERY = 0.02  # type: ignore[misc]  # final for all but this process
     gc.disable()
 
@@ -49,7 +47,7 @@ def _run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 def make_garbage() -> weakref.ref[Knot]:
-    """Leave garbage that only the cyclic collector frees; return a reference to a part of the garbage."""
+    """Leave garbage that only the cyclic collector frees. Returns a weak reference into the garbage."""
     knots = [Knot() for _ in range(SIZE // PIECE)]
     return weakref.ref(knots[-1])
 
@@ -97,22 +95,22 @@ async def looks_again_when_connections_end() -> None:
 
 
 def test_cycles_of_a_storm_are_collected() -> None:
-    """Garbage that only the cyclic collector frees does not wait until new objects are made."""
+    """Without waiting until new objects are made."""
     in_own_process(collects_cycles)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators return pages by themselves")
 def test_memory_of_connections_is_released_when_they_end() -> None:
-    """Also where a collection found it in use before: the memory does not grow again."""
+    """Also if a collection found it in use before."""
     in_own_process(looks_again_when_connections_end)
 
 
 def test_many_connections_are_not_stopped_for_it() -> None:
-    """A collection that would take long is left to the automatic collector."""
+    """A slow collection is left to the automatic collector."""
     in_own_process(spares_many_connections)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators return pages by themselves")
 def test_free_pages_go_back_to_the_system() -> None:
-    """A few objects that are left between free pages do not hold all of the memory."""
+    """A few remaining objects between free pages do not keep all of the memory."""
     in_own_process(returns_free_pages)

@@ -1,4 +1,4 @@
-"""An id for each HTTP request, in its answer and in the log."""
+"""An id for each HTTP request, in its response and in the log."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ INSANE = ["", "x" * 129, "a b", 'a"b', "a\tb", "é", "<script>", "a;b"]
 
 
 def logged() -> dict[str, object]:
-    """What is added to an entry of the log here and now."""
+    """The fields that are added to a log entry in this context."""
     request_id = current_request_id()
     return {} if request_id is None else {"requestId": request_id}
 
@@ -51,7 +51,7 @@ async def ask(address: Address, path: str, given: str | None = None) -> httpx.Re
 
 @pytest.mark.parametrize("given", SANE)
 async def test_a_valid_id_is_used(address: Address, given: str) -> None:
-    """The answer and the log have the same id, also where a proxy in front of the server made it."""
+    """In the response and in the log, also if a proxy made it."""
     answer = await ask(address, "/", given)
     assert answer.headers["x-request-id"] == given
     assert answer.json() == {"requestId": given}
@@ -59,13 +59,13 @@ async def test_a_valid_id_is_used(address: Address, given: str) -> None:
 
 @pytest.mark.parametrize("given", INSANE)
 async def test_an_invalid_id_is_replaced(address: Address, given: str) -> None:
-    """What could not be written everywhere is not taken, and is not answered with."""
+    """Its characters could harm a log."""
     answer = await ask(address, "/", given)
     assert OWN.fullmatch(answer.headers["x-request-id"])
 
 
 async def test_each_request_has_its_own_id(address: Address) -> None:
-    """Requests without an id get one each: pages, posts and refusals, also on one connection."""
+    """Requests without an id: pages, posts and refusals, also on one connection."""
     async with Polling(address) as client:
         opening = await client.http.get(address.url())
         client.sid = json.loads(opening.text[1:])["sid"]
@@ -86,7 +86,7 @@ async def test_polls_that_succeed_go_without(address: Address) -> None:
 
 
 async def test_a_websocket_has_that_of_its_handshake(address: Address) -> None:
-    """It is in the answer, be it 101 or a refusal."""
+    """In the response, 101 or a refusal."""
     async with websocket(address, additional_headers={"X-Request-Id": "mine"}) as client:
         assert client.connection.response is not None
         assert client.connection.response.headers["X-Request-Id"] == "mine"
@@ -100,7 +100,7 @@ async def test_a_websocket_has_that_of_its_handshake(address: Address) -> None:
 
 
 async def test_log_lines_after_a_request_do_not_have_its_id() -> None:
-    """A timer that it started does not carry its id once it is answered; nothing outside of it ever does."""
+    """Neither a timer that the request started, after its response, nor anything outside of it."""
     loop = asyncio.get_running_loop()
     later: asyncio.Future[dict[str, object]] = loop.create_future()
     with RequestContext([(b"x-request-id", b"mine")]):

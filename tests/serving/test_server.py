@@ -70,7 +70,7 @@ both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a program that calls `serve`; if told to, its `before_close` takes an hour."""
+    """Starts a program that calls `serve`, optionally with a `before_close` of an hour."""
     programs: list[Program] = []
 
     def start_program(lingers: bool) -> tuple[Program, Address]:
@@ -87,7 +87,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @asynccontextmanager
 async def talking(address: Address) -> AsyncIterator[WebSocket]:
-    """A client that the server serves."""
+    """A client of the server."""
     async with socketio(address) as client:
         await client.emit("echo", 1)
         assert await client.event() == ["echo", 1]
@@ -116,7 +116,7 @@ async def test_a_signal_stops_it(start: Start, number: signal.Signals) -> None:
 
 @both_signals
 async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Signals) -> None:
-    """Whatever it still waits for, the process ends, with the exit code of SIGINT."""
+    """With the exit code of SIGINT."""
     program, address = start(True)
     async with told_of_the_end(program, number, address) as client:
         program.signal(signal.SIGINT)
@@ -127,7 +127,7 @@ async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Sign
 
 
 async def test_sigterm_several_times_at_once_is_one_sigterm(start: Start) -> None:
-    """A supervisor and its wrapper may each send one: clients get the announcement all the same."""
+    """A supervisor and its wrapper may each send one: clients still get the announcement."""
     program, address = start(False)
     async with talking(address) as client:
         for _ in range(5):
@@ -152,7 +152,7 @@ async def test_sigterm_again_later_ends_it(start: Start) -> None:
 
 
 async def test_new_clients_are_refused_while_it_stops(start: Start) -> None:
-    """A connected client can still poll its last messages, over a new connection; then the program ends."""
+    """A connected client can still poll its last messages, over a new connection. Then the program ends."""
     program, address = start(False)
     async with Polling(address) as client:
         await client.open()
@@ -173,7 +173,7 @@ async def test_new_clients_are_refused_while_it_stops(start: Start) -> None:
 
 
 async def test_signals_mean_what_they_did_before() -> None:
-    """A program that goes on after `serve` has its own handlers of signals back."""
+    """After `serve`, the program has its own handlers of signals again."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     started = asyncio.Event()
     server = Server(SocketServer(), started=lambda _: started.set())
@@ -202,7 +202,7 @@ def test_it_runs_in_a_thread() -> None:
 
 
 async def test_an_application_handles_other_requests_than_socketio() -> None:
-    """Requests outside the path of Socket.IO go to `app`; that path is the server's own."""
+    """Requests outside the path of Socket.IO go to `app`."""
     server = SocketServer(path="/live/")
     server.of("/")
     async with serving(server, app=PlainTextResponse("mine")) as address, httpx.AsyncClient(trust_env=False) as http:
@@ -214,7 +214,7 @@ async def test_an_application_handles_other_requests_than_socketio() -> None:
 
 
 async def test_without_an_application_the_rest_is_not_found() -> None:
-    """Any other path is an empty 404, and the connection goes on."""
+    """Any other path is an empty 404, and the connection stays open."""
     async with serving(SocketServer()) as address, httpx.AsyncClient(trust_env=False) as http:
         for method in ("GET", "POST"):
             answer = await http.request(method, address.http + "/")
@@ -255,7 +255,7 @@ async def around_it() -> AsyncIterator[None]:
     ],
 )
 def test_around_is_a_context_manager(around: Any, words: str) -> None:
-    """A function that makes one was not called."""
+    """The factory function is a frequent mistake."""
     with pytest.raises(TypeError, match=words):
         serve(SocketServer(), host="127.0.0.1", port=0, around=around)
 
@@ -270,7 +270,7 @@ def test_a_port_in_use_is_an_error() -> None:
 
 
 async def test_around_is_entered_before_it_and_left_after_its_clients() -> None:
-    """It is entered before anybody can connect, and left when the last connection has ended."""
+    """Before any client can connect, and after the last connection has ended."""
     steps: list[str] = []
 
     @asynccontextmanager
@@ -299,7 +299,7 @@ async def test_around_is_entered_before_it_and_left_after_its_clients() -> None:
 
 
 def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path) -> None:
-    """The second one has it go on as if there were nothing to drain; the third ends the process at once."""
+    """The second signal ends the drain, the third the process."""
     with Program([sys.executable, "-c", DRAINS.format(drain=HOURS, before_close=HOURS)], tmp_path) as program:
         program.line(lambda line: line.startswith("port "))
         program.signal(signal.SIGTERM)
@@ -327,7 +327,7 @@ def test_when_the_drain_has_ended_it_stops(drain: str, complains: bool, tmp_path
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("", "localhost"), ("::1", "[::1]")])
 def test_serve_says_where_it_listens(host: str, shown: str) -> None:
-    """In one line on stderr, so that a first program shows that it runs."""
+    """In one line on stderr."""
     script = (
         "import os, signal, threading\nfrom synkora import SocketServer, serve\n"
         "threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"

@@ -1,4 +1,4 @@
-"""What a service manager hands over and is told, by systemd's own tool where it has one."""
+"""Socket activation and notifications of a service manager, with systemd's own tool where it has one."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ os.execv(sys.executable, [sys.executable, "-m", "synkora", "serve"])
 
 
 def test_a_passed_socket_is_served(tmp_path: Path) -> None:
-    """Clients that connect before the server has started are answered; the configured port is not listened on."""
+    """Clients that connect before the start are answered. The configured port is not used."""
     port, settings = free_port(), [f"--setenv={name}={value}" for name, value in SETTINGS.items()]
     command = ["systemd-socket-activate", f"--listen=127.0.0.1:{port}", *settings, *SERVE]
     with Program(command, tmp_path) as program:
@@ -51,7 +51,7 @@ def test_a_passed_socket_is_served(tmp_path: Path) -> None:
     ids=["unix", "datagrams", "not listening"],
 )
 def test_other_sockets_are_refused(tmp_path: Path, family: str, kind: str, address: str, after: str) -> None:
-    """In a line that says what the socket unit has to have."""
+    """The message says what the socket unit needs."""
     script = LAUNCHER.format(family=family, kind=kind, address=address, after=after)
     with Program([sys.executable, "-c", script], tmp_path, **SETTINGS) as program:
         assert program.wait() == 1
@@ -60,7 +60,7 @@ def test_other_sockets_are_refused(tmp_path: Path, family: str, kind: str, addre
 
 
 def test_sockets_for_another_process_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variables may have been inherited from a parent, whose numbers mean nothing here."""
+    """The variables may be inherited from a parent process."""
     monkeypatch.setenv("LISTEN_PID", str(os.getppid()))
     monkeypatch.setenv("LISTEN_FDS", "1")
     assert passed_sockets() == []
@@ -68,7 +68,7 @@ def test_sockets_for_another_process_are_ignored(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("is_abstract", [False, True], ids=["path", "abstract"])
 def test_it_is_called_at_the_start_and_the_stop_of_the_server(tmp_path: Path, is_abstract: bool) -> None:
-    """`READY=1` once it listens, so that units that come after it find it; `STOPPING=1` when it begins to stop."""
+    """`READY=1` when it listens, so that later units find it. `STOPPING=1` when it begins to stop."""
     name = f"@synkora-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0"))
@@ -83,7 +83,7 @@ def test_it_is_called_at_the_start_and_the_stop_of_the_server(tmp_path: Path, is
 
 @pytest.mark.parametrize("address", [None, "", "/nobody/listens/here", "vsock:2:1"])
 def test_without_a_service_manager_notify_does_nothing(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
-    """Without a service manager, or with one that has gone, the server goes its way."""
+    """Or if it no longer runs."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     if address is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", address)
@@ -91,7 +91,7 @@ def test_without_a_service_manager_notify_does_nothing(monkeypatch: pytest.Monke
 
 
 def test_a_hangup_while_it_starts_is_answered_when_it_has_started(tmp_path: Path) -> None:
-    """A reload right after the start does not end the process, and is not lost."""
+    """A reload during the start does not end the process, and is not lost."""
     with Synkora(tmp_path, "serve", **SETTINGS) as program:
         until = time.monotonic() + PATIENCE
         while not blocks_hangups(program.process.pid):
@@ -104,14 +104,14 @@ def test_a_hangup_while_it_starts_is_answered_when_it_has_started(tmp_path: Path
 
 
 def blocks_hangups(pid: int) -> bool:
-    """Whether a process has SIGHUP wait: the lowest bit of its mask (proc_pid_status(5))."""
+    """Whether a process blocks SIGHUP: the lowest bit of its mask (proc_pid_status(5))."""
     status = Path(f"/proc/{pid}/status").read_text()
     mask = int(status.partition("SigBlk:")[2].split()[0], 16)
     return bool(mask & 1 << (signal.SIGHUP - 1))
 
 
 def test_a_hangup_does_not_end_it(tmp_path: Path) -> None:
-    """`systemctl reload` where there is nothing to reload is answered by a line."""
+    """`systemctl reload` without anything to reload is one log line."""
     with Synkora(tmp_path, "serve", **SETTINGS) as program:
         program.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
         program.signal(signal.SIGHUP)

@@ -38,7 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def program(tmp_path: Path, files: tuple[Path, Path]) -> Iterator[Program]:
-    """A server that speaks TLS."""
+    """A server with TLS."""
     variables = {"SSL_CERTFILE": str(files[0]), "SSL_KEYFILE": str(files[1])}
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", **variables}
     with Synkora(tmp_path, "serve", **given) as program:
@@ -46,19 +46,19 @@ def program(tmp_path: Path, files: tuple[Path, Path]) -> Iterator[Program]:
 
 
 def origin_of(program: Program) -> str:
-    """Where it is, by its banner."""
+    """The origin in its banner."""
     line = program.line(lambda line: "Health check" in line)
     return line.removeprefix("✓ Health check: ").removesuffix("/health")
 
 
 @pytest.fixture
 def trust(files: tuple[Path, Path]) -> ssl.SSLContext:
-    """What a client needs to believe the server."""
+    """The TLS context of a client that trusts the server."""
     return ssl.create_default_context(cafile=files[0])
 
 
 async def test_the_banner_and_the_health_say_https(program: Program, trust: ssl.SSLContext) -> None:
-    """The address in the banner answers over TLS, and over nothing else."""
+    """The address in the banner answers over TLS only."""
     origin = origin_of(program)
     assert origin.startswith("https://127.0.0.1:")
     async with httpx.AsyncClient(verify=trust, trust_env=False) as http:
@@ -69,7 +69,7 @@ async def test_the_banner_and_the_health_say_https(program: Program, trust: ssl.
 
 
 def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
-    """After SIGHUP new connections get the new certificate; an unusable one is logged, and changes nothing."""
+    """After SIGHUP, new connections get the new certificate. An unusable one is logged, and changes nothing."""
     certfile, keyfile = make_certificate(tmp_path, "server")
     variables = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
     with Synkora(tmp_path, "serve", SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), **variables) as program:
@@ -95,7 +95,7 @@ def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="-".join)
 async def test_users_collaborate(program: Program, transports: list[str], trust: ssl.SSLContext) -> None:
-    """Two Socket.IO clients join a project over wss and https, and one sees the other's edit, large or small."""
+    """Two Socket.IO clients join a project over wss and https, and one gets the other's edit, large or small."""
     origin = origin_of(program)
     seen: asyncio.Queue[object] = asyncio.Queue()
     joined: asyncio.Queue[object] = asyncio.Queue()
@@ -127,7 +127,7 @@ async def test_users_collaborate(program: Program, transports: list[str], trust:
 
 @pytest.mark.parametrize("size", [1, 1_000, 100_000])
 async def test_a_client_that_reads_late_gets_everything(files: tuple[Path, Path], size: int) -> None:
-    """What did not fit while it did not read comes in order, and messages go both ways before and after."""
+    """The backlog comes in order, and messages go both ways before and after."""
     server = SocketServer()
     sockets: list[Socket] = []
     main = server.of("/")
@@ -153,7 +153,7 @@ async def test_a_client_that_reads_late_gets_everything(files: tuple[Path, Path]
 
 
 async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) -> None:
-    """The limit of what may wait holds over TLS as well."""
+    """The limit of the backlog also applies over TLS."""
     server = SocketServer(max_outbox=1_000_000)
     sockets: list[Socket] = []
     reasons: list[str] = []
@@ -176,7 +176,7 @@ async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) ->
 
 
 async def test_the_read_buffer_over_tls_is_small(files: tuple[Path, Path]) -> None:
-    """uvloop's buffers never shrink, so they must not grow with a message; large messages still arrive."""
+    """uvloop's buffers never shrink, so they must not grow with a message. Large messages still arrive."""
     server = SocketServer()
     server.of("/").on("size", lambda socket, text: len(text))
     trust = ssl.create_default_context(cafile=files[0])
@@ -204,7 +204,7 @@ async def test_the_read_buffer_over_tls_is_small(files: tuple[Path, Path]) -> No
 
 
 async def test_a_client_cannot_renegotiate(files: tuple[Path, Path]) -> None:
-    """In TLS 1.2 each renegotiation would cost as much as a handshake: the server goes on without it."""
+    """In TLS 1.2 each renegotiation would cost as much as a handshake: the server ignores the request."""
     server = SocketServer()
     async with serving(server, tls=tls_context(*files)) as address:
         arguments = ("s_client", "-connect", f"127.0.0.1:{address.port}", "-tls1_2", "-legacy_renegotiation")
@@ -216,7 +216,7 @@ async def test_a_client_cannot_renegotiate(files: tuple[Path, Path]) -> None:
 
 
 async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that connects and does not continue with TLS is disconnected."""
+    """A client that does not start TLS is disconnected."""
     monkeypatch.setattr("synkora.serving.server.TLS_TIME", 0.3)
     async with serving(SocketServer(), tls=tls_context(*files)) as address:
         reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
@@ -243,7 +243,7 @@ async def test_a_client_without_tls_affects_no_other(program: Program, trust: ss
 
 class TestFiles:
     def test_matching_settings_are_required_together(self, files: tuple[Path, Path]) -> None:
-        """A certificate and its key give a context without the versions that are no longer safe."""
+        """A certificate and its key give a context without insecure versions."""
         assert tls_context(*files).minimum_version is ssl.TLSVersion.TLSv1_2
 
     def test_a_file_that_is_not_there(self, files: tuple[Path, Path], tmp_path: Path) -> None:

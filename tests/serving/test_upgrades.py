@@ -1,4 +1,4 @@
-"""What requests ask to upgrade to, over real sockets."""
+"""Upgrade requests over real sockets."""
 
 from collections.abc import AsyncIterator
 
@@ -81,7 +81,7 @@ async def test_a_body_after_an_ignored_upgrade_may_arrive_in_parts(address: Addr
 
 
 async def test_a_tunnel_is_refused(address: Address) -> None:
-    """CONNECT is no request to this server."""
+    """CONNECT."""
     for target in (b"a:443", b"/"):
         async with raw(address) as client:
             await client.send(b"CONNECT %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
@@ -90,7 +90,7 @@ async def test_a_tunnel_is_refused(address: Address) -> None:
 
 @pytest.mark.parametrize("size", [5, 20_000, 300_000])
 async def test_frames_after_a_handshake_are_handled(size: int) -> None:
-    """A client that does not wait for the answer to its handshake loses nothing, also of a frame that is cut."""
+    """A client need not wait for the answer to its handshake, also with a split frame."""
     engine = Engine()
     frame = client_frame(TEXT, b"4" + b"x" * size)
     async with serving_engine(engine, polls_by_call=True) as address, raw(address) as client:

@@ -1,4 +1,4 @@
-"""Polls that are answered by a plain call, in what HTTP asks for; all else of polling is tested with its transport."""
+"""Polls answered by a plain call: HTTP. The transport's tests have the rest of polling."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ def get(address: Address, sid: str | None = None, head: str = "Host: a\r\n", ver
 
 
 async def answer(client: Connection) -> tuple[bytes, bytes]:
-    """The head and the body of the next answer."""
+    """The head and the body of the next response."""
     async with asyncio.timeout(PATIENCE):
         head = await client.reader.readuntil(b"\r\n\r\n")
         size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
@@ -36,7 +36,7 @@ async def answer(client: Connection) -> tuple[bytes, bytes]:
 async def test_a_connection_that_breaks_ends_the_session_whose_poll_hangs_on_it(
     server: SocketServer, address: Address
 ) -> None:
-    """It is known at once that the client has left, and nothing is kept of it."""
+    """Immediately, and nothing of it remains."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         await client.send(get(address, polling.sid))
@@ -58,7 +58,7 @@ async def test_a_connection_that_breaks_between_polls_ends_nothing(server: Socke
 
 
 async def test_a_poll_before_the_last_response_is_read_ends_the_session(server: SocketServer, address: Address) -> None:
-    """Each connection would hold another large answer; the kernel takes little of one, so that it can be noticed."""
+    """Each connection would hold another large response. The small kernel buffer lets the test see this."""
     async with Polling(address) as polling, raw(address, slow=True) as deaf, raw(address) as other:
         await polling.open()
         session = server._registry.find(polling.sid)
@@ -74,7 +74,7 @@ async def test_a_poll_before_the_last_response_is_read_ends_the_session(server: 
 
 
 async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, address: Address) -> None:
-    """What comes on the same connection is answered in order (RFC 9112 section 9.3.2)."""
+    """Requests of a connection are answered in order (RFC 9112 section 9.3.2)."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         await client.send(get(address, polling.sid) * 2 + b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -86,7 +86,7 @@ async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, 
 
 
 async def test_requests_behind_a_poll_are_answered_one_by_one(server: SocketServer, address: Address) -> None:
-    """Each request that waited is answered with nothing left out."""
+    """Each completely."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         await client.send(get(address, polling.sid) + get(address, "unknown") * MAX_WAITING)
@@ -105,7 +105,7 @@ async def test_requests_behind_a_poll_are_answered_one_by_one(server: SocketServ
 async def test_a_connection_that_is_not_kept_is_closed_after_the_answer(
     address: Address, head: str, version: str
 ) -> None:
-    """The answer says so (RFC 9112 section 9.6)."""
+    """The response says so (RFC 9112 section 9.6)."""
     async with raw(address) as client:
         await client.send(get(address, head=head, version=version))
         said, body = await answer(client)
@@ -115,7 +115,7 @@ async def test_a_connection_that_is_not_kept_is_closed_after_the_answer(
 
 
 async def test_a_client_that_waits_to_be_asked_for_a_body_is_asked(address: Address) -> None:
-    """A GET may expect a 100 before it goes on (RFC 9110 section 10.1.1)."""
+    """A GET may expect a 100 before its body (RFC 9110 section 10.1.1)."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         head = "Host: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
@@ -125,7 +125,7 @@ async def test_a_client_that_waits_to_be_asked_for_a_body_is_asked(address: Addr
 
 
 async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
-    """What it asked for in advance waits until it reads, so that its messages stay in the outbox, which has a limit."""
+    """Pipelined requests wait until it reads, so that its messages stay in the outbox, which has a limit."""
     server = SocketServer(max_outbox=2 * LARGE)
     server.of("/")
     messages = [b"4" + letter * LARGE for letter in (b"a", b"b", b"c")]
@@ -146,7 +146,7 @@ async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
 
 
 async def test_an_error_of_ours_is_answered(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client gets 500, and the connection continues."""
+    """With 500. The connection continues."""
 
     def fail(self: Registry, sid: str) -> None:
         raise RuntimeError("a fault")

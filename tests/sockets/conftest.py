@@ -8,7 +8,7 @@ from synkora.sockets.server import SocketServer
 
 @pytest.fixture
 def server() -> SocketServer:
-    """A server whose main namespace a test gives its handlers, before or after it runs."""
+    """A server whose main namespace gets a test's handlers, before or after the start."""
     server = SocketServer(max_payload=100_000)
     server.of("/")
     return server

@@ -7,7 +7,7 @@ from synkora.sockets.errors import AckTimeout
 
 
 async def test_an_answer_reaches_the_asker() -> None:
-    """Answers may come in any order; each finds its own question."""
+    """In any order of answers."""
     acks = Acks()
     acks.open(1)
     acks.open(2)
@@ -20,7 +20,7 @@ async def test_an_answer_reaches_the_asker() -> None:
 
 
 async def test_no_answer_in_time_is_a_timeout() -> None:
-    """The wait times out and leaves nothing behind; a late answer has no effect."""
+    """Nothing remains, and a late answer has no effect."""
     acks = Acks()
     acks.open(1)
     with pytest.raises(AckTimeout, match=r"no ack within 0\.01 s"):
@@ -30,7 +30,7 @@ async def test_no_answer_in_time_is_a_timeout() -> None:
 
 
 async def test_an_unexpected_ack_is_ignored() -> None:
-    """Ids that were never given, and second answers, change nothing."""
+    """Unknown ids, and second answers."""
     acks = Acks()
     assert not acks.resolve(7, [])
     acks.open(1)
@@ -42,7 +42,7 @@ async def test_an_unexpected_ack_is_ignored() -> None:
 
 
 async def test_all_waits_end_when_the_client_disconnects() -> None:
-    """The wait does not go on to its timeout for a client that is gone."""
+    """Before their timeouts."""
     acks = Acks()
     for number in range(3):
         acks.open(number)

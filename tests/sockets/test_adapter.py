@@ -1,4 +1,4 @@
-"""A server is given its adapter, and asks it for everything."""
+"""A server uses the given adapter for everything."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -28,7 +28,7 @@ class Watched:
 
 
 class Watching:
-    """Makes adapters, and keeps them by the namespaces that they are for."""
+    """Makes adapters, and keeps them by namespace."""
 
     def __init__(self) -> None:
         self.made: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def test_each_namespace_has_an_adapter_of_its_own() -> None:
 
 @pytest.mark.parametrize("is_local", [False, True])
 async def test_every_operation_passes_its_selection(is_local: bool) -> None:
-    """Whatever is done to a broadcast is done on this server alone where it is local, however it was narrowed since."""
+    """`local` applies to every operation, in any order of the selection."""
     watching = Watching()
     server = SocketServer(adapter=watching)
     everyone: Broadcast = server.local if is_local else server.everyone

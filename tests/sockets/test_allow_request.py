@@ -1,4 +1,4 @@
-"""The application's own decision on a request that would open a session, over every transport."""
+"""The application's own decision about requests that open a session, over every transport."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from synkora import ConnectRefused, Handshake, SocketServer
 
 
 class Door:
-    """An application's decision, by the parameter `key` of the request."""
+    """A decision by the request's parameter `key`."""
 
     def __init__(self) -> None:
         self.seen: list[Handshake] = []
@@ -47,7 +47,7 @@ def door() -> Door:
 
 @pytest.fixture(params=["serve", "fast", "portable"])
 async def address(request: pytest.FixtureRequest, door: Door) -> AsyncIterator[Address]:
-    """A server that decides; by itself, and mounted, by both of the ways that its WebSockets may take."""
+    """A server that decides: by itself, and mounted, with both implementations of WebSockets."""
     server = SocketServer(allow_request=door.decide)
     server.on("echo", lambda socket, value: value)
     app = Starlette(routes=[Mount("/socket.io", app=server.asgi)])
@@ -60,7 +60,7 @@ async def address(request: pytest.FixtureRequest, door: Door) -> AsyncIterator[A
 
 
 async def test_an_allowed_session_gets_the_returned_headers(address: Address, door: Door) -> None:
-    """Polling goes on without a further decision; the response to the handshake has the headers."""
+    """In the response to the handshake. Later polls need no decision."""
     async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
         answer = await http.get(address.url(key="good"))
         assert answer.headers["x-route"] == "blue"
@@ -88,7 +88,7 @@ async def test_a_websocket_is_asked_for_too(address: Address) -> None:
 
 @pytest.mark.parametrize(("key", "status", "words"), [("bad", 403, "Not with this key"), ("broken", 500, "Internal")])
 async def test_refusals_have_a_reason(address: Address, key: str, status: int, words: str) -> None:
-    """With the words of `ConnectRefused`; any other exception is logged, and no detail goes out."""
+    """The message of `ConnectRefused`. Any other exception is logged, and no detail is sent."""
     with capture_logs() as logs:
         async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
             answer = await http.get(address.url(key=key))
@@ -103,7 +103,7 @@ async def test_refusals_have_a_reason(address: Address, key: str, status: int, w
 
 
 async def test_a_client_may_leave_before_the_decision(address: Address, door: Door) -> None:
-    """Nothing is opened for it, and the next is served."""
+    """No session is opened for it, and the next client is served."""
     async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
         with pytest.raises(httpx.ReadTimeout):
             await http.get(address.url(key="slow"), timeout=0.1)

@@ -7,7 +7,7 @@ from synkora.sockets.errors import AckTimeout
 
 
 async def test_all_answers_end_the_wait() -> None:
-    """Whether it is known before or after they came how many there are to be."""
+    """Whether their number is known before or after them."""
     before, after = AnswerCollector(), AnswerCollector()
     before.expect(2)
     for answers in (before, after):
@@ -18,14 +18,14 @@ async def test_all_answers_end_the_wait() -> None:
 
 
 async def test_without_recipients_it_does_not_wait() -> None:
-    """No answers are expected, and none come."""
+    """No answers are expected."""
     answers = AnswerCollector()
     answers.expect(0)
     assert await answers.wait(5) == []
 
 
 async def test_too_few_answers_are_a_timeout() -> None:
-    """It carries those that came, and those that come later change neither it nor the wait."""
+    """The error has the received ones. Later ones change neither the error nor the wait."""
     answers = AnswerCollector()
     answers.add(1)
     with pytest.raises(AckTimeout, match=r"1 of all answers within 0\.01 s") as unknown:

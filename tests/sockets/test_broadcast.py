@@ -1,4 +1,4 @@
-"""Rooms and broadcasts: recipients."""
+"""Recipients of rooms and broadcasts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ NAMES = ["alice", "bob", "carol", "dave"]
 
 
 class Crowd:
-    """Four clients with their sockets; alice and bob are in `red`, bob and carol in `blue`."""
+    """Four clients with their sockets. alice and bob are in `red`, bob and carol in `blue`."""
 
     def __init__(self, server: SocketServer) -> None:
         self.server = server
@@ -24,7 +24,7 @@ class Crowd:
         self.sockets: dict[str, Socket] = {}
 
     async def who_gets(self, event: str) -> list[str]:
-        """The clients that get `event`; afterwards nothing is in transit."""
+        """The clients that get `event`. Afterwards nothing is in transit."""
         got: list[str] = []
         self.server.emit("end")
         for name, client in self.clients.items():
@@ -74,7 +74,7 @@ async def test_a_socket_sends_to_the_others(crowd: Crowd) -> None:
 
 
 async def test_exceptions_are_left_out(crowd: Crowd) -> None:
-    """Members of excepted rooms get nothing, of several rooms and from each of the three sides."""
+    """Members of excepted rooms, from server, namespace and socket."""
     crowd.server.except_("red").emit("x")
     assert await crowd.who_gets("x") == ["carol", "dave"]
     crowd.server.of("/").to("red").except_("blue").emit("x")
@@ -99,7 +99,7 @@ async def test_a_socket_is_a_room_of_its_own(crowd: Crowd) -> None:
 
 
 async def test_emit_reaches_everyone(crowd: Crowd) -> None:
-    """From the server, from the namespace, and from a socket only itself."""
+    """From the server and from the namespace. A socket's emit reaches only itself."""
     crowd.server.emit("x")
     assert await crowd.who_gets("x") == NAMES
     crowd.server.of("/").emit("x")
@@ -109,7 +109,7 @@ async def test_emit_reaches_everyone(crowd: Crowd) -> None:
 
 
 async def test_volatile_emits_reach_clients_that_read(crowd: Crowd) -> None:
-    """From all sides, with rooms and exceptions."""
+    """From everywhere, with rooms and exceptions."""
     crowd.server.volatile.emit("x")
     assert await crowd.who_gets("x") == NAMES
     crowd.server.of("/").volatile.to("red").emit("x")
@@ -174,14 +174,14 @@ async def test_only_true_and_false_say_whether_to_compress(crowd: Crowd, value: 
 
 
 async def test_a_broadcast_is_encoded_once(crowd: Crowd) -> None:
-    """All recipients are handed the same message object."""
+    """All recipients get the same message object."""
     crowd.server.emit("x", {"large": "x" * 1000}, b"binary")
     messages: list[Message] = [socket._session.outbox.queue[-1] for socket in crowd.sockets.values()]
     assert all(message is messages[0] for message in messages)
 
 
 async def test_rooms_are_joined_and_left(crowd: Crowd) -> None:
-    """`rooms` names them all, its own too; leaving takes effect at once."""
+    """`rooms` has all of them, including its own. A leave takes effect immediately."""
     bob = crowd.sockets["bob"]
     assert bob.rooms == {bob.id, "red", "blue"}
     bob.leave("red")
@@ -216,7 +216,7 @@ async def test_namespaces_have_separate_rooms(server: SocketServer, address: Add
 
 
 async def test_messages_of_one_turn_keep_their_order(crowd: Crowd) -> None:
-    """Emits to a socket, to rooms and to everyone arrive in the order in which they were made."""
+    """Emits to a socket, to rooms and to everyone."""
     alice = crowd.sockets["alice"]
     for number in range(20):
         (alice, crowd.server.to("red"), crowd.server)[number % 3].emit("n", number)

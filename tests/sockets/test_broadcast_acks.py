@@ -4,7 +4,7 @@ from synkora.sockets.broadcast_acks import BroadcastAcks
 
 
 def test_each_is_heard_once_and_only_if_asked() -> None:
-    """A client can answer neither for another nor twice, and the first of its arguments counts."""
+    """A client can answer neither for another nor twice. The first argument counts."""
     acks, heard = BroadcastAcks(), list[Any]()
     question = acks.open(5, ["a", "b", "c"], heard.append)
     assert question.asked == 3
@@ -32,6 +32,6 @@ def test_nothing_is_stored_of_a_closed_request() -> None:
 
 
 def test_ids_are_given_once() -> None:
-    """They count from 0, as Socket.IO's do."""
+    """From 0, as in Socket.IO."""
     acks = BroadcastAcks()
     assert [acks.next_id() for _ in range(3)] == [0, 1, 2]

@@ -15,7 +15,7 @@ from synkora import ConnectRefused, Socket, SocketServer
 
 
 async def test_a_client_connects_and_gets_an_id_of_its_own(server: SocketServer, address: Address) -> None:
-    """The socket's id is public and differs from the session's, which is not."""
+    """The socket's id is public and differs from the session's secret id."""
     async with websocket(address) as client:
         sid = await client.connect()
         assert sid in server.of("/").sockets
@@ -24,7 +24,7 @@ async def test_a_client_connects_and_gets_an_id_of_its_own(server: SocketServer,
 
 
 async def test_emits_of_the_handler_follow_the_reply(server: SocketServer, address: Address) -> None:
-    """In order, whether the handler is a coroutine or not, and rooms joined there count."""
+    """In order, from a function or a coroutine. Rooms joined there count."""
     main = server.of("/")
 
     @main.on_connect
@@ -83,7 +83,7 @@ async def test_a_second_connect_is_a_repeat(server: SocketServer, address: Addre
 
 
 def later(handler: Callable[[Socket, Any], None]) -> Callable[[Socket, Any], Awaitable[None]]:
-    """The handler as a coroutine, which takes a turn of the loop."""
+    """The handler as a coroutine that takes a turn of the loop."""
 
     async def handle(socket: Socket, auth: Any) -> None:
         await asyncio.sleep(0)
@@ -94,7 +94,7 @@ def later(handler: Callable[[Socket, Any], None]) -> Callable[[Socket, Any], Awa
 
 @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
 async def test_a_refusal_has_its_message_and_data(server: SocketServer, address: Address, late: bool) -> None:
-    """CONNECT_ERROR carries both; nothing that was emitted goes out, and the client may try again."""
+    """Nothing that was emitted is sent, and the client may try again."""
     seen: list[Socket] = []
 
     def refuse(socket: Socket, auth: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ async def test_a_refusal_has_its_message_and_data(server: SocketServer, address:
 async def test_disconnecting_instead_of_welcoming_is_a_refusal(
     server: SocketServer, address: Address, late: bool
 ) -> None:
-    """The client hears of it at once, and does not wait for a reply that never comes."""
+    """The client is informed immediately, instead of waiting for a reply."""
 
     def turn_away(socket: Socket, auth: dict[str, Any]) -> None:
         socket.disconnect()
@@ -145,7 +145,7 @@ async def test_a_refusal_without_data_has_only_a_message(server: SocketServer, a
 
 @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
 async def test_a_refusal_may_end_the_connection(server: SocketServer, address: Address, late: bool) -> None:
-    """After the words that refuse, and in all namespaces."""
+    """After the message, and in all namespaces."""
 
     def refuse(socket: Socket, auth: dict[str, Any]) -> None:
         raise ConnectRefused("No more", close=True)
@@ -167,7 +167,7 @@ async def test_a_refusal_may_end_the_connection(server: SocketServer, address: A
 async def test_an_error_of_the_handler_refuses_and_is_logged(
     server: SocketServer, address: Address, late: bool
 ) -> None:
-    """The client learns no detail, the log has it, and the next client is served."""
+    """The client gets no detail, and the next client is served."""
 
     def fail(socket: Socket, auth: dict[str, Any]) -> None:
         if auth:
@@ -188,7 +188,7 @@ async def test_an_error_of_the_handler_refuses_and_is_logged(
 
 
 async def test_an_unknown_namespace_is_refused(address: Address) -> None:
-    """Unknown names are answered, and the connection goes on."""
+    """The connection stays open."""
     async with websocket(address) as client:
         await client.send("40/random,")
         assert await client.receive() == '44/random,{"message":"Invalid namespace"}'
@@ -228,13 +228,13 @@ def test_a_name_that_no_client_could_send_is_no_namespace(name: str) -> None:
 
 
 def test_a_namespace_is_made_once() -> None:
-    """Asking again gives the same."""
+    """Later calls return the same object."""
     server = SocketServer()
     assert server.of("/a") is server.of("/a")
 
 
 async def test_a_client_that_never_connects_is_closed() -> None:
-    """After connect_timeout the connection ends; a client that has connected in time stays."""
+    """After connect_timeout. A client that connects in time stays."""
     server = SocketServer(connect_timeout=0.1)
     server.of("/")
     async with serving(server) as address, websocket(address) as idle, websocket(address) as busy:
@@ -317,7 +317,7 @@ async def test_the_application_can_read_the_handshake(server: SocketServer, addr
 
 
 async def test_a_client_connects_by_polling(server: SocketServer, address: Address) -> None:
-    """CONNECT, its reply and the first events come over polls."""
+    """CONNECT, its reply and the first events use polls."""
 
     @server.of("/").on_connect
     def welcome(socket: Socket, auth: dict[str, Any]) -> None:
@@ -333,7 +333,7 @@ async def test_a_client_connects_by_polling(server: SocketServer, address: Addre
 
 @pytest.mark.parametrize("way", ["in the middleware", "in on_connect", "in on_connect, and refused"])
 async def test_who_is_lost_while_connecting_leaves_if_it_came(way: str) -> None:
-    """What `on_connect` has noted of a client `on_disconnect` forgets, or clients could leave something behind."""
+    """`on_disconnect` is called if `on_connect` was, so that an application can clean up."""
     server = SocketServer()
     goes_on, calls = asyncio.Event(), list[str]()
 

@@ -31,7 +31,7 @@ ANNOUNCED = '452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num
 
 
 async def test_attachments_that_never_arrive(server: SocketServer) -> None:
-    """A client that announces attachments and does not send them is disconnected."""
+    """The client is disconnected."""
     async with serving(server) as address, socketio(address) as client:
         server._registry.partial_messages.length = 0.1
         await client.send(ANNOUNCED, b"one")
@@ -41,7 +41,7 @@ async def test_attachments_that_never_arrive(server: SocketServer) -> None:
 
 
 async def test_attachments_that_make_progress(server: SocketServer) -> None:
-    """Each attachment gives the next one its time, and so does a part of a large one."""
+    """Each attachment, and each part of a large one, extends the time."""
     async with serving(server) as address, socketio(address) as client:
         server._registry.partial_messages.length = 0.5
         await client.send(ANNOUNCED, b"one")
@@ -58,7 +58,7 @@ async def test_attachments_that_make_progress(server: SocketServer) -> None:
 
 
 async def test_attachments_that_arrive(server: SocketServer) -> None:
-    """Once all are there no time runs any more."""
+    """The timer ends with the last one."""
     async with serving(server) as address, socketio(address) as client:
         await client.send(ANNOUNCED, b"one", b"three")
         assert await client.event() == ["size", 3, 5]
@@ -75,7 +75,7 @@ async def test_a_client_that_leaves_before_its_attachments(server: SocketServer)
 
 @pytest.mark.parametrize(("excess", "taken"), [(0, True), (1, False)])
 async def test_attachments_count_towards_the_largest_message(server: SocketServer, excess: int, taken: bool) -> None:
-    """A packet and its attachments have together what one message may have, and not each of them."""
+    """A packet and its attachments together have the limit of one message."""
     first = (MAX - len(ANNOUNCED) + 1) // 2  # the 4 is Engine.IO's
     second = MAX - len(ANNOUNCED) + 1 - first + excess
     async with serving(server) as address, socketio(address) as client:
@@ -87,7 +87,7 @@ async def test_attachments_count_towards_the_largest_message(server: SocketServe
 
 
 async def test_acks_that_are_never_answered(server: SocketServer) -> None:
-    """A client that owes very many acks is not asked for another; the others still can be answered."""
+    """A client with very many pending acks gets no further one. The pending ones can still be answered."""
     sockets: list[Socket] = []
     server.of("/").on_connect(lambda socket, auth: sockets.append(socket))
     async with serving(server) as address, socketio(address) as client:
@@ -113,7 +113,7 @@ async def test_acks_that_are_never_answered(server: SocketServer) -> None:
 )
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 async def test_the_address_behind_a_proxy(transport: str, proxies: list[str], expected: tuple[str, bool]) -> None:
-    """A trusted proxy is trusted over both transports; no other peer is, not even on this machine."""
+    """A trusted proxy's headers count over both transports. Another peer's do not, not even on this machine."""
     server = SocketServer(proxies=proxies)
     seen: list[tuple[str, bool]] = []
     server.of("/").on_connect(lambda socket, auth: seen.append((socket.handshake.address, socket.handshake.secure)))
@@ -133,13 +133,13 @@ async def test_the_address_behind_a_proxy(transport: str, proxies: list[str], ex
 
 
 def connect_of(size: int) -> str:
-    """A CONNECT of so many bytes, Engine.IO's type included."""
+    """A CONNECT of this many bytes, including Engine.IO's type."""
     empty = '40{"token":""}'
     return empty.replace('""', f'"{"x" * (size - len(empty))}"')
 
 
 async def test_messages_before_connect_are_limited() -> None:
-    """A CONNECT may be as large as any token needs, and no larger; WebSocket and polling alike."""
+    """A CONNECT may be as large as any token needs, over WebSocket and polling alike."""
     server = SocketServer()
     server.of("/")
     async with serving(server) as address:
@@ -159,7 +159,7 @@ async def test_messages_before_connect_are_limited() -> None:
 
 
 async def test_attachments_before_connect_are_little_too() -> None:
-    """What is announced before CONNECT is not collected past that size."""
+    """They have the same limit before CONNECT."""
     async with serving(SocketServer()) as address, websocket(address) as client:
         await client.send('452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
         await client.send(b"x" * 40_000)
@@ -180,7 +180,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_packets_without_use_end_the_connection(flood: str) -> None:
-    """Whatever no other limit counts is counted together: who sends more than a burst of it is cut off."""
+    """Packets without their own limit share one: a client above its burst is disconnected."""
     server = SocketServer()
     server.of("/")
     async with serving(server) as address, socketio(address) as client:
@@ -205,7 +205,7 @@ LARGE_FLOODS = {
 
 @pytest.mark.parametrize("flood", LARGE_FLOODS)
 async def test_large_packets_without_use_weigh_more(flood: str) -> None:
-    """They are counted by their bytes too: four seconds' worth of them, by any limit on bytes, are too many."""
+    """By their bytes: four seconds' worth of any limit on bytes is too much."""
     server = SocketServer()
     server.of("/")
     packet = LARGE_FLOODS[flood]
@@ -219,7 +219,7 @@ async def test_large_packets_without_use_weigh_more(flood: str) -> None:
 
 
 async def test_a_later_connect_may_be_no_larger_than_the_first() -> None:
-    """Also where the client has left the namespace, and may send large messages otherwise."""
+    """Also if the client has left the namespace, and may send large messages otherwise."""
     server = SocketServer()
     server.of("/")
     async with serving(server) as address:
@@ -230,7 +230,7 @@ async def test_a_later_connect_may_be_no_larger_than_the_first() -> None:
 
 
 async def test_a_connection_keeps_the_payload_of_connect_unchanged() -> None:
-    """Objects made of it would take thirty times as much, for as long as the connection lives."""
+    """Decoded objects would take thirty times as much memory for the whole connection."""
     server = SocketServer()
     sockets: list[Socket] = []
     server.of("/").on_connect(lambda socket, _: sockets.append(socket))
@@ -247,7 +247,7 @@ async def test_a_connection_keeps_the_payload_of_connect_unchanged() -> None:
 
 
 async def test_acks_that_were_asked_for_are_not_counted() -> None:
-    """However many the server asks for, its client may answer."""
+    """The client may answer any number of the server's requests."""
     server = SocketServer()
     sockets: list[Socket] = []
     server.of("/").on_connect(lambda socket, _: sockets.append(socket))
@@ -262,7 +262,7 @@ async def test_acks_that_were_asked_for_are_not_counted() -> None:
 
 
 async def test_the_namespaces_of_a_connection_are_limited() -> None:
-    """Each keeps its CONNECT, and takes the place of one of the dynamic namespaces."""
+    """Each keeps its CONNECT, and uses one of the dynamic namespaces."""
     server = SocketServer()
     server.of(re.compile(r"/\d+"))
     async with serving(server) as address, websocket(address) as client:

@@ -80,7 +80,7 @@ def test_the_risk_of_a_type(shape: Any, risk: Risk) -> None:
 
 
 def test_a_small_event_and_one_without_long_numbers_are_decoded() -> None:
-    """No more is refused than has to be."""
+    """Only dangerous events are refused."""
     assert not are_possible(Risk.ANY_SIZE, b"1" * MAX_SIZE)
     assert are_possible(Risk.ANY_SIZE, b"x" * (MAX_SIZE + 1))
     assert not are_possible(Risk.LONG_NUMBERS, b"1234567890123456789," * MAX_SIZE)
@@ -111,13 +111,13 @@ def _models(socket: object, values: Board) -> None: ...
     ],
 )
 def test_keys_of_one_hash_are_refused_before_they_are_keys(handler: Callable[..., None], value: Any) -> None:
-    """Such an event held up everyone for several seconds."""
+    """Such an event would block the server for several seconds."""
     with pytest.raises(EventRefused, match=re.escape(f"Too large: {MAX_SIZE} bytes of JSON at most")):
         caller("e", handler)(None, json.dumps(["e", value]).encode(), ())
 
 
 def test_those_of_connect_are_refused_too() -> None:
-    """Before anybody has signed in."""
+    """Before any sign-in."""
     auth = {"cells": {str(number * PERIOD): "" for number in range(2_500)}}
     socket = SimpleNamespace(_auth=json.dumps(auth).encode())
 
@@ -128,7 +128,7 @@ def test_those_of_connect_are_refused_too() -> None:
 
 
 def test_very_many_wrong_values_of_a_model_are_only_counted() -> None:
-    """To look at each problem took ten seconds and 670 MB for an event of 1 MB."""
+    """Collecting each problem of a 1 MB event took ten seconds and 670 MB."""
 
     def handler(socket: object, sheet: Row) -> None: ...
 

@@ -20,7 +20,7 @@ _SMALL: Final = 2_000
 
 @pytest.fixture
 def server() -> SocketServer:
-    """It sends a text or a picture to one client or to many, compressed or not, and waits for an ack or not."""
+    """It sends a text or a picture to one client or to many, compressed or not, with or without an ack."""
     server = SocketServer(compression=True)
     server.on_connect(lambda socket: socket.join("lobby"))
 
@@ -58,7 +58,7 @@ async def client(relay: Relay, request: pytest.FixtureRequest) -> AsyncIterator[
 async def test_an_event_is_compressed_unless_it_is_to_be_sent_as_it_is(
     client: Client, relay: Relay, data: str | bytes
 ) -> None:
-    """The client gets the same data, by a fraction of the bytes or by all of them."""
+    """The client gets the same data, in a fraction of the bytes or in all of them."""
     for way, compress in itertools.product(("socket", "namespace", "server", "room"), (None, True, False)):
         before = relay.downloaded
         assert await client.call("send", way, compress, data) == "sent"

@@ -1,4 +1,4 @@
-"""What responses to pages of other origins allow, as the application chooses."""
+"""The application's choice of CORS headers."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ ALLOWED = "access-control-allow-"
 
 
 async def headers_of(server: SocketServer, method: str, origin: str = PAGE) -> dict[str, str]:
-    """The headers of CORS in a response, by what follows `access-control-`."""
+    """The headers of CORS in a response, by their names without `access-control-`."""
     async with serving(server) as address, httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
         answer = await http.request(method, address.url(), headers={**PREFLIGHT, "Origin": origin})
     found = answer.headers.items()
@@ -38,7 +38,7 @@ async def test_credentials_and_the_headers_that_are_asked_for_are_allowed_by_def
 
 
 async def test_the_application_chooses() -> None:
-    """Credentials, headers of requests and of responses, and the time until a browser asks again."""
+    """Credentials, headers of requests and of responses, and the lifetime of a preflight."""
     cors = Cors(credentials=False, allow_headers=("X-Mine",), expose_headers=("X-Request-Id",), max_age=5)
     server = SocketServer(origins=[PAGE], cors=cors)
     assert await headers_of(server, "OPTIONS") == {

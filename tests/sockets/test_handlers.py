@@ -1,4 +1,4 @@
-"""What becomes of a handler's result: awaitables of any kind, failures of any kind, and answers JSON cannot hold."""
+"""Results of handlers: awaitables of any kind, failures of any kind, and values that JSON cannot encode."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +15,7 @@ INTERNAL = '44{"message":"Internal server error"}'
 
 
 def future_of(result: object) -> "asyncio.Future[Any]":
-    """A future that ends a little later, with `result`, or with it raised."""
+    """A future that ends later, with `result` or with it as an exception."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def settle() -> None:
@@ -29,7 +29,7 @@ def future_of(result: object) -> "asyncio.Future[Any]":
 
 
 def cancelled() -> "asyncio.Future[Any]":
-    """A future that somebody has cancelled."""
+    """A cancelled future."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     future.cancel()
     return future
@@ -62,7 +62,7 @@ async def expect_logged_disconnect(address: Address) -> None:
 
 
 async def expect_error_and_log(server: SocketServer, address: Address) -> None:
-    """Emit `ask`: its failure is answered and logged, and the connection goes on."""
+    """Emit `ask`: its failure is answered and logged, and the connection stays open."""
     server.of("/").on("echo", lambda socket: "still here")
     with capture_logs() as logs:
         async with socketio(address) as client:
@@ -102,7 +102,7 @@ class TestRefusals:
     async def test_data_that_json_cannot_hold(
         self, server: SocketServer, connect: Callable[[str], Awaitable[str | bytes]], late: bool
     ) -> None:
-        """The refusal stands as an internal error, which is logged, and the client may try again."""
+        """The refusal becomes an internal error, which is logged. The client may try again."""
 
         def refuse(socket: Socket, auth: dict[str, Any]) -> None:
             if not auth:
@@ -123,7 +123,7 @@ class TestRefusals:
     async def test_details_of_an_event_that_json_cannot_hold(
         self, server: SocketServer, address: Address, late: bool
     ) -> None:
-        """The refusal is answered as an internal error, which is logged, and the connection goes on."""
+        """The refusal becomes an internal error, which is logged. The connection stays open."""
 
         def refuse(socket: Socket) -> None:
             raise EventRefused("no", why=object())
@@ -144,7 +144,7 @@ class TestRefusals:
 
 class TestFutures:
     async def test_of_on_connect_decides(self, server: SocketServer, address: Address) -> None:
-        """Nobody is let in before it is done, and its refusal counts."""
+        """Nobody is admitted before it is done, and its refusal counts."""
         verdicts: list[object] = [ConnectRefused("not you"), None]
         server.of("/").on_connect(lambda socket, auth: future_of(verdicts.pop(0)))
         async with websocket(address) as client:
@@ -154,7 +154,7 @@ class TestFutures:
 
     @pytest.mark.parametrize("as_task", [True, False], ids=["task", "future"])
     async def test_of_an_event_is_the_ack(self, server: SocketServer, address: Address, as_task: bool) -> None:
-        """What it holds in the end is what the client gets."""
+        """The client gets its result."""
 
         async def answer() -> tuple[str, int]:
             return "a", 2
@@ -165,12 +165,12 @@ class TestFutures:
             assert await client.receive() == '437["a",2]'
 
     async def test_of_an_event_that_fails_is_answered(self, server: SocketServer, address: Address) -> None:
-        """As an error in a coroutine is, and the connection goes on."""
+        """Like an error in a coroutine. The connection stays open."""
         server.of("/").on("ask", lambda socket: future_of(RuntimeError("of the test")))
         await expect_error_and_log(server, address)
 
     async def test_of_on_disconnect_is_awaited(self, server: SocketServer, address: Address) -> None:
-        """What goes wrong in it is logged."""
+        """Its error is logged."""
         server.of("/").on_disconnect(lambda socket, reason: future_of(RuntimeError("of the test")))
         await expect_logged_disconnect(address)
 
@@ -180,7 +180,7 @@ class TestCancelledWork:
     async def test_in_on_connect_refuses(
         self, server: SocketServer, address: Address, result: Callable[[], Any]
     ) -> None:
-        """The client is told of an internal error, which is logged, and may try again."""
+        """With an internal error, which is logged. The client may try again."""
         main, results = server.of("/"), [result]
         main.on_connect(lambda socket, auth: results.pop()() if results else None)
         with capture_logs() as logs:
@@ -194,7 +194,7 @@ class TestCancelledWork:
     async def test_in_an_event_is_answered(
         self, server: SocketServer, address: Address, result: Callable[[], Any]
     ) -> None:
-        """As any other failure, and the connection goes on."""
+        """Like any other failure. The connection stays open."""
         server.of("/").on("ask", lambda socket: result())
         await expect_error_and_log(server, address)
 
@@ -209,7 +209,7 @@ class TestCancelledWork:
 class TestEmitting:
     @pytest.mark.parametrize("name", ["connect", "connect_error", "disconnect", "disconnecting"])
     async def test_reserved_names_are_not_events(self, server: SocketServer, address: Address, name: str) -> None:
-        """The emit raises; clients would take the event for something else."""
+        """The emit raises: clients would mistake the event for another."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             with pytest.raises(ValueError, match=name):
@@ -222,7 +222,7 @@ class TestEmitting:
             assert await client.event() == ["fine"]
 
     async def test_from_a_thread_it_raises_and_later_emits_work(self, server: SocketServer, address: Address) -> None:
-        """The handler's failure is answered, and everyone else goes on getting what they are sent."""
+        """The handler's failure is answered, and other clients still get their events."""
 
         async def shout(socket: Socket) -> None:
             await asyncio.sleep(0)  # into its own turn

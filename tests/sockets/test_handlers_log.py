@@ -1,4 +1,4 @@
-"""The log of a failed handler, without structlog's configuration."""
+"""The log of a failed handler without structlog's configuration."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ WAYS = ("connect", "sync", "task", "disconnect")
 
 @pytest.fixture(scope="module")
 def outputs() -> dict[str, str]:
-    """What a process without a configuration writes of each handler."""
+    """The output of a process without a configuration, for each handler."""
     script = f"TOKEN = {TOKEN.encode()!r}\nWAYS = {WAYS}\n{SCRIPT}"
     done = subprocess.run(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=60

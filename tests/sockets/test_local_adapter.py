@@ -1,4 +1,4 @@
-"""The adapter of a server that is alone."""
+"""The adapter of a single server."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Events and acks, both ways, and what goes wrong with them."""
+"""Events and acks in both directions, and their errors."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ DEEP = "[" * 10_000 + "]" * 10_000
 
 
 async def answer_of(client: WebSocket, event: str, number: int = 1) -> str:
-    """The ack of an event, as it is on the wire."""
+    """The encoded ack of an event."""
     await client.send(f"42{number}{event}")
     answer = await client.receive()
     assert isinstance(answer, str)
@@ -24,7 +24,7 @@ async def answer_of(client: WebSocket, event: str, number: int = 1) -> str:
 
 
 async def error_of(client: WebSocket, packet: str) -> dict[str, Any]:
-    """What the `error` event says that answers a packet."""
+    """The payload of the `error` event that answers a packet."""
     await client.send(packet)
     name, error = await client.event()
     assert name == "error"
@@ -33,7 +33,7 @@ async def error_of(client: WebSocket, packet: str) -> dict[str, Any]:
 
 
 async def still_works(client: WebSocket) -> None:
-    """The connection goes on: the `echo` handler answers."""
+    """Check that the `echo` handler answers."""
     await client.send('427["echo","x"]')
     assert await client.receive() == '437["x"]'
 
@@ -90,13 +90,13 @@ class TestHandlers:
             assert await answer_of(client, '["ask"]', 456) == f"43456{ack}"
 
     async def test_an_event_without_an_id_is_not_acknowledged(self, server: SocketServer, address: Address) -> None:
-        """What the handler returns then goes nowhere."""
+        """The handler's result is dropped."""
         async with socketio(address) as client:
             await client.emit("echo", 1)
             assert await answer_of(client, '["echo",2]') == "431[2]"
 
     async def test_handlers_run_in_the_order_of_the_events(self, server: SocketServer, address: Address) -> None:
-        """A plain function has done its work before the next event is looked at."""
+        """A plain function ends before the next event is handled."""
         seen: list[object] = []
         server.of("/").on("note", lambda socket, number: seen.append(number))
         async with socketio(address) as client:
@@ -105,7 +105,7 @@ class TestHandlers:
         assert seen == list(range(50))
 
     async def test_a_route_decodes_its_payload_itself(self, server: SocketServer, address: Address) -> None:
-        """What `decode` makes of the event's JSON array goes to the handler, with checked attachments."""
+        """The handler gets the result of `decode` for the event's JSON array, with checked attachments."""
         seen: list[tuple[object, tuple[bytes, ...]]] = []
 
         def handle(socket: Socket, payload: int, attachments: tuple[bytes, ...]) -> str:
@@ -153,7 +153,7 @@ class TestBinary:
             assert await asking == b"\x01\x02"
 
     async def test_the_maximum_of_attachments_is_accepted(self, address: Address) -> None:
-        """Ten are taken, eleven close the connection."""
+        """Ten are accepted, eleven close the connection."""
         async with socketio(address) as client:
             placeholders = ",".join(f'{{"_placeholder":true,"num":{number}}}' for number in range(10))
             await client.send(f'4510-["echo",{placeholders}]', *[b"x"] * 10)
@@ -167,7 +167,7 @@ class TestCalls:
     async def test_the_clients_ack_is_returned(
         self, server: SocketServer, address: Address, args: str, value: object
     ) -> None:
-        """Its first argument, or None; ids count from 0."""
+        """Its first argument, or None. Ids count from 0."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             for number in range(2):
@@ -177,7 +177,7 @@ class TestCalls:
                 assert await asking == value
 
     async def test_no_ack_in_time_is_a_timeout(self, server: SocketServer, address: Address) -> None:
-        """The wait ends, and a later ack has no effect."""
+        """A later ack has no effect."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             with pytest.raises(AckTimeout, match=r"'ask': no ack within 0\.01 s"):
@@ -187,7 +187,7 @@ class TestCalls:
             await still_works(client)
 
     async def test_a_client_that_leaves_ends_the_wait(self, server: SocketServer, address: Address) -> None:
-        """A pending `call` ends at once, and so does a later one."""
+        """A pending `call` ends immediately, and so does a later one."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             asking = asyncio.create_task(socket.call("ask"))
@@ -200,7 +200,7 @@ class TestCalls:
     async def test_an_event_that_cannot_be_sent_leaves_no_pending_ack(
         self, server: SocketServer, address: Address
     ) -> None:
-        """An argument that JSON cannot hold raises at once, and the client may leave in peace."""
+        """An argument that JSON cannot encode raises immediately, and the client can leave."""
         async with socketio(address):
             (socket,) = server.of("/").sockets.values()
             with pytest.raises(TypeError):
@@ -209,13 +209,13 @@ class TestCalls:
 
     @pytest.mark.parametrize("packet", ["43[1]", "431{}", "431", "43/other,1[]"])
     async def test_a_malformed_ack_closes_the_connection(self, address: Address, packet: str) -> None:
-        """An ack has an id and an array, in a namespace that the client is in."""
+        """An ack needs an id and an array, in a joined namespace."""
         async with socketio(address) as client:
             await client.send(packet)
             await client.closed()
 
     async def test_an_ack_nested_too_deeply_is_answered(self, server: SocketServer, address: Address) -> None:
-        """It costs an error, not the connection."""
+        """With an error. The connection stays open."""
         sockets: list[Socket] = []
         server.of("/").on_connect(lambda socket, _: sockets.append(socket))
         async with socketio(address) as client:
@@ -227,7 +227,7 @@ class TestCalls:
             call.cancel()
 
     async def test_an_unexpected_ack_is_not_decoded(self, address: Address) -> None:
-        """To build objects of it would cost far more than to receive it."""
+        """Its objects would cost far more than its bytes."""
         async with socketio(address) as client:
             await client.send(f"430[{DEEP}]")
             await still_works(client)
@@ -238,7 +238,7 @@ class TestErrors:
     async def test_a_handlers_error_is_answered_and_logged(
         self, server: SocketServer, address: Address, late: bool
     ) -> None:
-        """The sender gets no detail, the log has event, socket and error, and the connection goes on."""
+        """The sender gets no detail. The log has event, socket and error. The connection stays open."""
 
         def fail(socket: Socket, *args: object) -> None:
             raise RuntimeError("secret detail")
@@ -259,7 +259,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("error", [EventRefused("Not here"), InvalidPayload("Not here")])
     async def test_a_refusal_has_its_message(self, server: SocketServer, address: Address, error: Exception) -> None:
-        """What a handler refuses is no error of the server, and not logged as one."""
+        """It is no error of the server, and not logged as one."""
 
         @server.of("/").on("refuse")
         async def refuse(socket: Socket) -> None:
@@ -272,7 +272,7 @@ class TestErrors:
         assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
     async def test_an_unknown_event_is_answered(self, address: Address) -> None:
-        """Its name is repeated, shortened, and the connection goes on."""
+        """The answer has its shortened name, and the connection stays open."""
         async with socketio(address) as client:
             error = await error_of(client, '42["nobody:knows",1]')
             assert error == {"message": "Unknown event: nobody:knows", "event": "nobody:knows"}
@@ -293,7 +293,7 @@ class TestErrors:
         ids=["known", "unknown", "escaped", "nameless", "number", "number in unknown"],
     )
     async def test_undecodable_data_is_answered(self, address: Address, event: str) -> None:
-        """Deep nesting and numbers out of range cost an error, not the connection."""
+        """Deep nesting and numbers out of range do not end the connection."""
         async with socketio(address) as client:
             error = await error_of(client, "42" + event)
             assert error["message"]
@@ -314,13 +314,13 @@ class TestErrors:
         ],
     )
     async def test_invalid_json_or_an_invalid_event_closes_the_connection(self, address: Address, event: str) -> None:
-        """NaN, broken arrays, a missing name and reserved ones break the protocol."""
+        """NaN, invalid arrays, a missing name and reserved ones break the protocol."""
         async with socketio(address) as client:
             await client.send("42" + event)
             await client.closed()
 
     async def test_an_ack_that_json_cannot_hold_is_answered(self, server: SocketServer, address: Address) -> None:
-        """What a handler returns may be wrong as well."""
+        """A handler's result may be invalid as well."""
         server.of("/").on("odd", lambda socket: object())
         with capture_logs() as logs:
             async with socketio(address) as client:
@@ -329,7 +329,7 @@ class TestErrors:
         assert logs[0]["event"] == "handler_failed"
 
     async def test_one_clients_faults_do_not_affect_another(self, server: SocketServer, address: Address) -> None:
-        """Bad packets of one client close its connection alone."""
+        """Invalid packets of one client close only its connection."""
         async with socketio(address) as good:
             for packet in ("4abc", "42{}", '42abc["echo"]', "45", '42["echo",NaN]', "4", "x"):
                 async with socketio(address) as bad:
@@ -340,13 +340,13 @@ class TestErrors:
 
 
 async def test_lone_surrogates_do_not_cost_the_connection(address: Address) -> None:
-    """JavaScript may cut a pair in two: the half arrives as it came, in events and acks."""
+    """JavaScript may split a pair: the half arrives unchanged, in events and acks."""
     async with socketio(address) as client:
         assert await answer_of(client, r'["echo","\ud83d"]') == r'431["\ud83d"]'
 
 
 async def test_sockets_that_have_left_can_be_used_without_harm(server: SocketServer, address: Address) -> None:
-    """Emitting, joining and disconnecting after the end do nothing."""
+    """Emitting, joining and disconnecting after the end have no effect."""
     async with websocket(address) as client:
         await client.connect()
         (socket,) = server.of("/").sockets.values()

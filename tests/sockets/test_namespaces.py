@@ -12,7 +12,7 @@ from synkora.testing import ConnectError, connect
 
 
 async def test_a_namespace_may_be_made_before_its_server() -> None:
-    """With its handlers; nothing can be sent through it until a server has it."""
+    """With its handlers. It cannot send until a server has it."""
     chat = Namespace("/chat")
     chat.on("say", lambda socket, text: text.upper())
     with pytest.raises(RuntimeError, match=r"not part of a server yet: server\.add\(namespace\)"):
@@ -104,7 +104,7 @@ async def test_the_servers_own_methods_are_its_main_namespaces() -> None:
 
 
 class Chat(NamespaceHandlers):
-    """A chat, as a class."""
+    """A chat as a class."""
 
     def __init__(self, name: str = "/chat", **options: Any) -> None:
         super().__init__(name, **options)
@@ -127,7 +127,7 @@ class Chat(NamespaceHandlers):
 
 
 async def test_the_methods_of_a_class_are_handlers() -> None:
-    """`on_say` is that of `say`, a mark gives another name, and the life of sockets has its methods."""
+    """`on_say` handles `say`, a decorator gives another name, and lifecycle hooks are methods as well."""
     server, chat = SocketServer(), Chat()
     assert server.add(chat) is chat.namespace
     with pytest.raises(ConnectError, match="Who are you"):
@@ -163,7 +163,7 @@ async def test_a_pattern_makes_namespaces_when_clients_ask_for_them(pattern: Any
 
 
 async def test_a_pattern_has_a_bound() -> None:
-    """Clients could make any number of namespaces otherwise; those that are there can be joined as ever."""
+    """Clients could make any number of namespaces otherwise. Existing ones can still be joined."""
     server = SocketServer()
     server.add(Namespace(re.compile(r"/\d+"), max_children=2))
     async with connect(server, "/1"), connect(server, "/2"), connect(server, "/1"):
@@ -173,7 +173,7 @@ async def test_a_pattern_has_a_bound() -> None:
 
 
 async def test_an_empty_namespace_makes_room_for_another() -> None:
-    """Strangers that ask for very many names, and are refused or leave, do not shut the others out."""
+    """Clients that request very many names, and are refused or leave, do not lock the others out."""
     server = SocketServer()
     rooms = server.add(Namespace(re.compile(r"/\d+"), max_children=2))
 
@@ -231,7 +231,7 @@ async def test_nothing_is_stored_of_a_dropped_namespace() -> None:
 
 @pytest.mark.parametrize("name", ["/" + "1" * 200, "/1#"], ids=["long", "#"])
 async def test_names_that_no_dynamic_namespace_has(name: str) -> None:
-    """A pattern may take long for a long name, and other servers find the end of a name by the #."""
+    """A pattern may take long for a long name, and other servers split names at the #."""
     server = SocketServer()
     server.of(re.compile(r"/.*"))
     async with connect(server, name[:-1]):
@@ -242,7 +242,7 @@ async def test_names_that_no_dynamic_namespace_has(name: str) -> None:
 
 
 async def test_a_method_use_of_a_class_is_middleware() -> None:
-    """A namespace whose class checks its clients is not open."""
+    """A class that checks its clients is effective."""
 
     class Admin(NamespaceHandlers):
         def use(self, socket: Socket, auth: dict[str, Any]) -> None:

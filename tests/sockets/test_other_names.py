@@ -1,4 +1,4 @@
-"""Names of python-socketio and of Socket.IO on Node.js: the error says what to write instead."""
+"""Names of python-socketio and of Socket.IO on Node.js: the error has the replacement."""
 
 import re
 from typing import Any

@@ -9,13 +9,13 @@ from synkora.sockets import packets
 
 
 def test_an_event_is_an_array_of_its_name_and_arguments() -> None:
-    """The namespace stands before it, and an id that its ack is to have."""
+    """The namespace and an ack's id stand before it."""
     assert packets.event("/", "hello", (1, {"a": None})).packet == b'42["hello",1,{"a":null}]'
     assert packets.asking_for_ack(packets.event("/admin", "hello", ()), 7).packet == b'42/admin,7["hello"]'
 
 
 def test_binary_arguments_become_attachments() -> None:
-    """An event with bytes is a binary event, an answer with bytes a binary ack."""
+    """Of a binary event or a binary ack."""
     event = packets.event("/", "file", ({"data": b"\x01"},))
     assert event.packet == b'451-["file",{"data":{"_placeholder":true,"num":0}}]'
     assert event.attachments == (b"\x01",)
@@ -25,27 +25,27 @@ def test_binary_arguments_become_attachments() -> None:
 
 
 def test_payloads_are_relayed_byte_for_byte() -> None:
-    """Raw JSON is spliced in as it is, with the attachments that its placeholders refer to."""
+    """Raw JSON is inserted unchanged, with the attachments of its placeholders."""
     raw = msgspec.Raw(b'{ "num":0, "_placeholder":true }')
     event = packets.event("/", "file", (raw,), attachments=(b"\x01",))
     assert event.packet == b'451-["file",{ "num":0, "_placeholder":true }]'
 
 
 def test_volatile_is_kept() -> None:
-    """The mark goes with the message."""
+    """The flag is part of the message."""
     assert packets.event("/", "cursor", (), volatile=True).volatile
     assert not packets.event("/", "task", ()).volatile
 
 
 @pytest.mark.parametrize("name", [{"text": "hi"}, ["x"], 5, None, b"x"])
 def test_the_name_of_an_event_is_a_text(name: Any) -> None:
-    """An event without a name is a frequent mistake: the payload stands in its place."""
+    """Leaving out the name is a frequent mistake: the payload stands in its place."""
     with pytest.raises(TypeError, match=re.escape(f"the name of an event is a text, not {name!r}")):
         packets.event("/", name, ())
 
 
 def test_values_that_json_cannot_represent_are_refused() -> None:
-    """An object of no known type, and one that is nested without end, raise at once."""
+    """An object of an unknown type, and one with endless nesting, raise immediately."""
     with pytest.raises(TypeError):
         packets.event("/", "x", (object(),))
     endless: list[object] = []

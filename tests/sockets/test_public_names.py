@@ -1,4 +1,4 @@
-"""What applications see of the public classes."""
+"""The public names of the public classes."""
 
 import pytest
 
@@ -88,5 +88,5 @@ def test_public_classes_have_public_names_alone(cls: type, names: set[str]) -> N
 
 
 def test_a_servers_attributes_are_its_options() -> None:
-    """An instance shows its settings and its ASGI application besides."""
+    """Besides its settings and its ASGI application."""
     assert {name for name in vars(synkora.SocketServer()) if not name.startswith("_")} == {"asgi", "settings"}

@@ -1,4 +1,4 @@
-"""A second opinion: python-socketio's client, over each transport."""
+"""python-socketio's client, over each transport."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ def transports(request: pytest.FixtureRequest) -> list[str]:
 async def connected(
     address: Address, transports: list[str], handlers: dict[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[Any]:
-    """A client of python-socketio, its upgrade finished where it has one."""
+    """A client of python-socketio, after its upgrade if it has one."""
     async with aiohttp.ClientSession() as http:
         client = socketio.AsyncClient(reconnection=False, http_session=http)
         for event, handler in (handlers or {}).items():
@@ -78,7 +78,7 @@ async def test_events_and_acks_go_both_ways(server: SocketServer, address: Addre
 async def test_a_burst_arrives_whole_and_in_order(
     server: SocketServer, address: Address, transports: list[str]
 ) -> None:
-    """Hundreds of events each way, sent while the transport may still be changing."""
+    """Hundreds of events in each direction, perhaps during an upgrade."""
     heard: list[int] = []
     said: list[int] = []
     server.of("/").on("say", lambda socket, number: said.append(number))
@@ -104,7 +104,7 @@ async def test_a_burst_arrives_whole_and_in_order(
 
 
 async def test_a_refusal_reaches_the_client(server: SocketServer, address: Address, transports: list[str]) -> None:
-    """connect_error carries words and data."""
+    """connect_error has message and data."""
 
     @server.of("/").on_connect
     def refuse(socket: Socket, auth: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ async def test_both_sides_learn_of_a_disconnect(server: SocketServer, address: A
 
 
 async def test_namespaces_and_rooms(server: SocketServer, address: Address, transports: list[str]) -> None:
-    """Two clients in a room of a namespace: one sends, the other gets."""
+    """Two clients in a room of a namespace: one sends, the other gets the event."""
     admin = server.of("/admin")
     admin.on("join", lambda socket, room: socket.join(room))
     admin.on("say", lambda socket, room, text: socket.to(room).emit("said", text))

@@ -1,4 +1,4 @@
-"""Clients that return after a lost connection: what they get, and what they do not.
+"""Clients that return after a lost connection: which events they get.
 
 The numbers of faults are those of `docs/recovery.md`.
 """
@@ -24,7 +24,7 @@ SMALL = RecoverySettings(room_events=5, replay_events=3, replay_bytes=2000)
 
 
 def recovering(recovery: bool | RecoverySettings = True, **options: Any) -> SocketServer:
-    """A server whose clients join the rooms that they name, and may be of a user."""
+    """A server whose clients join the rooms that they name, and may have a user."""
     server = SocketServer(recovery=recovery, **options)
 
     @server.use
@@ -87,7 +87,7 @@ class TestWire:
         assert numbers == sorted(set(numbers))
 
     async def test_events_that_are_not_kept_have_no_position(self, server: SocketServer) -> None:
-        """Volatile events, those that want an ack, and those to this server's sockets alone."""
+        """Volatile events, those with an ack, and those only for this server's sockets."""
         page = await joined(server)
         socket = server.of("/").sockets[page.sid or ""]
         server.to("r").volatile.emit("cursor", {"x": 1})
@@ -152,7 +152,7 @@ class TestReturning:
         assert without_offsets(page.events) == [["n", number] for number in range(10)]
 
     async def test_a_lost_replay_is_repeated(self, server: SocketServer) -> None:
-        """The reply to CONNECT says what the client has: not that the server has sent it."""
+        """The client's offset counts, not what the server has sent."""
         page = await joined(server)
         await page.lose()
         server.to("r").emit("missed", 1)
@@ -191,7 +191,7 @@ class TestReturning:
         assert without_offsets(one.events) == [["said", {"value": "theirs"}]]
 
     async def test_a_room_is_read_from_where_it_was_joined(self, server: SocketServer) -> None:
-        """What was emitted before is not the client's, although it has no later offset."""
+        """Earlier events are not the client's, although it has no later offset."""
         page = await joined(server, "a")
         server.to("b").emit("before", 1)
         page.emit("join", "b")
@@ -202,7 +202,7 @@ class TestReturning:
         assert without_offsets(page.events) == [["after", 2]]
 
     async def test_a_leave_with_a_join_right_behind_it_is_no_leave(self, server: SocketServer) -> None:
-        """What was sent before may not have arrived: it is not lost with the membership."""
+        """Earlier events may not have arrived: they are not lost with the membership."""
         page = await joined(server)
         offset = page.offset
         server.to("r").emit("on its way", 1)
@@ -293,7 +293,7 @@ class TestReturning:
 class TestIncomplete:
     @pytest.mark.parametrize("offset", ["of the future", "nothing that is an offset", {"an": "object"}])
     async def test_a_position_of_elsewhere(self, server: SocketServer, offset: object) -> None:
-        """Membership is restored; the client is told by a new pid."""
+        """Membership is restored. The client gets a new pid."""
         page = await joined(server)
         sid, pid = page.sid, page.pid
         await page.lose()
@@ -337,7 +337,7 @@ class TestIncomplete:
 
 
 async def test_fault_01_a_half_open_connection_is_taken_over(server: SocketServer) -> None:
-    """The client returns before the server has noticed; the old connection's end changes nothing afterwards."""
+    """The client returns before the server has noticed. The old connection's end changes nothing afterwards."""
     ends: list[tuple[str, str]] = []
     server.on_disconnect(lambda socket, reason: ends.append((socket.id, reason)))
     page = await joined(server)
@@ -503,7 +503,7 @@ async def test_fault_07_a_string_does_not_become_the_offset(
 
 
 async def test_fault_09_nothing_is_lost_or_doubled_between_reading_and_joining(server: SocketServer) -> None:
-    """Events in each turn of the loop, while a page loses its connection again and again."""
+    """Events in each turn of the loop, while a page repeatedly loses its connection."""
     page = await joined(server)
     sent = 0
     ended = asyncio.Event()
@@ -530,7 +530,7 @@ async def test_fault_09_nothing_is_lost_or_doubled_between_reading_and_joining(s
 
 @pytest.mark.parametrize("bound", ["events", "bytes", "outbox"])
 async def test_fault_10_a_replay_is_bounded_and_never_partial(bound: str) -> None:
-    """More than the bounds is no replay at all; the client is in its rooms."""
+    """Above the bounds there is no replay at all. The client is in its rooms."""
     server = recovering(True, max_outbox=65_536) if bound == "outbox" else recovering(SMALL)
     page = await joined(server)
     await page.lose()
@@ -546,7 +546,7 @@ async def test_fault_10_a_replay_is_bounded_and_never_partial(bound: str) -> Non
 
 
 async def test_clients_that_do_not_read_share_their_replays(server: SocketServer) -> None:
-    """What they wait for is in memory once, and not at all when they have left."""
+    """Waiting events are in memory once, and not at all when the clients have left."""
     pages = [await joined(server) for _ in range(20)]
     for page in pages:
         await page.lose()
@@ -578,7 +578,7 @@ async def test_clients_that_do_not_read_share_their_replays(server: SocketServer
 
 
 async def test_other_tasks_run_while_a_long_replay_is_encoded(server: SocketServer) -> None:
-    """What is sent to the client meanwhile comes behind the replay."""
+    """New events for the client come after the replay."""
     page = await joined(server)
     await page.lose()
     sent = 4000
@@ -604,7 +604,7 @@ async def _until_recovered(server: SocketServer, count: int) -> None:
 
 
 async def test_a_pid_is_shown_nowhere(server: SocketServer) -> None:
-    """It is as good as the connection: neither handshakes nor descriptions of sockets have it."""
+    """It gives access to the connection: neither handshakes nor descriptions of sockets have it."""
     page = await joined(server)
     await page.lose()
     await page.come()

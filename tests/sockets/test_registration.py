@@ -1,4 +1,4 @@
-"""How handlers are registered: several of an event, for all events, before CONNECT, in order, and never by mistake."""
+"""The registration of handlers: several per event, catch-all, before CONNECT, in order, and mistakes."""
 
 import asyncio
 import functools
@@ -30,7 +30,7 @@ def server() -> SocketServer:
 class TestSeveralHandlers:
     @pytest.mark.parametrize("late", [False, True], ids=["functions", "coroutines"])
     async def test_they_run_in_the_order_of_their_registration(self, server: SocketServer, late: bool) -> None:
-        """Each begins when the one before has ended, and the first result that is not None is the ack."""
+        """Each begins when the previous one has ended. The first result that is not None is the ack."""
         steps: list[str] = []
 
         def handler(name: str, result: object) -> Any:
@@ -110,7 +110,7 @@ class TestSeveralHandlers:
 
 class TestAnyEvent:
     async def test_a_catch_all_sees_every_event_before_its_handlers(self, server: SocketServer) -> None:
-        """Also those without a handler, with their arguments; what it returns is no ack."""
+        """Also events without a handler, with their arguments. Its result is no ack."""
         seen: list[Any] = []
 
         @server.on_any
@@ -163,7 +163,7 @@ class TestAnyEvent:
             assert client.received() == []
 
     async def test_emits_can_be_watched(self, server: SocketServer) -> None:
-        """What this server emits to one socket or to many, once for each emit."""
+        """Emits of this server to one socket or to many, once for each emit."""
         seen: list[Any] = []
         server.on_any_outgoing(lambda event, *args: seen.append((event, *args)))
 
@@ -185,7 +185,7 @@ class TestAnyEvent:
 
 class TestConnecting:
     async def test_middleware_runs_before_the_handler_of_connect(self, server: SocketServer) -> None:
-        """In the order of its registration; what one has put into the socket's data, the next finds there."""
+        """In the order of registration, with a shared `data` of the socket."""
         steps: list[object] = []
 
         @server.use
@@ -216,7 +216,7 @@ class TestConnecting:
     async def test_a_check_that_returns_false_refuses_the_client(
         self, server: SocketServer, place: str, is_async: bool
     ) -> None:
-        """As in python-socketio: a port that keeps `return False` must not admit everyone."""
+        """As in python-socketio: ported code with `return False` must not admit everyone."""
 
         def decide(socket: Socket, auth: dict[str, Any]) -> bool:
             return auth.get("name") == "Ada"
@@ -245,7 +245,7 @@ class TestConnecting:
             getattr(main, register)(lambda *args: None)
 
     async def test_a_socket_that_is_leaving_is_in_its_rooms_still(self, server: SocketServer) -> None:
-        """`on_disconnecting` may tell those in them; `on_disconnect` comes when it has left."""
+        """`on_disconnecting` can send to them. `on_disconnect` comes after the leave."""
         seen: list[object] = []
         server.on_connect(lambda socket: socket.join("lobby"))
 
@@ -352,7 +352,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize("handler", [lambda event: None, lambda socket, event, *args: None, lambda: None])
     def test_a_watcher_of_emits_takes_any_arguments(self, server: SocketServer, handler: Any) -> None:
-        """It would make each emit fail."""
+        """Otherwise each emit would fail."""
         with pytest.raises(TypeError, match=r"the handler of on_any_outgoing takes \(event, \*args\)"):
             server.on_any_outgoing(handler)
         server.on_any_outgoing(lambda *args: None)
@@ -379,7 +379,7 @@ class TestMistakes:
 
 class TestOrder:
     async def test_ordered_handlers_take_one_event_of_a_client_at_a_time(self, server: SocketServer) -> None:
-        """In the order of the events, whatever time each takes; other clients are not held up."""
+        """In the order of the events, whatever their duration. Other clients do not wait."""
         steps: list[str] = []
         gate = asyncio.Event()
 
@@ -420,7 +420,7 @@ class TestOrder:
     async def test_a_client_has_a_bound_on_handlers_that_have_not_ended(
         self, server: SocketServer, ordered: bool
     ) -> None:
-        """What is more is refused, and the next is taken when one has ended."""
+        """Further events are refused, and accepted when a handler has ended."""
         main = server.add(Namespace("/", max_handlers=2))
         gate = asyncio.Event()
 
@@ -442,7 +442,7 @@ class TestOrder:
     async def test_the_bytes_of_events_whose_handlers_have_not_ended_have_a_bound(
         self, server: SocketServer, ordered: bool
     ) -> None:
-        """A thousand large events would be kept as objects; one alone may be as large as a message can be."""
+        """A thousand large events would be kept as objects. A single one may have the largest message size."""
         gate = asyncio.Event()
 
         @server.on("wait", ordered=ordered)
@@ -513,7 +513,7 @@ class TestBackgroundTasks:
             server.start_background_task(5)  # type: ignore[arg-type]  # that is the mistake
 
     async def test_a_def_is_refused_before_it_runs(self, server: SocketServer) -> None:
-        """It could stop the event loop. One that says that it makes a coroutine is called."""
+        """It could block the event loop. One that is marked as returning a coroutine is called."""
         calls: list[str] = []
 
         def tick(name: str):  # type: ignore[no-untyped-def]  # that is the case
@@ -562,7 +562,7 @@ class TestBackgroundTasks:
     "name", ["use", "on_connect", "on_any", "on_unknown", "on_any_outgoing", "on_disconnect", "on_disconnecting"]
 )
 def test_a_decorator_with_empty_parentheses_says_that_it_has_none(name: str) -> None:
-    """By its public name, of a server and of a namespace."""
+    """By its public name, for a server and for a namespace."""
     for target in (SocketServer(), Namespace("/chat")):
         with pytest.raises(TypeError, match=rf"^{name} takes a handler: .* no parentheses, @server\.{name}$"):
             getattr(target, name)()

@@ -14,7 +14,7 @@ def outbox() -> Outbox:
 
 
 def rooms_of(**members: str) -> Rooms:
-    """Rooms with the members that are named by their letters; everybody is in the namespace."""
+    """Rooms whose members are single letters. Everybody is in the namespace."""
     rooms = Rooms()
     for sid in SIDS:
         rooms.add(sid, outbox())
@@ -25,14 +25,14 @@ def rooms_of(**members: str) -> Rooms:
 
 
 def test_without_rooms_all_are_selected() -> None:
-    """Without rooms the whole namespace is selected, but those in the excepted rooms."""
+    """The whole namespace, except the excepted rooms."""
     rooms = rooms_of(one="ab", two="bc")
     assert set(rooms.select((), ())) == set(SIDS)
     assert set(rooms.select((), ("one", "two"))) == {"d", "e", "f"}
 
 
 def test_a_member_of_several_rooms_is_selected_once() -> None:
-    """Rooms are united, and exceptions taken out of the union."""
+    """Exceptions are removed from the union of the rooms."""
     rooms = rooms_of(one="ab", two="bc")
     assert sorted(rooms.select(("one", "two"), ())) == ["a", "b", "c"]
     assert sorted(rooms.select(("one", "two"), ("two",))) == ["a"]
@@ -40,13 +40,13 @@ def test_a_member_of_several_rooms_is_selected_once() -> None:
 
 
 def test_an_unknown_room_has_no_members() -> None:
-    """Sending into an unknown room reaches no one, rather than everyone."""
+    """An event for it reaches nobody, instead of everybody."""
     assert rooms_of().select(("nowhere",), ()) == {}
     assert len(rooms_of()["nowhere"]) == 0
 
 
 def test_every_socket_is_reached_by_a_room_named_like_its_id() -> None:
-    """That room is not counted, and needs no joining."""
+    """That room is not counted, and needs no join."""
     rooms = rooms_of(one="b")
     assert set(rooms["a"]) == {"a"}
     assert sorted(rooms.select(("a", "one"), ())) == ["a", "b"]
@@ -56,7 +56,7 @@ def test_every_socket_is_reached_by_a_room_named_like_its_id() -> None:
 
 
 def test_joining_a_room_named_like_a_sockets_id_does_not_affect_the_socket() -> None:
-    """What is sent to an id reaches its owner even if others are in that room; excepting the id excepts the owner."""
+    """Events for an id reach its owner even if others are in that room. An excepted id excepts the owner."""
     rooms = rooms_of(a="b")
     assert set(rooms["a"]) == {"a", "b"}
     assert set(rooms.select(("a",), ())) == {"a", "b"}
@@ -64,7 +64,7 @@ def test_joining_a_room_named_like_a_sockets_id_does_not_affect_the_socket() -> 
 
 
 def test_an_empty_room_is_removed() -> None:
-    """A room lives as long as it has members; leaving one where one is not changes nothing."""
+    """Leaving a room without membership changes nothing."""
     rooms = rooms_of(one="ab")
     rooms.leave("a", "one")
     assert "one" in rooms
@@ -76,7 +76,6 @@ def test_an_empty_room_is_removed() -> None:
 
 
 def test_a_removed_socket_is_in_no_room() -> None:
-    """Nothing of a socket that has left remains."""
     rooms = rooms_of(one="a", two="ab")
     rooms.remove("a", ["one", "two"])
     assert len(rooms) == 1
@@ -93,7 +92,7 @@ def test_a_removed_socket_is_in_no_room() -> None:
 def test_any_history_selects_like_plain_sets(
     history: list[tuple[str, str, str]], chosen: set[str], except_rooms: set[str]
 ) -> None:
-    """Joins and leaves in any order, then any rooms and exceptions: the same as with plain sets."""
+    """Joins and leaves in any order, then any rooms and exceptions."""
     rooms = rooms_of()
     open_rooms = set(SIDS)
     rooms.opened = lambda room: _toggle(open_rooms, room, to=True)
@@ -118,7 +117,7 @@ def test_any_history_selects_like_plain_sets(
 
 
 def _toggle(names: set[str], name: str, *, to: bool) -> None:
-    """Record a change; fail if nothing has changed."""
+    """Record a change. Fails if nothing has changed."""
     assert (name in names) is not to
     (names.add if to else names.remove)(name)
 
@@ -132,7 +131,7 @@ def _telling() -> tuple[Rooms, list[str]]:
 
 
 def test_the_first_and_the_last_member_are_reported() -> None:
-    """A room is opened once and emptied once, however many come and go, and so is that of each socket's id."""
+    """Once each, whatever happens between, also for the rooms of sockets' ids."""
     rooms, told = _telling()
     for sid in ("a", "b"):
         rooms.add(sid, outbox())
@@ -149,7 +148,7 @@ def test_the_first_and_the_last_member_are_reported() -> None:
 
 
 def test_a_room_named_like_a_sockets_id_is_open_while_it_reaches_a_socket() -> None:
-    """Its owner and its members count alike, in whatever order they go."""
+    """Its owner and its members count alike, in any order of leaves."""
     for first in ("owner", "member"):
         rooms, told = _telling()
         rooms.add("owner", outbox())

@@ -1,4 +1,4 @@
-"""What clients still get when the server ends their connections."""
+"""The last messages of connections that the server ends."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ FORCED, SHUTDOWN = 1000, 1012
 
 
 async def connected_slowly(slow: WebSocket, server: SocketServer) -> None:
-    """Connect a client that then reads nothing, until its line is full and much waits for it."""
+    """Connect a client that then reads nothing, until its buffers are full and it has a backlog."""
     await slow.frame()
     await slow.send(client_frame(TEXT, b"40"))
     await slow.frame()
@@ -37,7 +37,7 @@ async def connected_slowly(slow: WebSocket, server: SocketServer) -> None:
 class TestABacklog:
     @pytest.mark.parametrize("end", ["disconnect", "forced", "shutdown"])
     async def test_arrives_whole_before_the_close(self, server: SocketServer, address: Address, end: str) -> None:
-        """A client that reads again gets all that was held, the farewell, and then the close frame."""
+        """A client that reads again gets its backlog, the farewell, and then the close frame."""
         async with raw_websocket(address, slow=True) as slow:
             await connected_slowly(slow, server)
             (socket,) = server.of("/").sockets.values()
@@ -66,7 +66,7 @@ class TestABacklog:
     async def test_of_a_client_that_does_not_read_is_closed(
         self, server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """After the time that closing has, the connection is cut, and nothing is left of it."""
+        """After the close timeout the connection is aborted, and nothing of it remains."""
         monkeypatch.setattr(transport_module, "CLOSING_TIME", 0.05)
         async with raw_websocket(address, slow=True) as slow:
             await connected_slowly(slow, server)
@@ -113,7 +113,7 @@ class TestInTheMiddleOfAnUpgrade:
 
 
 async def test_a_disconnect_that_closes_tells_every_namespace(server: SocketServer, address: Address) -> None:
-    """The client has a DISCONNECT for each before the close, and each namespace hears the same reason."""
+    """Each namespace gets a DISCONNECT before the close, and the same reason."""
     reasons: list[tuple[str, str]] = []
     for name in ("/", "/chat", "/admin"):
         server.of(name).on_disconnect(lambda socket, reason: reasons.append((socket.namespace, reason)))
@@ -129,7 +129,7 @@ async def test_a_disconnect_that_closes_tells_every_namespace(server: SocketServ
 
 class TestGoodbyes:
     async def test_they_are_waited_for(self, server: SocketServer) -> None:
-        """A coroutine of `on_disconnect` that has begun is finished before closing is."""
+        """A started coroutine of `on_disconnect` ends before `close` does."""
         done: list[str] = []
 
         @server.of("/").on_disconnect

@@ -1,4 +1,4 @@
-"""A server inside an application, by both of the ways that its WebSockets may take."""
+"""A server inside an application, with both implementations of WebSockets."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def server() -> SocketServer:
 
 @pytest.fixture(params=["fast", "portable"])
 def ws(request: pytest.FixtureRequest, server: SocketServer) -> Any:
-    """What uvicorn is given as `ws`."""
+    """uvicorn's option `ws`."""
     return server.websocket_protocol if request.param == "fast" else "auto"
 
 
@@ -44,7 +44,7 @@ def host(server: SocketServer, ws: Any, **options: Any) -> uvicorn.Server:
 
 @pytest.mark.parametrize("root_path", ["", "/behind/a/proxy"])
 async def test_it_is_where_it_is_mounted(server: SocketServer, ws: Any, root_path: str) -> None:
-    """Over polling and WebSocket, whatever a proxy has taken from the path; the application's pages are beside it."""
+    """Over polling and WebSocket, whatever prefix a proxy removes. The application's own pages work."""
     async with running(host(server, ws, root_path=root_path), server.settings.path) as address:
         async with Polling(address) as client:
             assert (await client.http.get(f"{address.http}/")).text == "a page"
@@ -67,7 +67,7 @@ async def test_its_connections_end_with_a_lifespan_that_fails(server: SocketServ
 
 
 async def test_its_connections_end_with_its_lifespan(server: SocketServer, ws: Any) -> None:
-    """Clients are told that the server restarts, and none is left."""
+    """Clients get the restart as reason, and none remains."""
     async with running(host(server, ws), server.settings.path) as address:
         async with websocket(address) as socket:
             async with server.lifespan():

@@ -1,4 +1,4 @@
-"""Events that other servers send to a server itself."""
+"""Events between servers."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -12,7 +12,7 @@ from synkora.sockets.server_side_events import ServerSide, server_event
 
 
 class Run:
-    """A server's side, and the tasks that it runs."""
+    """A server's side, and its tasks."""
 
     def __init__(self) -> None:
         self.tasks: list[asyncio.Task[None]] = []
@@ -36,13 +36,13 @@ def run() -> Run:
 
 @pytest.fixture
 def failures() -> Iterator[list[Any]]:
-    """What is logged."""
+    """The logged failures."""
     with capture_logs() as logged:
         yield logged
 
 
 async def test_a_handlers_value_is_the_answer(run: Run) -> None:
-    """Of a function and of a coroutine function; None is an answer as well."""
+    """Of a function and of a coroutine function. None is an answer as well."""
 
     async def later(*args: object) -> object:
         await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_an_event_without_a_handler_has_no_answer(run: Run, event: Any) ->
 
 
 async def test_a_handler_that_fails_is_logged(run: Run, failures: list[Any]) -> None:
-    """By its event, at once or later, and there is no answer; arguments that it does not take are such a failure."""
+    """By its event, immediately or later, without an answer. Wrong arguments are such a failure."""
 
     async def cancelled() -> None:
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -91,7 +91,7 @@ async def test_a_handler_that_fails_is_logged(run: Run, failures: list[Any]) -> 
 
 
 async def test_an_answer_that_cannot_be_sent_is_logged(run: Run, failures: list[Any]) -> None:
-    """As a failure of the handler, which returned it."""
+    """As a failure of its handler."""
 
     def refuse(value: object) -> None:
         raise TypeError("JSON cannot hold it")
@@ -102,7 +102,7 @@ async def test_an_answer_that_cannot_be_sent_is_logged(run: Run, failures: list[
 
 
 def test_an_event_has_one_handler() -> None:
-    """Given as an argument or to a decorator, which gives back the function."""
+    """As an argument or by a decorator, which returns the function."""
     main = SocketServer().of("/")
 
     @main.on_server_side("a")
@@ -126,7 +126,7 @@ def test_reserved_names_are_not_events_between_servers(name: str) -> None:
 
 @pytest.mark.parametrize("value", [b"bytes", [{"a": b""}], object()])
 def test_values_that_servers_cannot_send_are_refused(value: object) -> None:
-    """Bytes, and what JSON cannot hold, be there another server or not."""
+    """Bytes, and values that JSON cannot encode, with or without another server."""
     with pytest.raises(TypeError):
         SocketServer().of("/").server_side_emit("x", value)
 

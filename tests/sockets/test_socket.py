@@ -1,4 +1,4 @@
-"""Each end of a connection, and Socket.IO's word for it."""
+"""Each end of a connection, and Socket.IO's reason for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from synkora import Socket, SocketServer
 
 @dataclass
 class Watched:
-    """A running server, and the reasons that its main namespace was told."""
+    """A running server, and the reasons that its main namespace got."""
 
     server: SocketServer
     address: Address
@@ -98,7 +98,7 @@ async def test_a_poll_that_is_given_up(watched: Watched) -> None:
 
 
 async def test_a_broken_websocket_frame(watched: Watched) -> None:
-    """is a transport error: the line is at fault, not Socket.IO's packets."""
+    """A transport error: the connection is at fault, not Socket.IO's packets."""
     async with raw_client(watched.address) as raw:
         await raw.send(client_frame(TEXT, b"2", masked=False))
         assert (await raw.closed()).code == 1002
@@ -122,7 +122,7 @@ async def test_a_packet_that_cannot_be_read(watched: Watched, packet: str) -> No
 
 @pytest.mark.parametrize("packet", ['42/other,["echo"]', '44{"message":"x"}', "43[]"])
 async def test_a_packet_out_of_place(watched: Watched, packet: str) -> None:
-    """is a forced server close: an event for a namespace it is not in, a server's packet."""
+    """A forced server close: an event for a namespace that was not joined, or a server's packet."""
     async with socketio(watched.address) as client:
         await client.send(packet)
         await client.closed()
@@ -156,7 +156,7 @@ async def test_a_client_that_leaves_a_namespace(watched: Watched) -> None:
 
 
 async def test_an_event_after_leaving_closes_the_connection(watched: Watched) -> None:
-    """A client that left by itself knows that it did."""
+    """A client that left by itself knows this."""
     async with socketio(watched.address) as client:
         await client.send("41", '42["echo"]')
         await client.closed()
@@ -176,7 +176,7 @@ class TestServerSide:
             assert await client.connect() != socket.id
 
     async def test_events_that_were_under_way_are_ignored(self, watched: Watched) -> None:
-        """A client may send before it knows that it is out."""
+        """A client may send before it knows of its disconnect."""
         async with socketio(watched.address) as client:
             watched.socket.disconnect()
             await client.send('421["echo",1]', "430[]", "41", '451-["echo",{"_placeholder":true,"num":0}]', b"\x01")
@@ -186,7 +186,7 @@ class TestServerSide:
             assert await client.receive() == "432[2]"
 
     async def test_disconnect_with_close_ends_the_connection(self, watched: Watched) -> None:
-        """All its namespaces end, after the last words."""
+        """All its namespaces end, after the last messages."""
         admin: list[str] = []
         watched.server.of("/admin").on_disconnect(lambda socket, reason: admin.append(reason))
         async with socketio(watched.address) as client:
@@ -200,7 +200,7 @@ class TestServerSide:
         assert len(watched.server._registry) == 0
 
     async def test_a_polling_client_learns_by_its_next_poll(self, watched: Watched) -> None:
-        """The last words and the DISCONNECT come by one poll, the close by another: it would hide them."""
+        """Last messages and DISCONNECT come in one poll, the close in another: it would hide them."""
         async with Polling(watched.address) as client:
             await client.open()
             await client.post("40")
@@ -212,7 +212,7 @@ class TestServerSide:
             assert await client.poll() == ["1"]
 
     async def test_a_handler_may_disconnect_its_own_client(self, watched: Watched) -> None:
-        """The ack of an event that ends the connection is not sent."""
+        """The ack of the event is not sent."""
 
         @watched.server.of("/").on("bye")
         def bye(socket: Socket) -> str:
@@ -245,7 +245,7 @@ class TestShutdown:
         assert watched.reasons == ["server shutting down"] * 2
 
     async def test_a_client_that_does_not_return_is_not_awaited(self) -> None:
-        """Closing ends within its time, and says that somebody was left."""
+        """Closing ends within its timeout, and reports the remaining client."""
         server = SocketServer()
         server.of("/")
         async with serving(server) as address, Polling(address) as client:
@@ -253,7 +253,7 @@ class TestShutdown:
             assert not await server.close(0.05)
 
     async def test_without_clients_returns_at_once(self) -> None:
-        """Closing a server without clients says that all are gone."""
+        """And reports that all are gone."""
         assert await SocketServer().close(60)
 
 
@@ -280,7 +280,7 @@ class TestHandlerErrors:
 
 
 async def test_nothing_remains_of_disconnected_clients(server: SocketServer, address: Address) -> None:
-    """After many comings and goings, over both transports, every count is back at zero."""
+    """After many connects and disconnects over both transports, every count is zero."""
     main = server.of("/")
     main.on_connect(lambda socket, auth: socket.join("room", socket.id + "'s"))
     for _ in range(10):

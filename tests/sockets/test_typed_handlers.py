@@ -1,4 +1,4 @@
-"""Handlers whose annotations say what the arguments are."""
+"""Handlers whose annotations describe the arguments."""
 
 import functools
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Upload(msgspec.Struct):
 
 
 async def refusal_of(client: Client, event: str, *args: object) -> str:
-    """The words of the `error` event that answers an event."""
+    """The message of the `error` event that answers an event."""
     client.emit(event, *args)
     _, error = await client.receive("error")
     assert error["event"] == event
@@ -148,7 +148,7 @@ async def test_arguments_have_their_types_and_results_are_json(
 async def test_other_arguments_are_refused_with_their_place(
     server: SocketServer, event: str, args: list[object], words: str
 ) -> None:
-    """The client gets the error with its place, the log has nothing, and the connection stays."""
+    """Nothing is logged, and the connection stays open."""
     with capture_logs() as logs:
         async with connect(server) as client:
             assert await refusal_of(client, event, *args) == words
@@ -157,7 +157,7 @@ async def test_other_arguments_are_refused_with_their_place(
 
 
 async def test_handlers_may_be_methods_partials_and_objects() -> None:
-    """Their own parameters count; `self` and bound parameters do not."""
+    """Their own parameters count. `self` and bound parameters do not."""
 
     class Handlers:
         def method(self, socket: Socket, number: int) -> int:
@@ -183,7 +183,7 @@ class Credentials(msgspec.Struct):
 
 
 async def test_the_payload_of_connect_has_a_type_too() -> None:
-    """What is wrong with it is the `connect_error`."""
+    """An invalid one gets a `connect_error`."""
     server, seen = SocketServer(), []
 
     @server.on_connect
@@ -224,7 +224,7 @@ def test_a_value_that_cannot_be_called_is_refused_immediately(handler: Any, word
 
 
 def test_types_that_cannot_be_checked_are_refused_at_once() -> None:
-    """When the handler is registered, with its event and its parameter."""
+    """At the registration, with event and parameter."""
 
     class Odd:
         pass
@@ -261,7 +261,7 @@ def test_types_that_cannot_be_checked_are_refused_at_once() -> None:
 
 
 async def test_a_refusal_may_be_the_ack() -> None:
-    """With `refusals="ack"`, if the client asks for an ack; otherwise `error`. Failures are answered alike."""
+    """With `refusals="ack"`, if the client asks for an ack. Otherwise it is an `error`. Failures are answered alike."""
     from synkora import Namespace
 
     server = SocketServer()

@@ -1,4 +1,4 @@
-"""Types, as an application that uses the library is checked by them."""
+"""Type checks of an application that uses the library."""
 
 import subprocess
 import sys
@@ -169,7 +169,7 @@ server.on_any_outgoing(three)
 
 
 def checked(folder: Path, text: str) -> str:
-    """What `mypy --strict` says of a program."""
+    """The output of `mypy --strict` for a program."""
     program = folder / "app.py"
     program.write_text(text)
     done = subprocess.run(
@@ -187,7 +187,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_users_application_passes_strict_checks(folder: Path) -> None:
-    """Typed handlers keep their own types, and uvicorn takes `websocket_protocol`."""
+    """Typed handlers keep their own types, and uvicorn accepts `websocket_protocol`."""
     output = checked(folder, GOOD)
     assert "Success: no issues found" in output, output
     assert "def (socket: synkora.sockets.socket.Socket, message: app.Say, *rest: int)" in output

@@ -9,7 +9,7 @@ Message = dict[str, Any]
 
 
 class Wire:
-    """Runs an application for one scope; `fails_with` is what its sending raises, if anything."""
+    """Runs an application for one scope. `fails_with` is raised by its sends, if given."""
 
     def __init__(self, app: Any, scope: Message) -> None:
         self.fails_with: Exception | None = None
@@ -37,7 +37,7 @@ class Wire:
         self._sent.put_nowait(message)
 
     def receive(self, message: Message) -> None:
-        """Have the application receive a message."""
+        """Deliver a message to the application."""
         self._received.put_nowait(message)
 
     async def sent(self) -> Message:
@@ -46,15 +46,14 @@ class Wire:
             return await self._sent.get()
 
     def hold(self) -> None:
-        """Take nothing any more, as a server whose client does not read."""
+        """Accept no more messages, as a server whose client does not read."""
         self._open.clear()
 
     def release(self) -> None:
-        """Go on with taking."""
+        """Accept messages again."""
         self._open.set()
 
     def cancel(self) -> None:
-        """Cancel the application's task."""
         self._task.cancel()
 
     async def returned(self) -> None:

@@ -1,11 +1,10 @@
-"""Certificates that servers of tests show."""
+"""Certificates of servers in tests."""
 
 import subprocess
 from pathlib import Path
 
 
 def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 and its key."""
     certfile, keyfile = folder / f"{name}.crt", folder / f"{name}.key"
     subprocess.run(
         [

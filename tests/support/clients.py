@@ -1,4 +1,4 @@
-"""Clients of the tests: HTTP long-polling by httpx, WebSocket by websockets, Socket.IO's packets by hand."""
+"""Clients of the tests: HTTP long polling by httpx, WebSocket by websockets, Socket.IO's packets by hand."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 
 def opened(packet: str | bytes) -> dict[str, Any]:
-    """What an OPEN packet says."""
+    """The payload of an OPEN packet."""
     text = packet.decode() if isinstance(packet, bytes) else packet
     assert text.startswith("0{"), text
     handshake: dict[str, Any] = json.loads(text[1:])
@@ -62,7 +62,7 @@ class Polling:
 
 
 class WebSocket:
-    """A WebSocket client that answers pings and hands over everything else."""
+    """A WebSocket client that answers pings and returns everything else."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -89,7 +89,7 @@ class WebSocket:
         return self.connection.close_code
 
     async def connect(self, namespace: str = "/", auth: object = None) -> str:
-        """Connect to a namespace; return the socket's id."""
+        """Connect to a namespace, and return the socket's id."""
         prefix = "" if namespace == "/" else f"{namespace},"
         await self.send(f"40{prefix}" + ("" if auth is None else json.dumps(auth)))
         answer = await self.receive()
@@ -102,7 +102,7 @@ class WebSocket:
         await self.send("42" + json.dumps(event))
 
     async def event(self) -> list[Any]:
-        """The next message, which is an event of the main namespace."""
+        """The next message, which must be an event of the main namespace."""
         message = await self.receive()
         assert isinstance(message, str)
         assert message.startswith("42["), message
@@ -112,7 +112,7 @@ class WebSocket:
 
 @asynccontextmanager
 async def websocket(address: Address, sid: str | None = None, **options: Any) -> AsyncIterator[WebSocket]:
-    """Open a WebSocket: without `sid` its own session, whose handshake is read already."""
+    """Open a WebSocket. Without `sid` it has its own session, whose handshake is read."""
     options = {"compression": None, "proxy": None, "max_size": None, **options}
     async with connect(address.url("websocket", sid), **options) as connection:
         client = WebSocket(connection)

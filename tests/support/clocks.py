@@ -1,10 +1,10 @@
-"""Time that passes when a test says so."""
+"""Time that tests advance."""
 
 import pytest
 
 
 class Clock:
-    """Seconds, as a test has them pass; it stands in for `time.monotonic`."""
+    """Seconds, in place of `time.monotonic`."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now

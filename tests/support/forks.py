@@ -1,4 +1,4 @@
-"""Processes of `python -m synkora` that start within a moment, since their libraries are there: see preloaded.py."""
+"""Processes of `python -m synkora` that start within a moment, since their libraries are loaded: see preloaded.py."""
 
 import array
 import atexit
@@ -19,7 +19,7 @@ _PRELOADED = Path(__file__).with_name("preloaded.py")
 
 @cache
 def _orders() -> socket.socket:
-    """Where the interpreter that forks takes its orders; it ends with this process."""
+    """The input of the interpreter that forks. It ends with this process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         interpreter = subprocess.Popen(
@@ -62,7 +62,7 @@ class Fork:
         return self._wait(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Its exit code, once it has ended; raises `subprocess.TimeoutExpired`."""
+        """Its exit code after its end. Raises `subprocess.TimeoutExpired`."""
         code = self._wait(timeout)
         if code is None:
             raise subprocess.TimeoutExpired("synkora", timeout or 0)
@@ -82,12 +82,11 @@ class Fork:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it at once."""
         self.send_signal(signal.SIGKILL)
 
 
 def run(folder: Path, *arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """`python -m synkora` with these arguments, run to its end; it may write no more than a pipe holds to stderr."""
+    """Run `python -m synkora` with these arguments to its end. Its stderr must fit into a pipe."""
     process = Fork(arguments, folder, environment)
     with process.stdout, process.stderr:
         output, errors = process.stdout.read(), process.stderr.read()

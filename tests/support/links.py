@@ -23,7 +23,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 async def make_link(redis: RedisServer) -> AsyncIterator[MakeLink]:
-    """Makes links, which are closed at the end: to the test's Redis if no URL is given."""
+    """Makes links, by default to the test's Redis, and closes them at the end."""
     links: list[Link] = []
 
     def make(url: str | None = None, settings: LinkSettings = QUICK) -> Link:
@@ -37,7 +37,7 @@ async def make_link(redis: RedisServer) -> AsyncIterator[MakeLink]:
 
 @pytest.fixture
 async def link(make_link: MakeLink) -> Link:
-    """A link that is up."""
+    """A connected link."""
     link = make_link()
     assert await link.start(PATIENCE)
     return link

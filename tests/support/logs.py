@@ -1,4 +1,4 @@
-"""The server's log, as it is while a server runs, for the length of a test."""
+"""The server's log in a test."""
 
 import logging
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from synkora.engine.logs import ROOT, Entry
 def configured_logs(
     level: str, form: LogFormat = "text", tail: structlog.typing.Processor | None = None
 ) -> Iterator[RepeatedLines]:
-    """Configure the log, and leave it and the libraries' logs as they were."""
+    """Configure the log, and restore it and the libraries' logs afterwards."""
     libraries = [logging.getLogger(name) for name in ("asyncio", "uvicorn", ROOT)]
     before = [(library.level, library.handlers, library.propagate) for library in libraries]
     try:
@@ -57,7 +57,7 @@ class _Collector(logging.Handler):
 
 
 def log_error(log: Any, way: str, words: str, **fields: Any) -> None:
-    """Log an error of these words as `handler_failed`, by `exception` or with `exc_info`."""
+    """Log an error with this message as `handler_failed`, by `exception` or with `exc_info`."""
     try:
         raise ValueError(words)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""A link to a real Redis that sends, and delivers, when a test says so."""
+"""A link to a real Redis that sends and delivers when a test says so."""
 
 import socket
 from collections import deque
@@ -68,7 +68,7 @@ class ManualLink(Link):
             tell()
 
     def send(self, most: int = 1000) -> None:
-        """Have Redis do what it is asked to."""
+        """Send the kept commands to Redis."""
         while self._unsent and most > 0:
             command, pending = self._unsent.popleft()
             reply = self._do(*command)
@@ -89,7 +89,7 @@ class ManualLink(Link):
             most -= 1
 
     def lose(self) -> None:
-        """Lose the messages that have come, but not the replies."""
+        """Lose the received messages, but not the replies."""
         if self._socket is not None:
             self._do("PING")
         self._came = deque(came for came in self._came if isinstance(came[0], Pending))
@@ -115,7 +115,7 @@ class ManualLink(Link):
         return self._request(("EVAL", script.text, len(keys), *keys, *args), Pending(answered))
 
     def _do(self, *command: bytes | str | int) -> Any:
-        """Redis' reply; messages that come before it are kept."""
+        """Redis' reply. Messages before it are kept."""
         assert self._socket is not None
         self._socket.sendall(hiredis.pack_command(cast(Any, command)))
         if command[0] in ("SUBSCRIBE", "UNSUBSCRIBE"):

@@ -58,16 +58,16 @@ class Nginx:
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """The address for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
-        """What it has written into its log of errors."""
+        """Its error log."""
         return (self.folder / "error.log").read_text()
 
     def configure(self, instances: Sequence[int]) -> None:
-        """Write the configuration for instances on these ports, and have nginx check it.
+        """Write the configuration for instances on these ports, and let nginx check it.
 
         There may be fewer of them than in the file: what is left of it then are the lines of the first ones.
         """
@@ -95,7 +95,7 @@ class Nginx:
         return self
 
     def reload(self) -> None:
-        """Have it read its configuration again, as `nginx -s reload` does, and wait until new workers answer alone."""
+        """Reload its configuration as `nginx -s reload` does, and wait until only new workers answer."""
         assert self._process is not None
         before = self.log.count("gracefully shutting down")
         self._process.send_signal(signal.SIGHUP)
@@ -111,7 +111,7 @@ class Nginx:
             time.sleep(0.005)
 
     def remove(self) -> None:
-        """End it with all of its workers, and leave nothing behind. Fails if it had trouble, or used files."""
+        """Stop it with all of its workers, and remove its files. Fails if it had errors, or buffered in files."""
         log = ""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A script in Node.js that does what it is told by lines of JSON, and answers by lines of JSON."""
+"""A script in Node.js that executes commands as lines of JSON, and answers with lines of JSON."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ _LONGEST_LINE = 16_000_000
 
 
 class NodeProcess:
-    """Runs a script of tests/clients; what it says without an order goes to the listener of the name it is about."""
+    """Runs a script of tests/clients. Its unrequested lines go to the listener of their name."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -41,12 +41,12 @@ class NodeProcess:
         return name
 
     def order(self, do: str, **details: Any) -> None:
-        """Let it do something."""
+        """Send a command without an answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(pack({"do": do, **details})).encode() + b"\n")
 
     async def ask(self, do: str, **details: Any) -> Any:
-        """Have it do something, and return its answer; fails with the words it fails with."""
+        """Send a command, and return its answer. Fails with the script's error message."""
         assert not self._reading.done(), "the script has ended"
         number = next(self._ids)
         self._answers[number] = answer = asyncio.get_running_loop().create_future()
@@ -70,7 +70,7 @@ class NodeProcess:
             answer.set_exception(AssertionError("the script has ended"))
 
     async def stop(self) -> None:
-        """Let it end."""
+        """Stop it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -82,7 +82,7 @@ class NodeProcess:
 
 
 def pack(value: Any) -> Any:
-    """Write binary data as the scripts do."""
+    """Encode binary data as the scripts do."""
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
     if isinstance(value, dict):
@@ -91,7 +91,7 @@ def pack(value: Any) -> Any:
 
 
 def unpack(value: Any) -> Any:
-    """Read binary data as the scripts write it."""
+    """Decode binary data from the scripts."""
     if isinstance(value, dict):
         if "$bytes" in value:
             return base64.b64decode(value["$bytes"])

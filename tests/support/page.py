@@ -32,7 +32,7 @@ class Page:
         self.transport = MemoryTransport()
 
     async def come(self, **auth: object) -> "Page":
-        """Connect, with what the last connection has left."""
+        """Connect, with pid and offset of the last connection."""
         self.transport, self._read, self.sid, self.recovered = MemoryTransport(), 0, None, False
         self.session = self._server._registry.open(request_of(), self.transport)
         if self.pid is not None:
@@ -55,7 +55,7 @@ class Page:
         return [text for message in sent for text in message.messages() if isinstance(text, str)]
 
     async def read(self) -> list[list[Any]]:
-        """Let the server finish its turn; return the events that came since the last read."""
+        """Let the server finish its turn. Returns the events since the last read."""
         for _ in range(_TURNS):
             await asyncio.sleep(0)
         fresh = self.packets[self._read :]
@@ -78,13 +78,13 @@ class Page:
         return came
 
     async def lose(self, reason: Reason = Reason.TRANSPORT_CLOSE) -> None:
-        """Lose the connection, which the server notices."""
+        """Lose the connection. The server notices."""
         await self.read()
         self.session.transport_closed(self.transport, reason)
         await self.read()
 
 
 def without_offsets(events: list[list[Any]]) -> list[list[Any]]:
-    """The events as they were emitted: each has an offset as its last argument."""
+    """The events without the offset that is the last argument of each."""
     assert all(isinstance(event[-1], str) and "." in event[-1] for event in events), events
     return [event[:-1] for event in events]

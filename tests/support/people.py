@@ -1,4 +1,4 @@
-"""Who takes part in the tests, and the tokens they sign in with."""
+"""The users of the tests, and their tokens."""
 
 import json
 import re
@@ -28,13 +28,12 @@ class Person:
 
     @property
     def claims(self) -> dict[str, Any]:
-        """What the web app's tokens say of them."""
+        """The claims about them in the web app's tokens."""
         claims: dict[str, Any] = {"id": self.id, "name": self.name, "email": f"{self.id}@example.com"}
         return claims if self.image is None else {**claims, "picture": self.image}
 
     @property
     def token(self) -> str:
-        """A token of theirs."""
         return issue(self.claims)
 
 
@@ -51,7 +50,7 @@ def issue(claims: dict[str, Any], *, secret: str = SECRET, expires_in: float = 3
 
 
 def npm_tokens(orders: list[dict[str, Any]]) -> list[str]:
-    """Tokens made by the npm packages that the web app uses, one for each order (see make-tokens.mjs)."""
+    """Tokens made by the web app's npm packages, one for each order (see make-tokens.mjs)."""
     node = subprocess.run(
         ["node", "make-tokens.mjs"],
         cwd=CLIENTS,

@@ -1,4 +1,4 @@
-"""The positions that events carry on a server with recovery."""
+"""The positions of events from a server with recovery."""
 
 import re
 from typing import Any, Final
@@ -7,6 +7,6 @@ POSITION: Final = re.compile(r"[0-9a-z]{8}\.[0-9a-f]+")
 
 
 def without_position(event: list[Any]) -> list[Any]:
-    """An event as it was emitted: a position, where there is one, is its last argument."""
+    """An event without the position that may be its last argument."""
     last = event[-1]
     return event[:-1] if isinstance(last, str) and POSITION.fullmatch(last) else event

@@ -16,7 +16,7 @@ from typing import Any
 
 
 def load_libraries() -> None:
-    """Import all that the server imports, but nothing of the project."""
+    """Import all libraries of the server, but nothing of the project."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         importlib.import_module("synkora.app.commands")
@@ -36,7 +36,7 @@ def load_libraries() -> None:
 
 
 def serve(orders: socket.socket) -> dict[str, Any]:
-    """Fork a process for each order, until there are no more; returns, in each, what it is to be."""
+    """Fork a process for each order until there are no more. Returns, in each process, its program."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
     while True:
         text, ancillary, _, _ = orders.recvmsg(65_536, socket.CMSG_SPACE(12))
@@ -57,7 +57,7 @@ def serve(orders: socket.socket) -> dict[str, Any]:
 
 
 def keep(status: int) -> None:
-    """Return in a new process, the program to be; the keeper tells its id and, in the end, its exit code."""
+    """Return in a new process, the program. The keeper reports its id and, in the end, its exit code."""
     process = os.fork()
     if process:
         os.closerange(0, status)

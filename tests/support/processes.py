@@ -1,4 +1,4 @@
-"""Programs that a test runs as people run them."""
+"""Programs that a test runs as users run them."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ _OFFSETS = count(random.randrange(_PORTS))  # two test runs on a machine rarely 
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on, for programs that have to be told one.
+    """A free port of the loopback address, for programs that need to be told one.
 
     The port is below those that the system gives to connections (32,768 and more on Linux), and each worker of a test
     run has its own range: otherwise a connection, or another test, could take the port before the program does.
@@ -80,7 +80,6 @@ class Program:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
         if self.process.poll() is None:
             # A server that the program started would outlive the program, and keep open the pipes that are read here.
             family = psutil.Process(self.process.pid).children(recursive=True)
@@ -94,7 +93,6 @@ class Program:
 
     @property
     def output(self) -> str:
-        """All that it has written so far."""
         return "\n".join([*self.stdout, *self.stderr])
 
     @property
@@ -103,7 +101,7 @@ class Program:
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def line(self, wanted: Callable[[str], bool]) -> str:
-        """The first line of standard output that is `wanted`; fails if none comes."""
+        """The first line of standard output that is `wanted`. Fails if none comes."""
         with self._changed:
             self._changed.wait_for(lambda: not self._open_pipes or any(map(wanted, self.stdout)), PATIENCE)
             found = next(filter(wanted, self.stdout), None)
@@ -111,11 +109,10 @@ class Program:
         return found
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Send it a signal."""
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        """Its exit code, once it has ended and all its output is there; fails if it does not end."""
+        """Its exit code, after its end and all its output. Fails if it does not end."""
         try:
             code = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -127,7 +124,7 @@ class Program:
 
 
 class Synkora(Program):
-    """`python -m synkora` with these arguments; `variables` are its environment, besides the PATH."""
+    """`python -m synkora` with these arguments. `variables` are its environment, besides the PATH."""
 
     def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         self._watch(Fork(arguments, folder, {"PATH": os.environ["PATH"], **variables}))

@@ -27,7 +27,7 @@ Change = Callable[[str, str], str]
 
 
 class Kind(NamedTuple):
-    """A proxy: its configuration, how that is checked and run, and what of it is another's on a machine of tests."""
+    """A proxy: its configuration, its commands to check and run it, and the changes for a test machine."""
 
     configuration: Path
     check: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The real Socket.IO clients, in JavaScript and in Python, with one face: what a test does with them reads the same."""
+"""The real Socket.IO clients in JavaScript and in Python, with one interface."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,11 +16,11 @@ APP_OPTIONS = {"autoConnect": False, "reconnection": True, "reconnectionDelay": 
 
 
 class Refused(Exception):
-    """The server's CONNECT_ERROR, or the transport's failure, in the words of it."""
+    """The server's CONNECT_ERROR or the transport's failure, with its message."""
 
 
 class Way(NamedTuple):
-    """Which client, over which transports (None: its default), and further options of the JavaScript one."""
+    """The client and its transports (None: its default), and further options of the JavaScript one."""
 
     language: str
     transports: tuple[str, ...] | None
@@ -28,7 +28,7 @@ class Way(NamedTuple):
 
     @property
     def upgrades(self) -> bool:
-        """Whether it begins with polling and goes on with WebSocket."""
+        """Whether it begins with polling and upgrades to WebSocket."""
         return self.transports is None
 
 
@@ -43,7 +43,7 @@ WAYS = {
 
 
 class Driver(Protocol):
-    """What the two clients have in common."""
+    """The interface of the two clients."""
 
     async def open(self, url: str, auth: object, headers: dict[str, str]) -> None:
         """Begin to connect."""
@@ -54,7 +54,7 @@ class Driver(Protocol):
         ...
 
     async def call(self, *event: Any) -> Any:
-        """Emit an event and return what acknowledges it."""
+        """Emit an event and return the arguments of its ack."""
         ...
 
     async def close(self) -> None:
@@ -63,7 +63,7 @@ class Driver(Protocol):
 
 
 class Inbox:
-    """A list that can be waited on; `owner` is named where nothing comes."""
+    """A list that can be awaited. `owner` is named if nothing comes."""
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
@@ -78,11 +78,11 @@ class Inbox:
 
     @property
     def untaken(self) -> list[Any]:
-        """What has come and has not been looked at."""
+        """The received messages that were not returned yet."""
         return self.items[self._taken :]
 
     async def next(self) -> Any:
-        """What came next; fails, and tells what did come, if nothing does."""
+        """The next message. If none comes, it fails with the received ones."""
         try:
             async with asyncio.timeout(PATIENCE):
                 while self._taken == len(self.items):
@@ -117,7 +117,7 @@ class Client:
             raise Refused(*change[1:])
 
     async def upgraded(self) -> None:
-        """Wait until the client has moved to WebSocket."""
+        """Wait until the client has upgraded to WebSocket."""
         assert await self.upgrades.next() == "websocket"
 
     async def emit(self, *event: Any) -> None:
@@ -125,23 +125,23 @@ class Client:
         await self._driver.emit(*event)
 
     async def call(self, *event: Any) -> Any:
-        """Emit an event and return what acknowledges it; fails where nothing does."""
+        """Emit an event and return the arguments of its ack."""
         return await self._driver.call(*event)
 
     async def next(self) -> list[Any]:
-        """The next event, whatever it is."""
+        """The next message. If none comes, it fails with the received ones."""
         event: list[Any] = await self.events.next()
         return event
 
     async def expect(self, name: str) -> Any:
-        """The argument of the next event, which is to be `name`."""
+        """The argument of the next event, which must be `name`."""
         event, *args = await self.next()
         assert event == name, f"{self.events.owner} got {event} {args}, not {name}"
         assert len(args) == 1
         return args[0]
 
     async def hears_nothing(self) -> None:
-        """Fail if anything came before the answer to a ping that is sent now."""
+        """Fail if anything comes before the answer to a ping that is sent now."""
         await self.emit("ping")
         await self.expect("pong")
 
@@ -187,7 +187,7 @@ class JsDriver:
         self._node.order("emit", name=self._name, event=event)
 
     async def call(self, *event: Any) -> Any:
-        """Emit an event and return what acknowledges it."""
+        """Emit an event and return the arguments of its ack."""
         return await self._node.ask("call", name=self._name, event=event)
 
     async def close(self) -> None:
@@ -248,7 +248,7 @@ class PythonDriver:
         await self._sio.emit(name, tuple(args))
 
     async def call(self, *event: Any) -> Any:
-        """Emit an event and return what acknowledges it."""
+        """Emit an event and return the arguments of its ack."""
         name, *args = event
         return await self._sio.call(name, tuple(args), timeout=PATIENCE)
 
@@ -274,7 +274,7 @@ Connect = Callable[..., Awaitable[Client]]
 
 
 async def join(client: Client, *others: Client, project: str = PROJECT) -> None:
-    """Join a project, and take from everyone's events what that tells them; `others` are in the project already."""
+    """Join a project, and consume everyone's events about it. `others` are in the project already."""
     await client.emit("join-project", project)
     await client.expect("users:active")
     await client.expect("users:count")
@@ -284,7 +284,7 @@ async def join(client: Client, *others: Client, project: str = PROJECT) -> None:
 
 
 async def join_both(connect: Connect, **details: Any) -> tuple[Client, Client]:
-    """Alice and Bob have joined the project; `details` are those of their connections."""
+    """Alice and Bob have joined the project. `details` are those of their connections."""
     alice, bob = await connect(ALICE, **details), await connect(BOB, **details)
     await join(alice)
     await join(bob, alice)
@@ -302,7 +302,7 @@ async def join_one_and_two(connect: Connect) -> tuple[Client, Client, Client]:
 
 
 async def exchange_large_message(alice: Client, bob: Client) -> None:
-    """Have Bob get what Alice sends: it looks like a handshake, and is as large as WS_MAX_PAYLOAD allows."""
+    """Send a message from Alice to Bob that looks like a handshake and has WS_MAX_PAYLOAD bytes."""
     await join(alice)
     await join(bob, alice)
     task = ['0{"sid":"', "x" * 990_000]

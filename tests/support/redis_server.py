@@ -44,18 +44,17 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Where it is, in the way that REDIS_URL has it."""
+        """Its URL, as in REDIS_URL."""
         credentials = "" if self._password is None else f":{quote(self._password, safe='')}@"
         return f"redis://{credentials}127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """Its process."""
         assert self._process is not None
         return self._process.pid
 
     def start(self) -> Self:
-        """Start it, on the port that it had before, and wait until it answers."""
+        """Start it, on its former port, and wait until it answers."""
         log = self.folder / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(["redis-server", *self._options], stdout=output, stderr=output)
@@ -67,15 +66,14 @@ class RedisServer:
         return self
 
     def pause(self) -> None:
-        """Freeze it: its connections stay, and nothing is answered."""
+        """Freeze it: its connections stay open, and nothing is answered."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it at once."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -86,12 +84,12 @@ class RedisServer:
         shutil.rmtree(self.folder / "appendonlydir")
 
     def remove(self) -> None:
-        """End it, and leave nothing behind."""
+        """Stop it, and remove its files."""
         self.kill()
         shutil.rmtree(self.folder)
 
     def do(self, *command: str | bytes | int) -> Any:
-        """Redis' reply to a command of the test's own; an error is raised."""
+        """The reply to a command. Raises an error reply."""
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
             if self._password is not None:
                 _ask(client, "AUTH", self._password)

@@ -1,4 +1,4 @@
-"""A TCP relay between a client and a server, which a test can have fail in the ways that networks do."""
+"""A TCP relay between a client and a server, which a test can let fail like a network."""
 
 import asyncio
 import socket
@@ -42,19 +42,19 @@ class Relay:
             self._moving.set()
 
     def cut(self) -> None:
-        """End all connections, without a word."""
+        """Close all connections."""
         for writer in (*self._writers, *self._ghosts):
             writer.transport.abort()
         self._ghosts.clear()
 
     def reset(self) -> None:
-        """End all connections with a reset (RST), which discards data on the way."""
+        """End all connections with a reset (RST), which discards data in transit."""
         for writer in self._writers:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.cut()
 
     def vanish(self) -> None:
-        """End the clients' connections, and leave those to the server open and silent: they only seem alive."""
+        """Close the clients' connections, and leave those to the server open and silent: they only seem alive."""
         self._vanishing = {writer for writer in self._writers if writer in self._clients}
         for writer in self._vanishing:
             writer.transport.abort()
@@ -111,7 +111,7 @@ class Relay:
 
 @asynccontextmanager
 async def relaying(target: int, port: int = 0) -> AsyncIterator[Relay]:
-    """A relay to a port of this machine, for the length of a `with` block; it listens on any port, or on this one."""
+    """A relay to a port of this machine, for the length of a `with` block. It listens on any port, or on this one."""
     relay = Relay(target)
     server = await asyncio.start_server(relay.accept, "127.0.0.1", port)
     relay.port = server.sockets[0].getsockname()[1]

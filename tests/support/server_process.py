@@ -1,4 +1,4 @@
-"""The server as its users start it: its own process, configured by its environment."""
+"""The server as users start it: its own process, configured by its environment."""
 
 import asyncio
 import re
@@ -34,16 +34,15 @@ class ServerProcess(Synkora):
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """The address for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Send it a signal."""
         self._is_signalled = True
         super().signal(number)
 
     def wait(self) -> int:
-        """Wait for its end; return its exit code. Fails if it does not end, or has written a secret."""
+        """Wait for its end, and return its exit code. Fails if it does not end, or has written a secret."""
         code = super().wait()
         leaked = [text for text in (SECRET, *ISSUED) if text in self.output]
         assert not leaked, f"the server wrote a secret: {leaked}"
@@ -51,7 +50,7 @@ class ServerProcess(Synkora):
         return code
 
     def stop(self) -> int:
-        """Have it stop as a service manager does; return its exit code."""
+        """Stop it as a service manager does, and return its exit code."""
         if self.process.poll() is None and not self._is_signalled:
             self.signal()
         return self.wait()
@@ -62,7 +61,7 @@ StartServer = Callable[..., ServerProcess]
 
 
 async def expect_health(server: ServerProcess, **wanted: object) -> dict[str, Any]:
-    """Wait until `/health` has the `wanted` values; return its whole answer."""
+    """Wait until `/health` has the `wanted` values, and return its whole response."""
     health: dict[str, Any] = {}
     async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
         try:

@@ -1,4 +1,4 @@
-"""Servers of the tests: real ones, in the test's own event loop, on a free port of the loopback address."""
+"""Real servers of the tests, in the test's own event loop, on a free port of the loopback address."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ from synkora.sockets.server import SocketServer
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server of a test listens, and under which path it speaks Engine.IO."""
+    """The address of a test's server, and its Engine.IO path."""
 
     port: int
     path: str
@@ -38,7 +38,7 @@ class Address:
         return f"http://127.0.0.1:{self.port}"
 
     def url(self, transport: str = "polling", sid: str | None = None, **query: str) -> str:
-        """The address of a request, over HTTP or WebSocket as its transport wants."""
+        """The address of a request, over HTTP or WebSocket as its transport needs."""
         scheme = "ws" if transport == "websocket" else "http"
         rest = "".join(f"&{name}={value}" for name, value in query.items())
         session = "" if sid is None else f"&sid={sid}"
@@ -47,7 +47,7 @@ class Address:
 
 @asynccontextmanager
 async def running(server: uvicorn.Server, path: str) -> AsyncIterator[Address]:
-    """Run a uvicorn server as it runs by itself, without signals."""
+    """Run a uvicorn server without signal handlers."""
     # uvicorn's own loop between start and stop looks ten times a second whether to stop: tests do not wait for that.
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
@@ -61,14 +61,14 @@ async def running(server: uvicorn.Server, path: str) -> AsyncIterator[Address]:
 
 @asynccontextmanager
 async def serving(server: SocketServer, **options: Any) -> AsyncIterator[Address]:
-    """Run a Socket.IO server; clients that the test leaves behind are cut off."""
+    """Run a Socket.IO server. Remaining clients are disconnected."""
     options.setdefault("shutdown_timeout", 0.05)
     async with running(Server(server, **options), server.settings.path) as address:
         yield address
 
 
 class Recorder:
-    """A listener that keeps what a session brings, and echoes it if told to."""
+    """A listener that keeps a session's messages, and optionally echoes them."""
 
     def __init__(self, session: Session, *, echoes: bool = False) -> None:
         self.session = session
@@ -155,7 +155,7 @@ async def serving_engine(
 
 
 async def until(condition: Any, within: float = PATIENCE) -> None:
-    """Wait until `condition()` holds; fail if it does not within some seconds."""
+    """Wait until `condition()` holds. Fails if it does not within some seconds."""
     async with asyncio.timeout(within):
         while not condition():
             await asyncio.sleep(0.002)

@@ -17,7 +17,7 @@ def request_of(
     is_proxied: bool = False,
     **headers: str,
 ) -> Request:
-    """A request; underscores in a header's name are hyphens."""
+    """A request. Underscores in a header's name are hyphens."""
     pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
     return Request(method, "/socket.io/", query, Headers(pairs), "192.0.2.1", secure, is_proxied)
 
@@ -29,7 +29,7 @@ async def turn() -> None:
 
 
 class MemoryTransport:
-    """A transport that keeps what it is given; `writable` is set by the test."""
+    """A transport that keeps its packets. `writable` is set by the test."""
 
     def __init__(self, name: TransportName = "websocket", *, writable: bool = True) -> None:
         self.name: TransportName = name
@@ -43,7 +43,7 @@ class MemoryTransport:
 
     @property
     def packets(self) -> list[bytes]:
-        """All packets that it was given, in order."""
+        """All its packets, in order."""
         return [message.packet for messages in self.writes for message in messages]
 
     def send(self, messages: list[Message]) -> None:

@@ -26,25 +26,23 @@ Headers = Mapping[str, str | list[str]]
 
 
 class Refused(Exception):
-    """The server did not let a client in."""
+    """The server refused a client."""
 
 
 class Response(NamedTuple):
-    """An HTTP response."""
-
     status: int
     body: bytes
 
 
 class Closed(NamedTuple):
-    """How a WebSocket was closed; without a close frame the code is None."""
+    """The end of a WebSocket. Without a close frame the code is None."""
 
     code: int | None
     reason: str
 
 
 def request(method: str, target: str, headers: Headers | None = None, body: bytes = b"") -> bytes:
-    """An HTTP request; a header with several values is repeated."""
+    """An HTTP request. A header with several values is repeated."""
     lines: dict[str, str | list[str]] = {"Host": "localhost", **(headers or {})}
     if body or method == "POST":
         lines.setdefault("Content-Length", str(len(body)))
@@ -59,7 +57,7 @@ def fields(headers: Headers) -> list[tuple[str, str]]:
 
 
 def upgrade(sid: str | None = None, *, path: str = "/socket.io/", **headers: str | list[str]) -> bytes:
-    """A WebSocket handshake; underscores in names of `headers` are hyphens, and an empty value leaves one out."""
+    """A WebSocket handshake. Underscores in names of `headers` are hyphens, and an empty value omits one."""
     lines: dict[str, str | list[str]] = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
@@ -72,7 +70,7 @@ def upgrade(sid: str | None = None, *, path: str = "/socket.io/", **headers: str
 
 
 def client_frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True) -> bytes:
-    """A frame as a client sends it; `rsv` holds the three reserved bits, the first as 4."""
+    """A frame as a client sends it. `rsv` holds the three reserved bits, the first as 4."""
     size = len(payload)
     flag = 0x80 if masked else 0
     head = bytes([(0x80 if fin else 0) | rsv << 4 | opcode])
@@ -142,13 +140,13 @@ class Connection:
         return cls(*await asyncio.open_connection(sock=raw, limit=limit, ssl=trust, server_hostname=host))
 
     async def send(self, *data: bytes) -> None:
-        """Send bytes. Raises `ConnectionError` where the connection has ended."""
+        """Send bytes. Raises `ConnectionError` if the connection has ended."""
         self._check_open()
         self.writer.write(b"".join(data))
         await self.writer.drain()
 
     def send_end(self) -> None:
-        """Say that nothing more comes. Raises `ConnectionResetError` where the connection has ended."""
+        """Send the end of the data. Raises `ConnectionResetError` if the connection has ended."""
         self._check_open()
         self.writer.write_eof()
 
@@ -157,12 +155,12 @@ class Connection:
             raise ConnectionResetError  # uvloop has another error
 
     async def read(self, size: int) -> bytes:
-        """Exactly so many bytes. Raises `IncompleteReadError` at the end of the connection."""
+        """Exactly this many bytes. Raises `IncompleteReadError` at the end of the connection."""
         async with asyncio.timeout(PATIENCE):
             return await self.reader.readexactly(size)
 
     async def head(self) -> str:
-        """The head of an HTTP response; what there is of one at the end of the connection."""
+        """The head of an HTTP response, or its part before the end of the connection."""
         try:
             async with asyncio.timeout(PATIENCE):
                 return (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -172,7 +170,7 @@ class Connection:
             return ""
 
     async def response(self) -> Response:
-        """Read one HTTP response. Raises `IncompleteReadError` where the server closes instead."""
+        """Read one HTTP response. Raises `IncompleteReadError` if the server closes instead."""
         async with asyncio.timeout(PATIENCE):
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = 0
@@ -182,11 +180,11 @@ class Connection:
             return Response(int(head.split(b" ", 2)[1]), await self.reader.readexactly(length))
 
     async def status(self) -> int:
-        """The status of the next HTTP response, of which the body is read as well."""
+        """The status of the next HTTP response, after its body."""
         return (await self.response()).status
 
     async def ended(self) -> bytes:
-        """All that comes until the server closes the connection."""
+        """All bytes until the server closes the connection."""
         async with asyncio.timeout(PATIENCE):
             try:
                 return await self.reader.read()
@@ -194,17 +192,17 @@ class Connection:
                 return b""
 
     def reset(self) -> None:
-        """Cut the connection off with a RST."""
+        """Abort the connection with a RST."""
         raw = self.writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.abort()
 
     def abort(self) -> None:
-        """Leave without a word."""
+        """Close the connection without sending pending data."""
         self.writer.transport.abort()
 
     async def close(self) -> None:
-        """End the connection, once all is sent."""
+        """Close the connection when all data is sent."""
         self.writer.close()
         try:
             await self.writer.wait_closed()
@@ -213,10 +211,10 @@ class Connection:
 
 
 class WebSocket(Connection):
-    """A WebSocket that sends whatever it is told to, and answers nothing by itself, but in `packet`."""
+    """A WebSocket that sends only what the test says, except pongs in `packet`."""
 
     async def shake(self, sid: str | None = None, *, path: str = "/socket.io/", **headers: str | list[str]) -> None:
-        """Do the handshake. Raises `Refused` where the server says anything but 101."""
+        """Do the handshake. Raises `Refused` if the response is not 101."""
         await self.send(upgrade(sid, path=path, **headers))
         answer = await self.response()
         if answer.status != 101:
@@ -237,7 +235,7 @@ class WebSocket(Connection):
         return Frame(Opcode(head[0] & 15), payload, *bits)
 
     async def text(self) -> str:
-        """The next frame, which is to be a text."""
+        """The next frame, which must be text."""
         frame = await self.frame()
         assert frame.opcode is Opcode.TEXT, frame
         return bytes(frame.data).decode()
@@ -253,7 +251,7 @@ class WebSocket(Connection):
         return Closed(int.from_bytes(data[:2], "big"), data[2:].decode())
 
     async def packet(self) -> bytes:
-        """The next Engine.IO text packet that is no ping, which is answered. Raises `Refused` at a close frame."""
+        """The next Engine.IO text packet other than a ping. Pings are answered. Raises `Refused` at a close frame."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 frame = await self.frame()
@@ -265,11 +263,9 @@ class WebSocket(Connection):
                     await self.send_text(b"3")
 
     async def send_text(self, packet: bytes) -> None:
-        """Send a text message."""
         await self.send(client_frame(TEXT, packet))
 
     async def send_binary(self, data: bytes) -> None:
-        """Send a binary message."""
         await self.send(client_frame(BINARY, data))
 
     async def emit(self, *event: Any) -> None:
@@ -277,7 +273,7 @@ class WebSocket(Connection):
         await self.send_text(b"42" + json.dumps(event).encode())
 
     async def connect(self, token: str) -> str:
-        """Connect to the main namespace; return the socket's id. Raises `Refused`."""
+        """Connect to the main namespace, and return the socket's id. Raises `Refused`."""
         await self.send_text(b"40" + json.dumps({"token": token}).encode())
         answer = await self.packet()
         if not answer.startswith(b"40"):
@@ -286,7 +282,7 @@ class WebSocket(Connection):
         return sid
 
     async def until_event(self, name: str) -> Any:
-        """Skip to the next event of that name; return its argument."""
+        """Skip to the next event of that name, and return its argument."""
         while True:
             packet = await self.packet()
             if packet.startswith(b"42"):
@@ -297,7 +293,7 @@ class WebSocket(Connection):
 
 @asynccontextmanager
 async def raw(address: Address, *, slow: bool = False, receive_buffer: int | None = None) -> AsyncIterator[Connection]:
-    """A connection over which anything can be sent."""
+    """A connection for any data."""
     connection = await Connection.open(address.port, slow=slow, receive_buffer=receive_buffer)
     try:
         yield connection
@@ -309,7 +305,7 @@ async def raw(address: Address, *, slow: bool = False, receive_buffer: int | Non
 async def raw_websocket(
     address: Address, sid: str | None = None, *, extensions: str = "", slow: bool = False
 ) -> AsyncIterator[WebSocket]:
-    """Open a WebSocket by hand; what the server sends first has not been read."""
+    """Open a WebSocket by hand. The server's first messages have not been read."""
     client = await WebSocket.open(address.port, slow=slow)
     try:
         await client.shake(sid, path=address.path, Sec_WebSocket_Extensions=extensions)

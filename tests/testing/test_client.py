@@ -1,4 +1,4 @@
-"""The client in memory that applications test themselves with."""
+"""The client in memory for applications' tests."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ def server() -> SocketServer:
 
 
 async def test_events_and_acks_go_both_ways(server: SocketServer) -> None:
-    """Attachments included, and a `call` of the server is answered by a function."""
+    """Attachments included. A function answers the server's `call`."""
 
     @server.on("ask me")
     async def ask(socket: Socket) -> object:
@@ -41,7 +41,7 @@ async def test_events_and_acks_go_both_ways(server: SocketServer) -> None:
 
 
 async def test_a_client_has_the_handshakes_values(server: SocketServer) -> None:
-    """Headers, query, address and auth are the test's to choose."""
+    """Headers, query, address and auth are the test's choice."""
     seen: list[Any] = []
     server.on_connect(lambda socket, auth: seen.append((socket.handshake, auth)))
     async with connect(
@@ -54,7 +54,7 @@ async def test_a_client_has_the_handshakes_values(server: SocketServer) -> None:
 
 
 async def test_a_refused_client_raises(server: SocketServer) -> None:
-    """With the message and data of the refusal; no socket is connected."""
+    """With the message and data of the refusal. No socket is connected."""
 
     @server.on_connect
     async def refuse(socket: Socket, auth: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ def refuse_bad_agents(handshake: Handshake) -> None:
 async def test_a_handshake_is_checked_as_a_real_one(
     options: dict[str, Any], handshake: dict[str, Any], words: str
 ) -> None:
-    """A test of a refusal, or of a client that passes, tests the server's options too."""
+    """The server's options are tested, too."""
     server = SocketServer(**options)
     server.on("echo", lambda socket, value: value)
     async with connect(server, address="192.0.2.7") as client:
@@ -115,7 +115,7 @@ async def test_a_server_without_websocket_is_polled() -> None:
 
 
 async def test_nothing_follows_the_end(server: SocketServer) -> None:
-    """What came before is received, and then the wait ends with the reason."""
+    """Earlier messages are received, then the wait ends with the reason."""
     async with connect(server) as client:
         server.emit("last")
         server.disconnect_sockets()
@@ -151,7 +151,7 @@ async def test_a_refused_event_is_not_acknowledged(server: SocketServer) -> None
 
 
 async def test_the_servers_handlers_learn_of_the_end(server: SocketServer) -> None:
-    """When the block ends, and nothing stays behind. What was sent before is handled before."""
+    """At the end of the block, after earlier messages, and nothing remains."""
     seen: list[str] = []
     server.on("last", lambda socket: seen.append("last"))
 

@@ -1,4 +1,4 @@
-"""Synkora with its admin UI, and clients that speak as that does."""
+"""Synkora with its admin UI, and clients that send what the admin UI sends."""
 
 import asyncio
 import json
@@ -19,14 +19,12 @@ INTERVAL = 0.02  # seconds between two looks
 
 
 class Admin:
-    """A client of the admin namespace."""
-
     def __init__(self, client: WebSocket) -> None:
         self.client = client
         self._early: list[str] = []
 
     async def sign_in(self, **auth: object) -> Any:
-        """Connect to the namespace; return the answer: that of CONNECT or of CONNECT_ERROR."""
+        """Connect to the namespace. Return the reply to CONNECT, or the CONNECT_ERROR."""
         await self.client.send(f"40{NAMESPACE},{json.dumps(auth)}")
         while (answer := str(await self.client.receive())).startswith("42"):
             self._early.append(answer)  # what Node.js sends before it answers
@@ -34,14 +32,13 @@ class Admin:
         return json.loads(answer[2 + len(NAMESPACE) + 1 :])
 
     async def event(self) -> list[Any]:
-        """The next event, whatever it is."""
         message = self._early.pop(0) if self._early else str(await self.client.receive())
         assert message.startswith(f"42{NAMESPACE},["), message
         event: list[Any] = json.loads(message[2 + len(NAMESPACE) + 1 :])
         return event
 
     async def told(self, name: str) -> list[Any]:
-        """The arguments of the next event of this name."""
+        """The arguments of the next event with this name."""
         async with asyncio.timeout(PATIENCE):
             while (event := await self.event())[0] != name:
                 pass
@@ -52,8 +49,6 @@ class Admin:
 
 
 class AdminSite(Site):
-    """Synkora with its admin UI."""
-
     def __init__(self) -> None:
         super().__init__()
         serve_admin_ui(Instance(self.server, self.collaboration), TOKEN, interval=INTERVAL)
@@ -61,7 +56,7 @@ class AdminSite(Site):
 
 @asynccontextmanager
 async def admin_site() -> AsyncIterator[AdminSite]:
-    """Synkora with its admin UI, on a port."""
+    """Synkora with its admin UI on a port."""
     site = AdminSite()
     async with serving(site.server) as address:
         site.address = address
@@ -70,7 +65,6 @@ async def admin_site() -> AsyncIterator[AdminSite]:
 
 @asynccontextmanager
 async def visitor(address: Address) -> AsyncIterator[Admin]:
-    """A connected client that is not signed in."""
     async with websocket(address) as client:
         yield Admin(client)
 

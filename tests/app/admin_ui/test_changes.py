@@ -1,4 +1,4 @@
-"""What admins are told between two looks."""
+"""The changes between two readings, as events for admins."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ sockets = st.dictionaries(
 
 
 def described(given: dict[tuple[str, str], tuple[str, frozenset[str]]]) -> dict[tuple[str, str], SocketDescription]:
-    """The sockets of those transports and rooms."""
+    """Descriptions of the sockets by transport and rooms."""
     return {
         (nsp, sid): SocketDescription(sid, "c", transport, nsp, {}, {}, sorted({sid, *rooms}))
         for (nsp, sid), (transport, rooms) in given.items()
@@ -26,19 +26,19 @@ def described(given: dict[tuple[str, str], tuple[str, frozenset[str]]]) -> dict[
 
 
 class Tables:
-    """What the UI's tables show: each socket, and apart from them the members of each room."""
+    """The admin UI's tables: the sockets, and the members of each room."""
 
     def __init__(self) -> None:
         self.sockets: dict[tuple[str, str], SocketDescription] = {}
         self.rooms: set[tuple[str, str, str]] = set()
 
     def add(self, socket: SocketDescription) -> None:
-        """Take a new socket, which tells of its rooms itself."""
+        """Add a new socket, which reports its rooms itself."""
         self.sockets[socket.nsp, socket.id] = replace(socket, rooms=sorted(socket.rooms))
         self.rooms.update((socket.nsp, room, socket.id) for room in socket.rooms)
 
     def take(self, name: str, *args: Any) -> None:
-        """Do what the UI does with an event."""
+        """Apply an event as the UI does."""
         match name, args:
             case "socket_connected", (SocketDescription() as new, _):
                 self.add(new)
@@ -58,7 +58,7 @@ class Tables:
 
 @given(sockets, sockets)
 def test_changes_lead_from_one_state_to_the_other(before: Any, after: Any) -> None:
-    """Tables that were right before are right after the events."""
+    """Tables that were correct before the events are correct after them."""
     tables, wanted = Tables(), Tables()
     for socket in described(before).values():
         tables.add(socket)
@@ -76,7 +76,6 @@ def test_without_changes_there_are_no_events(given: Any) -> None:
 
 
 def statistics(**totals: int) -> Statistics:
-    """An instance with those counts."""
     return Statistics("here#1", "here", 1, 7.5, 3, 1, [NamespaceSize("/", 3)], totals)
 
 
@@ -94,5 +93,5 @@ def test_an_instance_that_was_not_known_has_not_grown() -> None:
 
 
 def test_an_instance_that_has_started_again_has_not_shrunk() -> None:
-    """Counts that are less than before say nothing."""
+    """Counts that are lower than before cause no event."""
     assert server_stats(statistics(bytesIn=3), statistics(bytesIn=30), NOW).aggregated_events == []

@@ -1,4 +1,4 @@
-"""Other instances, as admins of this one are told of them."""
+"""What admins of one instance get about other instances."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -31,7 +31,7 @@ STATISTICS_OF_OTHER = Statistics("other#1", "other", 1, 2.5, 1, 0, [], {})
 async def instance(
     redis: RedisServer, prepare: Callable[[InstanceRpc], object] | None = None
 ) -> AsyncIterator[Address]:
-    """An instance with the admin UI, or one that answers what `prepare` has it answer."""
+    """An instance with the admin UI, or one whose answers `prepare` sets."""
     cluster = Cluster(redis.url, "socket.io", FailureBackoff(0))
     server = SocketServer(adapter=cluster.adapter)
     collaboration = Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), presence=cluster.presence)
@@ -45,14 +45,14 @@ async def instance(
 
 @asynccontextmanager
 async def admin_of(address: Address) -> AsyncIterator[Admin]:
-    """An admin of one instance, with a session that another may have begun."""
+    """An admin of one instance, optionally with a session from another one."""
     async with visitor(address) as someone:
         assert "sid" in await someone.sign_in(password=TOKEN)
         yield someone
 
 
 async def test_admins_get_the_statistics_of_all_instances(redis: RedisServer) -> None:
-    """They get the earlier and the later clients, with their rooms; a session is valid on each instance."""
+    """Including existing and new clients with their rooms. A session is valid on each instance."""
     async with instance(redis) as first, instance(redis) as second, admin_of(first) as someone:
         (session,) = await someone.told("session")
         async with visitor(second) as again:
@@ -73,11 +73,11 @@ async def test_admins_get_the_statistics_of_all_instances(redis: RedisServer) ->
 
 
 def is_silent(_: InstanceRpc) -> None:
-    """Be an instance that answers no question."""
+    """Let the instance answer no question."""
 
 
 def answers(statistics: bytes, sockets: bytes) -> Callable[[InstanceRpc], None]:
-    """Be an instance that answers the two questions so."""
+    """Let the instance give these answers to the two questions."""
 
     async def answer_statistics(_: bytes) -> bytes:
         return statistics

@@ -1,4 +1,4 @@
-"""What an instance tells of its sockets is bounded, whatever their clients have chosen."""
+"""The bounds on an instance's description of its sockets."""
 
 import pytest
 from tests.collaboration.site import Person, Site, token_of, turn
@@ -17,7 +17,7 @@ async def described(site: Site) -> list[dict[str, object]]:
 
 
 async def test_long_headers_are_cut() -> None:
-    """A description goes to other instances by Redis, which ends connections over very large messages."""
+    """Descriptions go to other instances through Redis, which disconnects clients that send very large messages."""
     site = Site()
     request = request_of(user_agent="\x80" * 15_000, accept_language="x" * 15_000)
     Person(site.server, token_of("Mallory"), MemoryTransport(), request)
@@ -28,7 +28,7 @@ async def test_long_headers_are_cut() -> None:
 
 
 async def test_rooms_past_a_bound_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients choose the names of their projects, and have many; a socket's own room is there always."""
+    """Clients choose the names and the number of their projects. A socket's own room is always included."""
     monkeypatch.setattr(instance_module, "_ROOM_NAMES", 1000)
     site = Site()
     people = await site.meet("Alice", "Mallory", project="p")

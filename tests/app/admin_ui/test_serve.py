@@ -1,4 +1,4 @@
-"""Whom the admin namespace lets in, and what they can do."""
+"""Who may connect to the admin namespace, and what admins can do."""
 
 from collections.abc import AsyncIterator
 
@@ -52,7 +52,7 @@ async def test_a_session_needs_no_password(site: AdminSite) -> None:
     ],
 )
 async def test_other_clients_are_refused(site: AdminSite, auth: dict[str, object]) -> None:
-    """A user's token is of no use either; the words are those that the UI shows its form again for."""
+    """A user's token is not accepted. The UI shows its form for this message."""
     async with visitor(site.address) as someone:
         assert await someone.sign_in(**auth) == {"message": "invalid credentials"}
         await someone.emit("_disconnect", "/", True, "p")
@@ -70,7 +70,7 @@ async def test_the_password_gives_access_only_to_the_admin_namespace(site: Admin
 
 
 async def test_after_too_many_wrong_passwords_the_right_one_has_to_wait(site: AdminSite) -> None:
-    """Only failed passwords of the address count: admins with a session and users of the app are not affected."""
+    """Only failed passwords of the address count. Admins with a session and users of the app are not affected."""
     async with admin(site.address) as someone, visitor(site.address) as guesser:
         (session,) = await someone.told("session")
         for _ in range(MOST_FAILURES):
@@ -85,7 +85,7 @@ async def test_after_too_many_wrong_passwords_the_right_one_has_to_wait(site: Ad
 
 
 async def test_further_guesses_are_disconnected(site: AdminSite) -> None:
-    """With the words why: each further guess costs a connection. An operator's own goes on."""
+    """Each further guess costs a connection, with a message. The operator's own connection is not affected."""
     async with admin(site.address) as someone, visitor(site.address) as guesser:
         for _ in range(MOST_FAILURES):
             await guesser.sign_in(password="guess")
@@ -100,7 +100,7 @@ async def test_further_guesses_are_disconnected(site: AdminSite) -> None:
 
 
 async def test_simultaneous_guesses_are_limited(site: AdminSite) -> None:
-    """Of the many in one request those after the one that is too many are dropped with the connection."""
+    """In one request with many guesses, those above the limit are dropped, and the connection is closed."""
     async with Polling(site.address) as guesser:
         await guesser.open()
         guess = '40/admin,{"password":"guess"}'
@@ -124,7 +124,7 @@ async def test_no_password_is_logged(site: AdminSite) -> None:
 
 
 async def test_a_socket_is_disconnected(site: AdminSite) -> None:
-    """It alone; its connection goes on where it is not to be closed, and ends where it is."""
+    """Only this socket. Its connection ends only on request."""
     async with (
         socketio(site.address, {"token": token_of("Alice")}) as alice,
         socketio(site.address, {"token": token_of("Bob")}) as bob,
@@ -157,7 +157,6 @@ async def test_all_in_a_room_are_disconnected(site: AdminSite) -> None:
     "arguments", [(), ("/",), ("/", True), ("/", True, ""), ("/", True, None), ("/none", True, "p"), ({}, 1, [])]
 )
 async def test_an_invalid_request_disconnects_no_socket(site: AdminSite, arguments: tuple[object, ...]) -> None:
-    """An invalid room or namespace is answered with an error."""
     await site.meet("Alice", project="p")
     async with admin(site.address) as someone:
         await someone.emit("_disconnect", *arguments)
@@ -168,7 +167,7 @@ async def test_an_invalid_request_disconnects_no_socket(site: AdminSite, argumen
 
 @pytest.mark.parametrize("command", ["join", "leave", "emit"])
 async def test_admins_cannot_change_the_members_of_a_project(site: AdminSite, command: str) -> None:
-    """Joins, leaves and events of projects are the server's own: such commands are refused."""
+    """Commands for joins, leaves and events of projects are refused."""
     (alice,) = await site.meet("Alice", project="p")
     async with admin(site.address) as someone:
         await someone.emit(command, "/", "p", alice.id)

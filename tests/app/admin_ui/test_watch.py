@@ -1,4 +1,4 @@
-"""What admins are told."""
+"""What admins get while they watch."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ def by_id(sockets: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 async def enter(client: WebSocket, project: str = "p") -> str:
-    """Let a new client join a project; return"""
+    """Let a new client join a project."""
     sid: str = (await client.event())[1]["socketId"]
     await client.emit("join-project", project)
     await client.event()
@@ -42,7 +42,7 @@ async def enter(client: WebSocket, project: str = "p") -> str:
 
 
 async def test_an_admin_first_gets_the_current_sockets(site: AdminSite) -> None:
-    """What the UI can do, then all sockets with their rooms and their users, admins too, and the figures."""
+    """The supported features come first, then all sockets with rooms and users, admins included, and the statistics."""
     async with socketio(site.address, {"token": token_of("Alice")}) as alice, Polling(site.address) as polling:
         sid = await enter(alice)
         await polling.open()
@@ -66,7 +66,7 @@ async def test_an_admin_first_gets_the_current_sockets(site: AdminSite) -> None:
 
 
 async def test_secrets_are_not_sent(site: AdminSite) -> None:
-    """No tokens, no cookies, and no session id, in any field."""
+    """No field contains a token, a cookie or a session id."""
     token, cookie = token_of("Alice"), "next-auth.session-token=" + token_of("Alice", image="cookie")
     headers = {"authorization": f"Bearer {token}", "cookie": cookie, "x-secret": "hush", "user-agent": "a browser"}
     async with Polling(site.address, headers) as polling:
@@ -101,7 +101,7 @@ async def test_changes_are_sent(site: AdminSite) -> None:
 
 
 async def test_growth_is_sent(site: AdminSite) -> None:
-    """Connections, messages and bytes, since the last look."""
+    """Connections, messages and bytes since the last reading."""
     async with admin(site.address) as someone:
         await someone.told("server_stats")
         async with socketio(site.address, {"token": token_of("Alice")}) as alice:
@@ -130,7 +130,7 @@ async def test_a_later_admin_gets_the_known_state(site: AdminSite) -> None:
 
 
 async def test_too_many_sockets_are_not_sent(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The UI shows figures alone then, and tables again when there are fewer."""
+    """The UI then shows only statistics, and tables again when there are fewer sockets."""
     monkeypatch.setattr(watch, "MOST_SOCKETS", 3)
     async with admin(site.address) as someone:
         await someone.told("all_sockets")
@@ -162,7 +162,7 @@ async def test_many_changes_are_sent_as_one(site: AdminSite, monkeypatch: pytest
 
 
 async def test_it_is_idle_without_admins(site: AdminSite) -> None:
-    """The last admin leaves no task behind, and the next one starts a new one."""
+    """No task remains after the last admin. The next admin starts a new one."""
     before = asyncio.all_tasks()
 
     def ours() -> list[str]:

@@ -1,4 +1,4 @@
-"""An authority that issues whatever certificate a test wants."""
+"""A certificate authority that issues any certificate a test needs."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Settings for the checks, in a folder and an environment that have none."""
+"""Settings for the checks, in an empty folder and an empty environment."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ MakeSettings = Callable[..., Settings]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, which is empty, as is the environment."""
+    """The working folder. It and the environment are empty."""
     monkeypatch.chdir(tmp_path)
     for variable in describe():
         monkeypatch.delenv(variable.name, raising=False)
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> MakeSettings:
-    """Makes settings of variables, a good secret among them."""
+    """Makes settings from variables, with a strong secret by default."""
 
     def make(**variables: str) -> Settings:
         with monkeypatch.context() as environment:

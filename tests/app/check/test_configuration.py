@@ -1,4 +1,4 @@
-"""The settings themselves, as files and the environment have them."""
+"""The checks of the settings as files and the environment have them."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from synkora.app.check.finding import Finding, FindingStatus
 
 
 def found(check: str) -> list[Finding]:
-    """What the check of this name finds here."""
+    """The findings of this check."""
     return [finding for finding in read_configuration()[1] if finding.check == check]
 
 
 def test_good_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """They are read as the server reads them, and counted by where they come from."""
+    """Counted by source."""
     (folder / ".env.local").write_text(f"NEXTAUTH_SECRET={GOOD}\nWS_PORT=4000\nWS_HOST=127.0.0.1\nOTHER=1\n")
     (folder / ".env").write_text("LOG_LEVEL=debug\n")
     for file in (".env", ".env.local"):
@@ -30,7 +30,7 @@ def test_good_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def test_values_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is wrong, in the words of the server, and nothing is raised."""
+    """Each has the server's own message, and nothing is raised."""
     monkeypatch.setenv("WS_PORT", "abc")
     settings, findings = read_configuration()
     assert settings is None
@@ -41,7 +41,7 @@ def test_values_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_quotes_that_docker_leaves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are reported without their value."""
+    """The finding does not contain the value."""
     monkeypatch.setenv("NEXTAUTH_SECRET", f'"{GOOD}"')
     settings, findings = read_configuration()
     assert settings is not None
@@ -60,7 +60,7 @@ def test_a_file_that_is_not_text(folder: Path) -> None:
 
 
 def test_settings_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server would not start, and the other checks can still be made."""
+    """The server would not start, but the other checks still run."""
     monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
     monkeypatch.setenv("PROJECT_ACCESS", "http")
     settings, _ = read_configuration()
@@ -78,7 +78,7 @@ def test_settings_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_file_that_other_users_can_read_is_risky(
     monkeypatch: pytest.MonkeyPatch, folder: Path, mode: int, status: FindingStatus
 ) -> None:
-    """A file with the secret is for the server's user, and for its group at most."""
+    """Only the server's user and its group may read the file with the secret."""
     monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
     (folder / ".env.local").write_text("WS_PORT=4000\n")
     (folder / ".env.local").chmod(mode)
@@ -88,7 +88,7 @@ def test_a_file_that_other_users_can_read_is_risky(
 
 
 def test_names_that_look_like_mistakes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """A variable that the server would silently ignore is reported, with the similar setting; others are not."""
+    """A variable that the server would ignore is reported with the similar setting. Others are not reported."""
     monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
     monkeypatch.setenv("LIMIT_CLIENT", "100")
     (folder / ".env.local").write_text("REDIS_URI=redis://:hunter2@localhost\nREDIS_TLS_URL=x\nNEXTAUTH_URL=y\n")

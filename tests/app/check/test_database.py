@@ -1,4 +1,4 @@
-"""The app's database, as a real one that will do and that will not."""
+"""The checks of the app's database: suitable and unsuitable real ones."""
 
 import time
 from collections.abc import AsyncIterator
@@ -19,14 +19,14 @@ GRANTS = 'GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON "Project", "Te
 
 @pytest.fixture
 async def reader(database: Database) -> AsyncIterator[str]:
-    """The URL of a user who may sign in, and nothing else yet."""
+    """The URL of a database user who has no rights except to sign in."""
     await database.connection.execute("CREATE ROLE reader LOGIN PASSWORD 'hunter2'")
     yield f"postgresql://reader:hunter2@127.0.0.1:{database.server.port}/postgres"
     await database.connection.execute("DROP OWNED BY reader; DROP ROLE reader")
 
 
 async def look(settings: MakeSettings, url: str) -> dict[str, Finding]:
-    """The one finding of each check; no finding shows a password."""
+    """The worst finding of each check. No finding contains a password."""
     findings = await check_database(settings(PROJECT_ACCESS="postgres", DATABASE_URL=url))
     assert [finding.check for finding in findings] == [
         "database",
@@ -40,7 +40,7 @@ async def look(settings: MakeSettings, url: str) -> dict[str, Finding]:
 
 @pytest.mark.parametrize("access", ["open", "http"])
 async def test_a_database_that_is_not_asked(settings: MakeSettings, access: str) -> None:
-    """The app's own DATABASE_URL, in a shared .env.local, is let be."""
+    """The app's own DATABASE_URL in a shared .env.local is not checked."""
     made = settings(PROJECT_ACCESS=access, APP_URL="http://localhost", DATABASE_URL="postgresql://127.0.0.1:1/x")
     assert {finding.status for finding in await check_database(made)} == {FindingStatus.SKIPPED}
 
@@ -51,7 +51,7 @@ async def test_a_url_that_is_missing(settings: MakeSettings) -> None:
 
 
 async def test_a_good_one(settings: MakeSettings, database: Database, reader: str) -> None:
-    """It says its version, and has the tables for a user who may only read them."""
+    """The finding has the version. The user can read the tables and nothing else."""
     await database.connection.execute(GRANTS)
     found = await look(settings, reader)
     assert {finding.status for finding in found.values()} == {FindingStatus.WELL}, found
@@ -60,7 +60,7 @@ async def test_a_good_one(settings: MakeSettings, database: Database, reader: st
 
 
 async def test_the_apps_own_user(settings: MakeSettings, database: Database) -> None:
-    """Who may change the app's data may do too much, by grants or as a superuser."""
+    """A user who can change the app's data has too many rights, by grants or as a superuser."""
     found = await look(settings, database.server.url())
     assert found["database-tables"].status is FindingStatus.WELL
     assert found["database-rights"].status is FindingStatus.RISKY
@@ -68,13 +68,13 @@ async def test_the_apps_own_user(settings: MakeSettings, database: Database) -> 
 
 
 async def test_one_grant_too_many(settings: MakeSettings, database: Database, reader: str) -> None:
-    """To write into one of the tables is enough."""
+    """The right to write one of the tables is enough for the finding."""
     await database.connection.execute(GRANTS + '; GRANT UPDATE ON "TeamMember" TO reader')
     assert (await look(settings, reader))["database-rights"].status is FindingStatus.RISKY
 
 
 async def test_no_right_to_read(settings: MakeSettings, database: Database, reader: str) -> None:
-    """The advice has the needed grants."""
+    """The advice contains the missing grants."""
     await database.connection.execute('GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON "Project" TO reader')
     finding = (await look(settings, reader))["database-tables"]
     assert finding.status is FindingStatus.WRONG
@@ -91,7 +91,7 @@ async def test_no_right_to_read(settings: MakeSettings, database: Database, read
     ],
 )
 async def test_tables_that_do_not_fit(settings: MakeSettings, database: Database, change: str, words: str) -> None:
-    """A table or a column that the server asks for is not there."""
+    """A required table or column is missing."""
     await database.connection.execute(change)
     finding = (await look(settings, database.server.url()))["database-tables"]
     assert finding.status is FindingStatus.WRONG
@@ -100,13 +100,13 @@ async def test_tables_that_do_not_fit(settings: MakeSettings, database: Database
 
 
 async def test_another_schema(settings: MakeSettings, database: Database) -> None:
-    """The tables are looked for where the URL says."""
+    """The schema is the URL's."""
     found = await look(settings, database.server.url(parameters="?schema=nowhere"))
     assert found["database-tables"].status is FindingStatus.WRONG
 
 
 async def test_invalid_queries_are_refused(settings: MakeSettings, database: Database) -> None:
-    """The reason is reported without a password, and the other checks are skipped."""
+    """The finding does not contain a password, and the other checks are skipped."""
     url = database.server.url()
     for bad, words in (
         (url.replace(SECRETS[1], "hunter2"), "does not let the user in: password authentication failed"),
@@ -141,6 +141,5 @@ async def test_a_unix_socket(settings: MakeSettings, database: Database) -> None
 
 
 async def test_clocks_that_differ(settings: MakeSettings, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that differs from the database's by an hour is reported."""
     monkeypatch.setattr("synkora.app.check.database.time", lambda: time.time() - 3600)
     assert (await look(settings, database.server.url()))["database-clock"].status is FindingStatus.WRONG

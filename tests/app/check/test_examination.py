@@ -1,4 +1,4 @@
-"""All checks at once."""
+"""All checks together."""
 
 import asyncio
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from synkora.app.settings import Settings
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one setting that there has to be."""
+    """The only required setting."""
     monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
 
 
@@ -25,7 +25,7 @@ def statuses(findings: Iterable[Finding]) -> list[tuple[str, FindingStatus]]:
 
 
 async def test_every_check_has_a_finding() -> None:
-    """Each name of the registry has at least one, in its order, and nothing else has."""
+    """Every check of the registry has at least one, in the registry's order."""
     findings = await examine(host="127.0.0.1", port=0)
     named = [*NAMES, *(name for group in CHECKS for name in group.names)]
     assert list(dict.fromkeys(finding.check for finding in findings)) == named
@@ -33,14 +33,14 @@ async def test_every_check_has_a_finding() -> None:
 
 
 async def test_options_win() -> None:
-    """The port of the command line is the one that is looked at."""
+    """The port of the command line is checked."""
     findings = await examine(host="127.0.0.1", port=0)
     (port,) = (finding for finding in findings if finding.check == "port")
     assert port.message == "any free one (127.0.0.1, port 0)"
 
 
 async def test_settings_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing else is looked at, and each check says so."""
+    """All other checks are skipped, and say so."""
     monkeypatch.setenv("WS_PORT", "abc")
     findings = await examine()
     assert (findings[0].check, findings[0].status) == ("settings", FindingStatus.WRONG)
@@ -48,7 +48,7 @@ async def test_settings_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_checks_run_together() -> None:
-    """Each waits for the other, so that one after the other they would not end."""
+    """Each check waits for the other one. One after the other they would never end."""
     met = asyncio.Barrier(2)
 
     async def meet(_: Settings) -> list[Finding]:
@@ -59,7 +59,7 @@ async def test_checks_run_together() -> None:
 
 
 async def test_a_check_that_fails() -> None:
-    """Its failure is a finding without the words of it, which may hold a secret; the other checks are made."""
+    """The failure is a finding without the exception's message, which may contain a secret. The other checks run."""
 
     def fail(_: Settings) -> list[Finding]:
         raise RuntimeError("hunter2")

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""Findings."""
 
 import pytest
 
@@ -18,6 +18,6 @@ FINDINGS = [well("a", "x"), skipped("b", "x"), risky("c", "x", "y"), wrong("d", 
     ],
 )
 def test_the_worst(findings: list[Finding], status: FindingStatus) -> None:
-    """One wrong finding outweighs any risky ones; skipped ones do not count."""
+    """One wrong finding outweighs any number of risky ones. Skipped ones do not count."""
     assert worst(findings) is status
     assert worst(findings[::-1]) is status

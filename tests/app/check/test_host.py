@@ -1,4 +1,4 @@
-"""The machine, as it is and as it might be."""
+"""The checks of the machine."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from synkora.app.check.host import check_backlog, check_files, check_memory, che
 
 @pytest.fixture
 def files() -> Iterator[int]:
-    """How many files this process may have open, which are few."""
+    """This process's limit on open files, which is set low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
     yield 1000
@@ -32,14 +32,14 @@ def files() -> Iterator[int]:
     ],
 )
 def test_files(settings: MakeSettings, files: int, clients: str, status: FindingStatus) -> None:
-    """Each client takes one, and the server some more."""
+    """Each client needs one, and the server needs some."""
     (finding,) = check_files(settings(SYNKORA_ENV="production", LIMIT_CLIENTS=clients))
     assert finding.status is status
     assert str(files) in finding.message
 
 
 def test_memory(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What all clients may hold is no more than the machine has, or the container."""
+    """The backlogs of all clients together must fit into the memory of the machine or the container."""
     (finding,) = check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="1", WS_MAX_OUTBOX="1000000"))
     assert finding.status is FindingStatus.WELL
     (finding,) = check_memory(settings(SYNKORA_ENV="production", LIMIT_CLIENTS="1000000", WS_MAX_OUTBOX="1000000000"))
@@ -68,7 +68,7 @@ def test_a_desk_need_not_hold_them_all(settings: MakeSettings, files: int) -> No
 
 
 def test_connections_that_wait(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As many may wait as may come at once."""
+    """The accept queue must hold a burst of new connections."""
     assert [finding.status for finding in check_backlog(settings(LIMIT_CLIENTS="1"))] == [FindingStatus.WELL]
     (tmp_path / "somaxconn").write_text("128\n")
     monkeypatch.setattr(host, "_SOMAXCONN", tmp_path / "somaxconn")

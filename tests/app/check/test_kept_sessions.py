@@ -1,4 +1,4 @@
-"""Sessions that the app keeps in its database, a real one that will do and that will not."""
+"""The check of sessions in the app's database: suitable and unsuitable real ones."""
 
 from tests.access.fixtures import Database
 from tests.app.check.conftest import MakeSettings
@@ -8,7 +8,7 @@ from synkora.app.check.kept_sessions import check_kept_sessions
 
 
 async def look(settings: MakeSettings, **variables: str) -> Finding:
-    """The one finding, which shows no password."""
+    """The only finding, which contains no password."""
     (finding,) = await check_kept_sessions(settings(**variables))
     assert finding.check == "kept-sessions"
     assert "hunter2" not in str(finding)
@@ -16,7 +16,7 @@ async def look(settings: MakeSettings, **variables: str) -> Finding:
 
 
 async def test_without_a_database(settings: MakeSettings) -> None:
-    """The finding names the missing function and the variable; so for an app on another database."""
+    """The finding names the missing feature and the variable."""
     for variables in ({}, {"DATABASE_URL": "file:./hunter2.db"}):
         finding = await look(settings, **variables)
         assert finding.status is FindingStatus.SKIPPED
@@ -39,6 +39,6 @@ async def test_with_the_apps_tables(settings: MakeSettings, database: Database) 
 
 
 async def test_a_database_that_is_away(settings: MakeSettings) -> None:
-    """It does not matter to an app that makes tokens, and is risky for one that does not."""
+    """Risky for an app that keeps its sessions in the database, irrelevant for an app with tokens."""
     finding = await look(settings, DATABASE_URL="postgresql://app:hunter2@127.0.0.1:9/app")
     assert finding.status is FindingStatus.RISKY

@@ -1,4 +1,4 @@
-"""What is local, and whose clock is right."""
+"""Local addresses, and clock differences."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from synkora.app.check.network import is_local, is_loopback, judge_clock
     "origin", ["http://localhost:3000", "https://app.localhost", "http://127.0.0.9", "http://[::1]:1"]
 )
 def test_local_ones(origin: str) -> None:
-    """Names and addresses of this machine to itself, on any port."""
+    """Names and addresses of this machine, on any port."""
     assert is_local(origin)
 
 
@@ -22,7 +22,7 @@ def test_others(origin: str) -> None:
 
 
 def test_no_host_is_every_interface() -> None:
-    """An empty WS_HOST is reached from everywhere."""
+    """An empty WS_HOST can be reached from everywhere."""
     assert not is_loopback("")
 
 
@@ -39,12 +39,14 @@ def test_no_host_is_every_interface() -> None:
     ],
 )
 def test_clocks(theirs: float, status: FindingStatus, words: str) -> None:
-    """Half a minute makes good tokens bad; a few seconds are worth a word; the time of the question counts for none."""
+    """Half a minute makes valid tokens invalid, and a few seconds are risky. The duration of the request does not
+    count.
+    """
     finding = judge_clock("x-clock", "their", theirs, before=1000.0, after=1001.0)
     assert finding.status is status
     assert words in finding.message
 
 
 def test_a_slow_answer() -> None:
-    """A clock that may have been right when it was asked is right."""
+    """A difference that the duration of the request can explain is none."""
     assert judge_clock("x-clock", "their", 1000.0, before=990.0, after=1100.0).status is FindingStatus.WELL

@@ -1,4 +1,4 @@
-"""The port: free, taken by this very server, or by others."""
+"""The check of the port: free, in use by this server, or by another program."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from synkora.app.check.port import check_port
 
 
 def port_of(program: Program) -> str:
-    """Where a server listens, by its banner."""
+    """The port in a server's banner."""
     return program.line(lambda line: "Server running on port" in line).rpartition(" ")[2]
 
 
@@ -28,7 +28,7 @@ async def test_a_free_port(settings: MakeSettings) -> None:
 
 
 async def test_any_port(settings: MakeSettings) -> None:
-    """Port 0 is no port that could be taken."""
+    """Port 0 cannot be in use."""
     (finding,) = await check_port(settings(WS_PORT="0"))
     assert (finding.status, finding.message) == (FindingStatus.WELL, "any free one (every interface, port 0)")
 
@@ -89,7 +89,6 @@ async def test_others(settings: MakeSettings, answer: bytes) -> None:
     ("host", "words"), [("192.0.2.1", "is not an address of this machine"), ("nowhere.invalid", "cannot be resolved")]
 )
 async def test_places_that_cannot_be_opened(settings: MakeSettings, host: str, words: str) -> None:
-    """An address of another machine and an unknown name are wrong."""
     (finding,) = await check_port(settings(WS_HOST=host, WS_PORT="3001"))
     assert finding.status is FindingStatus.WRONG
     assert words in finding.message

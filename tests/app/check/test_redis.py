@@ -1,4 +1,4 @@
-"""Redis, as real ones that will do and that will not."""
+"""The checks of Redis: suitable and unsuitable real ones."""
 
 import re
 import time
@@ -23,19 +23,19 @@ RIGHTS = (
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
-    """The one finding of each check."""
+    """The worst finding of each check."""
     assert len({finding.check for finding in findings}) == len(findings)
     assert not any(secret in str(findings) for secret in (PASSWORD, ESCAPED))
     return {finding.check: finding for finding in findings}
 
 
 async def test_no_redis(settings: MakeSettings) -> None:
-    """An instance that is alone needs none."""
+    """A single instance needs no Redis."""
     assert {finding.status for finding in await check_redis(settings())} == {FindingStatus.SKIPPED}
 
 
 async def test_a_good_one(settings: MakeSettings) -> None:
-    """It says its version, lets its user do all that is needed, keeps what it is given, and knows the time."""
+    """Version, rights, eviction and clock."""
     with running_redis(password=PASSWORD) as redis:
         found = by_name(await check_redis(settings(REDIS_URL=redis.url)))
         assert redis.do("KEYS", "*") == []
@@ -45,7 +45,7 @@ async def test_a_good_one(settings: MakeSettings) -> None:
 
 
 async def test_the_documented_user(settings: MakeSettings) -> None:
-    """The documented rights suffice; checks without rights are skipped."""
+    """The documented rights suffice. Checks that need more rights are skipped."""
     with running_redis() as redis:
         redis.do("ACL", "SETUSER", "synkora", "on", f">{PASSWORD}", *RIGHTS.split())
         url = f"redis://synkora:{ESCAPED}@127.0.0.1:{redis.port}"
@@ -74,7 +74,7 @@ async def test_the_documented_user(settings: MakeSettings) -> None:
     ],
 )
 async def test_a_right_that_is_lacking(settings: MakeSettings, lacking: str, words: str) -> None:
-    """It is named, with the place that has them all, and nothing stays in Redis."""
+    """The finding names the command and the documentation of the rights. No key remains in Redis."""
     with running_redis() as redis:
         redis.do("ACL", "SETUSER", "synkora", "on", f">{PASSWORD}", *RIGHTS.split(), *lacking.split())
         url = f"redis://synkora:{ESCAPED}@127.0.0.1:{redis.port}"
@@ -86,7 +86,7 @@ async def test_a_right_that_is_lacking(settings: MakeSettings, lacking: str, wor
 
 
 def test_every_command_is_tried() -> None:
-    """What presence and recovery ask of Redis is what the check asks, besides what it asks elsewhere."""
+    """The check runs each command that presence and recovery need."""
     folders = map(files, ("synkora.cluster", "synkora.redis_adapter"))
     scripts = [file.read_text() for folder in folders for file in folder.iterdir() if file.name.endswith(".lua")]
     asked = set(re.findall(r"redis\.call\('(\w+)'", "".join(scripts)))
@@ -117,7 +117,7 @@ async def test_memory(settings: MakeSettings, options: tuple[str, ...], status: 
     [("", "Redis wants a password"), (f":{ESCAPED}x@", "does not accept the user and password")],
 )
 async def test_a_password_that_is_not_right(settings: MakeSettings, credentials: str, words: str) -> None:
-    """It is distinguished from a missing one, and neither is shown."""
+    """A wrong password is distinguished from a missing one, and neither is shown."""
     with running_redis(password=PASSWORD) as redis:
         found = by_name(await check_redis(settings(REDIS_URL=f"redis://{credentials}127.0.0.1:{redis.port}")))
     assert found["redis"].status is FindingStatus.WRONG
@@ -143,8 +143,6 @@ async def test_a_frozen_one(settings: MakeSettings) -> None:
 
 
 async def test_a_server_other_than_redis(settings: MakeSettings) -> None:
-    """Another program's port."""
-
     async def serve(reader: object, writer: object) -> None:
         del reader
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # type: ignore[attr-defined]
@@ -158,7 +156,7 @@ async def test_a_server_other_than_redis(settings: MakeSettings) -> None:
 
 
 async def test_a_redis_over_the_network(settings: MakeSettings) -> None:
-    """Without a password, or without TLS, it is for this machine alone."""
+    """Without a password, or without TLS, only this machine may reach it."""
     with running_redis() as redis:
         open_one = by_name(await check_redis(settings(REDIS_URL=f"redis://{ELSEWHERE}:{redis.port}")))
         redis.do("CONFIG", "SET", "requirepass", PASSWORD)
@@ -168,7 +166,6 @@ async def test_a_redis_over_the_network(settings: MakeSettings) -> None:
 
 
 async def test_clocks_that_differ(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that differs from Redis' by an hour is reported."""
     with running_redis() as redis:
         monkeypatch.setattr("synkora.app.check.redis.time", lambda: time.time() + 3600)
         found = by_name(await check_redis(settings(REDIS_URL=redis.url)))

@@ -1,4 +1,4 @@
-"""The registry, held against its documentation."""
+"""The registry agrees with its documentation."""
 
 from tests.docs.documents import ROOT, table
 

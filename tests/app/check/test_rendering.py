@@ -1,4 +1,4 @@
-"""Findings, as people and programs read them."""
+"""Findings as text and as JSON."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def written(width: int, *, terminal: bool) -> str:
 
 
 def test_lines() -> None:
-    """A line for each finding, its advice below it, checks skipped for one reason once, and the counts."""
+    """One line per finding with its advice below, one line for checks skipped for the same reason, and the counts."""
     assert written(20, terminal=False).splitlines() == [
         "✓ origins       only pages of [http://[::1]:3000] may connect",
         "- redis …       it is not set",
@@ -43,14 +43,14 @@ def test_lines() -> None:
 
 
 def test_a_terminal() -> None:
-    """There long lines are broken beside the names, at spaces."""
+    """Long lines are wrapped at spaces beside the names."""
     lines = written(45, terminal=True).splitlines()
     shown = [line.replace("\x1b[0m", "").replace("\x1b[1m", "").replace("\x1b[2m", "") for line in lines]
     assert shown[:2] == ["✓ origins       only pages of", "                [http://[::1]:3000] may"]
 
 
 def test_json() -> None:
-    """One object with the version, the worst status, and each finding by the same keys."""
+    """One object with the version, the worst status, and findings with fixed keys."""
     report = json.loads(as_json(FINDINGS))
     assert report.keys() == {"version", "status", "checks"}
     assert report["status"] == "wrong"

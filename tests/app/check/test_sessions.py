@@ -1,4 +1,4 @@
-"""Test sessions, checked as the server checks them."""
+"""Test sessions, verified as the server verifies them."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ SECRET = "a-secret-of-the-tests-of-sessions"
 
 
 def test_both_kinds() -> None:
-    """One of NextAuth v4 and one of Auth.js v5, good for a minute, by the names that the app reads."""
+    """One of NextAuth v4 and one of Auth.js v5, valid for a minute, by the names of their cookies."""
     for secure, prefix in ((False, ""), (True, "__Secure-")):
         cookies = session_cookies("; ".join(make_test_sessions(SECRET, secure=secure)))
         assert [name for name, _ in cookies] == [f"{prefix}authjs.session-token", f"{prefix}next-auth.session-token"]
@@ -21,14 +21,14 @@ def test_both_kinds() -> None:
 
 
 def test_a_name_of_the_apps_own() -> None:
-    """Both kinds come under that name, each for its own request, since either salts its key otherwise."""
+    """Each kind needs its own request under that name, because the salts differ."""
     for header in make_test_sessions(SECRET, secure=True, name="acme.sid"):
         ((name, token),) = session_cookies(header, ("acme.sid",))
         assert Keyring(SECRET, session_cookie=name).verify(token, cookie_name=name)["id"]
 
 
 def test_the_hash_against_forged_requests() -> None:
-    """NextAuth's cookie shows whether the app has the same secret."""
+    """NextAuth's CSRF cookie shows whether the app has the same secret."""
     digest = hashlib.sha256(f"abc{SECRET}".encode()).hexdigest()
     for name in ("next-auth.csrf-token", "__Host-authjs.csrf-token"):
         assert is_made_with(SECRET, f"{name}=abc%7C{digest}; Path=/; HttpOnly")

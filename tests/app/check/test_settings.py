@@ -1,4 +1,4 @@
-"""What is said of the settings by themselves."""
+"""The checks that need only the settings."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ WEAK = "hunter2-hunter3"
     ],
 )
 def test_the_secret(settings: MakeSettings, secret: str, environment: str, status: FindingStatus) -> None:
-    """A weak one is wrong where the server refuses it, and risky elsewhere; it is never shown."""
+    """A weak secret is wrong if the server refuses it, and otherwise risky. It is never shown."""
     (finding,) = checks.check_secret(settings(NEXTAUTH_SECRET=secret, SYNKORA_ENV=environment))
     assert finding.status is status
     assert secret not in str(finding)
@@ -40,7 +40,7 @@ def test_the_secret(settings: MakeSettings, secret: str, environment: str, statu
     ],
 )
 def test_previous_secrets(settings: MakeSettings, previous: str, environment: str, status: FindingStatus) -> None:
-    """Each previous secret signs people in, and the present one is not among them."""
+    """Previous secrets are also accepted for sign-ins, so each is checked."""
     (finding,) = checks.check_previous_secrets(settings(NEXTAUTH_SECRET_PREVIOUS=previous, SYNKORA_ENV=environment))
     assert finding.status is status
     assert not previous or previous not in str(finding)
@@ -56,7 +56,7 @@ def test_previous_secrets(settings: MakeSettings, previous: str, environment: st
     ],
 )
 def test_the_environment(settings: MakeSettings, environment: str, origins: str, status: FindingStatus) -> None:
-    """Development is for pages of this machine."""
+    """Development mode is for pages of this machine."""
     (finding,) = checks.check_environment(settings(SYNKORA_ENV=environment, ALLOWED_ORIGINS=origins))
     assert finding.status is status
 
@@ -90,7 +90,7 @@ def test_open_projects(settings: MakeSettings, variables: dict[str, str], status
     ],
 )
 def test_origins(settings: MakeSettings, origins: str, in_production: int, in_development: int) -> None:
-    """Each that lets in more than the app's pages is risky, with what to write instead."""
+    """An origin that admits more than the app's pages is risky. The advice has the origin to write instead."""
     for environment, expected in (("production", in_production), ("development", in_development)):
         findings = list(checks.check_origins(settings(ALLOWED_ORIGINS=origins, SYNKORA_ENV=environment)))
         assert sum(finding.status is FindingStatus.RISKY for finding in findings) == expected
@@ -100,7 +100,7 @@ def test_origins(settings: MakeSettings, origins: str, in_production: int, in_de
 
 @pytest.mark.parametrize("origin", ["null", "file://"])
 def test_an_origin_that_any_page_can_have(settings: MakeSettings, origin: str) -> None:
-    """The advice says that cookies of such pages never count."""
+    """The advice says that cookies of such pages are ignored."""
     (finding,) = checks.check_origins(settings(ALLOWED_ORIGINS=origin))
     assert origin in finding.message
     assert "cookies of such pages never count" in finding.advice
@@ -166,7 +166,7 @@ def test_proxies(settings: MakeSettings, host: str, proxies: str, status: Findin
 
 
 def test_no_proxies(settings: MakeSettings) -> None:
-    """A loopback address without a proxy is a risk in production alone."""
+    """A loopback address without a proxy is a risk only in production."""
     for variables in ({}, {"WS_HOST": "127.0.0.1"}):
         assert [finding.status for finding in checks.check_proxies(settings(**variables))] == [FindingStatus.SKIPPED]
     (finding,) = checks.check_proxies(settings(**PRODUCTION, WS_HOST="127.0.0.1"))

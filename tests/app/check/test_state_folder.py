@@ -1,4 +1,4 @@
-"""The folder of what outlives the process, in each state that it can be in."""
+"""The check of STATE_DIR."""
 
 import os
 from pathlib import Path
@@ -11,14 +11,13 @@ from synkora.app.check.state_folder import check_state_folder
 
 
 def look(settings: MakeSettings, folder: Path, **variables: str) -> Finding:
-    """The one finding."""
     (finding,) = check_state_folder(settings(STATE_DIR=str(folder), **variables))
     assert finding.check == "state"
     return finding
 
 
 def test_without_a_folder(settings: MakeSettings, tmp_path: Path) -> None:
-    """It is not set, or without effect."""
+    """It is not set, or has no effect."""
     (finding,) = check_state_folder(settings())
     assert finding.status is FindingStatus.SKIPPED
     assert look(settings, tmp_path, RECOVERY="false").status is FindingStatus.SKIPPED
@@ -26,7 +25,7 @@ def test_without_a_folder(settings: MakeSettings, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_the_owner(settings: MakeSettings, tmp_path: Path) -> None:
-    """A private folder is fine. Nothing is written."""
+    """A private folder is fine. The check writes nothing."""
     tmp_path.chmod(0o700)
     assert look(settings, tmp_path).status is FindingStatus.WELL
     assert list(tmp_path.iterdir()) == []
@@ -36,13 +35,12 @@ def test_a_folder_of_the_owner(settings: MakeSettings, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_yet(settings: MakeSettings, tmp_path: Path) -> None:
-    """The server will make it, and those above it. It is not made here."""
+    """The server will create the folder with its parents. The check does not."""
     assert look(settings, tmp_path / "a" / "b").status is FindingStatus.WELL
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_used(settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is a file, is below one, or belongs to another user."""
     file = tmp_path / "file"
     file.write_text("")
     for folder in (file, file / "state"):

@@ -1,4 +1,4 @@
-"""TLS by real certificates of every age and making."""
+"""The checks of TLS with real certificates of different ages and kinds."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def look(settings: MakeSettings) -> Any:
-    """What is said of a certificate and its key."""
+    """The findings for a certificate and its key."""
 
     def look(files: tuple[Path, Path]) -> list[Finding]:
         return list(check_tls(settings(SSL_CERTFILE=str(files[0]), SSL_KEYFILE=str(files[1]))))
@@ -28,7 +28,7 @@ def look(settings: MakeSettings) -> Any:
 
 
 def test_a_good_certificate(authority: Authority, look: Any) -> None:
-    """The finding has its names and its remaining days."""
+    """The finding has the names and the remaining days."""
     (finding,) = look(authority.issue("app.example.com", "*.example.org"))
     assert finding.status is FindingStatus.WELL
     assert finding.message == "the certificate is for app.example.com, *.example.org, and good for 90 days"
@@ -48,7 +48,7 @@ def test_a_good_certificate(authority: Authority, look: Any) -> None:
 def test_certificates(
     authority: Authority, look: Any, options: dict[str, Any], status: FindingStatus, words: str
 ) -> None:
-    """What clients refuse is wrong, what some refuse or will refuse soon is risky."""
+    """A certificate that clients refuse is wrong. One that some refuse, or will refuse soon, is risky."""
     (finding,) = look(authority.issue("app.example.com", **options))
     assert finding.status is status
     assert words in finding.message
@@ -56,7 +56,7 @@ def test_certificates(
 
 
 def test_a_certificate_without_a_name(authority: Authority, look: Any) -> None:
-    """Browsers look at the alternative names alone."""
+    """Browsers read only the alternative names."""
     (finding,) = look(authority.issue())
     assert (finding.status, "names no host" in finding.message) == (FindingStatus.WRONG, True)
 
@@ -96,6 +96,6 @@ def test_files_that_do_not_fit(authority: Authority, look: Any, tmp_path: Path) 
     ],
 )
 def test_no_certificate(settings: MakeSettings, variables: dict[str, str], status: FindingStatus) -> None:
-    """In production there is one here, or a proxy that has one."""
+    """In production, either the server or a proxy needs one."""
     (finding,) = check_tls(settings(**variables))
     assert finding.status is status

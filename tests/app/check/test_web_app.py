@@ -1,4 +1,4 @@
-"""The web app, as a real one and as what may be there in its place."""
+"""The checks of the web app: a real one, and other servers in its place."""
 
 import asyncio
 import hashlib
@@ -29,7 +29,7 @@ def authjs_app(tmp_path: Path) -> Iterator[App]:
 
 
 async def look(settings: MakeSettings, url: str, secret: str = SECRET, access: str = "http") -> dict[str, Finding]:
-    """The one finding of each check."""
+    """The worst finding of each check."""
     findings = await check_app(settings(PROJECT_ACCESS=access, APP_URL=url, NEXTAUTH_SECRET=secret))
     assert [finding.check for finding in findings] == ["app", "app-session", "app-clock"]
     assert secret not in str(findings)
@@ -41,19 +41,19 @@ async def test_no_app(settings: MakeSettings) -> None:
 
 
 async def test_a_good_one(settings: MakeSettings, app: App) -> None:
-    """It tells nothing to strangers, takes sessions made with our secret, and has our time."""
+    """It refuses strangers, accepts sessions made with our secret, and its clock agrees."""
     found = await look(settings, app.url)
     assert {finding.status for finding in found.values()} == {FindingStatus.WELL}, found
 
 
 async def test_auth_js(settings: MakeSettings, authjs_app: App) -> None:
-    """So does one with sessions of version 5."""
+    """The same with sessions of version 5."""
     found = await look(settings, authjs_app.url + "/")
     assert {finding.status for finding in found.values()} == {FindingStatus.WELL}, found
 
 
 async def test_an_app_over_the_network(settings: MakeSettings, app: App) -> None:
-    """Without TLS, the network in between can read the sessions."""
+    """Without TLS, the network can read the sessions."""
     found = await look(settings, app.url.replace("127.0.0.1", ELSEWHERE))
     assert (found["app"].status, "without TLS" in found["app"].message) == (FindingStatus.RISKY, True)
     assert found["app-session"].status is FindingStatus.WELL
@@ -61,7 +61,7 @@ async def test_an_app_over_the_network(settings: MakeSettings, app: App) -> None
 
 @pytest.mark.parametrize("version", ["v4", "v5"])
 async def test_another_secret(settings: MakeSettings, app: App, authjs_app: App, version: str) -> None:
-    """An app that has another secret takes no session of ours."""
+    """An app with another secret accepts no session of ours."""
     found = await look(settings, app.url if version == "v4" else authjs_app.url, secret=GOOD)
     assert found["app"].status is FindingStatus.WELL
     assert found["app-session"].status is FindingStatus.RISKY
@@ -70,7 +70,7 @@ async def test_another_secret(settings: MakeSettings, app: App, authjs_app: App,
 
 @pytest.mark.parametrize("database_url", ["", "postgresql://127.0.0.1/app"])
 async def test_an_app_that_keeps_its_sessions_in_its_database(settings: MakeSettings, database_url: str) -> None:
-    """It has our secret, as its token against forged requests shows, and takes no tokens: it needs DATABASE_URL."""
+    """Its CSRF token shows that it has our secret, but it accepts no tokens: DATABASE_URL is needed."""
     digest = hashlib.sha256(f"abc{SECRET}".encode()).hexdigest()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,7 +101,7 @@ async def test_a_page_without_a_session(settings: MakeSettings) -> None:
     [("307 x\r\nLocation: /login", "redirects"), ("404 x", "is not where"), ("502 x", "in trouble")],
 )
 async def test_other_answers(settings: MakeSettings, status: str, words: str) -> None:
-    """Redirects, refusals and failures are distinguished; a missing date cannot be compared."""
+    """Redirects, refusals and failures are distinguished. Without a Date header, clocks are not compared."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -128,7 +128,7 @@ async def test_other_answers(settings: MakeSettings, status: str, words: str) ->
     ],
 )
 async def test_an_app_that_cannot_be_asked(settings: MakeSettings, url: str, words: str) -> None:
-    """The reason is reported without secrets of the address."""
+    """The finding contains no secrets of the address."""
     found = await look(settings, url)
     assert found["app"].status is FindingStatus.WRONG
     assert words in found["app"].message
@@ -138,7 +138,7 @@ async def test_an_app_that_cannot_be_asked(settings: MakeSettings, url: str, wor
 
 @pytest.mark.parametrize("words", ["the app did not answer: ", "the app did not answer within 2.5 s"])
 async def test_a_silent_app(settings: MakeSettings, words: str) -> None:
-    """Whether it hangs up or stays silent."""
+    """It closes the connection, or never answers."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await (reader.read() if "within" in words else reader.read(1))
@@ -150,7 +150,7 @@ async def test_a_silent_app(settings: MakeSettings, words: str) -> None:
 
 
 async def test_certificates(settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An app is trusted as the server trusts it, by the system's certificates or those of SSL_CERT_FILE."""
+    """As in the server, the system's certificates or those of SSL_CERT_FILE are trusted."""
     certificate, key = make_certificate(tmp_path, "app")
     app = App(tmp_path, cookie="__Secure-next-auth.session-token")
     app.tls = {"certificate": str(certificate), "key": str(key)}
@@ -168,7 +168,7 @@ async def test_certificates(settings: MakeSettings, tmp_path: Path, monkeypatch:
 
 
 async def test_clocks_that_differ(settings: MakeSettings, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that differs from the app's by an hour is reported: tokens would be invalid."""
+    """Tokens would be invalid."""
     monkeypatch.setattr("synkora.app.check.web_app.time", lambda: time.time() - 3600)
     found = await look(settings, app.url)
     assert found["app-clock"].status is FindingStatus.WRONG

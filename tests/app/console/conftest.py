@@ -10,7 +10,7 @@ from synkora.app.logs.text import render_text
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """The page, as it has been built."""
+    """The built page."""
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html><title>Console</title>")
     (tmp_path / "assets" / "main-1a2b.js").write_text("start();")
@@ -19,7 +19,7 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def desk(files: Path) -> AsyncIterator[Desk]:
-    """A site with its console, while both run."""
+    """A running site with its console."""
     desk = Desk(files)
     # The loggers of the server's modules must not stay with this test's tail.
     structlog.configure(processors=[desk.tail, render_text], cache_logger_on_first_use=False)

@@ -18,7 +18,7 @@ TOKEN = "0123456789abcdef-of-the-console"
 
 
 class Desk:
-    """A site with its console, which is asked as the page does."""
+    """A site with its console, which gets requests as from the page."""
 
     def __init__(self, files: Path, site: Site | None = None, **given: Any) -> None:
         self.site = site or Site()
@@ -29,7 +29,7 @@ class Desk:
         self.app: Starlette = make_app(instance, self.console.routes)
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """What is answered to a request with the token."""
+        """The response to a request with the token."""
         options.setdefault("headers", {})
         options["headers"] = {"authorization": f"Bearer {TOKEN}", **options["headers"]}
         transport = httpx.ASGITransport(self.app, client=("192.0.2.1", 50_000))
@@ -37,7 +37,7 @@ class Desk:
             return await http.request(method, f"/console{path}", **options)
 
     async def ask(self, path: str, **parameters: Any) -> Any:
-        """What a question is answered with."""
+        """The answer to a question."""
         answer = await self.send("GET", f"/api/{path}", params=parameters)
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "application/json"
@@ -45,13 +45,13 @@ class Desk:
         return answer.json()
 
     async def act(self, path: str, **body: Any) -> Any:
-        """What comes of an action."""
+        """The result of an action."""
         answer = await self.send("POST", f"/api/{path}", json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     async def refusal(self, method: str, path: str, **options: Any) -> tuple[int, str]:
-        """The status and the words of a refusal."""
+        """The status and the message of a refusal."""
         answer = await self.send(method, f"/api/{path}", **options)
         assert list(answer.json()) == ["message"]
         return answer.status_code, answer.json()["message"]

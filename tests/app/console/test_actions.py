@@ -1,4 +1,4 @@
-"""What operators do by the console."""
+"""What operators do through the console."""
 
 import json
 from typing import Any
@@ -12,14 +12,14 @@ from synkora.engine.incidents import IncidentKind
 
 
 async def refusal_of(person: Person) -> Any:
-    """What a CONNECT was refused with."""
+    """The message of a refused CONNECT."""
     await turn()
     (packet,) = [packet for packet in person.transport.packets if packet.startswith(b"44")]
     return json.loads(packet[2:])
 
 
 async def test_a_user_is_blocked(desk: Desk) -> None:
-    """All their connections end, and further ones are refused with the time that is left; others stay."""
+    """All connections of the user end. New ones are refused with the remaining time. Other users stay."""
     alice, again, bob = await desk.site.meet("Alice", "Alice", "Bob")
     assert await desk.act("block", userId="alice", seconds=600) == {"disconnected": 2, "unanswered": []}
     await turn()
@@ -42,7 +42,7 @@ async def test_an_address_is_blocked(desk: Desk) -> None:
 
 
 async def test_a_block_is_lifted(desk: Desk) -> None:
-    """The user can connect again; only a block can be lifted."""
+    """The user can connect again. Only an existing block can be lifted."""
     await desk.act("block", userId="alice", seconds=600)
     assert await desk.act("unblock", userId="bob") == {"unblocked": False, "unanswered": []}
     assert await desk.act("unblock", userId="alice") == {"unblocked": True, "unanswered": []}
@@ -76,7 +76,7 @@ async def test_each_is_logged(desk: Desk) -> None:
 
 
 async def test_the_number_of_blocks_is_limited(desk: Desk) -> None:
-    """One more is refused, and disconnects no client."""
+    """A further block is refused, and disconnects no client."""
     for number in range(MAX_BLOCKS):
         desk.site.collaboration.blocks.add(Block("user", f"user-{number}", 9e9, 0))
     (alice,) = await desk.site.meet("Alice")
@@ -100,7 +100,6 @@ async def test_the_number_of_blocks_is_limited(desk: Desk) -> None:
     ],
 )
 async def test_an_invalid_block_is_refused(desk: Desk, body: Any, named: str) -> None:
-    """The refusal names the error, and nothing changes."""
     status, words = await desk.refusal("POST", "block", json=body)
     assert status == 422
     assert named in words

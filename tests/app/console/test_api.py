@@ -1,4 +1,4 @@
-"""The console over HTTP: what it answers, and what it refuses."""
+"""The console over HTTP: answers and refusals."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ ACTIONS = ("disconnect", "block", "unblock", "notice")
 
 
 async def test_the_page(desk: Desk) -> None:
-    """It is there for everyone, with its assets, and loads nothing from elsewhere: what it shows takes the token."""
+    """The page and its assets need no token, and load nothing from other hosts. The data needs the token."""
     answer = await desk.send("GET", "", headers={"authorization": ""})
     assert (answer.status_code, answer.text) == (200, "<!doctype html><title>Console</title>")
     assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
@@ -34,7 +34,7 @@ async def test_the_page(desk: Desk) -> None:
 
 
 async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
-    """It says how to come by it; the rest works without it."""
+    """The response says how to build it. The API works without it."""
     desk = Desk(tmp_path / "nowhere")
     answer = await desk.send("GET", "")
     assert answer.status_code == 503
@@ -51,7 +51,7 @@ async def test_without_the_token_there_is_no_access(desk: Desk, path: str) -> No
 
 
 def test_where_there_is_a_console() -> None:
-    """In development always, in production with a token alone."""
+    """Always in development, in production only with a token."""
     tokens: tuple[dict[str, Any], ...] = ({}, {"CONSOLE_TOKEN": TOKEN})
     found = [
         Settings(**{"NEXTAUTH_SECRET": SECRET, "SYNKORA_ENV": environment, **token}, _env_file=None).has_console
@@ -62,7 +62,7 @@ def test_where_there_is_a_console() -> None:
 
 
 async def test_the_overview(desk: Desk) -> None:
-    """Which instances there are, how each is, and its samples."""
+    """The instances, their states and their samples."""
     desk.console.listens_on(3001)
     overview = await desk.ask("overview")
     assert (overview["interval"], overview["keeps"]) == (2, 900)
@@ -80,7 +80,7 @@ async def test_the_overview(desk: Desk) -> None:
 
 
 async def test_a_long_answer_is_compressed(desk: Desk) -> None:
-    """For who takes it so; a short one, or a refusal, is not worth it."""
+    """If the client accepts gzip. Short answers and refusals are not compressed."""
     await desk.site.meet(*(f"Person {number}" for number in range(30)))
     identity, gzip = ({"accept-encoding": encoding} for encoding in ("identity", "gzip"))
     plain = await desk.send("GET", "/api/connections", headers=identity)
@@ -117,7 +117,7 @@ async def test_the_table_of_connections(desk: Desk) -> None:
 
 
 class Slowly:
-    """Makes tables of connections as they are made otherwise, in a turn more; `most` is how many it made at once."""
+    """Makes tables of connections one turn later; `most` is the highest number of simultaneous tables."""
 
     def __init__(self) -> None:
         self.most = 0
@@ -133,7 +133,7 @@ class Slowly:
 
 
 async def test_too_many_tables_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few run at a time; a limited number waits, and further ones are refused with a message."""
+    """Few run at a time, a limited number waits, and further ones are refused with a message."""
     monkeypatch.setattr(tables, "connections", slowly := Slowly())
     asked = MOST_RUNNING + MOST_WAITING + 3
     answers = await asyncio.gather(*(desk.send("GET", "/api/connections") for _ in range(asked)))
@@ -147,7 +147,7 @@ async def test_too_many_tables_at_once(desk: Desk, monkeypatch: pytest.MonkeyPat
 
 
 async def test_tables_for_others_are_made_few_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many of the instances ask, and whatever each of them lets through."""
+    """However many instances ask at once."""
     monkeypatch.setattr(tables, "connections", slowly := Slowly())
     sought = ConnectionsSought("", "", "", "since", is_descending=False, most=10)
     await asyncio.gather(*(desk.console._answers._connections(sought) for _ in range(MOST_RUNNING + 3)))
@@ -166,7 +166,7 @@ async def test_the_table_of_projects(desk: Desk) -> None:
 
 
 async def test_a_project(desk: Desk) -> None:
-    """Its members, each user once with the sums of their connections and events, and nothing of other projects."""
+    """Each user appears once, with the sums of their connections and events. Other projects do not appear."""
     alice, _, _ = await desk.site.meet("Alice", "Alice", "Bob", project="p1")
     await desk.site.meet("Carol", project="p2")
     for _ in range(3):
@@ -191,7 +191,7 @@ async def test_a_project(desk: Desk) -> None:
 
 
 async def test_what_is_kept_of_a_project(tmp_path: Path) -> None:
-    """Events and bytes, with recovery; a cursor is not kept."""
+    """With recovery: the number and the bytes of events. A cursor is not kept."""
     desk = Desk(tmp_path, Site(recovery=True))
     (alice,) = await desk.site.meet("Alice", project="p1")
     alice.emit("task:create", {"projectId": "p1", "task": {"id": "1"}})
@@ -226,14 +226,13 @@ async def test_what_is_kept_of_a_project(tmp_path: Path) -> None:
     ],
 )
 async def test_invalid_queries_are_refused(desk: Desk, path: str, parameters: dict[str, str], named: str) -> None:
-    """The refusal names the error."""
     status, words = await desk.refusal("GET", path, params=parameters)
     assert status == 422
     assert named in words
 
 
 async def test_the_log(desk: Desk) -> None:
-    """What is new since the cursor, and the cursor for the next time; of one level and instance where that is asked."""
+    """Entries after the cursor, and the next cursor, optionally of one level and instance."""
     log = structlog.get_logger()
     log.info("project_joined", userName="Alice", projectId="p1")
     page = await desk.ask("log")
@@ -255,7 +254,7 @@ async def test_the_log(desk: Desk) -> None:
 
 
 async def test_a_cursor_of_an_ended_server(desk: Desk) -> None:
-    """One that has been started again has another id: all that it has is new, and the old one is forgotten."""
+    """A restarted server has another id: all of its entries are new, and the old cursor is ignored."""
     structlog.get_logger().info("first")
     page = await desk.ask("log", after="gone:17")
     assert [entry["event"] for entry in page["entries"]] == ["first"]
@@ -272,7 +271,7 @@ async def test_the_settings(desk: Desk) -> None:
 
 
 async def test_a_client_is_disconnected(desk: Desk) -> None:
-    """With Socket.IO's packet, and the whole connection; the log names the operator and the socket."""
+    """The client gets Socket.IO's DISCONNECT and its connection ends. The log names the operator and the socket."""
     alice, bob = await desk.site.meet("Alice", "Bob")
     assert await desk.act("disconnect", socketId=alice.id) == {"disconnected": True, "unanswered": []}
     await turn()
@@ -307,7 +306,7 @@ async def test_a_notice(desk: Desk) -> None:
 
 
 async def test_a_notice_is_for_a_project(desk: Desk) -> None:
-    """A socket's id would reach one client alone, and the log would call it a project."""
+    """A socket's id would reach only one client, and the log would call it a project."""
     (alice,) = await desk.site.meet("Alice", project="p1")
     status, words = await desk.refusal("POST", "notice", json={"projectId": alice.id, "message": "x"})
     assert status == 422
@@ -331,7 +330,6 @@ async def test_a_notice_is_for_a_project(desk: Desk) -> None:
     ],
 )
 async def test_invalid_actions_are_refused(desk: Desk, path: str, body: Any, named: str) -> None:
-    """The refusal names the error, and nothing changes."""
     (alice,) = await desk.site.meet("Alice", project="p1")
     status, words = await desk.refusal("POST", path, json=body)
     assert status == 422
@@ -340,7 +338,7 @@ async def test_invalid_actions_are_refused(desk: Desk, path: str, body: Any, nam
 
 
 async def test_bodies_are_json_and_small(desk: Desk) -> None:
-    """A form, which another site's page could send, is refused; so is a body that is too large."""
+    """A form, which a page of another site could send, is refused. So is a large body."""
     body = json.dumps({"socketId": "x"})
     for kind in ("", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"):
         assert (await desk.refusal("POST", "disconnect", content=body, headers={"content-type": kind}))[0] == 415
@@ -359,5 +357,4 @@ async def test_bodies_are_json_and_small(desk: Desk) -> None:
     [("POST", "/api/overview"), ("GET", "/api/notice"), ("GET", "/api/other"), ("GET", "/api"), ("PUT", "")],
 )
 async def test_other_paths_are_not_found(desk: Desk, method: str, path: str) -> None:
-    """Other paths and methods are 404."""
     assert (await desk.send(method, path)).status_code == 404

@@ -1,4 +1,4 @@
-"""Turns at what takes long."""
+"""The limit on simultaneous slow requests."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from synkora.app.console.sign_in import ConsoleRefused
 
 
 async def test_few_run_at_once_and_the_others_wait_in_order() -> None:
-    """A refused request takes no place; a finished or cancelled one frees its place."""
+    """A refused request takes no place. A finished or cancelled one frees its place."""
     turns = ConcurrencyLimit()
     begun: list[int] = []
     may_end = [asyncio.Event() for _ in range(MOST_RUNNING + MOST_WAITING)]

@@ -1,4 +1,4 @@
-"""The log's last entries, as operators read them."""
+"""The last entries of the log, as operators read them."""
 
 import gc
 import weakref
@@ -16,7 +16,7 @@ from synkora.app.setting_values import LogFormat
 
 @pytest.fixture
 def tail() -> Iterator[LogTail]:
-    """A tail of a log that people read, at the usual level."""
+    """A tail of the text log at the default level."""
     tail = LogTail()
     with configured_logs("info", tail=tail):
         yield tail
@@ -33,7 +33,7 @@ def say(count: int = 1) -> None:
 
 @pytest.mark.parametrize("form", get_args(LogFormat))
 def test_lines_are_like_text_lines(form: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without colour, whatever the log itself is written in."""
+    """Without colours, in any format of the log itself."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     tail = LogTail()
     with configured_logs("info", form, tail):
@@ -44,14 +44,13 @@ def test_lines_are_like_text_lines(form: LogFormat, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_log_itself_is_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
-    """The tail does not change the log's output."""
     with configured_logs("info", "json", LogTail()):
         say()
     assert '"event":"project_left","userName":"Person 0","projectId":"p"}' in capsys.readouterr().out
 
 
 def test_hidden_entries_are_not_stored(tail: LogTail) -> None:
-    """The level that is set is that of the tail too, and of repeated warnings the first is all there is."""
+    """The tail has the log's level. A repeated warning is stored once."""
     log = structlog.get_logger()
     log.debug("detail")
     log.warning("odd", problem="x")
@@ -76,7 +75,7 @@ def test_levels(tail: LogTail) -> None:
 
 
 def test_only_newer_entries_are_returned(tail: LogTail) -> None:
-    """After the number that came with the last page; the number moves on where nothing of that level came."""
+    """Newer than the number of the previous page. The number grows even without entries of the level."""
     say(3)
     page = tail.after(0, "info", "i")
     assert len(page.entries) == 3
@@ -93,18 +92,18 @@ def test_the_oldest_are_forgotten(tail: LogTail) -> None:
 
 
 def test_nothing_can_forge_a_line(tail: LogTail) -> None:
-    """What clients choose is escaped as in the log itself."""
+    """Text that clients choose is escaped as in the log itself."""
     structlog.get_logger().info("project_left", userName="Eve\n✓ Admin joined\x1b[2J", projectId="p")
     (line,) = lines(tail)
     assert line == "✓ Eve\\n✓ Admin joined\\x1b[2J left project p"
 
 
 class Held:
-    """Something that an error's frames have in hand."""
+    """An object that the frames of an error refer to."""
 
 
 def test_the_frames_of_an_error_are_released(tail: LogTail) -> None:
-    """The tail has its line with the traceback, but keeps no objects of its frames alive."""
+    """The tail keeps the traceback's text, but no objects of its frames."""
 
     def fail() -> weakref.ref[Held]:
         held = Held()

@@ -1,4 +1,4 @@
-"""Samples: what is in one, how many are kept, and which are told."""
+"""Samples: their contents, their number, and which are returned."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def taken(site: Site) -> dict[str, Any]:
 
 
 async def test_a_sample_counts_the_clients_actions() -> None:
-    """The figures are those of what happened, by the names that the page knows."""
+    """By the names that the page uses."""
     site = Site()
     alice, _, bob = await site.meet("Alice", "Alice", "Bob", project="p1")
     alice.emit("task:create", {"projectId": "p1", "task": 1})
@@ -55,7 +55,7 @@ async def test_a_sample_counts_the_clients_actions() -> None:
 
 
 async def test_trouble_is_in_a_sample() -> None:
-    """Incidents by their kind, and limits by which it was."""
+    """Incidents by kind, and exceeded limits by limit."""
     site = Site()
     site.server.incidents.note(IncidentKind.ORIGIN_REFUSED, "https://evil.example")
     site.server.incidents.note_limit(Limit.EDIT_EVENTS)
@@ -69,7 +69,7 @@ def test_memory_is_that_of_this_process() -> None:
 
 
 async def test_samples_are_taken_kept_and_forgotten() -> None:
-    """The first at once, then one after the other; as many are kept as fit into the time that they are kept for."""
+    """The first immediately, then at intervals. Samples are kept for a fixed time."""
     instance = instance_of(Site())
     with Sampler(lambda: sample_of(instance), interval=0.01, keeps=0.05) as sampler:
         assert len(sampler.after(0)) == 1
@@ -85,7 +85,6 @@ async def test_samples_are_taken_kept_and_forgotten() -> None:
 
 
 async def test_a_sample_that_fails_is_not_the_last() -> None:
-    """The next one is taken all the same."""
     instance, times = instance_of(Site()), 0
 
     def take() -> Sample:

@@ -1,4 +1,4 @@
-"""The first rows of a table: chosen on each instance, and put together."""
+"""The first rows of a table, selected on each instance and merged."""
 
 import asyncio
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from synkora.app.console.selection import Column, merged, select
 
 
 class Item(NamedTuple):
-    """What is in a table: `key` is what it is sorted by."""
+    """A row of a table, sorted by `key`."""
 
     key: Any
     id: str
@@ -25,7 +25,7 @@ ORDERS = st.booleans()
 
 @st.composite
 def tables(draw: st.DrawFn) -> list[Item]:
-    """Items of different ids whose keys are of one type."""
+    """Items with different ids and keys of one type."""
     keys = draw(st.sampled_from(KEYS))
     ids = draw(st.lists(st.text("abcxyz", min_size=1, max_size=4), unique=True, max_size=40))
     return [Item(draw(keys), row_id) for row_id in ids]
@@ -42,13 +42,13 @@ async def rows_of(items: list[Item], most: int, *, is_descending: bool) -> Rows[
 
 @pytest.fixture(autouse=True)
 def slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turns so short that every table has some."""
+    """Slices so short that every table needs several."""
     monkeypatch.setattr(selection, "_TURN", 0.0)
 
 
 @given(tables(), st.integers(1, 50), ORDERS, st.integers(0, 3))
 async def test_the_first_of_many(items: list[Item], most: int, is_descending: bool, fitting: int) -> None:
-    """They are those that sorting all that fit would put first, and all that fit are counted."""
+    """The result equals sorting all matching items, and all matching items are counted."""
     wanted = [item for item in items if len(item.id) >= fitting]
     matched, rows = await select(
         items, column(is_descending=is_descending), most, lambda item: item.id, lambda item: item in wanted
@@ -64,7 +64,7 @@ async def test_the_first_of_many(items: list[Item], most: int, is_descending: bo
 async def test_rows_of_several_instances_are_rows_of_the_whole(
     items: list[Item], data: st.DataObject, is_descending: bool, offset: int, limit: int
 ) -> None:
-    """For every order and page, though each instance tells no more than its own first rows."""
+    """For every order and page, although each instance sends only its own first rows."""
     homes = {item.id: data.draw(st.integers(0, 3)) for item in items}
     answers = {
         str(home): await rows_of(
@@ -97,7 +97,7 @@ async def test_a_row_of_several_instances_appears_once(
 
 
 async def test_the_event_loop_continues_while_a_table_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others have their turns whenever a millisecond is over, be it over few items or over many."""
+    """The table yields after each millisecond, with few or many items."""
     clock = 0.0
     turns_of_others = 0
 

@@ -18,7 +18,7 @@ def shown(**given: Any) -> dict[str, SettingInForce]:
 
 
 def test_every_variable_is_listed() -> None:
-    """In the order of the documentation, with its description; one that is not set has its default."""
+    """In the documentation's order, with description. Unset variables have their default."""
     settings = shown()
     assert list(settings) == [variable.name for variable in describe()]
     for variable in describe():
@@ -29,7 +29,7 @@ def test_every_variable_is_listed() -> None:
 
 
 def test_set_values_are_shown_as_written() -> None:
-    """Lists with commas, flags as words; that it has been set is said, though it be to the default."""
+    """Lists with commas, flags as words. A variable that is set to its default counts as set."""
     settings = shown(ALLOWED_ORIGINS="https://a.example, https://b.example", WS_COMPRESSION="true", WS_PORT="3001")
     assert settings["ALLOWED_ORIGINS"].value == "https://a.example,https://b.example"
     assert settings["WS_COMPRESSION"].value == "true"
@@ -38,7 +38,7 @@ def test_set_values_are_shown_as_written() -> None:
 
 @pytest.mark.parametrize("variable", ["NEXTAUTH_SECRET", "NEXTAUTH_SECRET_PREVIOUS", "METRICS_TOKEN", "CONSOLE_TOKEN"])
 def test_secrets_are_only_said_to_be_set(variable: str) -> None:
-    """Nothing of them is shown, not even their length."""
+    """Not even the length is shown."""
     setting = shown(**{variable: "a-secret-of-some-length"})[variable]
     assert (setting.value, setting.is_default) == ("set", False)
 
@@ -62,13 +62,13 @@ def test_secrets_are_only_said_to_be_set(variable: str) -> None:
     ],
 )
 def test_urls_are_shown_without_secrets(url: str, words: str) -> None:
-    """Where it leads is shown, and the user; a password that is written wrongly hides the whole."""
+    """Address and user are shown. A URL with a password that cannot be parsed is hidden completely."""
     assert masked(url) == words
 
 
 @given(st.text("abc123:/?#[]@%&=+ é", min_size=3).filter(lambda text: text.strip()))
 def test_no_password_is_ever_shown(password: str) -> None:
-    """Not a part of it either, also of a password that is not escaped properly."""
+    """Not even a part, also if the password is not escaped properly."""
     marked = f"SeCrEt{password}TeRcEs"
     for url in (f"postgresql://app:{marked}@db.test/app", f"redis://:{marked}@redis.test:6379/0"):
         words = masked(url)
@@ -77,7 +77,7 @@ def test_no_password_is_ever_shown(password: str) -> None:
 
 
 def test_urls_among_the_settings() -> None:
-    """Those of Redis, the database and the app; the first two are read from where nothing else shows them."""
+    """Those of Redis, the database and the app."""
     settings = shown(
         REDIS_URL="redis://:hunter2@redis.test",
         DATABASE_URL="postgresql://a:hunter2@db.test/x",

@@ -16,7 +16,6 @@ HOST = "synkora.example"
 
 
 def request_of(peer: str | None = "192.0.2.1", **headers: str) -> Request:
-    """A request; underscores in a header's name are hyphens."""
     given = {"host": HOST, **headers}
     scope: dict[str, Any] = {
         "type": "http",
@@ -47,7 +46,7 @@ def test_a_request_with_the_token_is_accepted(given: str) -> None:
 
 @pytest.mark.parametrize("given", ["Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, ""])
 def test_a_request_without_a_token_is_asked_to_sign_in(given: str) -> None:
-    """This is not a failure: each page starts without a token."""
+    """This is no failure: each page starts without a token."""
     guard = guard_of()
     for _ in range(MOST_FAILURES + 1):
         refused = refusal(guard, request_of(authorization=given))
@@ -68,8 +67,9 @@ def test_a_wrong_token_is_refused_and_counted(given: str) -> None:
 
 
 def test_guessing_is_over_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After so many wrong tokens an address is told to wait, with the right one too; others are not, and a minute ends
-    it."""
+    """After ten wrong tokens, an address must wait for a minute, even with the valid token. Other addresses are not
+    affected.
+    """
     clock = Clock()
     monkeypatch.setattr(failures_module, "monotonic", clock)
     guard = guard_of()
@@ -84,7 +84,7 @@ def test_guessing_is_over_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_failures_are_counted_per_client_behind_a_proxy() -> None:
-    """The address is the one that a trusted proxy names; what others write counts nothing."""
+    """By the address from a trusted proxy. Addresses from other peers are ignored."""
     guard = guard_of(proxies=("10.0.0.1",))
     for _ in range(MOST_FAILURES):
         refusal(guard, request_of("10.0.0.1", x_forwarded_for="192.0.2.1", authorization="Bearer wrong"))
@@ -101,7 +101,7 @@ def test_a_unix_socket_has_no_address() -> None:
 
 
 def test_pages_of_other_sites_may_not_ask() -> None:
-    """Though they have the token; the console's own page may."""
+    """Not even with the token. The console's own page may."""
     guard = guard_of()
     for origin in ("https://evil.example", "null", f"https://{HOST}:8443"):
         assert refusal(guard, request_of(origin=origin, authorization=f"Bearer {TOKEN}")).status == 403
@@ -127,7 +127,7 @@ def test_without_a_token_this_machine_may_ask() -> None:
 
 @pytest.mark.parametrize("version", ["0.9", "1.0"])
 def test_old_http_is_a_proxys(version: str) -> None:
-    """Browsers no longer send HTTP/1.0; a plain proxy on this machine does, for any client."""
+    """Browsers no longer send HTTP/1.0. A plain proxy on this machine does, for any client."""
     request = request_of("127.0.0.1", host="localhost:3001")
     request.scope["http_version"] = version
     assert refusal(guard_of(None), request).status == 403
@@ -137,7 +137,7 @@ def test_old_http_is_a_proxys(version: str) -> None:
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_the_browsers_fetch_metadata_decides(token: str | None) -> None:
-    """Other pages are refused where they have no origin to be known by, those on other ports of this machine too."""
+    """Other pages are refused even without an Origin header, including pages on other ports of this machine."""
     guard = guard_of(token)
     given = {"host": "localhost:3001", "authorization": f"Bearer {TOKEN}"}
     for site in ("cross-site", "same-site"):
@@ -147,7 +147,7 @@ def test_the_browsers_fetch_metadata_decides(token: str | None) -> None:
 
 
 def test_the_consoles_own_page_behind_a_proxy_that_replaces_host() -> None:
-    """What a trusted proxy was addressed as, or the browser's own word, tells that it is the console's page."""
+    """A trusted proxy's `X-Forwarded-Host`, or the browser's fetch metadata, identifies the console's page."""
     given = {"host": "127.0.0.1:3001", "origin": f"https://{HOST}", "authorization": f"Bearer {TOKEN}"}
     ways: list[dict[str, str]] = [{"x_forwarded_host": HOST}, {"sec_fetch_site": "same-origin"}]
     for way in ways:

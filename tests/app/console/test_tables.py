@@ -38,7 +38,7 @@ async def site_of(*names: str) -> Site:
 
 
 async def test_a_row_tells_of_a_connection() -> None:
-    """Who it is, from where, how, since when, where they are, what waits for them and how many events have come."""
+    """User, address, transport, start, projects, backlog and number of events."""
     site = Site()
     alice = site.come("Alice")
     for project in ("p1", "p2"):
@@ -64,7 +64,7 @@ async def test_a_row_tells_of_a_connection() -> None:
 
 
 async def test_orders() -> None:
-    """By time as they came, by name whatever its case, by the first of their projects; each the other way round too."""
+    """By time, by name regardless of case, and by the first project, in both directions."""
     site = await site_of("carol", "Bob", "alice", "Äda")
     assert await names(site) == ["carol", "Bob", "alice", "Äda"]
     assert await names(site, is_descending=True) == ["Äda", "alice", "Bob", "carol"]
@@ -102,7 +102,7 @@ async def test_a_search_looks_through_names_ids_addresses_and_projects(search: s
 
 
 async def test_filters() -> None:
-    """One project, one transport, both together with a search; of who does not fit nothing is said but the total."""
+    """One project, one transport, or both with a search. Rows that do not match count only in the total."""
     site = await site_of("Alice", "Alina", "Bob")
     assert await names(site, project="project-a") == ["Alice", "Alina"]
     assert await names(site, project="project") == []
@@ -113,7 +113,7 @@ async def test_filters() -> None:
 
 
 async def test_of_many_projects_a_row_has_the_first() -> None:
-    """And how many they are: with all of them, whose ids may be long, a table could be too large to be sent."""
+    """With the number of projects: a table with all of their long ids could be too large to send."""
     site = Site()
     alice = site.come("Alice")
     for number in range(7):
@@ -130,7 +130,7 @@ async def test_a_socket_is_found_by_its_id() -> None:
 
 
 async def test_projects() -> None:
-    """Each with its users, who count once however many connections they have, and with their connections."""
+    """Each user counts once, however many connections they have."""
     site = Site()
     for name, project in (("Alice", "p1"), ("Alice", "p1"), ("Bob", "p1"), ("Bob", "p2"), ("Carol", "other")):
         person = site.come(name)

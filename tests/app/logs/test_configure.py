@@ -1,4 +1,4 @@
-"""The server's log: the lines that people read, and what cannot be done to them."""
+"""The server's log: its text lines, and protection against forged lines."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from synkora.serving.request_ids import RequestContext
 
 @pytest.fixture
 def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
-    """A logger of the server's, whose lines `capsys` has."""
+    """A logger of the server. `capsys` has its lines."""
     with configured_logs("info"):
         yield structlog.get_logger()
 
@@ -79,13 +79,13 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     ],
 )
 def test_lines(log: Any, capsys: pytest.CaptureFixture[str], event: str, fields: dict[str, Any], line: str) -> None:
-    """Each event that people follow has its own line."""
+    """Each event for operators has its own text."""
     log.info(event, **fields)
     assert capsys.readouterr() == (line + "\n", "")
 
 
 def test_other_events(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its own event without a line is written with its level and its fields."""
+    """An event without a text is written with its level and its fields."""
     log.warning("strange", eventName="task:create", count=3)
     assert capsys.readouterr().out == "warning: strange eventName=task:create count=3\n"
 
@@ -104,21 +104,21 @@ def test_other_events(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_values_cannot_forge_lines(log: Any, capsys: pytest.CaptureFixture[str], name: str, shown: str) -> None:
-    """Line ends, terminal controls and changes of writing direction are escaped; too long values are cut."""
+    """Line ends, terminal controls and changes of writing direction are escaped. Long values are cut."""
     log.info("project_joined", userName=name, projectId="p")
     log.info("other", userName=name)
     assert capsys.readouterr().out == f"✓ {shown} joined project p\ninfo: other userName={shown}\n"
 
 
 def test_a_missing_field_is_a_question_mark(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line that lacks a field is written nonetheless."""
+    """The line is written all the same."""
     log.info("client_disconnected", userName="Alice")
     assert capsys.readouterr().out == "✗ Client disconnected: ? (Alice) - ?\n"
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
 def test_levels(capsys: pytest.CaptureFixture[str], log: Any, level: str) -> None:
-    """What is less serious than the level is not written."""
+    """Entries below the level are not written."""
     configure_logs(level)
     logger = structlog.get_logger()
     levels = ["debug", "info", "warning", "error"]
@@ -130,7 +130,7 @@ def test_levels(capsys: pytest.CaptureFixture[str], log: Any, level: str) -> Non
 
 @pytest.mark.parametrize("way", ["exc_info", "exception"])
 def test_errors_have_their_traceback(log: Any, capsys: pytest.CaptureFixture[str], way: str) -> None:
-    """It is written under the event, set in, so that nothing in it looks like a line of the log."""
+    """It is written below the event and indented, so that no part of it looks like a log line."""
     log_error(log, way, "bad\n✓ Alice joined project x\x1b[2K", eventName="task:create")
     first, *trace = capsys.readouterr().out.split("\n")
     assert first == "error: handler_failed eventName=task:create"
@@ -140,7 +140,6 @@ def test_errors_have_their_traceback(log: Any, capsys: pytest.CaptureFixture[str
 
 
 def test_a_full_disk_costs_only_the_lines() -> None:
-    """Where a line cannot be written the server goes on."""
     script = (
         "import structlog; from synkora.app.logs.configure import configure_logs; configure_logs('info');"
         "structlog.get_logger().info('stopped'); structlog.get_logger().error('other'); open(2, 'w').write('went on')"
@@ -151,13 +150,13 @@ def test_a_full_disk_costs_only_the_lines() -> None:
 
 
 def test_uvicorn_reports_only_errors(log: Any) -> None:
-    """A client's bad HTTP is answered, not logged."""
+    """A client's invalid HTTP is answered, not logged."""
     assert not logging.getLogger("uvicorn.error").isEnabledFor(logging.WARNING)
     assert logging.getLogger("uvicorn.error").isEnabledFor(logging.ERROR)
 
 
 def test_a_task_of_a_request_logs_the_requests_id(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event without a text line has the id of its request; text lines do not change."""
+    """An event without a text has the id of its request. Text lines do not change."""
     with RequestContext([(b"x-request-id", b"mine")]):
         log.error("odd")
         log.info("stopped")
@@ -181,7 +180,7 @@ PLAIN = [
 
 
 def shown_on_a_terminal(**variables: str) -> list[str]:
-    """What a process that logs some lines writes to a terminal."""
+    """The terminal output of a process that logs some lines."""
     ours, theirs = pty.openpty()
     try:
         given = {"PATH": os.environ["PATH"], "TERM": "xterm", **variables}
@@ -193,7 +192,7 @@ def shown_on_a_terminal(**variables: str) -> list[str]:
 
 
 def test_lines_are_coloured_on_a_terminal() -> None:
-    """The sign that a line begins with is, and nothing else is changed."""
+    """The sign at the start of the line is coloured, and nothing else."""
     lines = shown_on_a_terminal()
     assert [re.sub(r"\x1b\[\d*m", "", line) for line in lines] == PLAIN
     assert [re.findall(r"\x1b\[(\d+)m(\S+?)\x1b", line) for line in lines] == [
@@ -211,6 +210,5 @@ def test_colour_can_be_done_without(variables: dict[str, str]) -> None:
 
 
 def test_there_is_no_colour_in_a_file() -> None:
-    """Whatever reads the output of a process reads plain lines."""
     done = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, encoding="utf-8", timeout=30)
     assert done.stdout.splitlines() == PLAIN

@@ -1,4 +1,4 @@
-"""Incidents in the log: the first at once, a flood as one line."""
+"""Incidents in the log: the first one immediately, a flood as one line."""
 
 import asyncio
 import re
@@ -44,12 +44,14 @@ def patterns(incidents: Incidents, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     ],
 )
 def test_words(tally: Tally, words: str) -> None:
-    """A tally reads as a sentence's part would."""
+    """A tally reads like a part of a sentence."""
     assert summary(tally) == words
 
 
 async def test_a_flood(incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """However many come: a line for the first of each kind, and one with all counts at the end of the window."""
+    """Any number of incidents: one line for the first of each kind, and one line with all counts at the end of the
+    window.
+    """
     for number in range(10_000):
         incidents.note(IncidentKind.SIGN_IN_REFUSED, "Authentication failed (auth.token: expired)")
         incidents.note(IncidentKind.ORIGIN_REFUSED, f"https://{number % 3}.example")
@@ -65,7 +67,7 @@ async def test_a_flood(incidents: Incidents, patterns: IncidentLog, capsys: pyte
 
 
 async def test_addresses(incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each address gets a line at once per kind, and one at the end with its repeated incidents."""
+    """Each address gets a line per kind immediately, and one at the end with its repeated incidents."""
     for _ in range(3):
         incidents.note(IncidentKind.SIGN_IN_REFUSED, "Authentication failed (expired)", "192.0.2.1")
         incidents.note(IncidentKind.FLOODING_CLIENT_CUT_OFF, address="192.0.2.1")
@@ -81,7 +83,7 @@ async def test_addresses(incidents: Incidents, patterns: IncidentLog, capsys: py
 
 
 async def test_quiet(incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """A window without repeats has no line, and the next first entry is written again."""
+    """A window without repeats has no line. The next incident is written immediately again."""
     for _ in range(2):
         incidents.note(IncidentKind.LIMIT_HIT, "join")
         await asyncio.sleep(0.3)
@@ -91,7 +93,7 @@ async def test_quiet(incidents: Incidents, patterns: IncidentLog, capsys: pytest
 async def test_lines_before_the_end_are_written(
     incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A server that stops tells what it has counted."""
+    """A server that stops writes the counts so far."""
     for _ in range(2):
         incidents.note(IncidentKind.LIMIT_HIT)
     patterns.tell()
@@ -103,7 +105,7 @@ async def test_lines_before_the_end_are_written(
 async def test_labels_forge_no_lines(
     incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What clients write is escaped and cut."""
+    """Text from clients is escaped and cut."""
     for _ in range(2):
         incidents.note(IncidentKind.ORIGIN_REFUSED, "https://a\n✓ Stopped\x1b[2J" + "x" * 1000)
     patterns.tell()
@@ -113,7 +115,7 @@ async def test_labels_forge_no_lines(
 
 
 def test_a_server_tells(tmp_path: Path) -> None:
-    """Foreign pages are a line at once and a count at the end, in a real server's log."""
+    """In a real server's log: foreign pages are a line immediately, and a count at the end."""
     with Synkora(tmp_path, "serve", NEXTAUTH_SECRET=SECRET, WS_HOST="127.0.0.1", WS_PORT="0") as program:
         port = re.sub(r"\D", "", program.line(lambda line: "running on port" in line))
         url = f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=polling"

@@ -1,4 +1,4 @@
-"""The log as JSON: an object a line, whatever is in it."""
+"""The log as JSON: one object per line."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @pytest.fixture
 def log() -> Iterator[Any]:
-    """A logger of the server's, which writes JSON."""
+    """A logger of the server that writes JSON."""
     with configured_logs("debug", "json"):
         yield structlog.get_logger()
 
@@ -29,7 +29,7 @@ def entries(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def test_an_entry_is_an_object(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """When, how serious, what, and the fields by their names and with their types."""
+    """Time, level, event, and the fields with their names and types."""
     log.info("client_disconnected", socketId="abc", userName="Alice", reason="ping timeout", duration=1.5, more=None)
     (entry,) = entries(capsys)
     assert list(entry)[:3] == ["timestamp", "level", "event"]
@@ -47,7 +47,7 @@ def test_an_entry_is_an_object(log: Any, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize("name", ["Eve\n{}", "\x1b[2K\r\x00\x07", "\x9b1m\u2028\u202e", "\ud800", 'Ève 🚀 "\\'])
 def test_values_are_complete_and_cannot_forge_a_line(log: Any, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """Every character is back when the line is read as JSON, and none but ASCII's own is on it."""
+    """JSON decoding returns every character. The line itself is ASCII."""
     log.info("project_joined", userName=name)
     text = capsys.readouterr().out
     assert text[:-1].isprintable()
@@ -71,7 +71,7 @@ def test_a_traceback_is_a_field(log: Any, capsys: pytest.CaptureFixture[str], wa
 
 
 def test_the_request_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is logged while one is handled has its id."""
+    """Entries during a request have its id."""
     with RequestContext([(b"x-request-id", b"mine")]):
         log.info("stopped")
     log.info("stopped")
@@ -81,7 +81,7 @@ def test_the_request_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_libraries_are_heard(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """An error of uvicorn or asyncio is an entry; less severe messages are dropped."""
+    """An error of uvicorn or asyncio is an entry. Less severe messages are dropped."""
     for name in ("uvicorn.error", "asyncio"):
         logging.getLogger(name).warning("unheard")
         logging.getLogger(name).error("bad %s", "thing", exc_info=ValueError("x"))

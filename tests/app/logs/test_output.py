@@ -18,7 +18,7 @@ LINE = "x" * 99
 
 
 class Pipe:
-    """A pipe of the smallest size that the kernel makes, a page, and what writes into it."""
+    """A pipe of the smallest size that the kernel makes (one page), and the output that writes into the pipe."""
 
     def __init__(self) -> None:
         ours, theirs = os.pipe()
@@ -38,7 +38,7 @@ class Pipe:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """A pipe that is empty."""
+    """An empty pipe."""
     pipe = Pipe()
     yield pipe
     pipe.close()
@@ -56,7 +56,7 @@ def test_lines_keep_their_order(pipe: Pipe) -> None:
 
 
 def test_unread_lines_are_bounded_and_counted_and_reported(pipe: Pipe) -> None:
-    """Lines past the bound are lost. Once the reader is back, a line in the place of the lost ones says how many."""
+    """Lines above the bound are dropped. When the reader is back, a line gives their number."""
     for _ in range(1000):
         pipe.output.write(LINE)
     lost = pipe.output.lost
@@ -69,13 +69,12 @@ def test_unread_lines_are_bounded_and_counted_and_reported(pipe: Pipe) -> None:
 
 
 def test_a_line_larger_than_the_bound_is_lost(pipe: Pipe) -> None:
-    """Nothing may take more memory than the bound."""
     pipe.output.write("x" * MOST)
     assert pipe.read(1) == [b"lost: 1"]
 
 
 def test_a_pipe_that_is_set_non_blocking_loses_nothing(pipe: Pipe) -> None:
-    """Programs that share the output may do that; the thread waits as before."""
+    """Another program that shares the output may do so. The thread waits as before."""
     os.set_blocking(pipe.writer.fileno(), False)
     for _ in range(MOST // 100):
         pipe.output.write(LINE)
@@ -84,7 +83,7 @@ def test_a_pipe_that_is_set_non_blocking_loses_nothing(pipe: Pipe) -> None:
 
 
 def test_closing_waits_for_the_lines(pipe: Pipe) -> None:
-    """What fits is with the reader when `close` returns."""
+    """The reader has all lines that fit when `close` returns."""
     pipe.output.write("last")
     assert pipe.output.close(PATIENCE)
     os.set_blocking(pipe.reader.fileno(), False)
@@ -98,7 +97,7 @@ def test_closing_does_not_wait_for_ever(pipe: Pipe) -> None:
 
 
 def test_a_full_disk_costs_only_the_lines() -> None:
-    """They are counted, and the next ones are tried again."""
+    """Lost lines are counted, and the next lines are tried again."""
     with open("/dev/full", "w") as full:  # any write to it fails for want of space
         output = Output(full, told)
         for number in range(3):
@@ -108,7 +107,7 @@ def test_a_full_disk_costs_only_the_lines() -> None:
 
 
 def test_a_stream_without_a_descriptor_is_written_to_at_once() -> None:
-    """An application may have put one in the place of standard output; and there may be none at all."""
+    """An application may have replaced standard output, or there may be none."""
     stream = io.StringIO()
     Output(stream, told).write("Ève\ud800")
     assert stream.getvalue() == "Ève\ud800\n"
@@ -116,7 +115,7 @@ def test_a_stream_without_a_descriptor_is_written_to_at_once() -> None:
 
 
 def test_another_process_has_a_thread_of_its_own() -> None:
-    """A server that forks after it has written goes on writing in each process, and no line is written twice."""
+    """After a fork, both processes write, and no line is written twice."""
     script = (
         "import os, sys; from synkora.app.logs.output import Output\n"
         "output = Output(sys.stdout, str)\n"
@@ -131,7 +130,7 @@ def test_another_process_has_a_thread_of_its_own() -> None:
 
 
 def test_lines_of_a_program_that_ends_are_written() -> None:
-    """Nobody has to close it: at exit the queue is drained."""
+    """Without `close`: the queue is drained at exit."""
     script = "import sys; from synkora.app.logs.output import Output\nOutput(sys.stdout, str).write('x' * 200_000)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30)
     assert len(done.stdout) == 200_001

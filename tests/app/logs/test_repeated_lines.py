@@ -1,4 +1,4 @@
-"""Warnings and errors that come again and again: counted, not written."""
+"""Repeated warnings and errors are counted instead of written."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from synkora.app.logs.repeated_lines import MOST_KINDS, RepeatedLines
 
 @pytest.fixture
 def repeats(monkeypatch: pytest.MonkeyPatch) -> Iterator[RepeatedLines]:
-    """What counts the entries of the log of a test, with a window that ends when the test says so."""
+    """The counter of a test's log, with a window that ends when the test says so."""
     with configured_logs("info") as repeats:
         monkeypatch.setattr("synkora.app.logs.repeated_lines.log", structlog.get_logger())  # one that has no output yet
         yield repeats
@@ -25,7 +25,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 async def test_a_flood_is_one_line_and_a_number(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first of each is written at once; how many more there were, at the end of the window."""
+    """The first of each kind is written immediately, the number of repeats at the end of the window."""
     log: Any = structlog.get_logger()
     for number in range(1000):
         log.error("handler_failed", eventName="task:create", socketId=str(number), exc_info=ValueError("x"))
@@ -48,7 +48,7 @@ async def test_a_flood_is_one_line_and_a_number(repeats: RepeatedLines, capsys: 
 
 
 async def test_each_block_is_logged(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
-    """What operators do is no flood: each is to be known with who it was."""
+    """An operator's actions are no flood: each has an entry with the operator's name."""
     log: Any = structlog.get_logger()
     for name in ("alice", "bob"):
         who = {"kind": "user", "name": name, "address": "192.0.2.1"}
@@ -88,7 +88,7 @@ async def test_the_window_ends_by_itself(capsys: pytest.CaptureFixture[str], mon
 
 
 async def test_kinds_are_bounded(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
-    """However many different ones there are: past the bound they are one kind."""
+    """Different kinds above the bound count as one kind."""
     log: Any = structlog.get_logger()
     for number in range(MOST_KINDS * 3):
         log.warning("odd", problem=f"number {number}")
@@ -96,7 +96,7 @@ async def test_kinds_are_bounded(repeats: RepeatedLines, capsys: pytest.CaptureF
 
 
 async def test_incidents_are_not_held_back(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each of these is the first of its kind, and cautions are written once."""
+    """Each is the first of its kind. Cautions are written once."""
     log: Any = structlog.get_logger()
     for text in ("a", "b"):
         log.warning("caution", text=text)

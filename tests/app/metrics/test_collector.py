@@ -1,4 +1,4 @@
-"""What Prometheus is told, beside what clients did."""
+"""The metrics besides the counts of clients' actions."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ class MeasuredSite(Site):
             return await http.get(self.address.http + "/metrics")
 
     async def read(self) -> dict[str, float]:
-        """All samples, each by its name and, in braces, the value of its label."""
+        """All samples by name, with the label's value in braces."""
         answer = await self.ask()
         return {
             sample.name + "".join(f"{{{value}}}" for value in sample.labels.values()): sample.value
@@ -126,7 +126,7 @@ async def test_metrics_count_the_clients_actions(site: MeasuredSite) -> None:
 
 
 async def test_failures_are_counted_from_zero(site: MeasuredSite) -> None:
-    """Kinds and limits are there before anything happens; what clients choose is never a label."""
+    """Kinds and limits exist before the first incident. Text from clients is never a label."""
     before = await site.read()
     assert {name for name in before if name.startswith("synkora_incidents")} == {
         f"synkora_incidents_total{{{kind}}}" for kind in IncidentKind
@@ -147,7 +147,7 @@ async def test_failures_are_counted_from_zero(site: MeasuredSite) -> None:
 
 
 def test_the_kinds_are_documented() -> None:
-    """The table of what should not happen has each, in the same order."""
+    """In the same order."""
     assert [kind for kind, _ in table(ROOT / "docs" / "security-details.md", "kind")] == [*IncidentKind]
 
 
@@ -165,7 +165,7 @@ async def test_backlogs_are_reported(site: MeasuredSite) -> None:
 
 
 async def test_histograms_add_up(site: MeasuredSite) -> None:
-    """Buckets grow with their bounds, and the last has all."""
+    """Buckets grow with their bounds, and the last one counts everything."""
     async with socketio(site.address, {"token": token_of("Alice")}) as alice:
         await alice.event()
         figures = await site.read()
@@ -213,7 +213,6 @@ async def test_both_formats(site: MeasuredSite, accept: str, content_type: str, 
     ],
 )
 async def test_a_token_is_needed_where_there_is_one(authorization: str, status: int) -> None:
-    """A request with another token, or none, gets only the variable's name."""
     site = MeasuredSite(TOKEN)
     async with serving(site.server, app=site.app) as site.address:
         answer = await site.ask(Authorization=authorization)
@@ -224,7 +223,7 @@ async def test_a_token_is_needed_where_there_is_one(authorization: str, status: 
 
 
 def test_outcomes_are_the_labels_that_alerts_rely_on() -> None:
-    """An answer to a client can be reworded; a label cannot, without breaking operators' dashboards and alerts."""
+    """Answers to clients can be reworded. A changed label would break operators' dashboards and alerts."""
     outcomes = "ok, Authentication required, Authentication failed, Invalid token, unavailable"
     assert ", ".join(SignInOutcome) == outcomes
     assert [*AccessOutcome] == ["granted", "denied", "unavailable"]

@@ -1,4 +1,4 @@
-"""The loop's lag: what a loop that stands still is seen as."""
+"""The event loop's lag."""
 
 import asyncio
 import time
@@ -18,7 +18,6 @@ async def test_a_loop_that_stands_still_is_late_for_every_time_it_missed() -> No
 
 
 async def test_it_ends_with_its_block() -> None:
-    """No timer is left behind."""
     with LoopLag(interval=0.01) as lag:
         await asyncio.sleep(0.05)
     seen = sum(lag.durations.counts)
@@ -28,7 +27,7 @@ async def test_it_ends_with_its_block() -> None:
 
 
 async def test_the_maximum_is_returned_once() -> None:
-    """The figure is the longest standstill since the last reading."""
+    """The longest block since the last reading."""
     with LoopLag(interval=0.02) as lag:
         await asyncio.sleep(0.03)
         time.sleep(0.2)  # noqa: ASYNC251  # that is what is to be seen

@@ -1,4 +1,4 @@
-"""The page that Prometheus reads."""
+"""The page for Prometheus."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ OPEN_METRICS = "application/openmetrics-text"
 
 
 class Looks(Collector):
-    """Counts how often it is collected."""
+    """Counts its collections."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -32,7 +32,7 @@ class Looks(Collector):
 
 @pytest.fixture
 def app() -> Starlette:
-    """A page with the looks at it."""
+    """A page that counts its collections."""
     return Starlette(routes=[metrics_route(Looks(), None)])
 
 
@@ -43,7 +43,7 @@ async def ask(app: Starlette, accept: str = "*/*") -> httpx.Response:
 
 
 async def looks(app: Starlette, accept: str = TEXT) -> float:
-    """How often the page has been made, as it says itself."""
+    """The number of collections, as the page has it."""
     parse = parse_openmetrics if accept == OPEN_METRICS else text_string_to_metric_families
     (family,) = [family for family in parse((await ask(app, accept)).text) if family.name == "looks"]
     return next(sample.value for sample in family.samples if sample.name == "looks_total")
@@ -80,7 +80,7 @@ async def test_a_page_is_made_once_a_second(app: Starlette, clock: Clock, accept
 
 
 async def test_versions_make_no_further_pages(app: Starlette, clock: Clock) -> None:
-    """Nobody has more pages made by asking for each in other words."""
+    """Different Accept headers cause no further collections."""
     first = await looks(app)
     for number in range(9):
         assert f"looks_total {first}" in (await ask(app, f"text/plain; version=1.0.{number}")).text

@@ -22,12 +22,12 @@ IN_CHANNEL = "#/channels/main/messages/"
 
 @pytest.fixture(scope="module")
 def official() -> Draft7Validator:
-    """What AsyncAPI takes for an AsyncAPI document."""
+    """AsyncAPI's own schema of AsyncAPI documents."""
     return Draft7Validator(json.loads(SPECIFICATION.read_text(encoding="utf-8")))
 
 
 def find(reference: str) -> Any:
-    """What a reference of the document leads to."""
+    """The target of a reference in the document."""
     node: Any = DOCUMENT
     for name in reference.removeprefix("#/").split("/"):
         node = node[name]
@@ -35,7 +35,7 @@ def find(reference: str) -> Any:
 
 
 def test_it_is_one(official: Draft7Validator) -> None:
-    """AsyncAPI's own schema takes it, and it says which version of the server it is of."""
+    """AsyncAPI's own schema accepts the document. The document has the server's version."""
     official.validate(DOCUMENT)
     assert DOCUMENT["info"]["version"] == __version__
 
@@ -47,7 +47,7 @@ def test_a_mistake_would_be_seen(official: Draft7Validator) -> None:
 
 
 def test_every_reference_leads_somewhere() -> None:
-    """None dangles, and no component is left over."""
+    """No component is unused."""
     references = set(re.findall(r'"\$ref": "(#/[^"]+)"', json.dumps(DOCUMENT)))
     for reference in references:
         assert find(reference)
@@ -56,7 +56,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_there_is_an_operation_for_each_event() -> None:
-    """The server receives what clients may send, and sends what they may get."""
+    """The server receives clients' events, and sends its own."""
     operations = DOCUMENT["operations"].values()
     for action, messages in (("receive", from_clients()), ("send", to_clients())):
         names = [
@@ -69,7 +69,7 @@ def test_there_is_an_operation_for_each_event() -> None:
 
 
 def test_a_ping_is_answered_by_a_pong() -> None:
-    """What a client sends names what it may get for it: the ack, events, and the refusal."""
+    """A client's event names its possible answers: the ack, events, and the refusal."""
     replies = {
         name: [reference["$ref"].removeprefix(IN_CHANNEL) for reference in operation["reply"]["messages"]]
         for name, operation in DOCUMENT["operations"].items()
@@ -83,19 +83,18 @@ def test_a_ping_is_answered_by_a_pong() -> None:
 
 @pytest.mark.parametrize("title", [title for title in MESSAGES if "examples" in MESSAGES[title]])
 def test_examples(title: str) -> None:
-    """Each is what the message's own schema takes; only a message without an argument has none."""
+    """Each matches the schema of its message. Only a message without an argument has none."""
     validator = Draft7Validator({**MESSAGES[title]["payload"], "components": DOCUMENT["components"]})
     for example in MESSAGES[title]["examples"]:
         validator.validate(example["payload"])
 
 
 def test_messages_without_examples() -> None:
-    """They are those without an argument, and the answer of a refresh."""
+    """Those without an argument, and the answer to a refresh."""
     assert {title for title in MESSAGES if "examples" not in MESSAGES[title]} == {"Ping", "Ack", "AuthRefreshAck"}
 
 
 def test_a_wrong_payload_is_refused() -> None:
-    """The schemas that the messages name refuse what the server would."""
     payload = {**MESSAGES["TaskCreate"]["payload"], "components": DOCUMENT["components"]}
     with pytest.raises(ValidationError, match="'projectId' is a required property"):
         Draft7Validator(payload).validate({"task": {}})

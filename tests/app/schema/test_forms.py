@@ -12,7 +12,7 @@ from synkora.app.schema import asyncapi, json_schema, typescript
 
 
 def schema(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command, in a folder without any settings."""
+    """Run the command in a folder without settings."""
     return run(folder, "schema", *arguments, environment={"PATH": os.environ["PATH"]})
 
 
@@ -21,28 +21,27 @@ def schema(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     [((), asyncapi.document()), (("asyncapi",), asyncapi.document()), (("json-schema",), json_schema.document())],
 )
 def test_json(tmp_path: Path, arguments: tuple[str, ...], expected: object) -> None:
-    """It prints one document in JSON, that of AsyncAPI unless another is asked for, and needs no settings."""
+    """Without `--as`, the command prints the AsyncAPI document. It needs no settings."""
     done = schema(tmp_path, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == expected
 
 
 def test_typescript_into_a_file(tmp_path: Path) -> None:
-    """With `--output` it writes a file, and prints nothing."""
+    """With `--output`, the command writes a file and prints nothing."""
     done = schema(tmp_path, "typescript", "--output", "synkora-events.d.ts")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (tmp_path / "synkora-events.d.ts").read_text(encoding="utf-8") == typescript.document()
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    """The error is one line, and the exit status is 1."""
     done = schema(tmp_path, "--output", "nowhere/asyncapi.json")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "nowhere/asyncapi.json cannot be written: No such file or directory\n"
 
 
 def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
-    """It is a usage error, which lists the known ones."""
+    """The usage error lists the known forms."""
     done = schema(tmp_path, "xml")
     assert done.returncode == 2
     for form in ("asyncapi", "json-schema", "typescript"):

@@ -1,4 +1,4 @@
-"""The JSON Schema, held against what the server takes and sends."""
+"""The JSON Schema agrees with what the server accepts and sends."""
 
 import json
 import re
@@ -28,7 +28,7 @@ DECODERS = {event.name: Codec(event).decode for event in CATALOGUE} | {
 
 
 def validator(definition: str) -> Draft202012Validator:
-    """What holds values against one of the definitions."""
+    """Validates values against one of the definitions."""
     return Draft202012Validator({**SCHEMA, "anyOf": [{"$ref": f"#/$defs/{definition}"}]})
 
 
@@ -36,13 +36,13 @@ CLIENT_EVENT, SERVER_EVENT = validator("ClientEvent"), validator("ServerEvent")
 
 
 def test_it_is_a_schema() -> None:
-    """It is as the dialect's own schema has it, and says which version of the server it is of."""
+    """The dialect's own schema accepts the document. The document has the server's version."""
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$id"] == f"urn:synkora:events:{__version__}"
 
 
 def test_every_reference_leads_to_a_definition() -> None:
-    """None dangles, and no definition is left over."""
+    """No definition is unused."""
     references = set(re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(SCHEMA)))
     assert references == SCHEMA["$defs"].keys()
 
@@ -59,7 +59,7 @@ def test_examples_of_server_events_are_valid(message: Message) -> None:
 
 @pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.name)
 def test_every_field_of_the_app_has_an_example(event: Event) -> None:
-    """An event's row has an example of each of the fields that it names, and of no other."""
+    """And no example has another field."""
     assert set(event.example) == {*([event.whole] if event.whole else []), *event.fields}
 
 
@@ -84,7 +84,7 @@ EVENTS = st.builds(
 
 
 def is_taken(event: list[Any]) -> bool:
-    """Whether the server's own decoder takes an event."""
+    """Whether the server's own decoder accepts an event."""
     try:
         DECODERS[event[0]](json.dumps(event).encode())
     except EventRefused:
@@ -101,7 +101,7 @@ def test_the_schema_accepts_the_events_that_the_server_accepts(event: list[Any])
 @pytest.mark.parametrize("name", sorted(DECODERS))
 @pytest.mark.parametrize("project_id", [None, 7, "", "p", "é" * 200, "😀" * 200, "é" * 201, ["p"], {"projectId": "p"}])
 def test_both_agree_at_the_edges(name: str, project_id: object) -> None:
-    """So it is with each event and each kind of project id, given as the argument, or as a field of it."""
+    """For each event and each kind of project id, as the argument or as a field of it."""
     for argument in (project_id, {"projectId": project_id}):
         event = [name, argument]
         assert CLIENT_EVENT.is_valid(event) == is_taken(event)
@@ -130,13 +130,13 @@ def test_the_schema_accepts_the_events_that_the_server_delivers(event: Event, fi
     ],
 )
 def test_events_that_the_server_does_not_send_are_invalid(event: object) -> None:
-    """An unknown event is invalid, and so is one without the server's fields about the sender."""
+    """An unknown event, and one without the server's fields about the sender."""
     assert not SERVER_EVENT.is_valid(event)
 
 
 @pytest.mark.parametrize("argument", [7, None, {}, {"token": 7}])
 def test_a_fresh_token_is_a_string_or_has_one(argument: object) -> None:
-    """Of `auth:refresh`, the schema takes what can succeed; the server answers all else with `ok: false`."""
+    """The schema of `auth:refresh` accepts what can succeed. The server answers everything else with `ok: false`."""
     assert not CLIENT_EVENT.is_valid(["auth:refresh", argument])
     assert CLIENT_EVENT.is_valid(["auth:refresh", "token"])
     assert CLIENT_EVENT.is_valid(["auth:refresh", {"token": "token"}])

@@ -1,4 +1,4 @@
-"""The messages of the schema, held against the server at work."""
+"""The schema's messages agree with the messages of a running server."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ _IDS = itertools.count()
 
 
 def exactly(definition: str) -> Draft202012Validator:
-    """What holds values against a definition, and takes no field that the schema does not tell of."""
+    """Validates values against a definition that allows no undescribed field."""
     schema = document()
     for each in schema["$defs"].values():
         if each.get("type") == "object":
@@ -26,7 +26,7 @@ def exactly(definition: str) -> Draft202012Validator:
 
 
 def test_every_event_appears_once_in_each_direction() -> None:
-    """The catalogue's in both, the server's own in one; no two messages have one title."""
+    """Relayed events appear in both directions, the server's own in one. All titles are different."""
     sent, got = list(from_clients()), list(to_clients())
     relayed = [event.name for event in CATALOGUE]
     assert [message.name for message in sent] == [*(ask.name for ask in CLIENT_EVENTS), *relayed]
@@ -38,12 +38,12 @@ def test_every_event_appears_once_in_each_direction() -> None:
     ("name", "expected"), [("task:create", "TaskCreate"), ("spreadsheet:cell-update", "SpreadsheetCellUpdate")]
 )
 def test_titles(name: str, expected: str) -> None:
-    """An event's title is its name as that of a type."""
+    """The event's name as a type name."""
     assert title(name) == expected
 
 
 async def ask(person: Person, *event: object) -> list[Any]:
-    """What acknowledges an event: one that is answered within the turn."""
+    """The ack of an event that is answered within the turn."""
     number = next(_IDS)
     person.send(f"42{number}{json.dumps(event)}")
     await turn()
@@ -54,7 +54,7 @@ async def ask(person: Person, *event: object) -> list[Any]:
 
 
 async def test_every_event_of_the_server_is_in_the_schema(site: Site) -> None:
-    """All that two people get who do everything, rightly and wrongly, is as the schema has it; nothing is left out."""
+    """Two users send everything, valid and invalid: the schema describes all events that they get."""
     alice, bob = site.come("Alice", picture="https://a.test/a.png"), site.come("Bob")
     for person in (alice, bob, alice):
         person.emit("join-project", "project_1")
@@ -83,7 +83,7 @@ async def test_every_event_of_the_server_is_in_the_schema(site: Site) -> None:
 
 
 async def test_acks_are_in_the_schema(site: Site) -> None:
-    """Each event that a client may send is acknowledged as it is said: with nothing, or with one of the answers."""
+    """Each event's ack is described: empty, or one of the answers."""
     alice = site.come("Alice")
     assert await ask(alice, "join-project", "project_1") == []
     for message in from_clients():

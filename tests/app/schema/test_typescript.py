@@ -1,4 +1,4 @@
-"""The TypeScript declarations, given to TypeScript's own compiler."""
+"""The TypeScript declarations, checked by the TypeScript compiler."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ _MEMBER = re.compile(r'^  "?([\w:-]+)"?: \(', re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the declarations, and with socket.io-client's."""
+    """A folder with the declarations and socket.io-client's."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "synkora-events.d.ts").write_text(document(), encoding="utf-8")
     (folder / "node_modules").symlink_to(CLIENTS / "node_modules")
@@ -27,7 +27,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compiled(page: Path, sources: str) -> list[tuple[int, int]]:
-    """The errors that the compiler finds in a file, each as line and number; those of other files have line 0."""
+    """The compiler's errors for a file by line and number. Errors of other files have line 0."""
     done = subprocess.run(
         [CLIENTS / "node_modules/.bin/tsc", *OPTIONS, sources], cwd=page, capture_output=True, text=True, timeout=60
     )
@@ -37,7 +37,7 @@ def compiled(page: Path, sources: str) -> list[tuple[int, int]]:
 
 
 def test_they_have_every_event() -> None:
-    """Each event is in the interface of its direction, and the file says which version of the server it is of."""
+    """Each event is in the interface of its direction. The file has the server's version."""
     text = document()
     for interface, messages in (("ClientToServerEvents", from_clients()), ("ServerToClientEvents", to_clients())):
         members = text.partition(f"export interface {interface}<")[2].partition("\n}\n")[0]
@@ -46,13 +46,12 @@ def test_they_have_every_event() -> None:
 
 
 def test_a_page_that_is_right_compiles(page: Path) -> None:
-    """The compiler takes a page that sends and gets what the server takes and sends."""
     shutil.copy(CLIENTS / "typed-events.ts", page)
     assert compiled(page, "typed-events.ts") == []
 
 
 def test_every_mistake_is_an_error(page: Path) -> None:
-    """Of a page of mistakes the compiler finds each, in its line and as what it is, and nothing else."""
+    """Each mistake of a page is reported with its line and number, and nothing else."""
     text = (CLIENTS / "mistyped-events.ts").read_text(encoding="utf-8")
     lines = enumerate(text.splitlines(), start=1)
     mistakes = [(number, int(line.rpartition("// ")[2])) for number, line in lines if re.search(r"// \d+$", line)]
@@ -62,7 +61,7 @@ def test_every_mistake_is_an_error(page: Path) -> None:
 
 
 def test_the_sample_of_the_documents_compiles(page: Path) -> None:
-    """So does what docs/events.md shows."""
+    """The sample of docs/events.md."""
     (sample,) = blocks(ROOT / "docs/events.md", "ts")
     (page / "sample.ts").write_text(sample.text, encoding="utf-8")
     assert compiled(page, "sample.ts") == []

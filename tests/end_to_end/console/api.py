@@ -1,4 +1,4 @@
-"""The console as its page asks for it."""
+"""The console's API as its page uses it."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ TOKEN = "the-token-of-the-console-5be01c9a"
 
 
 class ConsoleApi:
-    """The console of one server, asked with the token; all that it has ever answered is in `told`."""
+    """The console of one server, with the token. All its answers are in `told`."""
 
     def __init__(self, server: ServerProcess, token: str | None = TOKEN) -> None:
         self.told: list[str] = []
@@ -20,13 +20,13 @@ class ConsoleApi:
         self._headers = {} if token is None else {"authorization": f"Bearer {token}"}
 
     async def ask(self, path: str, **parameters: str | int) -> Any:
-        """What it answers a question."""
+        """The answer to a question."""
         answer = await self._send("GET", path, params=parameters)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     async def act(self, path: str, **body: str | int) -> Any:
-        """Let it do something."""
+        """Let it perform an action."""
         answer = await self._send("POST", path, json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -38,7 +38,7 @@ class ConsoleApi:
         return answer
 
     async def until(self, path: str, wanted: Callable[[Any], bool], **parameters: str | int) -> Any:
-        """Its answer as soon as it is as wanted; fails if it never is."""
+        """The first answer that is as wanted. Fails if none comes."""
         found: Any = None
         try:
             async with asyncio.timeout(PATIENCE):

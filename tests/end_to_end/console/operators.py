@@ -36,12 +36,12 @@ const signIn = async (token) => {
 
 
 class Operator(Visitor):
-    """Somebody on the console's page."""
+    """An operator on the console's page."""
 
     words = UNTIL + _WORDS
 
     async def watch(self, server: ServerProcess, view: str = "Overview", **options: Any) -> None:
-        """Open the page, sign in where that is asked for, and wait until the server has answered."""
+        """Open the page, sign in if needed, and wait for the server's answer."""
         await self.load(server, **options)
         await self.play(f"""
             await page.locator('form, .status.good').first().waitFor();
@@ -51,7 +51,7 @@ class Operator(Visitor):
         """)
 
     async def load(self, server: ServerProcess, query: str = "", **options: Any) -> None:
-        """Load the page, whatever it is."""
+        """Load the page."""
         await self._go(f"http://localhost:{server.port}/console{query}", **options)
 
 

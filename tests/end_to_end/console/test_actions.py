@@ -1,4 +1,4 @@
-"""What operators do reaches clients."""
+"""Operators' actions reach clients."""
 
 import re
 
@@ -12,7 +12,7 @@ from tests.support.server_process import ServerProcess
 
 
 async def test_a_user_is_kept_out(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """With all their connections, for the time that is chosen; until somebody lifts it."""
+    """With all connections, for the chosen time or until an operator lifts the block."""
     alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
     operator = await watch("Connections")
     await operator.play("""
@@ -39,7 +39,7 @@ async def test_a_user_is_kept_out(server: ServerProcess, connect_by: Connect, wa
 
 
 async def test_a_client_is_disconnected(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """Once it has been confirmed: the client learns who did it, and its row goes."""
+    """After a confirmation: the client gets the operator's name, and its row disappears."""
     alice, bob = [await connect_by(person, url=server.url) for person in (ALICE, BOB)]
     operator = await watch("Connections")
     await operator.play("""
@@ -62,7 +62,7 @@ async def test_a_client_is_disconnected(server: ServerProcess, connect_by: Conne
 
 
 async def test_a_notice_reaches_only_the_project(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """With the words as they were written; the page counts characters, and says how many connections it has reached."""
+    """Unchanged. The page counts the characters, and shows the number of recipients."""
     alice, bob, carol = [await connect_by(person, url=server.url) for person in (ALICE, BOB, CAROL)]
     await join(alice)
     await join(bob, alice)

@@ -1,4 +1,4 @@
-"""The consoles of two servers that share a Redis: each shows, and reaches, both."""
+"""The consoles of two servers that share a Redis: each shows and reaches both."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ async def world(redis: RedisServer, start_server: StartServer, connect_by: Conne
 
 
 async def heard(client: Client, name: str) -> Any:
-    """The next event of this name, whatever comes before it."""
+    """The next event of this name, after any others."""
     while True:
         event, *args = await client.next()
         if event == name:
@@ -78,7 +78,7 @@ def newest(overview: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_figures_of_both(world: World) -> None:
-    """Each console has the samples of both: the connections by transport, the people, the events and Redis."""
+    """Each console has the samples of both: connections by transport, users, events and Redis."""
     await world.alice.emit("task:create", {"projectId": "p1", "task": 1})
     await heard(world.bob, "task:create")
     ports = [str(server.port) for server in world.servers]
@@ -142,7 +142,7 @@ async def test_tables_of_both(world: World) -> None:
 
 
 async def test_projects_of_both(world: World) -> None:
-    """A project on two instances is one row, with its users counted once each and both instances."""
+    """A project on two instances is one row with both instances. Each user counts once."""
     for console in world.consoles:
         table = await console.ask("projects", sort="connections", order="desc")
         assert (table["total"], table["matched"]) == (2, 2)
@@ -155,7 +155,7 @@ async def test_projects_of_both(world: World) -> None:
 
 
 async def test_a_client_is_disconnected_from_either_console(world: World) -> None:
-    """It gets DISCONNECT, on any instance; a second call finds no connection."""
+    """It gets DISCONNECT, on any instance. A second call finds no connection."""
     for client, console in ((world.bob, world.consoles[0]), (world.carol, world.consoles[0])):
         assert await console.act("disconnect", socketId=client.id) == {"disconnected": True, "unanswered": []}
         assert (await client.changes.next())[:2] == ["disconnect", "io server disconnect"]
@@ -176,7 +176,7 @@ async def test_a_project_of_both(world: World) -> None:
 async def test_a_user_is_blocked_on_both(
     world: World, redis: RedisServer, start_server: StartServer, connect_by: Connect
 ) -> None:
-    """And on an instance that starts later, until an operator lifts the block by whichever console."""
+    """And on an instance that starts later, until an operator lifts the block in either console."""
     answer = await world.consoles[1].act("block", userId=ALICE.id, seconds=600)
     assert answer == {"disconnected": 2, "unanswered": []}
     for client in (world.alice, world.other_alice):
@@ -192,7 +192,7 @@ async def test_a_user_is_blocked_on_both(
 
 
 async def test_a_notice_reaches_a_project_on_both(world: World) -> None:
-    """Only its members get message and time, and the operator gets their number."""
+    """Only its members get notice and time, and the operator gets their number."""
     words = "The server restarts at noon: Größe ✓"
     assert await world.consoles[1].act("notice", projectId="p1", message=words) == {"recipients": 3, "unanswered": []}
     for client in (world.alice, world.bob, world.other_alice):
@@ -207,7 +207,7 @@ async def test_a_notice_reaches_a_project_on_both(world: World) -> None:
 
 
 async def test_the_logs_of_both(world: World) -> None:
-    """Their lines come in the order of their times, once, and of one instance or level alone where that is asked."""
+    """Lines come in the order of their times, once, optionally of one instance or level."""
     console = world.consoles[0]
     page = await console.ask("log")
     joined = [entry for entry in page["entries"] if entry["event"] == "project_joined"]
@@ -229,7 +229,7 @@ async def test_the_logs_of_both(world: World) -> None:
 
 
 async def test_an_instance_that_is_silent(world: World) -> None:
-    """It is shown as such, the others' figures are there all the same, and it is back as soon as it answers again."""
+    """It is marked as silent, and the others' figures are shown. It is back as soon as it answers again."""
     console, frozen = world.consoles[0], world.servers[1]
     await console.until("overview", lambda overview: len(newest(overview)) == 2)
     frozen.process.send_signal(signal.SIGSTOP)
@@ -252,7 +252,7 @@ async def test_an_instance_that_is_silent(world: World) -> None:
 
 
 async def test_many_tables_do_not_delay_other_requests(world: World) -> None:
-    """While as many are asked for as may wait, each has the rows of both, and a client of the other is reached."""
+    """With the maximum of waiting tables, each has the rows of both, and a client of the other instance is reached."""
     console = world.consoles[0]
     asked = MOST_RUNNING + MOST_WAITING
     tables = [asyncio.create_task(console.ask("connections", search="a", sort="user")) for _ in range(asked)]

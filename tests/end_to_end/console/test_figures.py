@@ -1,4 +1,4 @@
-"""What the charts of the overview show is what clients did."""
+"""The charts of the overview show the clients' actions."""
 
 import re
 import signal
@@ -15,7 +15,7 @@ from tests.support.server_process import ServerProcess, StartServer
 
 
 async def metric(server: ServerProcess, name: str) -> int:
-    """What `/metrics` says of something that has no labels."""
+    """The value of a metric without labels in `/metrics`."""
     async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
         found = re.search(rf"^{name} ([0-9.e+]+)$", (await http.get("/metrics")).text, re.MULTILINE)
     assert found is not None
@@ -99,7 +99,7 @@ async def instances(
 
 
 async def test_one_of_several_instances(instances: tuple[ServerProcess, ServerProcess], watch: Watch) -> None:
-    """All together at first, then the one that is chosen, in charts and tables; one that dies is told."""
+    """All instances together first, then the chosen one, in charts and tables. A dead one is reported."""
     first, second = instances
     operator = await watch(server=first)
     await operator.play(f"""
@@ -133,7 +133,7 @@ async def test_one_of_several_instances(instances: tuple[ServerProcess, ServerPr
 async def test_an_instance_that_does_not_answer_is_named(
     instances: tuple[ServerProcess, ServerProcess], watch: Watch
 ) -> None:
-    """Wherever something of it may be missing, or may not have been done: in tables, and after actions."""
+    """Wherever its data or its part of an action may be missing."""
     first, second = instances
     operator = await watch("Connections", server=first)
     await operator.play("await row('Bob').getByRole('button', { name: 'Disconnect' }).click();")
@@ -156,7 +156,7 @@ async def test_an_instance_that_does_not_answer_is_named(
 
 
 async def test_slow_consumers_are_shown(start_server: StartServer, connect_by: Connect, watch: Watch) -> None:
-    """How many they are, what waits for them, what they have lost, and in the table who it is."""
+    """Their number, their backlog and their losses, and in the table each of them."""
     server = start_server(LIMIT_VOLATILE_RATE="0")
     alice = await connect_by(ALICE, url=server.url)
     await join(alice)

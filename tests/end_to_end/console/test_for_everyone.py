@@ -1,4 +1,4 @@
-"""The page for every device, by keyboard, and for who reads it by other means."""
+"""The page on every device, by keyboard, and with assistive technology."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ DEVICES = {"desk": DESK, "phone": PHONE, "small phone": {**PHONE, "viewport": {"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def busy(server: ServerProcess, connect_by: Connect) -> ServerProcess:
-    """A server with somebody on it, of long names too."""
+    """A server with clients, some with long names."""
     alice = await connect_by(Person("user-" + "long" * 12, "Alexandra Wilhelmina " * 3), url=server.url)
     bob = await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
     await join(alice, project="project-with-a-name-as-long-as-it-can-sensibly-be-and-longer-still")
@@ -27,7 +27,7 @@ async def busy(server: ServerProcess, connect_by: Connect) -> ServerProcess:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", DEVICES.values(), ids=list(DEVICES))
 async def test_it_is_for_everyone(busy: ServerProcess, watch: Watch, scheme: str, device: dict[str, Any]) -> None:
-    """In no view, and in no dialog, does axe find anything wrong; nothing is wider than the screen."""
+    """axe finds no error in any view or dialog, and nothing is wider than the screen."""
     operator = await watch(colorScheme=scheme, **device)
     dialogs = {"Connections": "Disconnect Bob", "Projects": f"Notice to {PROJECT}"}
     for view in ("Overview", "Connections", "Projects", "Log", "Settings"):
@@ -67,7 +67,7 @@ WIDTHS = {"320": (320, 568), "390": (390, 844), "820": (820, 1180), "1239": (123
 
 @pytest.mark.parametrize("size", WIDTHS.values(), ids=list(WIDTHS))
 async def test_no_table_is_cut(busy: ServerProcess, watch: Watch, size: tuple[int, int]) -> None:
-    """Nor is any word of it broken, as long as a line could hold it."""
+    """And no word is broken that would fit into a line."""
     operator = await watch("Connections", viewport={"width": size[0], "height": size[1]})
     for view in ("Connections", "Projects", "Settings"):
         await operator.play(
@@ -88,7 +88,7 @@ async def test_no_table_is_cut(busy: ServerProcess, watch: Watch, size: tuple[in
 async def test_the_form_to_sign_in_is_for_everyone(
     start_server: StartServer, chromium: NodeProcess, scheme: str
 ) -> None:
-    """axe finds nothing wrong with it, and the field has the focus."""
+    """axe finds no error, and the field has the focus."""
     operator = Operator(chromium)
     await operator.load(start_server(CONSOLE_TOKEN=TOKEN), colorScheme=scheme, **PHONE)
     await operator.play("""
@@ -103,7 +103,7 @@ async def test_the_form_to_sign_in_is_for_everyone(
 
 
 async def test_by_keyboard_alone(busy: ServerProcess, watch: Watch) -> None:
-    """Views, sorting, and a dialog which gives the focus back to where it was."""
+    """Views, sorting, and a dialog that returns the focus."""
     operator = await watch()
     await operator.play("""
         await tabTo(page.getByRole('link', { name: 'Connections' }));

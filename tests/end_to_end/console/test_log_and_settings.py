@@ -1,4 +1,4 @@
-"""The log as it is written, and the settings in force."""
+"""The live log, and the settings in force."""
 
 import asyncio
 

@@ -11,7 +11,7 @@ from tests.support.server_process import ServerProcess, StartServer
 async def test_clients_survive_an_announced_restart(
     server: ServerProcess, start_server: StartServer, connect_by: Connect, watch: Watch
 ) -> None:
-    """What was there stays to be seen, with words that nothing new comes; then it goes on, and the charts have both."""
+    """The data stays visible with a note that it is old. Then updates continue, and the charts have both parts."""
     alice = await connect_by(ALICE, url=server.url)
     operator = await watch()
     await operator.play("await shows(() => newest('Connections'), '1');")

@@ -1,4 +1,4 @@
-"""Who may see the console."""
+"""Signing in to the console."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from tests.support.server_process import StartServer
 
 
 async def test_signing_in_and_out(start_server: StartServer, chromium: NodeProcess) -> None:
-    """A wrong token is refused with a message; the right one holds for the tab until sign-out."""
+    """A wrong token is refused with a message. The valid one stays for the tab until sign-out."""
     server = start_server(CONSOLE_TOKEN=TOKEN)
     operator = Operator(chromium)
     await operator.load(server)
@@ -31,7 +31,7 @@ async def test_signing_in_and_out(start_server: StartServer, chromium: NodeProce
 
 
 async def test_a_token_that_is_not_the_right_one_any_more_signs_out(start_server: StartServer, watch: Watch) -> None:
-    """The server has been started again with another: the page asks for it."""
+    """The server was restarted with another token: the page asks for it."""
     server = start_server(CONSOLE_TOKEN=TOKEN)
     operator = await watch("Connections", server=server)
     assert await asyncio.to_thread(server.stop) == 0
@@ -41,7 +41,7 @@ async def test_a_token_that_is_not_the_right_one_any_more_signs_out(start_server
 
 
 async def test_a_client_that_tries_tokens_has_to_wait(start_server: StartServer, chromium: NodeProcess) -> None:
-    """Ten wrong ones, and the right one is not looked at either."""
+    """After ten wrong tokens, the valid one is refused as well."""
     operator = Operator(chromium)
     await operator.load(start_server(CONSOLE_TOKEN=TOKEN))
     await operator.play(f"""
@@ -59,7 +59,7 @@ async def test_a_client_that_tries_tokens_has_to_wait(start_server: StartServer,
 async def test_it_does_not_exist_in_production_without_a_token(
     start_server: StartServer, chromium: NodeProcess
 ) -> None:
-    """The path is 404; with a token there is one, which asks for it."""
+    """The path is 404. With a token, the console exists and asks for it."""
     operator = Operator(chromium)
     await operator.load(start_server(SYNKORA_ENV="production"))
     assert await operator.play("return page.locator('body').textContent();") == "Not Found"

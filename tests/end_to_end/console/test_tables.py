@@ -9,7 +9,7 @@ from tests.support.server_process import ServerProcess
 
 
 async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """By name, id, address or project, whatever the case; and the table says how many there are."""
+    """By name, id, address or project, in any case. The table shows the number of rows."""
     alice, bob = await connect_by(ALICE, url=server.url), await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
     carol = await connect_by(CAROL, url=server.url)
     await join(alice)
@@ -35,7 +35,9 @@ async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect
 
 
 async def test_names_cannot_turn_a_sentence_round(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """What cannot be seen of a name or an id is shown as the log shows it, each name apart from the words around it."""
+    """Invisible characters of names and ids are escaped as in the log, and each name is isolated from the text around
+    it.
+    """
     eve = await connect_by(Person("user\u200b", "\u202eevE\u2066"), url=server.url)
     for project in (" ", "\u3164", "שלום"):
         await eve.emit("join-project", project)
@@ -68,7 +70,7 @@ async def test_of_many_projects_the_first_are_shown(server: ServerProcess, conne
 
 
 async def test_300_connections_are_paged_through(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """Sorted by a click on the column's heading, each is there once, in its order; again, and the order is reversed."""
+    """A click on the column's heading sorts: each row appears once, in order. A second click reverses the order."""
     people = [Person(f"user-{number:03}", f"Person {number:03}") for number in range(300)]
     await asyncio.gather(*(connect_by(person, url=server.url) for person in people))
     operator = await watch("Connections")
@@ -136,7 +138,7 @@ async def test_the_overviews_cards_are_one_grid(server: ServerProcess, watch: Wa
 
 
 async def test_a_project_is_opened(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """Its members, and how much each sends; its address opens it again."""
+    """Its members with their traffic. Its address opens it again."""
     alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
     for client in (alice, again, bob):
         await client.emit("join-project", "a/b c")

@@ -1,4 +1,4 @@
-"""People on the playground of a server in development."""
+"""Users on the playground of a server in development."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ def project() -> str:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(chromium: NodeProcess, development: ServerProcess, project: str) -> AsyncIterator[Visit]:
-    """Opens the page as somebody, all of a test in one project; nothing is said on a console that is expected clean."""
+    """Opens the page as a user, in one project per test. Browser consoles that are expected clean must stay empty."""
     visitors: list[Visitor] = []
 
     async def visit(name: str, *, server: ServerProcess = development, **options: Any) -> Visitor:
@@ -45,7 +45,7 @@ async def visit(chromium: NodeProcess, development: ServerProcess, project: str)
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def two(visit: Visit) -> AsyncIterator[tuple[Visitor, Visitor]]:
-    """Alice and Bob, on whose consoles nothing is said in the end."""
+    """Alice and Bob, whose browser consoles must be empty in the end."""
     alice, bob = await visit("Alice"), await visit("Bob")
     yield alice, bob
     assert alice.console == bob.console == []

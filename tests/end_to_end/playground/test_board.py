@@ -1,4 +1,4 @@
-"""The board and the pointers: what one does, the others see."""
+"""The board and the pointers: the others see each action."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.support.server_process import ServerProcess
 
 
 async def test_a_card_dragged_by_one_moves_for_the_other(two: tuple[Visitor, Visitor]) -> None:
-    """To the column that it is dropped on, and once only."""
+    """To the target column, and only once."""
     alice, bob = two
     await alice.play("await drag(await middle(card('Choose the colours')), await middle(column('DONE')));")
     for visitor in two:
@@ -23,7 +23,7 @@ async def test_a_card_dragged_by_one_moves_for_the_other(two: tuple[Visitor, Vis
 
 
 async def test_a_drag_can_be_given_up(two: tuple[Visitor, Visitor]) -> None:
-    """By Escape, or by letting go beside the columns, the card stays where it was."""
+    """Escape, or a drop outside of the columns, leaves the card where it was."""
     alice, _ = two
     await alice.play("""
         await lift(card('Choose the colours'), column('DONE'));
@@ -36,7 +36,7 @@ async def test_a_drag_can_be_given_up(two: tuple[Visitor, Visitor]) -> None:
 
 
 async def test_a_card_that_is_dragged_can_be_moved_by_another(two: tuple[Visitor, Visitor]) -> None:
-    """The drag is over then, and the next one is as any other."""
+    """The drag ends, and the next one works."""
     alice, bob = two
     await alice.play("""
         await lift(card('Choose the colours'), column('DONE'));
@@ -75,7 +75,7 @@ async def test_cards_are_made_changed_and_deleted_for_all(two: tuple[Visitor, Vi
 
 
 async def test_strokes_and_pointers(two: tuple[Visitor, Visitor]) -> None:
-    """A line is the same on every page; a pointer has its owner's name, and goes when it leaves the canvas."""
+    """A line is the same on every page. A pointer has its owner's name, and disappears when it leaves the canvas."""
     alice, bob = two
     await alice.play("""
         const [x, y] = await middle(paper);
@@ -93,7 +93,7 @@ async def test_strokes_and_pointers(two: tuple[Visitor, Visitor]) -> None:
 
 
 async def test_pointers_over_the_board(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
-    """They are in the same column where the columns are elsewhere; also while a card is dragged."""
+    """In the same column, even if the columns are elsewhere on the screen, also during a drag."""
     alice, bob = two
     carol = await visit("Carol", **PHONE)
     await alice.play("await page.mouse.move(...await middle(column('DONE')));")
@@ -159,7 +159,7 @@ async def test_labels_stay_inside_the_phone(
     ("device", "hint"), [(DESK, "Drag a card, or press ← → on it"), (PHONE, "Drag a card by its dots, or tap it")]
 )
 async def test_hints_are_for_the_device(visit: Visit, device: dict[str, Any], hint: str) -> None:
-    """For a mouse and keys, or for fingers; others' words are not there for a screen reader either."""
+    """For a mouse and keys, or for touch. Other devices' hints are hidden from screen readers as well."""
     alice = await visit("Alice", **device)
     await alice.play(f"""
         const hinted = page.getByRole('button', {{ name: 'Find a name', description: {hint!r}, exact: true }});

@@ -1,4 +1,4 @@
-"""The document, the sheet, and what a page keeps."""
+"""The document, the table, and the page's state."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.server_process import ServerProcess
 
 
 async def test_the_document_is_one(two: tuple[Visitor, Visitor]) -> None:
-    """Text, preview, and typing users with their positions; other users' cursors stay."""
+    """Text, preview, and typing users with their positions. Other users' cursors stay."""
     alice, bob = two
     await bob.play("""
         await text.focus();
@@ -39,7 +39,7 @@ async def test_the_document_is_one(two: tuple[Visitor, Visitor]) -> None:
 
 
 async def test_html_in_the_document_is_text(two: tuple[Visitor, Visitor]) -> None:
-    """Whatever somebody writes, it makes no element, no script and no link that does anything but lead somewhere."""
+    """Text makes no element and no script, and links do nothing but lead somewhere."""
     alice, bob = two
     await alice.play("""
         await text.fill(`<img src="x" onerror="document.title = 'hit'">
@@ -58,7 +58,7 @@ async def test_html_in_the_document_is_text(two: tuple[Visitor, Visitor]) -> Non
 async def beside(
     chromium: NodeProcess, development: ServerProcess, connect_by: Connect, project: str
 ) -> AsyncIterator[tuple[Visitor, Client]]:
-    """Alice on the page, and a client in her project that is not the page's, and sends whatever the test wants."""
+    """Alice on the page, and a raw client in her project that sends whatever the test wants."""
     alice = Visitor(chromium)
     await alice.open(development, "Alice", project)
     mallory = await connect_by(MALLORY, url=development.url)
@@ -83,7 +83,7 @@ TOO_COMPLEX = {
 async def test_no_text_ends_the_preview(
     chromium: NodeProcess, development: ServerProcess, beside: tuple[Visitor, Client], project: str
 ) -> None:
-    """The page works on, however deep or slow a text is; the next text is formatted, for a newcomer too."""
+    """The page keeps working with deep or slow text. The next text is formatted, also for a new member."""
     alice, mallory = beside
     for kind, text in TOO_COMPLEX.items():
         await mallory.emit("markdown:update", {"projectId": project, "fileId": "notes", "content": text})
@@ -101,7 +101,9 @@ async def test_no_text_ends_the_preview(
 
 
 async def test_values_of_none_do_nothing(beside: tuple[Visitor, Client], project: str) -> None:
-    """A status that only objects have, ids that are no text, times that never come: no card is lost, nothing fails."""
+    """A status named like an object's property, ids that are no text, invalid times: no card is lost, and nothing
+    fails.
+    """
     alice, mallory = beside
     odd = {"toString": 1, "valueOf": 1}
     changes = {"project": {"tasks": [["name", {"title": "Late", "status": "DONE", "rank": 1}, 1e308]]}, "asks": False}
@@ -135,7 +137,7 @@ async def test_values_of_none_do_nothing(beside: tuple[Visitor, Client], project
 
 
 async def test_a_page_keeps_only_so_much(beside: tuple[Visitor, Client], project: str) -> None:
-    """Of cards there are 500, those that were there first; one that is deleted makes room."""
+    """The first 500 cards stay. A deleted one makes room."""
     alice, mallory = beside
     tasks = [[f"t{number}", {"title": f"Task {number}", "status": "DONE", "rank": number}, 1] for number in range(800)]
     changes = {"project": {"tasks": tasks}, "asks": False}

@@ -1,4 +1,4 @@
-"""The page for every device, by keyboard, and for who reads it by other means."""
+"""The page on every device, by keyboard, and with assistive technology."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.support.server_process import StartServer
 
 
 async def test_by_keyboard_alone(two: tuple[Visitor, Visitor]) -> None:
-    """Cards move and open, lines are drawn, and the theme changes, without a pointer; the focus is never lost."""
+    """Cards move and open, lines are drawn, and the theme changes, without a pointer. The focus is never lost."""
     alice, bob = two
     await alice.play("""
         await tabTo(card('Choose the colours'));
@@ -39,7 +39,7 @@ async def test_by_keyboard_alone(two: tuple[Visitor, Visitor]) -> None:
 
 
 async def test_the_focus_is_seen(visit: Visit) -> None:
-    """Wherever it is, forwards and backwards, there is a ring around it, and the top of the page does not cover it."""
+    """In both directions, the focused element has a ring, and the top of the page does not cover it."""
     alice = await visit("Alice", viewport={"width": 1100, "height": 420})
     hidden = await alice.play("""
         const hidden = [];
@@ -67,7 +67,7 @@ DEVICES = {"desk": DESK, "phone": PHONE, "small phone": {**PHONE, "viewport": {"
 @pytest.mark.parametrize("scheme", LOOKS)
 @pytest.mark.parametrize("device", DEVICES.values(), ids=list(DEVICES))
 async def test_it_is_for_everyone(visit: Visit, scheme: str, device: dict[str, Any]) -> None:
-    """axe finds nothing wrong, not with the dialog open either; nothing is wider than the screen."""
+    """axe finds no error, also with the open dialog. Nothing is wider than the screen."""
     alice, _ = await visit("Alice", colorScheme=scheme, **device), await visit("Bob")
     await alice.play("await until(async () => await here.count() === 2);")
     assert await alice.audit() == []
@@ -79,7 +79,7 @@ async def test_it_is_for_everyone(visit: Visit, scheme: str, device: dict[str, A
 
 
 async def test_a_card_is_dragged_by_touch_from_its_grip(visit: Visit) -> None:
-    """And a touch elsewhere on it opens it, so that the page can be scrolled over the board."""
+    """A touch elsewhere on the card opens it, so that the page can be scrolled over the board."""
     alice = await visit("Alice", **PHONE)
     await alice.play("""
         await card('Find a name').tap();
@@ -98,7 +98,7 @@ async def test_a_card_is_dragged_by_touch_from_its_grip(visit: Visit) -> None:
 
 
 async def test_it_does_not_exist_in_production(chromium: NodeProcess, start_server: StartServer) -> None:
-    """The start tells no address, and the path is 404."""
+    """The start prints no address, and the path is 404."""
     server = start_server(SYNKORA_ENV="production")
     visitor = Visitor(chromium)
     await visitor.load(server)

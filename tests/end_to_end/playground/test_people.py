@@ -1,4 +1,4 @@
-"""Who is here, and the connection."""
+"""Members, and the connection."""
 
 import asyncio
 from pathlib import Path
@@ -11,14 +11,14 @@ from tests.support.server_process import ServerProcess, StartServer
 
 
 async def test_the_start_tells_the_address(development: ServerProcess) -> None:
-    """One line after the banner, which is whole by then."""
+    """One line after the complete banner."""
     line = await asyncio.to_thread(development.line, lambda line: "Playground" in line)
     assert line == f"✓ Playground: http://127.0.0.1:{development.port}/playground"
     assert development.stdout.index(line) == 8
 
 
 async def test_the_members_are_shown(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
-    """Each person once, on coming, on closing the page, and on its crash; a crash leaves no cursor behind."""
+    """Each user once, at the join, at the end of the page, and at its crash. A crash leaves no cursor behind."""
     alice, bob = two
     carol = await visit("Carol")
     again = await visit("Bob")
@@ -35,7 +35,7 @@ async def test_the_members_are_shown(visit: Visit, two: tuple[Visitor, Visitor])
 
 
 async def test_a_new_member_gets_the_current_state(visit: Visit, two: tuple[Visitor, Visitor]) -> None:
-    """A newcomer gets the state from an open page, since the server does not store it."""
+    """A new member gets the state from an open page, since the server does not store it."""
     alice, bob = two
     await alice.play("await card('Find a name').focus(); await page.keyboard.press('ArrowLeft');")
     await bob.play("await cell('D7').fill('here'); await text.fill('# Other words');")
@@ -57,7 +57,7 @@ async def test_a_new_member_gets_the_current_state(visit: Visit, two: tuple[Visi
 
 
 async def test_a_lost_connection_and_its_return(visit: Visit, start_server: StartServer) -> None:
-    """The page says that it is lost, lets one go on, and comes back by itself; then all have all that was done."""
+    """The page shows the loss, stays usable, and reconnects by itself. Then all pages have everything."""
     server = start_server()
     alice, bob = await visit("Alice", server=server), await visit("Bob", server=server)
     await alice.play("await cell('D1').fill('before');")
@@ -88,7 +88,7 @@ async def test_a_lost_connection_and_its_return(visit: Visit, start_server: Star
 async def test_a_page_that_returns_tells_what_it_has_missed(
     visit: Visit, connect_by: Connect, start_server: StartServer, project: str, tmp_path: Path
 ) -> None:
-    """The server is killed, and keeps the page's session over its restart."""
+    """The server is killed, and the page's session survives the restart."""
     state = {"STATE_DIR": str(tmp_path / "state")}
     server = start_server(**state)
     alice = await visit("Alice", server=server)
@@ -113,7 +113,7 @@ async def test_a_page_that_returns_tells_what_it_has_missed(
 
 
 async def test_it_connects_immediately_on_request(visit: Visit, start_server: StartServer) -> None:
-    """The page explains the problem; its own next attempt may be far away."""
+    """The page explains the problem. Its own next attempt may be far away."""
     server = start_server()
     alice = await visit("Alice", server=server)
     await alice.play("await page.clock.install(); await page.reload(); await status.getByText('Connected').waitFor();")
@@ -132,7 +132,7 @@ async def test_it_connects_immediately_on_request(visit: Visit, start_server: St
 
 
 async def test_a_refusal_is_shown(chromium: NodeProcess, start_server: StartServer) -> None:
-    """Where the app does not know the playground's people, the page says what the server says."""
+    """If the app does not know the playground's users, the page shows the server's message."""
     server = start_server(PROJECT_ACCESS="http", APP_URL="http://127.0.0.1:9")
     visitor = Visitor(chromium)
     await visitor.load(server)
@@ -145,12 +145,12 @@ async def test_a_refusal_is_shown(chromium: NodeProcess, start_server: StartServ
 
 
 async def test_the_state_of_the_connection(two: tuple[Visitor, Visitor]) -> None:
-    """It is connected, over WebSocket after the upgrade, and so many milliseconds away."""
+    """Connected, over WebSocket after the upgrade, with the latency in milliseconds."""
     await two[0].play(r"await status.getByText(/^Connected·?WebSocket·?[0-9.]+ ms$/).waitFor();")
 
 
 async def test_two_users_side_by_side(visit: Visit) -> None:
-    """The page as somebody else sees it is beside this one, with its own connection."""
+    """Another user's page is beside this one, with its own connection."""
     alice = await visit("Alice")
     await alice.play("""
         await page.getByRole('button', { name: 'Side by side' }).click();

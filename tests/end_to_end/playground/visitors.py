@@ -1,4 +1,4 @@
-"""People on the playground's page, each in their own browser."""
+"""Users on the playground's page, each in their own browser."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -76,32 +76,31 @@ class Visitor:
         self._name = chromium.listen(lambda message: self.console.append(message["console"]))
 
     async def open(self, server: ServerProcess, name: str, project: str, **options: Any) -> None:
-        """Open the page as one of its people; `options` are those of Playwright's browser contexts."""
+        """Open the page as a user. `options` are those of Playwright's browser contexts."""
         await self.load(server, f"?as={name}&project={project}", **options)
         await self.play("await page.locator('[data-state=connected]').waitFor();")
         await self.play("await here.first().waitFor();")
 
     async def load(self, server: ServerProcess, query: str = "", **options: Any) -> None:
-        """Load the page, whether it connects or not."""
+        """Load the page, connected or not."""
         await self._go(f"http://localhost:{server.port}/playground{query}", **options)
 
     async def _go(self, url: str, **options: Any) -> None:
         await self._chromium.ask("open", name=self._name, url=url, options={**DESK, **options})
 
     async def play(self, lines: str) -> Any:
-        """Run lines of Playwright; return what they return."""
+        """Run lines of Playwright, and return their result."""
         try:
             return await self._chromium.ask("play", name=self._name, lines=self.words + lines)
         except AssertionError as error:
             raise AssertionError(f"{error}\nin: {lines.strip()}\nconsole: {self.console}") from None
 
     async def audit(self) -> list[str]:
-        """What axe finds wrong with the page."""
+        """axe's findings on the page."""
         found: list[str] = await self._chromium.ask("audit", name=self._name)
         return found
 
     async def close(self) -> None:
-        """Close the browser's window."""
         await self._chromium.ask("close", name=self._name)
 
 

@@ -1,4 +1,4 @@
-"""Engine.IO as an ASGI application, driven by the messages that servers send it."""
+"""Engine.IO as an ASGI application, with a server's messages written by hand."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ HANDSHAKE = b"EIO=4&transport=websocket"
 
 
 class Life:
-    """A lifespan that notes what becomes of it."""
+    """A lifespan that records its events."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.events: list[str] = []
@@ -47,7 +47,7 @@ def endpoint(engine: Engine, life: Life) -> AsgiEndpoint:
 
 
 def scope_of(query: bytes = HANDSHAKE, extensions: Any = None, **headers: str) -> dict[str, Any]:
-    """A WebSocket's scope, with no more in it than ASGI demands."""
+    """A WebSocket's scope with only what ASGI requires."""
     return {
         "type": "websocket",
         "path": "/anywhere/",
@@ -61,7 +61,7 @@ class TestLifespan:
     async def test_it_is_entered_before_the_server_starts_and_left_when_it_stops(
         self, endpoint: AsgiEndpoint, life: Life
     ) -> None:
-        """Both are answered when they are done."""
+        """The messages are answered afterwards."""
         async with Wire(endpoint, {"type": "lifespan"}) as wire:
             wire.receive({"type": "lifespan.startup"})
             assert await wire.sent() == {"type": "lifespan.startup.complete"}
@@ -81,7 +81,7 @@ class TestLifespan:
 
 class TestRefusal:
     async def test_it_is_an_answer_where_the_server_can_send_one(self, endpoint: AsgiEndpoint) -> None:
-        """With its status, and Engine.IO's error for a body."""
+        """With its status, and Engine.IO's error as body."""
         async with Wire(endpoint, scope_of(b"EIO=3&transport=websocket", DENIAL)) as wire:
             wire.receive({"type": "websocket.connect"})
             start, body = await wire.sent(), await wire.sent()
@@ -93,7 +93,7 @@ class TestRefusal:
         }
 
     async def test_it_is_a_plain_close_elsewhere(self, endpoint: AsgiEndpoint, engine: Engine) -> None:
-        """Which ASGI's servers answer with 403."""
+        """ASGI servers answer with 403."""
         async with Wire(endpoint, scope_of(b"EIO=3&transport=websocket")) as wire:
             wire.receive({"type": "websocket.connect"})
             assert await wire.sent() == {"type": "websocket.close"}
@@ -111,7 +111,7 @@ class TestRefusal:
 
 @pytest.fixture
 async def wire(endpoint: AsgiEndpoint) -> AsyncIterator[Wire]:
-    """A WebSocket that has been accepted, and whose client has got the handshake."""
+    """An accepted WebSocket whose client has got the handshake."""
     async with Wire(endpoint, scope_of()) as wire:
         wire.receive({"type": "websocket.connect"})
         assert await wire.sent() == {"type": "websocket.accept", "subprotocol": None}
@@ -129,7 +129,7 @@ class TestWebSocket:
         assert [(await wire.sent()).get("bytes") for _ in range(2)] == [b"c", b"d"]
 
     async def test_a_flood_does_not_block_others(self, wire: Wire, engine: Engine) -> None:
-        """A server hands over what it has read without suspending: tens of thousands of messages may have come."""
+        """A server delivers its read messages without suspending: tens of thousands may have come."""
         for _ in range(10_000):
             wire.receive({"type": "websocket.receive", "text": "4a"})
         received = engine.recorders[0].messages
@@ -140,7 +140,7 @@ class TestWebSocket:
         assert max(after - before for before, after in itertools.pairwise([0, *seen])) <= 100
 
     async def test_invalid_text_closes_the_connection(self, wire: Wire, engine: Engine) -> None:
-        """A lone surrogate, which a server may have let through, has no place in UTF-8 (RFC 6455 section 8.1)."""
+        """A lone surrogate, which a server may accept, is invalid in UTF-8 (RFC 6455 section 8.1)."""
         wire.receive({"type": "websocket.receive", "text": "4\ud800"})
         close = await wire.sent()
         assert (close["type"], close["code"]) == ("websocket.close", 1007)
@@ -149,7 +149,7 @@ class TestWebSocket:
     async def test_a_client_that_does_not_answer_the_close_is_released(
         self, wire: Wire, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """After its time the application returns, and leaves the connection to the server."""
+        """After the timeout the application returns, and leaves the connection to the server."""
         monkeypatch.setattr("synkora.engine.transports.asgi_websocket.CLOSING_TIME", 0.05)
         engine.recorders[0].session.close(Reason.FORCED_SERVER_CLOSE)
         assert await wire.sent() == {"type": "websocket.close", "code": 1000, "reason": "forced server close"}
@@ -157,7 +157,7 @@ class TestWebSocket:
         assert engine.registry.open_websockets == 0
 
     async def test_a_disconnect_during_a_send_ends_the_session(self, wire: Wire, engine: Engine) -> None:
-        """Servers raise after a disconnect: this is not our error."""
+        """Servers raise after a disconnect: this is no internal error."""
         wire.fails_with = OSError("gone")
         with capture_logs() as logs:
             engine.recorders[0].session.send(b"hello?")
@@ -181,7 +181,7 @@ class TestWebSocket:
         assert engine.registry.is_drained
 
     async def test_it_is_not_writable_while_the_server_is_busy(self, wire: Wire, engine: Engine) -> None:
-        """What comes meanwhile is held in the outbox, where there are limits, and goes out in order."""
+        """Meanwhile messages wait in the outbox with its limits, and are sent in order."""
         session = engine.recorders[0].session
         wire.hold()
         session.send(b"first")

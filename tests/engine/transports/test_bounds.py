@@ -31,7 +31,7 @@ async def test_fragments_that_never_end(engine: Engine, raw: WebSocket) -> None:
 
 @pytest.mark.parametrize("is_fragmented", [False, True])
 async def test_a_message_that_makes_progress_is_accepted(engine: Engine, raw: WebSocket, is_fragmented: bool) -> None:
-    """A large frame, and fragments, may take several times what there is for silence."""
+    """A large frame, and fragments, may take several timeouts."""
     engine.registry.partial_messages.length = SOON
     message = b"4" + b"x" * 200_000
     step = len(message) // 20 + 1
@@ -48,14 +48,14 @@ async def test_a_message_that_makes_progress_is_accepted(engine: Engine, raw: We
 
 
 async def test_an_incomplete_large_frame(engine: Engine, raw: WebSocket) -> None:
-    """What has come of a frame gives the connection no more time than for its next part."""
+    """A part of a frame extends the time only for its next part."""
     engine.registry.partial_messages.length = SOON
     await raw.send(client_frame(TEXT, b"4" + b"x" * 200_000)[:100_000])
     assert (await raw.closed()).code == CloseCode.PROTOCOL_ERROR
 
 
 async def test_empty_fragments_are_no_progress(engine: Engine, raw: WebSocket) -> None:
-    """A message cannot be kept open by parts with nothing in them."""
+    """They do not extend the time."""
     engine.registry.partial_messages.length = SOON
     await raw.send(client_frame(TEXT, b"4", fin=False))
     with contextlib.suppress(ConnectionError):
@@ -66,7 +66,7 @@ async def test_empty_fragments_are_no_progress(engine: Engine, raw: WebSocket) -
 
 
 async def test_a_large_frame_gives_its_pong_time() -> None:
-    """A slow upload of a large message is not considered dead, though its pong has to wait."""
+    """A client with a slow upload is not considered dead, although its pong has to wait."""
     engine = Engine(ping_interval=SOON, ping_timeout=SOON)
     whole = client_frame(TEXT, b"4" + b"x" * 200_000)
     async with serving_engine(engine) as address, raw_websocket(address) as raw:
@@ -78,7 +78,7 @@ async def test_a_large_frame_gives_its_pong_time() -> None:
 
 
 async def test_a_large_post_gives_its_pong_time() -> None:
-    """The same for polling, where one POST follows the other."""
+    """The same for polling with consecutive POSTs."""
     engine = Engine(ping_interval=SOON, ping_timeout=SOON)
     async with serving_engine(engine, polls_by_call=True) as address, Polling(address) as polling:
         await polling.open()
@@ -114,7 +114,7 @@ async def test_a_session_that_is_never_polled_ends(requests: int) -> None:
 
 
 async def test_refusals_are_counted(engine: Engine, address: Address) -> None:
-    """Foreign pages by their origin, other requests by their error; the label has no data of the client."""
+    """Foreign pages by origin, other requests by error. The label has no data of the client."""
     async with Polling(address, {"Origin": "https://evil.example"}) as foreign, Polling(address) as polling:
         assert (await foreign.http.get(address.url())).status_code == 403
         for _ in range(2):

@@ -30,7 +30,7 @@ async def address(engine: Engine, request: pytest.FixtureRequest) -> AsyncIterat
 
 
 async def sent(client: Polling, engine: Engine, *packets: bytes) -> tuple[list[bytes], dict[str, str], int]:
-    """What a poll brings of these packets: the packets, the headers, and how many bytes the body had on its way."""
+    """The response to a poll with these packets: its packets, its headers, and the size of its body."""
     for packet in packets:
         engine.recorders[0].session.send(packet[1:])
     await asyncio.sleep(0)
@@ -41,7 +41,7 @@ async def sent(client: Polling, engine: Engine, *packets: bytes) -> tuple[list[b
 
 
 async def test_a_large_answer_is_gzipped(engine: Engine, address: Address) -> None:
-    """Several messages, large and small, come out whole and in order; caches are told what it depends on."""
+    """Large and small messages are complete and in order. `Vary` is set."""
     async with Polling(address, GZIP) as client:
         await client.open()
         packets, headers, size = await sent(client, engine, SMALL, LARGE, SMALL, LARGE)
@@ -52,7 +52,6 @@ async def test_a_large_answer_is_gzipped(engine: Engine, address: Address) -> No
 
 
 async def test_many_small_messages_are_a_large_answer(engine: Engine, address: Address) -> None:
-    """What is large only together is compressed together."""
     async with Polling(address, GZIP) as client:
         await client.open()
         packets, headers, size = await sent(client, engine, *[SMALL] * 500)
@@ -62,7 +61,7 @@ async def test_many_small_messages_are_a_large_answer(engine: Engine, address: A
 
 
 async def test_a_small_answer_is_not_gzipped(engine: Engine, address: Address) -> None:
-    """Below the threshold the Accept-Encoding is not read; at the threshold it is."""
+    """Below the threshold the Accept-Encoding is not read. At the threshold it is."""
     async with Polling(address, {"accept-encoding": "gzip"}) as client:
         await client.open()
         for size, encoding in ((1023, None), (1024, "gzip")):
@@ -76,7 +75,7 @@ async def test_a_small_answer_is_not_gzipped(engine: Engine, address: Address) -
 async def test_a_message_that_is_not_to_be_compressed_is_sent_as_it_is(
     engine: Engine, address: Address, others: tuple[bytes, ...]
 ) -> None:
-    """Alone, it makes no gzip; beside others it takes its own size, and a large one is compressed as ever."""
+    """Alone, the response has no gzip. Beside others it is stored, and a large one is compressed."""
     async with Polling(address, GZIP) as client:
         await client.open()
         engine.recorders[0].session.outbox.put(Message(LARGE[1:], compress=False))
@@ -88,7 +87,6 @@ async def test_a_message_that_is_not_to_be_compressed_is_sent_as_it_is(
 
 @pytest.mark.parametrize("accepted", ["identity", "gzip;q=0", "deflate"])
 async def test_a_client_that_does_not_accept_gzip_gets_none(engine: Engine, address: Address, accepted: str) -> None:
-    """It gets its response uncompressed, and `Vary` is set."""
     async with Polling(address, {"accept-encoding": accepted}) as client:
         await client.open()
         packets, headers, size = await sent(client, engine, LARGE)

@@ -40,7 +40,7 @@ async def hanging_poll(client: Polling, engine: Engine) -> asyncio.Task[list[str
 
 
 async def rest(client: Polling) -> list[str]:
-    """The packets that are still to be polled of a session that is over."""
+    """The remaining packets for polls of a closed session."""
     packets: list[str] = []
     while (answer := await client.get()).status_code == 200:
         packets += answer.text.split("\x1e")
@@ -49,14 +49,13 @@ async def rest(client: Polling) -> list[str]:
 
 
 async def test_a_poll_that_hangs_is_answered_with_the_next_message(client: Polling, engine: Engine) -> None:
-    """A GET waits until there is something for it."""
     poll = await hanging_poll(client, engine)
     engine.recorders[0].session.send(b"hello")
     assert await poll == ["4hello"]
 
 
 async def test_all_waiting_messages_are_one_payload(client: Polling, engine: Engine) -> None:
-    """What was sent between two polls is the answer to the second."""
+    """Messages between two polls are the answer to the second."""
     for text in (b"one", b"two"):
         engine.recorders[0].session.send(text)
         await asyncio.sleep(0)
@@ -64,7 +63,7 @@ async def test_all_waiting_messages_are_one_payload(client: Polling, engine: Eng
 
 
 async def test_answers_are_not_cached(client: Polling) -> None:
-    """Polls and posts say so, and have the types that Socket.IO gives them."""
+    """Polls and posts have Socket.IO's content types."""
     posted = await client.post("4x")
     answered = await client.get()
     assert posted.text == "ok"
@@ -73,7 +72,7 @@ async def test_answers_are_not_cached(client: Polling) -> None:
 
 
 async def test_two_polls_at_a_time_end_the_session(client: Polling, engine: Engine) -> None:
-    """The second is refused, the first is answered with a close, and the id is unknown from then on."""
+    """The second is refused, the first is answered with a close, and the id is unknown afterwards."""
     poll = await hanging_poll(client, engine)
     second = await client.get()
     assert (second.status_code, second.json()["code"]) == (400, 3)
@@ -83,7 +82,7 @@ async def test_two_polls_at_a_time_end_the_session(client: Polling, engine: Engi
 
 
 async def test_two_posts_at_a_time_end_the_session(client: Polling, address: Address, engine: Engine) -> None:
-    """A POST whose body is still coming makes the next one an error."""
+    """A POST during the body of another one is an error."""
     reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
     target = address.url(sid=client.sid).removeprefix(address.http)
     writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n4par".encode())
@@ -96,7 +95,7 @@ async def test_two_posts_at_a_time_end_the_session(client: Polling, address: Add
 
 
 async def test_a_poll_that_the_client_gives_up_ends_the_session(client: Polling, engine: Engine) -> None:
-    """A GET whose connection goes away is a transport error."""
+    """A GET whose connection ends is a transport error."""
     poll = await hanging_poll(client, engine)
     poll.cancel()
     await until(lambda: engine.recorders[0].reasons)
@@ -107,7 +106,7 @@ async def test_a_poll_that_the_client_gives_up_ends_the_session(client: Polling,
 async def test_a_post_that_the_client_gives_up_ends_the_session(
     client: Polling, address: Address, engine: Engine
 ) -> None:
-    """A body that breaks off is a transport error, and nothing of it is handed over."""
+    """An incomplete body is a transport error, and no packet is delivered."""
     _, writer = await asyncio.open_connection("127.0.0.1", address.port)
     target = address.url(sid=client.sid).removeprefix(address.http)
     writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n4par".encode())
@@ -133,7 +132,7 @@ async def test_a_post_that_the_client_gives_up_ends_the_session(
 async def test_a_post_that_breaks_the_protocol_ends_the_session(
     client: Polling, engine: Engine, body: bytes, reason: Reason
 ) -> None:
-    """The answer is 400 with Engine.IO's error, and the session ends after its queued messages."""
+    """The answer is 400 with Engine.IO's error. Queued messages are delivered first."""
     answer = await client.post(body)
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
     assert engine.recorders[0].reasons == [reason]
@@ -141,7 +140,7 @@ async def test_a_post_that_breaks_the_protocol_ends_the_session(
 
 
 async def test_a_post_over_the_limit_ends_the_session(client: Polling, engine: Engine) -> None:
-    """The largest payload itself is taken, a byte more is answered 413 and ends the session."""
+    """The largest payload is accepted. One byte more is answered with 413."""
     assert (await client.post(b"4" + b"x" * (MAX - 1))).status_code == 200
     assert len((await client.poll())[0]) == MAX
     answer = await client.post(b"4" + b"x" * MAX)
@@ -151,7 +150,7 @@ async def test_a_post_over_the_limit_ends_the_session(client: Polling, engine: E
 
 
 async def test_packets_after_an_error_in_a_post_are_ignored(client: Polling, engine: Engine) -> None:
-    """Packets before the bad one count, those after it do not."""
+    """Packets before the invalid one count."""
     await client.post("4before", "x", "4after")
     assert engine.recorders[0].messages == [b"before"]
 
@@ -161,7 +160,7 @@ async def test_packets_after_an_error_in_a_post_are_ignored(client: Polling, eng
 async def test_queued_messages_precede_the_end_after_an_error(
     client: Polling, engine: Engine, body: str, is_polling: bool
 ) -> None:
-    """A POST with a protocol error ends the session; the pending or next poll gets the earlier messages."""
+    """The pending or next poll gets the earlier messages."""
     session = engine.recorders[0].session
     poll = await hanging_poll(client, engine) if is_polling else None
     session.send(b"queued")
@@ -176,7 +175,7 @@ async def test_queued_messages_precede_the_end_after_an_error(
 
 
 async def test_the_clients_close_releases_the_poll(client: Polling, engine: Engine) -> None:
-    """A close packet ends the session, and the GET that hangs is answered with a noop."""
+    """The pending GET is answered with a noop."""
     poll = await hanging_poll(client, engine)
     assert (await client.post("1")).status_code == 200
     assert await poll == ["6"]
@@ -185,7 +184,7 @@ async def test_the_clients_close_releases_the_poll(client: Polling, engine: Engi
 
 
 async def test_the_servers_close_reaches_the_next_poll(client: Polling, engine: Engine) -> None:
-    """Last messages wait for a client that is between two polls, and the close for the next; posts are passed over."""
+    """The next poll gets the last messages, and the one after it the close. Posts are ignored."""
     session = engine.recorders[0].session
     session.send(b"last words")
     session.close(Reason.SERVER_SHUTTING_DOWN)
@@ -199,7 +198,7 @@ async def test_the_servers_close_reaches_the_next_poll(client: Polling, engine: 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD"])
 async def test_other_methods_are_refused(client: Polling, address: Address, method: str) -> None:
-    """Only GET and POST carry a session; the session does not mind."""
+    """The session continues."""
     answer = await client.http.request(method, address.url(sid=client.sid))
     assert answer.status_code == 405
     await client.post("4x")
@@ -207,7 +206,7 @@ async def test_other_methods_are_refused(client: Polling, address: Address, meth
 
 
 async def test_requests_of_a_session_that_moved_to_websocket_are_refused(client: Polling, address: Address) -> None:
-    """After the upgrade neither polls nor posts count, and the WebSocket goes on."""
+    """The WebSocket continues."""
     async with websocket(address, client.sid) as upgraded:
         await upgraded.send("2probe")
         assert await upgraded.receive() == "3probe"
@@ -220,7 +219,6 @@ async def test_requests_of_a_session_that_moved_to_websocket_are_refused(client:
 
 
 async def test_the_upgrade_releases_a_poll_that_hangs(client: Polling, address: Address, engine: Engine) -> None:
-    """The probe's answer frees the client to stop polling."""
     poll = await hanging_poll(client, engine)
     async with websocket(address, client.sid) as probe:
         await probe.send("2probe")
@@ -231,7 +229,7 @@ async def test_the_upgrade_releases_a_poll_that_hangs(client: Polling, address: 
 async def test_messages_sent_during_an_upgrade_arrive_once_and_in_order(
     client: Polling, address: Address, engine: Engine
 ) -> None:
-    """A stream of messages goes on while the client moves: none is lost, none comes twice."""
+    """A stream of messages during the upgrade."""
     session = engine.recorders[0].session
     arrived: list[str] = []
 
@@ -270,7 +268,7 @@ class TestCors:
                 assert "Origin" in answer.headers["vary"]
 
     async def test_a_preflight_is_answered(self, address: Address) -> None:
-        """OPTIONS allows the methods, and the headers that were asked for."""
+        """OPTIONS allows the methods and the requested headers."""
         async with Polling(address) as client:
             headers = {"origin": PAGE, "access-control-request-headers": "x-custom"}
             answer = await client.http.options(address.url(), headers=headers)
@@ -303,14 +301,14 @@ class TestCors:
         assert engine.recorders == []
 
     async def test_the_servers_own_page_needs_no_headers(self, address: Address) -> None:
-        """What is of the same origin is no matter of CORS."""
+        """CORS does not apply to the same origin."""
         async with Polling(address, {"origin": address.http}) as client:
             await client.open()
             assert "access-control-allow-origin" not in (await client.post("4x")).headers
 
 
 async def test_the_handshake_tells_the_limits(address: Address) -> None:
-    """A client learns what it may send, and when it is pinged."""
+    """The largest payload and the heartbeat."""
     async with Polling(address) as client:
         handshake = await client.open()
     expected = {"upgrades": ["websocket"], "pingInterval": 25000, "pingTimeout": 60000, "maxPayload": MAX}

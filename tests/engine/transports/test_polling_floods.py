@@ -1,4 +1,4 @@
-"""Polling payloads of very many packets."""
+"""Polling payloads with very many packets."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from synkora.protocol.engineio import MAX_PACKETS
 
 
 async def test_other_tasks_run_while_a_large_payload_is_handled() -> None:
-    """The packets of one request are taken in slices, in order, between which other clients are served."""
+    """The packets of one request are handled in slices, in order, between which other clients are served."""
     engine, seen = Engine(), set()
     async with serving_engine(engine) as address, Polling(address) as client:
         await client.open()
@@ -32,7 +32,7 @@ async def test_other_tasks_run_while_a_large_payload_is_handled() -> None:
 
 @pytest.mark.parametrize("packet", ["3", "4a", "b", ""])
 async def test_a_payload_of_too_many_packets_ends_the_session(packet: str) -> None:
-    """More packets than a client ever sends at once are refused before any of them is looked at."""
+    """Before any of them is handled. No client sends as many."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
         await client.open()
@@ -45,7 +45,7 @@ async def test_a_payload_of_too_many_packets_ends_the_session(packet: str) -> No
 
 
 async def test_packets_after_a_bad_packet_are_ignored() -> None:
-    """A payload that breaks the protocol in its middle has been heard up to there."""
+    """Packets before it are handled."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
         await client.open()

@@ -30,7 +30,7 @@ async def address(request: pytest.FixtureRequest, engine: Engine) -> AsyncIterat
 
 @pytest.fixture
 async def slow(address: Address) -> AsyncIterator[WebSocket]:
-    """A client that has not read anything after the handshake, and can take little before it does."""
+    """A client that has read nothing after the handshake, with small buffers."""
     async with raw_websocket(address, slow=True) as slow:
         await slow.frame()
         yield slow
@@ -45,7 +45,7 @@ def number_of(frame: bytes) -> int:
 
 
 async def stuff(engine: Engine) -> int:
-    """Send until the client's line is full; return how many messages that took."""
+    """Send until the client's buffers are full. Returns the number of messages."""
     session, count = engine.recorders[0].session, 0
     while session.transport.writable:
         session.outbox.put(numbered(count))
@@ -56,7 +56,7 @@ async def stuff(engine: Engine) -> int:
 
 
 async def test_it_loses_the_oldest_volatile_messages_and_nothing_else(slow: WebSocket, engine: Engine) -> None:
-    """When it reads again it gets everything that was not volatile and the newest of the rest, in order."""
+    """When it reads again, it gets everything else and the newest of the volatile ones, in order."""
     count = await stuff(engine)
     session = engine.recorders[0].session
     for number in range(count, count + 40):
@@ -76,7 +76,7 @@ async def test_it_loses_the_oldest_volatile_messages_and_nothing_else(slow: WebS
 
 
 async def test_volatile_messages_alone_never_fill_its_outbox(slow: WebSocket, engine: Engine) -> None:
-    """However many cursors there are, a client that does not read them stays."""
+    """The client stays connected with any number of unread cursors."""
     await stuff(engine)
     session = engine.recorders[0].session
     for number in range(500):
@@ -89,7 +89,7 @@ async def test_volatile_messages_alone_never_fill_its_outbox(slow: WebSocket, en
 async def test_above_the_limit_it_is_disconnected_and_others_lose_nothing(
     slow: WebSocket, address: Address, engine: Engine
 ) -> None:
-    """The one that does not read ends as a transport error; the one that does gets every message, in order."""
+    """The slow client ends with a transport error. The other one gets every message, in order."""
     async with websocket(address) as other:
         outboxes = [recorder.session.outbox for recorder in engine.recorders]
         received: list[int] = []
@@ -116,7 +116,6 @@ async def test_above_the_limit_it_is_disconnected_and_others_lose_nothing(
 
 
 async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow: WebSocket, engine: Engine) -> None:
-    """Shutting down does not hang on it."""
     await stuff(engine)
     engine.recorders[0].session.close(Reason.SERVER_SHUTTING_DOWN)
     await until(lambda: engine.registry.is_drained)
@@ -124,7 +123,7 @@ async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow
 
 @pytest.mark.parametrize("address", ["picows"], indirect=True)  # of pings an ASGI server tells nothing
 async def test_of_its_pings_the_newest_is_answered_when_it_reads_again(slow: WebSocket, engine: Engine) -> None:
-    """The answers would else be one more thing that waits for it, without a limit."""
+    """Answers to all of them would wait without a limit."""
     count = await stuff(engine)
     await slow.send(*(client_frame(PING, b"%d" % number) for number in range(200)), client_frame(TEXT, b"4done"))
     await until(lambda: engine.recorders[0].messages)

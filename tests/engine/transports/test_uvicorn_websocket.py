@@ -93,7 +93,7 @@ async def test_an_application_keeps_its_own(address: Address, site: Site) -> Non
 
 
 async def test_an_endpoint_at_another_path_is_reached_by_asgi(address: Address, site: Site) -> None:
-    """A path that the server does not know of costs speed and nothing else."""
+    """An unknown path costs only speed."""
     async with websocket(Address(address.port, "/elsewhere/")) as client:
         assert isinstance(site.engine.recorders[0].session.transport, AsgiWebSocket)
         await client.send("4hello")
@@ -109,7 +109,7 @@ async def test_other_forms_of_its_path_are_picows(address: Address, site: Site, 
 
 
 async def test_routes_take_a_path_without_its_last_slash(address: Address) -> None:
-    """Beside a mount, a route for requests and a route for WebSockets serve clients that leave out the slash."""
+    """Beside a mount, one route for requests and one for WebSockets serve such clients."""
     bare = Address(address.port, "/elsewhere")
     async with Polling(bare) as polling, websocket(bare) as client:
         await polling.open()
@@ -118,7 +118,7 @@ async def test_routes_take_a_path_without_its_last_slash(address: Address) -> No
 
 
 async def test_a_refusal_is_an_answer(address: Address, server: uvicorn.Server) -> None:
-    """With the status of the error; the connection is closed, and uvicorn no longer waits for it."""
+    """With the error's status. The connection is closed, and uvicorn does not wait for it."""
     with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
         await connect(f"ws://127.0.0.1:{address.port}/engine.io/?EIO=3&transport=websocket", proxy=None)
     assert refused.value.response.status_code == 400

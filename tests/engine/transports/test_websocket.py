@@ -54,7 +54,7 @@ PICOWS_ARGUMENTS = {
 
 
 async def test_picows_takes_the_arguments_that_its_protocol_is_given() -> None:
-    """Its constructor is not public: this pins the number, the names and the order of what it is given by position."""
+    """Its constructor is not public: this pins the positional arguments."""
     WSProtocol(**PICOWS_ARGUMENTS)
     values = list(PICOWS_ARGUMENTS.values())
     with pytest.raises(TypeError, match="exactly 15 positional"):
@@ -65,7 +65,7 @@ async def test_picows_takes_the_arguments_that_its_protocol_is_given() -> None:
 
 
 async def test_the_protocol_is_made_as_uvicorn_makes_one() -> None:
-    """uvicorn passes its configuration, its state and the application's, by name."""
+    """With configuration, state and application by name."""
     make = functools.partial(WebSocketProtocol, Engine().registry)
     assert isinstance(make(config=None, server_state=None, app_state=None), asyncio.BaseProtocol)
 
@@ -119,13 +119,13 @@ ERRORS = {
 class TestErrors:
     @pytest.mark.parametrize("case", ERRORS)
     async def test_a_protocol_error_closes_with_its_code(self, raw: WebSocket, engine: Engine, case: str) -> None:
-        """RFC 6455 section 7.4.1: each fault has its code, and nothing of it, or after it, is handed over."""
+        """RFC 6455 section 7.4.1: each error has its code. Neither it nor anything after it is delivered."""
         await expect_refused_frames(raw, engine, *ERRORS[case])
 
     async def test_a_client_that_does_not_answer_the_close_is_cut_off(
         self, raw: WebSocket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """After its time the connection is ended without the client."""
+        """After the timeout."""
         monkeypatch.setattr("synkora.engine.transports.websocket.CLOSING_TIME", 0.05)
         await raw.send(client_frame(TEXT, b"abc"))
         await raw.ended()
@@ -150,7 +150,7 @@ class TestClosing:
         assert engine.recorders[0].reasons == [Reason.TRANSPORT_CLOSE]
 
     async def test_messages_before_a_bad_frame_are_answered(self, raw: WebSocket, engine: Engine) -> None:
-        """A message in the same segment counts, and its answer is sent before the close frame."""
+        """Also in the same segment. The answer comes before the close frame."""
         await raw.send(client_frame(TEXT, b"4good"), client_frame(3, b"4bad"), client_frame(TEXT, b"4after"))
         assert await raw.text() == "4good"
         assert (await raw.closed()).code == 1002
@@ -161,7 +161,7 @@ class TestClosing:
     async def test_a_client_that_closes_and_does_not_read_is_cut_off(
         self, raw: WebSocket, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What is still to be written does not keep its connection open for ever."""
+        """Pending writes do not keep its connection open."""
         monkeypatch.setattr("synkora.engine.transports.websocket.CLOSING_TIME", 0.05)
         session = engine.recorders[0].session
         while session.transport.writable:
@@ -174,7 +174,7 @@ class TestClosing:
 
 class TestHandshake:
     async def test_another_path_is_not_found(self, address: Address) -> None:
-        """WebSockets are for Engine.IO's path alone."""
+        """WebSockets are served only at Engine.IO's path."""
         with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
             await connect(f"ws://127.0.0.1:{address.port}/other/?EIO=4&transport=websocket", proxy=None)
         assert refused.value.response.status_code == 404
@@ -185,7 +185,7 @@ class TestHandshake:
     async def test_an_invalid_handshake_is_refused(
         self, address: Address, engine: Engine, header: str, status: int
     ) -> None:
-        """Another version, or a bad key, opens no session."""
+        """Another version or an invalid key opens no session."""
         reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
         target = address.url("websocket").removeprefix(f"ws://127.0.0.1:{address.port}")
         lines = {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
@@ -209,7 +209,7 @@ def deflate(payload: bytes) -> bytes:
 
 class TestCompression:
     async def test_a_real_client_sends_and_receives_compressed_messages(self, address: Address) -> None:
-        """The websockets library negotiates it, and echoes large and small messages correctly."""
+        """The websockets library negotiates compression, and gets large and small messages back."""
         async with websocket(address, compression="deflate") as client:
             assert client.connection.response is not None
             assert client.connection.response.headers["Sec-WebSocket-Extensions"] == EXTENSION
@@ -220,7 +220,7 @@ class TestCompression:
             assert await client.receive() == bytes(5000)
 
     async def test_large_messages_are_small_on_the_wire(self, address: Address) -> None:
-        """What reaches the threshold goes out compressed, the rest as it is."""
+        """From the threshold up they are compressed, smaller ones are not."""
         async with raw_websocket(address, extensions="permessage-deflate") as raw:
             await raw.frame()
             await raw.send(client_frame(TEXT, deflate(b"4" + b"large " * 5000), rsv=4))
@@ -232,7 +232,7 @@ class TestCompression:
             assert (frame.rsv1, frame.data) == (False, b"4small")
 
     async def test_a_compressed_message_may_be_fragmented(self, address: Address) -> None:
-        """The bit is on the first part alone, and the whole is inflated."""
+        """The reserved bit is only on the first fragment."""
         async with raw_websocket(address, extensions="permessage-deflate") as raw:
             await raw.frame()
             data = deflate(b"4fragmented")
@@ -247,7 +247,7 @@ class TestCompression:
     async def test_bad_compressed_data_is_closed_with_its_code(
         self, address: Address, engine: Engine, payload: bytes, code: int
     ) -> None:
-        """A compression bomb is refused at the largest payload; invalid data and text fail as if uncompressed."""
+        """A compression bomb is refused at the largest payload. Invalid data and text fail like uncompressed ones."""
         async with raw_websocket(address, extensions="permessage-deflate") as raw:
             await raw.frame()
             await raw.send(client_frame(TEXT, payload, rsv=4))
@@ -255,13 +255,12 @@ class TestCompression:
         assert engine.recorders[0].messages == []
 
     async def test_a_client_that_does_not_offer_it_gets_none(self, raw: WebSocket) -> None:
-        """Without the extension nothing is compressed."""
         await raw.send(client_frame(TEXT, b"4" + b"large " * 5000))
         frame = await raw.frame()
         assert (frame.rsv1, len(frame.data)) == (False, 30_001)
 
     async def test_a_server_that_has_it_switched_off_does_not_agree(self) -> None:
-        """By default the offer is passed over."""
+        """By default the offer is ignored."""
         async with serving_engine(Engine(echoes=True)) as address, websocket(address, compression="deflate") as client:
             assert client.connection.response is not None
             assert "Sec-WebSocket-Extensions" not in client.connection.response.headers
@@ -272,7 +271,7 @@ class TestCompression:
 async def test_messages_of_internal_errors_are_not_sent_to_clients(
     raw: WebSocket, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What an unexpected error says is for the log: the close frame tells that there was one."""
+    """The log has an unexpected error's message. The close frame only says that there was one."""
 
     def fail(data: bytes) -> None:
         raise LookupError("postgres://user:password@database")

@@ -1,4 +1,4 @@
-"""Broadcasts to clients that asked for permessage-deflate, byte for byte."""
+"""Broadcasts to clients with permessage-deflate, byte for byte."""
 
 import asyncio
 import zlib
@@ -19,7 +19,7 @@ LARGE = b"4" + "größe ".encode() * 1000
 
 
 async def test_a_broadcast_is_compressed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All who agreed on it get the same bytes each time; who did not, or wants another window, gets it as it is."""
+    """All clients with the extension get the same bytes. Others, or those with another window, get it uncompressed."""
     compressed: list[bytes] = []
     original = deflate.compressed_blocks
 
@@ -46,7 +46,7 @@ async def test_a_broadcast_is_compressed_once_for_all(monkeypatch: pytest.Monkey
 
 
 async def test_others_have_their_turns_while_compressed_messages_are_inflated() -> None:
-    """Each read has few bytes of them, since a thousand times as many may come of a byte."""
+    """Each read has few bytes, since one byte may inflate to a thousand."""
     large = 100_000
     deflated = deflate.compressed_blocks(b"4" + b"x" * large)
     frame = client_frame(TEXT, deflated, rsv=4)

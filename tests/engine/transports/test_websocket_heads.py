@@ -1,4 +1,4 @@
-"""WebSocket handshakes whose headers are larger, or other, than any client's."""
+"""WebSocket handshakes with unusual or large headers."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ KEY = base64.b64encode(bytes(16)).decode()
 
 
 async def handshake(address: Address, **headers: str) -> bytes:
-    """The head of the answer to a handshake with these headers; underscores in names are hyphens."""
+    """The head of the answer to a handshake with these headers. Underscores in names are hyphens."""
     lines = {
         "Host": "localhost",
         "Upgrade": "websocket",
@@ -36,7 +36,6 @@ async def handshake(address: Address, **headers: str) -> bytes:
 
 @pytest.mark.parametrize("key", ["k" * 3000, "bm90IHNpeHRlZW4gYnl0ZXM=", "\xff" * 24, "AAAA AAAAAAAAAAAAAAAAAA==", ""])
 async def test_a_key_that_is_not_sixteen_bytes_is_refused(key: str) -> None:
-    """A handshake with an invalid key gets 400"""
     engine = Engine()
     async with serving_engine(engine) as address:
         answer = await handshake(address, Sec_WebSocket_Key=key)
@@ -46,7 +45,7 @@ async def test_a_key_that_is_not_sixteen_bytes_is_refused(key: str) -> None:
 
 @pytest.mark.parametrize("name", ["Host", "Connection", "Cookie"])
 async def test_large_headers_do_not_keep_a_client_out(name: str) -> None:
-    """A handshake may have headers of many kilobytes, those that WebSocket needs among them."""
+    """A handshake may have headers of many kilobytes, including those that WebSocket needs."""
     value = "Upgrade" + ", keep-alive" * 400 if name == "Connection" else os.urandom(4000).hex()
     engine = Engine()
     async with serving_engine(engine) as address:

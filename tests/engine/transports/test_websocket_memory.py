@@ -1,4 +1,4 @@
-"""What a WebSocket keeps of large messages, and how much of a client's data is read at all."""
+"""The memory of large messages, and the limits on reading a client's data."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -43,7 +43,7 @@ async def raw(
 
 
 def room(protocol: WebSocketProtocol) -> int:
-    """The bytes that the parser's buffer has left; nearly all of them where nothing waits."""
+    """The free bytes of the parser's buffer."""
     return len(protocol._parser.get_buffer(-1))
 
 
@@ -56,14 +56,14 @@ class TestBuffers:
     async def test_a_large_message_leaves_no_large_buffer(
         self, raw: WebSocket, engine: Engine, protocols: list[WebSocketProtocol], behind: bytes
     ) -> None:
-        """Whatever part of the next message comes with it, the buffer is as small as that of any other connection."""
+        """Afterwards the buffer is as small as any other connection's, whatever part of the next message has come."""
         await raw.send(client_frame(TEXT, b"4" + b"x" * LARGE) + behind)
         assert len(await raw.text()) == LARGE + 1
         assert room(protocols[0]) <= USUAL_BUFFER
         assert not protocols[0]._is_watched
 
     async def test_messages_of_all_sizes_are_echoed_in_order(self, raw: WebSocket) -> None:
-        """A new parser goes on where the old one ended, in the middle of a frame too."""
+        """A new parser continues in the middle of a frame, too."""
         sizes = [1, 300_000, 2, 60_000, 60_001, 5, 28_672, 16_384, 900_000, 900_000, 130, 57_344, 57_345, 3]
         frames = b"".join(client_frame(TEXT, b"4" + b"%c" % (97 + i) * size) for i, size in enumerate(sizes))
         reading = asyncio.ensure_future(_texts(raw, len(sizes)))
@@ -74,14 +74,14 @@ class TestBuffers:
     async def test_a_flood_of_small_frames_makes_no_large_buffer(
         self, raw: WebSocket, engine: Engine, protocols: list[WebSocketProtocol]
     ) -> None:
-        """As much is read at a time as is handled in a moment, however much has come."""
+        """Each read is limited, however much has come."""
         number = 40 * MAX_READ // 8
         await raw.send(client_frame(TEXT, b"4x") * number)
         await until(lambda: len(engine.recorders[0].messages) == number)
         assert room(protocols[0]) <= USUAL_BUFFER
 
     async def test_a_large_frame_that_never_ends(self, raw: WebSocket, engine: Engine) -> None:
-        """It has the same time as a message in fragments."""
+        """It has the timeout of a fragmented message."""
         engine.registry.partial_messages.length = 0.1
         await raw.send(client_frame(TEXT, b"4" + bytes(LARGE))[:-1])
         assert await raw.closed() == (CloseCode.PROTOCOL_ERROR, "a message was begun and not completed")
@@ -94,7 +94,7 @@ class TestBuffers:
     async def test_more_than_a_session_may_send_is_not_read(
         self, raw: WebSocket, engine: Engine, protocols: list[WebSocketProtocol]
     ) -> None:
-        """What is too large at this stage is refused before it is complete, and nothing of it is kept."""
+        """A message above the limit of this stage is refused before it is complete."""
         engine.recorders[0].session.max_message = 65_536
         await raw.send(client_frame(TEXT, b"4" + bytes(LARGE))[: LARGE // 2])
         assert (await raw.closed()).code == CloseCode.TOO_BIG
@@ -125,7 +125,7 @@ FLOODS = {
 class TestFloods:
     @pytest.mark.parametrize("flood", FLOODS)
     async def test_frames_without_use_end_the_connection(self, raw: WebSocket, engine: Engine, flood: str) -> None:
-        """Some hundreds at once are accepted; more are disconnected, and counted."""
+        """Hundreds in a burst are accepted. More lead to a disconnect, and are counted."""
         if "fragments" in flood:
             await raw.send(client_frame(TEXT, b"4" + bytes(SMALL), fin=False))
         try:
@@ -140,7 +140,6 @@ class TestFloods:
 
     @pytest.mark.parametrize("flood", FLOODS)
     async def test_a_burst_is_accepted(self, raw: WebSocket, engine: Engine, flood: str) -> None:
-        """As many as may come at once end nothing."""
         first, last = [], [client_frame(TEXT, b"4end")]
         if "fragments" in flood:
             first, last = [client_frame(TEXT, b"4" + bytes(SMALL), fin=False)], [client_frame(CONTINUATION, b"end")]
@@ -149,7 +148,7 @@ class TestFloods:
         assert engine.recorders[0].messages[0].endswith(b"end")
 
     async def test_large_fragments_are_as_many_as_their_bytes(self, raw: WebSocket, engine: Engine) -> None:
-        """No count bounds a message in fragments, but its size."""
+        """A fragmented message is limited by its size, not by its number of fragments."""
         part = client_frame(CONTINUATION, b"x" * SMALL, fin=False)
         await raw.send(client_frame(TEXT, b"4", fin=False), part * 15_000, client_frame(CONTINUATION, b"end"))
         await until(lambda: engine.recorders[0].messages)
@@ -158,7 +157,7 @@ class TestFloods:
     async def test_a_closed_client_is_not_read_endlessly(
         self, raw: WebSocket, protocols: list[WebSocketProtocol], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What a client sends instead of its answer to the close frame is soon left to the kernel."""
+        """Data instead of the answer to the close frame is soon no longer read."""
         monkeypatch.setattr("synkora.engine.transports.websocket.CLOSING_TIME", 60)  # so that reading ends first
         await raw.send(client_frame(TEXT, b"abc"))
         await raw.closed()
@@ -178,7 +177,7 @@ class TestFloods:
 
 
 async def test_other_tasks_run_while_a_flood_is_read(engine: Engine) -> None:
-    """Each read is followed by a turn of the event loop, so that one client's data does not delay others."""
+    """Each read is followed by a turn of the event loop."""
     async with serving_engine(engine) as address, raw_websocket(address) as raw:
         await raw.text()
         turns = await _turns_while(raw, engine, address)
