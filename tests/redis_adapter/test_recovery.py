@@ -156,6 +156,22 @@ async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[So
     assert page.recovered
 
 
+async def test_a_lost_reply_does_not_cost_the_membership(servers: list[SocketServer]) -> None:
+    """The client was not recovered, and does not know its new pid. It comes to another server with the old one."""
+    page = await joined(servers[0])
+    sid = page.sid
+    await page.lose()
+    unheard = Page(servers[1])
+    unheard.pid = page.pid
+    await unheard.come(offset="other")
+    await servers[1].everyone.fetch_sockets()
+    await page.come(offset="other")
+    assert page.sid == unheard.sid == sid
+    await until(lambda: not servers[1].of("/").sockets)
+    servers[1].to("r").emit("n", 1)
+    assert await got(page, 1) == [["n", 1]]
+
+
 async def test_fault_09_nothing_is_lost_or_doubled_between_the_log_and_the_rooms(servers: list[SocketServer]) -> None:
     """While others continue to send, on both servers."""
     page = await joined(servers[0])

@@ -139,7 +139,8 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     began at the position `began`. `lost_at` is when the connection was lost, in seconds since 1970; None while the
     client is connected. `joined` has for each of `rooms` the number of the last event before the client joined.
     `outlived` has the epochs of earlier logs: `began` and `joined` are of the log that the session has continued in.
-    `about` is what the application keeps with the session.
+    `about` is what the application keeps with the session. `successor` is the `pid` of the session that the client has
+    got instead, in a reply that may be lost.
     """
 
     pid: str
@@ -151,6 +152,7 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     joined: tuple[int, ...] = ()
     outlived: tuple[str, ...] = ()
     about: bytes = b""
+    successor: str = ""
 
     @property
     def size(self) -> int:

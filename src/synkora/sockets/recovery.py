@@ -92,12 +92,14 @@ class SocketRecovery:
     CONNECT as it was found. `joined` has for each room the number of the last event before the join, and `left` for
     rooms that were left that number and the last one before the leave. `after` is where a replay starts; `outcome` says
     whether there is one, and `size` what it costs. `missed` is encoded as `replay`. `held` has the messages for the
-    socket after `missed` was read, and before the reply to CONNECT.
+    socket after `missed` was read, and before the reply to CONNECT. `former` is the `pid` that the client returned
+    with if it was not recovered: it works until the client is known to have got the reply.
     """
 
     __slots__ = (
         "after",
         "began",
+        "former",
         "held",
         "joined",
         "left",
@@ -114,6 +116,7 @@ class SocketRecovery:
         self.pid = pid
         self.began = began
         self.outlived = outlived
+        self.former = ""
         self.session: SavedSession | None = None
         self.joined: dict[str, int] = {}
         self.left: dict[str, tuple[int, int]] = {}
@@ -249,6 +252,8 @@ class NamespaceRecovery:
             self.outcomes[RecoveryOutcome.UNKNOWN] += 1
             return
         is_same_user = session.identity == socket.identity
+        if session.successor and is_same_user:
+            await self._sessions.take(session.successor)  # the reply with it was lost
         if not is_same_user or not socket._is_connecting:
             if rival is None:
                 self._sessions.save(session)
@@ -364,9 +369,12 @@ class NamespaceRecovery:
                 self.outcomes[found.outcome] += 1
         position = self.log.position
         if found is None or not found.is_recovered:
-            if found is not None:
-                self._returning.pop(found.pid, None)
+            former = None if found is None else found.session
             found = socket._recovery = SocketRecovery(new_id(), position)
+            if former is not None:
+                self._returning.pop(former.pid, None)
+                found.former = former.pid
+                self._sessions.save(_lost(replace(former, successor=found.pid)))
             self._locate(socket, found, tuple(socket._rooms or ()), begins=True)
         else:
             self._replay(socket, found)
@@ -392,6 +400,7 @@ class NamespaceRecovery:
         found = socket._recovery
         if found is None or found.joined.keys() >= set(rooms):
             return
+        self._forget_former(found)  # the client has got the reply
         position = self.log.position
         new = tuple(room for room in rooms if room not in found.joined)
         found.joined.update(dict.fromkeys(new, position.number))
@@ -498,6 +507,12 @@ class NamespaceRecovery:
             self._sessions.save(_lost(found.session))
         else:
             self._sessions.forget(found.pid)
+            self._forget_former(found)
+
+    def _forget_former(self, found: SocketRecovery) -> None:
+        if found.former:
+            self._sessions.forget(found.former)
+            found.former = ""
 
 
 def _session_of(socket: "Socket") -> SavedSession | None:
