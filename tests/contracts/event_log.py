@@ -303,7 +303,7 @@ class EventLogContract:
     async def test_positions_of_another_log_are_refused(self, make: MakeStore) -> None:
         """Another epoch, or a number that was not assigned yet."""
         trial = await Trial.start(make)
-        epoch, number = await trial.append("a")
+        epoch, number, _ = await trial.append("a")
         assert await trial.missed(Position("another", number)) is Incomplete.EPOCH
         assert await trial.missed(Position(epoch, number + 1)) is Incomplete.EPOCH
 

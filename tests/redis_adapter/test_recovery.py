@@ -273,6 +273,38 @@ async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer, *, fo
             assert await got(there, 4) == expected
 
 
+@pytest.mark.parametrize("back", [0, 1])
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "after an event of another server"])
+async def test_an_event_that_came_without_redis_is_not_replayed(redis: RedisServer, back: int, *, later: bool) -> None:
+    """It has a place in the log after the position that the client has. What others sent meanwhile is replayed."""
+    async with relaying(redis.port) as relay:
+        servers = [server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)]
+        async with servers[0].lifespan(), servers[1].lifespan():
+            page, other = await joined(servers[0]), await joined(servers[1])
+            servers[1].to("r").emit("n", 0)
+            await got(page, 1)
+            relay.is_stuck = True
+            relay.cut()
+            await until(lambda: is_alone(servers[0]))
+            for number in (1, 2):
+                servers[0].to("r").emit("n", number)
+            await got(page, 3)
+            if not later:
+                await page.lose()
+            servers[1].to("r").emit("n", 3)
+            relay.is_stuck = False
+            await got(other, 4)
+            if later:
+                await got(page, 4)
+                await page.lose()
+            servers[0].to("r").emit("n", 4)
+            await got(other, 5)
+            page.move_to(servers[back])
+            await page.come()
+            assert page.recovered
+            assert await got(page, 5) == [["n", number] for number in range(5)]
+
+
 async def test_while_redis_is_away_a_client_returns_without_a_replay(
     redis: RedisServer, servers: list[SocketServer]
 ) -> None:

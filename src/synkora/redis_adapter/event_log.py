@@ -16,7 +16,7 @@ from synkora.engine.logs import Log
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
 from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, NewEvent, nothing
-from synkora.recovery.position import Position, new_epoch, parse
+from synkora.recovery.position import Ahead, Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 from synkora.redis_adapter import js_numbers, message_conversion
@@ -123,6 +123,7 @@ class RedisLog:
         self._proposed = new_epoch()  # for a log that begins: never that of an earlier one
         self._position = Position(self._proposed, 0)
         self._numbers = count(1)
+        self._ahead: Ahead | None = None  # delivered here, and not yet by the log
         self._is_new = True
         self._unsent: dict[int, _Unsent] = {}
         self._unsent_size = 0
@@ -139,7 +140,7 @@ class RedisLog:
 
     @property
     def position(self) -> Position:
-        return self._position
+        return self._position if self._ahead is None else self._position._replace(ahead=self._ahead)
 
     @property
     def kept_bytes(self) -> int:
@@ -232,17 +233,18 @@ class RedisLog:
         if isinstance(error, RedisRefused):
             self.lost += 1
             if not unsent.is_delivered:
-                self._deliver_unnumbered(unsent.event)
+                self._deliver_unnumbered(number, unsent.event)
         elif error is None and len(call.result()) > 1:
             self._forget(call.result()[1])
 
     def _deliver_here(self, number: int, event: LoggedEvent) -> None:
         """Deliver an event of this instance that Redis may have or get, unless it was delivered."""
         if not self._is_repeated(self._link.uid, number):
-            self._deliver_unnumbered(event)
+            self._deliver_unnumbered(number, event)
 
-    def _deliver_unnumbered(self, event: LoggedEvent) -> None:
-        """Deliver an event that has no position: the position stays that of the event before."""
+    def _deliver_unnumbered(self, number: int, event: LoggedEvent) -> None:
+        """Deliver an event without a place in the order: its position is that of the event before, and says so."""
+        self._ahead = Ahead(self._link.uid, number)
         self.deliver(msgspec.structs.replace(event, number=self._position.number))
 
     def _bound(self) -> None:
@@ -300,6 +302,8 @@ class RedisLog:
         if position.epoch != self._position.epoch:
             self._move_to(Position(position.epoch, position.number - 1))
         self._position = position
+        if self._ahead is not None and entry.sender == self._link.uid and entry.number >= self._ahead.number:
+            self._ahead = None
         if not self._is_repeated(entry.sender, entry.number):
             self.deliver(entry.event)
 
@@ -446,7 +450,10 @@ class RedisLog:
             args += (room, number, int(is_joined))
 
         def replied(reply: Any) -> None:
-            answered(self._missed(reply))
+            missed = self._missed(reply)
+            if after.ahead is not None and not isinstance(missed, Incomplete):
+                missed = [entry for entry in missed if not _is_ahead(entry, after.ahead)]
+            answered(missed)
 
         def ended(call: asyncio.Future[Any]) -> None:
             if call.exception() is not None:
@@ -464,6 +471,10 @@ class RedisLog:
     def _now(self) -> int:
         """The time in ms since 1970: it decides which events are too old."""
         return ceil(self._clock() * 1000)
+
+
+def _is_ahead(entry: _Entry, ahead: Ahead) -> bool:
+    return entry.sender == ahead.instance and entry.number <= ahead.number
 
 
 def _events(missed: list[_Entry] | Incomplete) -> list[LoggedEvent] | Incomplete:
