@@ -14,6 +14,7 @@ from tests.support.servers import until
 
 from synkora import RedisAdapter, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
+from synkora.engine.session import State
 from synkora.redis_adapter.adapter import RedisAdapters
 from synkora.sockets.recovery import RecoveryOutcome
 
@@ -139,6 +140,49 @@ async def test_fault_08_a_server_that_died_kept_its_sessions(servers: list[Socke
     await page.come()
     assert page.recovered
     assert await got(page, 1) == [["n", 1]]
+
+
+async def test_fault_08_a_server_that_dies_during_a_return_keeps_the_session(servers: list[SocketServer]) -> None:
+    """It has taken the session, and does not save it."""
+    page = await joined(servers[0])
+    await page.lose()
+    recovery = servers[1].of("/")._core.recovery
+    assert recovery is not None
+    assert page.pid is not None
+    assert await recovery._sessions.take(page.pid) is not None
+    await page.come()
+    assert page.recovered
+
+
+async def test_fault_01_of_two_returns_at_the_same_time_the_later_one_counts(servers: list[SocketServer]) -> None:
+    """An earlier attempt waits for its handlers on another server, over a connection that only seems alive."""
+    page = await joined(servers[0])
+    sid = page.sid
+    await page.lose()
+    may_go_on, arrived = asyncio.Event(), asyncio.Event()
+
+    @servers[1].on_connect
+    async def wait(socket: Socket) -> None:
+        arrived.set()
+        await may_go_on.wait()
+
+    early = Page(servers[1])
+    early.pid = page.pid
+    coming = asyncio.create_task(early.come())
+    async with asyncio.timeout(10):
+        await arrived.wait()
+    await page.come()
+    assert page.recovered
+    await until(lambda: early.session.state is State.CLOSED)
+    may_go_on.set()
+    coming.cancel()
+    assert not servers[1].of("/").sockets
+    await page.lose()
+    servers[1].to("r").emit("n", 1)
+    await page.come()
+    assert page.recovered
+    assert page.sid == sid
+    assert without_offsets(page.events) == [["n", 1]]
 
 
 async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[SocketServer]) -> None:

@@ -48,7 +48,7 @@ class SessionJournal(Protocol):
         ...
 
     def dropped(self, pid: str) -> None:
-        """Record a taken or dropped session."""
+        """Record a dropped session."""
         ...
 
     def expired(self, pid: str) -> None:
@@ -317,16 +317,14 @@ class MemorySessions:
 
     def forget(self, pid: str) -> None:
         """Drop a session, if there is one."""
-        if self.remove(pid) is not None and self.journal is not None:
+        self.remove(pid)
+        if self.journal is not None:
             self.journal.dropped(pid)
 
     async def take(self, pid: str) -> SavedSession | None:
-        """Return a session and drop it."""
+        """Return a session and drop it, without the journal."""
         self._expire()
-        session = self.remove(pid)
-        if session is not None and self.journal is not None:
-            self.journal.dropped(pid)
-        return session
+        return self.remove(pid)
 
     def remove(self, pid: str) -> SavedSession | None:
         """Return a session and drop it, without the journal."""

@@ -172,7 +172,10 @@ class SessionStore(Protocol):
         ...
 
     async def take(self, pid: str) -> SavedSession | None:
-        """Return a session and drop it: of all who ask for a `pid`, one gets it."""
+        """Return a session: of all that ask for a `pid` at a time, one gets it, the last one.
+
+        The caller saves or forgets the session. If the process is killed before, the session is as it was.
+        """
         ...
 
     @property

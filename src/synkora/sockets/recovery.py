@@ -248,12 +248,14 @@ class NamespaceRecovery:
         """
         rival = self._returning.get(brought.pid)
         session = await self._sessions.take(brought.pid) if rival is None else _session_of(rival)
+        rival = self._returning.get(brought.pid)
         if session is None:
             self.outcomes[RecoveryOutcome.UNKNOWN] += 1
             return
         is_same_user = session.identity == socket.identity
         if session.successor and is_same_user:
             await self._sessions.take(session.successor)  # the reply with it was lost
+            self._sessions.forget(session.successor)
         if not is_same_user or not socket._is_connecting:
             if rival is None:
                 self._sessions.save(session)
@@ -493,10 +495,14 @@ class NamespaceRecovery:
 
     def _taken(self, sid: str) -> None:
         """End a connection that only seems alive: its client has returned to another instance."""
-        older = self._core.sockets.get(sid)
-        if older is not None:
-            older._recovery = None
-            older._session.close(Reason.TRANSPORT_CLOSE)
+        older = [socket for socket in (self._core.sockets.get(sid),) if socket is not None]
+        for pid, socket in tuple(self._returning.items()):
+            if socket.id == sid:
+                del self._returning[pid]
+                older.append(socket)
+        for socket in older:
+            socket._recovery = None
+            socket._session.close(Reason.TRANSPORT_CLOSE)
 
     def end(self, socket: "Socket", reason: Reason) -> None:
         """Keep the session of a lost connection for its return, and forget the others."""
