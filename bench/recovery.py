@@ -6,27 +6,29 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 from bench.cluster import has_redis
-from bench.servers import SECRET, Server, node, prepare_peers, running, synkora
+from bench.return_storm import ReturnStorm, measure_return_storm
+from bench.servers import SECRET, Server, node, running, synkora
 from bench.targets import PER_DELIVERY, REDIS_CPU
 from bench.workloads import Workload, allow_open_files, build, cores, measure, write_tokens
-from rich.console import Console
 from rich.table import Table
 from tests.support.clients import WebSocket, websocket
 from tests.support.servers import Address
 
+from bench import command
 from synkora.identity.tokens import sign
 
 #: Environment of a server that keeps events.
 _ON: Final = {"RECOVERY": "true"}
 _OFF: Final = {"RECOVERY": "false"}
+_NO_LIMITS: Final = {"LIMIT_PROJECTS": "0", "LIMIT_OTHER_RATE": "1000000", "LIMIT_FAILED_SIGN_INS": "0"}
 _FILES: Final = {**_ON, "STATE_DIR": "state"}
 
 #: The relays, with the same work for each server.
@@ -67,8 +69,6 @@ async def measure_returns(server: Server, returns: Returns, folder: Path) -> dic
 
     Raises `ServerFailed`.
     """
-    limits = {"LIMIT_PROJECTS": "0", "LIMIT_OTHER_RATE": "1000000", "LIMIT_FAILED_SIGN_INS": "0"}
-    server = replace(server, environment=server.environment | limits)
     with running(server, folder, cores()[0]) as (pid, port):
         process, address = psutil.Process(pid), Address(port, "/socket.io/")
         await _fill(address, returns.kept)
@@ -181,8 +181,7 @@ def _relay_rows(workload: Workload, rounds: int, folder: Path, say: Callable[[st
     for _ in range(rounds):
         for server in servers(is_cluster=workload.instances > 1):
             say(f"{workload}: {server.name} …")
-            with tempfile.TemporaryDirectory() as own:  # each keeps its files in its own folder
-                started = replace(server, environment=server.environment | _state_in(server, own))
+            with fresh(server) as started:
                 runs.setdefault(server.name, []).append(measure(started, workload, folder))
     figures = (PER_DELIVERY, REDIS_CPU) if workload.instances > 1 else (PER_DELIVERY,)
     return {
@@ -191,11 +190,15 @@ def _relay_rows(workload: Workload, rounds: int, folder: Path, say: Callable[[st
     }
 
 
-def _state_in(server: Server, folder: str) -> dict[str, str]:
-    return {"STATE_DIR": folder} if "STATE_DIR" in server.environment else {}
+@contextmanager
+def fresh(server: Server) -> Iterator[Server]:
+    """The server with its own folder for its files, and without the limits that the clients here would reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        state = {"STATE_DIR": folder} if "STATE_DIR" in server.environment else {}
+        yield replace(server, environment=server.environment | _NO_LIMITS | state)
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and show the figures side by side."""
     parser = argparse.ArgumentParser(
         prog="bench.recovery", description="Measure relays with recovery and without, and clients that return."
@@ -203,37 +206,37 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--seconds", type=float, default=3, metavar="S", help="of each run of a relay")
     parser.add_argument("--clients", type=int, default=200, metavar="N", help="clients that return")
+    parser.add_argument("--storm", type=int, default=2000, metavar="N", help="clients that return at once")
     parser.add_argument("--kept", type=int, default=100_000, metavar="N", help="events that are kept meanwhile")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
-    chosen = parser.parse_args(given)
-    console = Console(stderr=True)
-    if not prepare_peers({"Node.js"}, console.print):
-        return 1
-    measured: dict[str, dict[str, Any]] = {}
+    return command.run(parser, arguments, _measure_all, _table, width=140)
+
+
+def _measure_all(options: argparse.Namespace, say: Callable[[str], object]) -> command.Measured:
+    measured: command.Measured = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build("load", folder)
         write_tokens(folder / "tokens.txt", max(each.clients for each in RELAYS))
-        allow_open_files(max(chosen.clients * 2, 2000))
+        allow_open_files(2 * max(options.clients, options.storm, 1000))
         for workload in RELAYS:
             if workload.instances == 1 or has_redis():
-                relay = replace(workload, seconds=chosen.seconds)
-                measured[workload.name] = _relay_rows(relay, chosen.rounds, folder, console.print)
-        returns = Returns(chosen.clients, kept=chosen.kept)
-        measured["returns"] = {}
+                relay = replace(workload, seconds=options.seconds)
+                measured[workload.name] = _relay_rows(relay, options.rounds, folder, say)
+        returns = Returns(options.clients, kept=options.kept)
+        storm = ReturnStorm(options.storm)
+        measured |= {"returns": {}, "returns at once": {}}
         for server in servers(is_cluster=False):
             if server.environment["RECOVERY"] == "true":
-                console.print(f"returns: {server.name} …")
-                with tempfile.TemporaryDirectory() as own:
-                    started = replace(server, environment=server.environment | _state_in(server, own))
+                say(f"returns: {server.name} …")
+                with fresh(server) as started:
                     measured["returns"][server.name] = asyncio.run(measure_returns(started, returns, folder))
-    Console(width=None if sys.stdout.isatty() else 140).print(_table(measured))
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    return 0
+                with fresh(server) as started:
+                    figures = asyncio.run(measure_return_storm(started, storm, folder))
+                    measured["returns at once"][server.name] = figures
+    return measured
 
 
-def _table(measured: dict[str, dict[str, Any]]) -> Table:
+def _table(measured: command.Measured) -> Table:
     names = list(dict.fromkeys(name for row in measured.values() for name in row))
     table = Table("", *names)
     for row, by_server in measured.items():

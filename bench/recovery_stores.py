@@ -18,7 +18,7 @@ from rich.table import Table
 from synkora.recovery.changes import EventAdded, encode
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.memory import MemoryLog, MemoryStore
-from synkora.recovery.ports import LoggedEvent, NewEvent
+from synkora.recovery.ports import LoggedEvent
 from synkora.recovery.settings import RecoverySettings
 
 _TURN: Final = 10  # events of one turn of the event loop
@@ -89,7 +89,7 @@ class AppendFile:
             while offset < len(data):
                 size = int.from_bytes(data[offset : offset + 4], "little")
                 added = decode(data[offset + 4 : offset + 4 + size])
-                log.keep(added.event, added.time)
+                log.restore_event(added.event, added.time)
                 offset += 4 + size
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         log.journal = self
@@ -126,7 +126,7 @@ class DirectSqlite:
         log = MemoryStore(_SETTINGS).log("/", _deliver)
         decode = msgspec.msgpack.Decoder(LoggedEvent).decode
         for moment, event in self._database.execute("SELECT time, event FROM events ORDER BY number"):
-            log.keep(decode(event), moment)
+            log.restore_event(decode(event), moment)
         log.journal = self
         return log
 
@@ -189,14 +189,13 @@ async def measure(kind: type[Store], events: int, rate: int) -> Figures:
             turn_began, turn_cpu = time.perf_counter(), time.thread_time()
             for event in range(number, number + _TURN):
                 room, key = event % _ROOMS, event // _ROOMS % _KEYS
-                new = NewEvent(
+                log.append(
                     b'["task:update",{"id":"task-%d","text":"%b"}]' % (key, _TEXT),
                     (),
                     (f"project-{room}",),
                     ("sender-" + str(event % 7),),
                     f"task:update task-{key}",
                 )
-                log.append(new)
             await asyncio.sleep(0)  # what is done at the end of the turn belongs to it
             busy += time.thread_time() - turn_cpu
             longest = max(longest, time.perf_counter() - turn_began)

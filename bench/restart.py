@@ -1,4 +1,4 @@
-"""Restarts instances behind nginx, one after the other, while people work: python -m bench.restart --help"""
+"""Restarts instances behind nginx, one after the other, while clients work: python -m bench.restart --help"""
 
 import argparse
 import http.client
@@ -8,22 +8,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from bench.cluster import redis
-from bench.servers import PEERS, SECRET, Server, ServerFailed, node, prepare_peers, running, synkora
-from rich.console import Console
+from bench.servers import PEERS, SECRET, Server, ServerFailed, node, running, synkora
 from rich.table import Table
 from tests.support.nginx import WITH_NODEJS, running_nginx
 from tests.support.processes import free_port
 
+from bench import command
+
 _INSTANCES: Final = 3
-_PATIENCE: Final = 60  # seconds that a process has to do what is waited for, besides draining
-#: What is told of a server: the field of what the clients have counted, how it is named, and how it is written.
+_PATIENCE: Final = 60  # seconds for each step of a process, besides draining
+#: The figures of a server: the field of the clients' counts, its label, and its format.
 _FIGURES: Final = (
     ("reconnects", "reconnects in all", "{:,}"),
     ("peak", "reconnects within a second, at most", "{:,}"),
@@ -81,7 +82,7 @@ class Instance:
             connection.close()
 
     def stop(self, within: float) -> None:
-        """Have it stop as a service manager does, in so many seconds at most."""
+        """Stop it as a service manager does, killing it after this many seconds."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -92,7 +93,7 @@ class Instance:
 
 
 def measure(server: Server, load: Load, *, drain: float, pause: float) -> dict[str, Any]:
-    """What the clients have counted while each of three instances was restarted, `pause` seconds after the last."""
+    """Return the clients' counts of a restart of each of three instances, `pause` seconds after the last one."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as started:
         folder = Path(name)
         _, port = started.enter_context(running(redis(), folder, 0))
@@ -122,12 +123,12 @@ def _running(server: Server, folder: Path) -> Iterator[Instance]:
 
 @contextmanager
 def _clients(url: str, load: Load) -> Iterator[subprocess.Popen[bytes]]:
-    """The clients, when all of them are at work."""
+    """Start the clients, and wait until all of them work."""
     script = str(PEERS / "node" / "clients.mjs")
-    command = ["node", script, url, *map(str, (load.clients, load.projects, load.pause))]
+    argv = ["node", script, url, *map(str, (load.clients, load.projects, load.pause))]
     environment = {"PATH": os.environ["PATH"], "NEXTAUTH_SECRET": SECRET}
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe) as process:
+    with subprocess.Popen(argv, env=environment, stdin=pipe, stdout=pipe) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"working\n"
@@ -136,7 +137,7 @@ def _clients(url: str, load: Load) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and show the figures side by side."""
     parser = argparse.ArgumentParser(
         prog="bench.restart", description="Restart three instances in turn, and count what their clients miss."
@@ -146,28 +147,28 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=float, default=5, metavar="S", help="seconds between two messages of a client")
     parser.add_argument("--drain", type=float, default=10, metavar="S", help="SHUTDOWN_DRAIN")
     parser.add_argument("--pause", type=float, default=5, metavar="S", help="seconds between two restarts")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
-    chosen = parser.parse_args(given)
-    console = Console(stderr=True)
-    if not prepare_peers({"Node.js"}, console.print):
-        return 1
+    return command.run(parser, arguments, _measure_all, _table, width=120)
+
+
+def _measure_all(options: argparse.Namespace, say: Callable[[str], object]) -> command.Measured:
     ours = synkora()
-    load = Load(chosen.clients, chosen.projects, chosen.every)
+    load = Load(options.clients, options.projects, options.every)
     measured = {}
     for name, server, drain in (
-        (f"synkora, {chosen.drain:g} s", _with(ours, SHUTDOWN_DRAIN=f"{chosen.drain:g}"), chosen.drain),
+        (f"synkora, {options.drain:g} s", _with(ours, SHUTDOWN_DRAIN=f"{options.drain:g}"), options.drain),
         ("synkora, at once", ours, 0),
         ("Node.js", node(), 0),
     ):
-        console.print(f"{name} …")
-        measured[name] = measure(server, load, drain=drain, pause=chosen.pause)
+        say(f"{name} …")
+        measured[name] = measure(server, load, drain=drain, pause=options.pause)
+    return measured
+
+
+def _table(measured: command.Measured) -> Table:
     table = Table("", *measured)
     for field, label, form in _FIGURES:
         table.add_row(label, *(form.format(figures[field]) for figures in measured.values()))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    return 0
+    return table
 
 
 def _with(server: Server, **variables: str) -> Server:

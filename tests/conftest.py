@@ -35,7 +35,6 @@ def _shown(report: _Report) -> _Report:
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run tests on the event loop of the servers."""
     return {"uvloop": uvloop.new_event_loop}
 
 

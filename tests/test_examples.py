@@ -29,7 +29,6 @@ def chat(tmp_path: Path) -> Iterator[str]:
 
 @asynccontextmanager
 async def chatting(url: str, name: str, room: str) -> AsyncIterator[tuple[socketio.AsyncClient, asyncio.Queue[Any]]]:
-    """A client of the chat with its events."""
     client = socketio.AsyncClient(reconnection=False)
     events: asyncio.Queue[Any] = asyncio.Queue()
     client.on("*", lambda *event: events.put_nowait(event))

@@ -24,7 +24,6 @@ class Database:
         await self.connection.execute(f"SET search_path TO {name}; {SCHEMA}")
 
     async def show(self, world: World) -> None:
-        """Replace the contents with this world."""
         run = self.connection
         async with run.transaction():
             await run.execute('TRUNCATE "User", "Session", "Team", "TeamMember", "Project"')

@@ -37,7 +37,6 @@ class App:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def show(self, world: World) -> None:
-        """Answer according to this world from now on."""
         new = self._world.with_suffix(".new")
         new.write_text(world.json(), encoding="utf-8")
         new.replace(self._world)
@@ -100,7 +99,6 @@ class Postgres:
         return self._process.pid
 
     def url(self, database: str = "postgres", parameters: str = "", *, host: str = "127.0.0.1") -> str:
-        """The URL of a database, as Prisma expects it."""
         return f"postgresql://{self.user}:{quote(self.password, safe='')}@{host}:{self.port}/{database}{parameters}"
 
     def start(self) -> None:

@@ -22,8 +22,6 @@ PEOPLE: Final = ("owner", "editor", "viewer", "creator", "stranger", "o'brien; -
 
 @dataclass
 class Project:
-    """A project, with the names of its columns."""
-
     teamId: str | None  # noqa: N815  # its name in the app
     createdById: str  # noqa: N815  # its name in the app
 
@@ -50,7 +48,6 @@ def small_world() -> World:
 
 
 def nextauth_v4(user_id: str, **claims: object) -> SignedIn:
-    """A user with a session of NextAuth v4."""
     return _signed_in(encrypted({"id": user_id, **claims}, SECRET))
 
 
@@ -64,7 +61,6 @@ def authjs_v5(user_id: str, cookie_name: str, **claims: object) -> SignedIn:
 
 
 def signed(user_id: str) -> SignedIn:
-    """A user with a signed token."""
     return _signed_in(sign({"id": user_id}, SECRET, expires_in=3600))
 
 

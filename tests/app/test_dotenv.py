@@ -84,7 +84,6 @@ def app_reads(cases: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def we_read(case: dict[str, Any], folder: Path) -> dict[str, str]:
-    """The server's variables for each case."""
     for file in folder.iterdir():
         file.unlink()
     for name, text in case["files"].items():

@@ -17,8 +17,6 @@ from synkora.app.instance import Instance
 
 
 class TroubledInstance(Instance):
-    """An instance with a problem in the connection to the others."""
-
     trouble: str | None = None
 
     @property

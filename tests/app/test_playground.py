@@ -22,7 +22,6 @@ HERE = "http://localhost:3001"
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """The built page."""
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html><title>Playground</title>")
     (tmp_path / "licences.md").write_text("# Licences")

@@ -24,7 +24,6 @@ def run_of(server: str, workload: Workload = RELAY, /, **figures: float) -> Run:
 
 
 def relays(server: str, *costs: float) -> list[Run]:
-    """A run for each cost of a delivery."""
     return [run_of(server, **{PER_DELIVERY: cost}) for cost in costs]
 
 

@@ -183,7 +183,6 @@ def measuring(folder: Path, port: int, pid: int, *options: str) -> Program:
 
 
 async def until_it_sends(port: int) -> None:
-    """Wait for the load to send, in its own project."""
     token = sign({"id": "someone"}, SECRET, expires_in=60)
     async with socketio(Address(port, "/socket.io/"), {"token": token}) as someone:
         await someone.emit("join-project", "room-0")

@@ -21,12 +21,10 @@ SERVERS = {"synkora": synkora, "Node.js": node, "python-socketio": python_socket
 
 
 def token(**claims: Any) -> str:
-    """A token that the servers accept."""
     return sign(claims, SECRET, expires_in=3600)
 
 
 def started(name: str, folder: Path, **variables: str) -> Iterator[Address]:
-    """A server of this name. Its peer is installed first."""
     if name != "synkora":
         said: list[str] = []
         assert prepare_peers([name], said.append) == {name}, said
@@ -38,7 +36,6 @@ def started(name: str, folder: Path, **variables: str) -> Iterator[Address]:
 
 @pytest.fixture(scope="module", params=list(SERVERS))
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """Each of the servers as it is measured."""
     yield from started(request.param, tmp_path_factory.mktemp("peer"))
 
 
@@ -49,8 +46,6 @@ def strict(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]:
 
 
 class Person:
-    """A connected user."""
-
     def __init__(self, name: str, client: WebSocket, sid: str) -> None:
         self.name = name
         self.client = client
@@ -61,7 +56,6 @@ class Person:
         await self.client.emit(*event)
 
     async def next(self, *names: str) -> Any:
-        """The argument of the next event with one of the names."""
         while (event := without_position(await self.client.event()))[0] not in names:
             pass
         assert len(event) == 2
@@ -80,7 +74,6 @@ class Person:
 
 @asynccontextmanager
 async def person(address: Address, name: str) -> AsyncIterator[Person]:
-    """A signed-in user."""
     auth = {"token": token(id=f"user-{name}", name=name, picture=f"https://example.com/{name}.png")}
     async with websocket(address) as client:
         someone = Person(name, client, await client.connect(auth=auth))

@@ -10,7 +10,6 @@ from tests.support.redis_server import RedisServer
 
 
 def figures_of(redis: RedisServer, work: str) -> dict[str, float]:
-    """The figures of this project's own client."""
     return measure(Path(sys.executable), "synkora", work, redis.port, 0.2)
 
 

@@ -9,7 +9,6 @@ from tests.bench.sample_runs import CALM, IDLE, RELAY, SLOW, relays, run_of, sam
 
 
 def printed(measured: Measured) -> str:
-    """The table for the terminal."""
     console = Console(width=200)
     with console.capture() as shown:
         console.print(table(measured))

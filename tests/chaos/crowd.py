@@ -29,9 +29,7 @@ class Client(Protocol):
     vanished: float
 
     @property
-    def is_settled(self) -> bool:
-        """Whether it is connected as it wants to be."""
-        ...
+    def is_settled(self) -> bool: ...
 
     async def run(self) -> None:
         """Connect and work until cancelled."""

@@ -40,13 +40,10 @@ class Fault:
 
 
 class Faults:
-    """All faults."""
-
     def __init__(self) -> None:
         self.all: list[Fault] = []
 
     def begin(self, kind: str, place: int | None, now: float) -> Fault:
-        """Record the start of a fault."""
         fault = Fault(kind, place, now)
         self.all.append(fault)
         return fault

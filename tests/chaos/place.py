@@ -34,7 +34,6 @@ class Place:
 
     @property
     def output(self) -> str:
-        """The output of all its instances."""
         running = [] if self.process is None else [self.process.output]
         return "\n---\n".join([*self._outputs, *running])
 

@@ -78,7 +78,6 @@ class Connection:
         return min(self.ended, self.instance.stopping)
 
     def enter(self, project: str, now: float) -> Visit:
-        """Record a request to join a project."""
         self.visit = visit = Visit(self, project, now)
         self.visits.append(visit)
         self._book.visits.append(visit)
@@ -90,14 +89,12 @@ class Connection:
             self.visit.left = min(self.visit.left, now)
 
     def end(self, now: float) -> None:
-        """Record the end."""
         self.ended = min(self.ended, now)
         self.leave(now)
         if self.visit is not None:
             self.visit.over = min(self.visit.over, now)
 
     def send(self, now: float) -> Message:
-        """Send a message into its project."""
         assert self.visit is not None
         number = next(self._numbers)
         message = Message(f"{self.socket_id} {number}", self, self.visit.project, number, now)
@@ -105,7 +102,6 @@ class Connection:
         return message
 
     def take(self, event: list[Any], now: float) -> None:
-        """Record received messages."""
         name = event[0]
         payload: Any = event[1] if len(event) > 1 else None
         visit = self.visit

@@ -105,7 +105,6 @@ class Site:
         await self._recover(fault, place)
 
     async def pause_redis(self, seconds: float) -> None:
-        """Freeze Redis for a time."""
         fault = self._begin("frozen" if seconds >= OUTLIVED else SILENCE, None)
         self.redis.pause()
         await asyncio.sleep(seconds)

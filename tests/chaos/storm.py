@@ -37,7 +37,6 @@ class Storm:
 
     @property
     def kinds(self) -> list[str]:
-        """All kinds of faults."""
         return [*self._of_places, *self._of_redis]
 
     async def __aenter__(self) -> Self:

@@ -100,7 +100,6 @@ def untold(site: Site) -> list[str]:
 
 
 def projects(site: Site) -> list[bytes]:
-    """The projects with members in Redis."""
     found: list[bytes] = site.redis.do("KEYS", "synkora:*:project:*")
     return found
 
@@ -124,7 +123,6 @@ def remembered(site: Site) -> str:
 
 
 def account(site: Site, kinds: list[str]) -> str:
-    """The figures of a round."""
     book = site.book
     local, remote = owed(book, site.faults)
     told = sum(len(visit.notes) for visit in book.visits)

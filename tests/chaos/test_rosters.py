@@ -17,17 +17,14 @@ def users(*names: str) -> list[Any]:
 
 
 def count(number: int) -> list[Any]:
-    """The user count as an event."""
     return ["users:count", {"count": number}]
 
 
 def joined(name: str) -> list[Any]:
-    """The announcement of a join."""
     return ["user:joined", {"socketId": name, "userId": f"user-{name}", "timestamp": "then"}]
 
 
 def left(name: str) -> list[Any]:
-    """The announcement of a leave."""
     return ["user:left", {"socketId": name, "userId": f"user-{name}"}]
 
 

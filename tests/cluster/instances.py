@@ -83,7 +83,6 @@ class Instance:
         self.presence.hold_connection(project_id, socket_id)
 
     def sees(self, project_id: str) -> set[str]:
-        """The connections that its clients know."""
         return set(self.witness.known.get(project_id, ()))
 
     @property
@@ -101,7 +100,6 @@ class Instance:
         self.link.on_down.clear()
 
     def hurry(self) -> None:
-        """Send a heartbeat now."""
         self.presence._awake.set()
 
 

@@ -34,7 +34,6 @@ class Instance:
 
     @property
     def users(self) -> Callable[[str], int]:
-        """The number of connections of a user."""
         return self.tallies.users.total
 
 

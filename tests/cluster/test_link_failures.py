@@ -18,14 +18,12 @@ from synkora.redis.link import Link, Script
 
 @pytest.fixture
 async def relay(redis: RedisServer) -> AsyncIterator[Relay]:
-    """A relay to the test's Redis."""
     async with relaying(redis.port) as relay:
         yield relay
 
 
 @pytest.fixture
 async def relayed(relay: Relay, make_link: MakeLink) -> Link:
-    """A connected link through the relay."""
     link = make_link(f"redis://127.0.0.1:{relay.port}")
     assert await link.start(PATIENCE)
     return link

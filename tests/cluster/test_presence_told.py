@@ -44,7 +44,6 @@ async def hears(person: Person, *expected: str) -> list[object]:
 
 
 async def arrive(site: Site, name: str) -> Person:
-    """A connected client."""
     (person,) = await site.meet(name)
     return person
 

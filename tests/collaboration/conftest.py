@@ -29,6 +29,5 @@ async def guarded() -> AsyncIterator[MakeGuarded]:
 
 @pytest_asyncio.fixture
 async def running() -> AsyncIterator[Site]:
-    """Synkora on a port."""
     async with running_site() as site:
         yield site

@@ -103,7 +103,6 @@ class Site:
 
 
 def parts(message: Message) -> Sequence[Message]:
-    """The messages of a bundle."""
     return message.updates if isinstance(message, Bundle) else (message,)
 
 

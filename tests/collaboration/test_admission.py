@@ -35,7 +35,6 @@ def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Gua
 
 
 async def waiting_with_bob() -> tuple[Guarded, Person]:
-    """The same, with Bob in the project."""
     site = waiting("ann", "bob")
     site.roles.gate.set()
     bob = await site.join("Bob")

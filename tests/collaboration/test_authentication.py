@@ -54,7 +54,6 @@ def refused(packet: str | bytes) -> str:
 
 
 async def answer(client: WebSocket, auth: object) -> str | bytes:
-    """The reply to CONNECT."""
     await client.send(connect_packet(auth))
     return await client.receive()
 

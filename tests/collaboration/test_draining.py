@@ -15,7 +15,6 @@ SHUTDOWN = ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]
 
 
 async def part(parting: ClientDrain, *people: Person) -> None:
-    """Drain members as a drain does."""
     parting.announce([person.session for person in people])
     for person in people:
         person.session.drain(Reason.SERVER_SHUTTING_DOWN)

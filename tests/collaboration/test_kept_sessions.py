@@ -51,7 +51,6 @@ class Office(Site):
     def come_by(
         self, cookie: str = f"next-auth.session-token={KEY}", auth: str = "", address: str = "127.0.0.1"
     ) -> MemoryTransport:
-        """Connect with a session cookie."""
         transport = MemoryTransport()
         session = self.server._registry.open(
             replace(request_of(cookie=cookie, origin=PAGE), address=address), transport

@@ -280,7 +280,7 @@ async def test_acks_count_too(clock: Clock) -> None:
         ann.send('430["' + "x" * 6000 + '"]')
     await settle()
     (error,) = errors(ann)
-    assert error["message"] == "ack: Too much data: slow down"
+    assert (error["message"], error["event"]) == ("ack: Too much data: slow down", "ack")
     assert error["retryAfter"] > 0
 
 

@@ -30,7 +30,6 @@ async def crowd(site: Site, size: int) -> list[Person]:
 
 
 async def newest_list(person: Person) -> set[str]:
-    """The members in the next list."""
     async with asyncio.timeout(PATIENCE):
         while True:
             for event in reversed(person.take_events()):

@@ -47,7 +47,6 @@ class Tab(Page):
         return self
 
     def move_to(self, site: Site) -> None:
-        """Connect to this site from now on."""
         self._server = site.server
 
     def take(self, *names: str) -> list[list[Any]]:

@@ -69,7 +69,6 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A clock that is read repeatedly."""
     clock = Clock()
     monkeypatch.setattr(expiry_module, "time", clock)
     monkeypatch.setattr(expiry_module, "_LONGEST_TIMER", 0.02)

@@ -17,7 +17,6 @@ TWO = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
 
 
 def post(content: str) -> Request:
-    """An accepted POST."""
     return Request(method="POST", content=content, body="ok")
 
 

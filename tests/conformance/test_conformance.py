@@ -15,12 +15,10 @@ from synkora import ConnectRefused, Socket, SocketServer
 
 
 def heartbeat(row: Row) -> dict[str, Any]:
-    """The heartbeat of the server for a row."""
     return {"ping_interval": 0.2, "ping_timeout": 0.5} if row.quick else {"ping_interval": 25, "ping_timeout": 20}
 
 
 def echo_server(row: Row) -> SocketServer:
-    """The server that the Socket.IO rows expect."""
     server = SocketServer(**heartbeat(row), connect_timeout=0.6 if row.quick else 45)
 
     def greet(socket: Socket, auth: dict[str, Any]) -> None:

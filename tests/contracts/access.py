@@ -11,8 +11,6 @@ from synkora.identity import SignedIn
 
 
 class Backend(Protocol):
-    """A policy, and its test data."""
-
     policy: AccessPolicy
 
     async def show(self, world: World) -> None:
@@ -29,8 +27,6 @@ class Backend(Protocol):
 
 
 class Counted:
-    """A policy that counts its questions."""
-
     def __init__(self, policy: AccessPolicy) -> None:
         self.asked = 0
         self._policy = policy

@@ -32,7 +32,6 @@ class Cluster:
 
     @property
     def namespaces(self) -> list[Namespace]:
-        """The main namespace of each server."""
         return [server.of("/") for server in self.servers]
 
 
@@ -45,19 +44,15 @@ class Crowd:
         self.sockets: dict[str, Socket] = {}
 
     def server(self, name: str) -> SocketServer:
-        """The server of a client."""
         return self.cluster.servers[NAMES.index(name) % len(self.cluster.servers)]
 
     def beside(self, server: SocketServer) -> list[str]:
-        """The clients of this server."""
         return [name for name in NAMES if self.server(name) is server]
 
     def names(self, ids: set[str]) -> list[str]:
-        """The clients of these ids."""
         return [name for name in NAMES if self.sockets[name].id in ids]
 
     def members(self, room: str) -> list[str]:
-        """The clients in a room."""
         return [name for name in NAMES if room in self.sockets[name].rooms]
 
     async def who_gets(self, event: list[Any], sender: SocketServer) -> list[str]:
@@ -71,7 +66,6 @@ class Crowd:
         return got
 
     async def answer(self, name: str, event: str, *args: object) -> None:
-        """Acknowledge the next event of a client."""
         message = await self.clients[name].receive()
         assert isinstance(message, str)
         found = re.fullmatch(rf'42(\d+)\["{event}".*\]', message)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, NewEvent, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, RecoveryStore
 from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
 
@@ -19,8 +19,6 @@ async def _nothing() -> None:
 
 
 class Trial:
-    """A log and its deliveries."""
-
     def __init__(
         self,
         log: EventLog,
@@ -35,7 +33,6 @@ class Trial:
 
     @classmethod
     async def start(cls, make: MakeStore, settings: RecoverySettings | None = None, namespace: str = "/") -> "Trial":
-        """Open a log."""
         clock, delivered = Clock(), list[LoggedEvent]()
         store = await make(settings or RecoverySettings(), clock)
         settled: Callable[[], Awaitable[None]] = getattr(store, "settled", _nothing)
@@ -47,7 +44,7 @@ class Trial:
         """Append an event for each name, and wait until all are delivered. Returns the position after the last."""
         for name in names:
             due = len(self.delivered) + 1
-            self.log.append(NewEvent(event(name), (), rooms, but, key))
+            self.log.append(event(name), (), rooms, but, key)
             async with asyncio.timeout(5):
                 while len(self.delivered) < due:
                     await asyncio.sleep(0)
@@ -65,12 +62,10 @@ def event(name: str) -> bytes:
 
 
 def without_key(event: LoggedEvent) -> LoggedEvent:
-    """An event as its receivers see it."""
     return msgspec.structs.replace(event, key=None)
 
 
 def name_of(event: LoggedEvent) -> str:
-    """The name of such an event."""
     return event.data[2:-2].decode()
 
 
@@ -107,7 +102,7 @@ class EventLogContract:
     async def test_attachments_are_kept(self, make: MakeStore) -> None:
         trial = await Trial.start(make)
         began = trial.log.position
-        trial.log.append(NewEvent(event("a"), (b"\x00one", b""), ("p",), ()))
+        trial.log.append(event("a"), (b"\x00one", b""), ("p",), ())
         await trial.append("b")
         found = await trial.log.read(("p",), began)
         assert not isinstance(found, Incomplete)
@@ -242,7 +237,7 @@ class EventLogContract:
         assert await trial.missed(first) == ["cd", "ef", "gh"]
         assert await trial.missed(began) is Incomplete.TOO_MANY
         last = trial.log.position
-        trial.log.append(NewEvent(event("a"), (bytes(30),), ("p",), ()))
+        trial.log.append(event("a"), (bytes(30),), ("p",), ())
         assert await trial.missed(last) is Incomplete.TOO_MANY
 
     async def test_a_room_is_bounded_in_events(self, make: MakeStore) -> None:
@@ -312,7 +307,7 @@ class EventLogContract:
         delivered: list[LoggedEvent] = []
         one, other = store.log("/", delivered.append), store.log("/other", delivered.append)
         began = other.position
-        one.append(NewEvent(event("a"), (), ("p",), ()))
+        one.append(event("a"), (), ("p",), ())
         assert await other.read(("p",), began) == []
 
     async def test_positions_have_a_text(self, make: MakeStore) -> None:

@@ -32,7 +32,6 @@ def moment(second: int) -> str:
 
 
 def entry(socket_id: str, user: User, joined_at: str) -> PresenceEntry:
-    """A connection of a user."""
     return PresenceEntry(socket_id, user.id, user.name, joined_at, user.image)
 
 

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.contracts.event_log import event, name_of
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, NewEvent, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, RecoveryStore
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
@@ -140,7 +140,7 @@ class LogMachine(RuleBasedStateMachine):
         number = self.log.position.number + 1
 
         async def append() -> None:  # as in a server, within a running loop
-            self.log.append(NewEvent(event(f"{number}{'.' * padding}"), (), rooms, but, key))
+            self.log.append(event(f"{number}{'.' * padding}"), (), rooms, but, key)
 
         self.loop.run_until_complete(append())
         assert self.model.all[-1].number == self.log.position.number == number

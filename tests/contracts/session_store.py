@@ -6,7 +6,7 @@ import msgspec
 from tests.contracts.event_log import MakeStore, event
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import Incomplete, NewEvent, SavedSession
+from synkora.recovery.ports import Incomplete, SavedSession
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
@@ -15,7 +15,6 @@ SESSION = SavedSession("pid-1", "sid-1", "user-1", ("p1", "p2"), Position("epoch
 
 
 def lost(pid: str, at: float = NOW) -> SavedSession:
-    """A session whose connection was lost."""
     return msgspec.structs.replace(SESSION, pid=pid, lost_at=at)
 
 
@@ -123,7 +122,7 @@ class ForgettingContract:
         """Without sessions, and with positions that differ from all former ones."""
         store = await make(RecoverySettings(), Clock())
         log = store.log("/", lambda _: None)
-        log.append(NewEvent(event("a"), (), ("p",), ()))
+        log.append(event("a"), (), ("p",), ())
         store.sessions("/").save(SESSION)
         store.forget("/")
         assert await store.sessions("/").take("pid-1") is None

@@ -44,7 +44,6 @@ ERRORS = {
 
 
 def echoing_engine() -> Engine:
-    """The engine for the suite."""
     return Engine(echoes=True, max_payload=MAX, compression=True, origins=Origins(["https://app.example.com"]))
 
 

@@ -13,8 +13,6 @@ _INSTRUCTION: Final = re.compile(r"^([A-Z]+) ((?:.*\\\n)*.*)$", re.MULTILINE)
 
 
 class Instruction(NamedTuple):
-    """An instruction of a stage."""
-
     word: str
     text: str
 
@@ -32,19 +30,16 @@ def stages(dockerfile: Path) -> list[list[Instruction]]:
 
 
 def texts(stage: list[Instruction], word: str) -> list[str]:
-    """The texts after one keyword in a stage, in order."""
     return [instruction.text for instruction in stage if instruction.word == word]
 
 
 def command(stage: list[Instruction], word: str) -> list[str]:
-    """The list of words of an instruction such as CMD."""
     (text,) = texts(stage, word)
     words: list[str] = json.loads(text[text.index("[") :])
     return words
 
 
 def environment(stage: list[Instruction]) -> dict[str, str]:
-    """The variables of a stage."""
     return dict(pair.split("=", 1) for text in texts(stage, "ENV") for pair in text.split())
 
 
@@ -79,7 +74,6 @@ class Builder:
                     raise AssertionError(f"{word} in a stage that is built")
 
     def path(self, path: str) -> Path:
-        """The path of a file of the image."""
         return self._root / path.removeprefix("/")
 
     def _copy(self, words: list[str]) -> None:

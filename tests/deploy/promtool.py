@@ -7,6 +7,5 @@ from pathlib import Path
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run it, and return the completed process."""
     tool = shutil.which("promtool") or Path(sys.executable).with_name("promtool")
     return subprocess.run([tool, *arguments], capture_output=True, encoding="utf-8", timeout=60)

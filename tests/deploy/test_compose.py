@@ -25,7 +25,6 @@ SERVERS = {name: service for name, service in SERVICES.items() if name.startswit
 
 
 def address(service: dict[str, Any]) -> str:
-    """The address of a service in Compose's network."""
     found: str = service["networks"]["inside"]["ipv4_address"]
     return found
 

@@ -69,13 +69,11 @@ class Pm2:
         self("start", self._configuration.name)
 
     def process(self, name: str) -> dict[str, Any]:
-        """PM2's description of a process."""
         listed = self("jlist")
         found: dict[str, Any] = next(each for each in json.loads(listed[listed.index("[") :]) if each["name"] == name)
         return found
 
     def log(self) -> str:
-        """The server's output."""
         return "".join(file.read_text() for file in sorted((self._home / "logs").glob(f"{SERVER}-*.log")))
 
 
@@ -96,7 +94,6 @@ def ask(url: str) -> str:
 
 
 def wait(condition: Callable[[], bool], pm2: Pm2) -> None:
-    """Wait until the condition holds."""
     until = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < until, pm2.log()

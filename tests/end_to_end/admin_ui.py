@@ -70,7 +70,6 @@ class AdminPage:
         await self.play(f"await signIn({json.dumps(server.url)}, {json.dumps(password)});")
 
     async def play(self, lines: str) -> Any:
-        """Run lines of Playwright, and return their result."""
         return await self._chromium.ask("play", name=self._name, lines=_WORDS + lines)
 
     async def close(self) -> None:

@@ -45,7 +45,6 @@ class AsgiServer(Program):
 
     @property
     def url(self) -> str:
-        """The address for clients."""
         return f"http://127.0.0.1:{self._port}"
 
     def wait_until_it_listens(self) -> None:

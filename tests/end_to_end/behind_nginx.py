@@ -12,7 +12,6 @@ BEHIND_PROXY = {"TRUSTED_PROXIES": "127.0.0.1", "SHUTDOWN_TIMEOUT": "0.2"}
 
 
 def ports_of(servers: list[ServerProcess]) -> list[int]:
-    """The ports of servers."""
     return [server.port for server in servers]
 
 
@@ -22,7 +21,6 @@ def client_of(url: str, **options: Any) -> httpx.AsyncClient:
 
 
 async def knows(http: httpx.AsyncClient, sid: str) -> bool:
-    """Whether a server knows the session of this id."""
     answer = await http.post("", params={**HANDSHAKE, "sid": sid}, content="6")
     if answer.status_code == 200:
         return True

@@ -10,7 +10,6 @@ _PROGRAMS: Final = "chromium-headless-shell", "chromium"
 
 
 async def start_chromium() -> NodeProcess:
-    """Start a browser, in which each name has its own context."""
     path = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     assert path is not None, f"install one of {', '.join(_PROGRAMS)}"
     return await NodeProcess.start("remote-browser.mjs", path)

@@ -15,7 +15,6 @@ class Bystanders:
         self.bob = bob
 
     async def see_joining(self, mallory: RawClient) -> None:
-        """Let Mallory join them."""
         await mallory.join(PROJECT)
         for client in (self.alice, self.bob):
             await client.expect("user:joined")

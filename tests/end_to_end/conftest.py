@@ -76,7 +76,6 @@ async def chromium() -> AsyncIterator[NodeProcess]:
 
 @pytest.fixture(params=WAYS.values(), ids=list(WAYS))
 def way(request: pytest.FixtureRequest) -> Way:
-    """The client and its transports."""
     way: Way = request.param
     return way
 

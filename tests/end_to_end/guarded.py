@@ -35,13 +35,9 @@ class Authority(Protocol):
         """The settings that make a server ask it."""
         ...
 
-    def policy(self) -> AccessPolicy:
-        """The policy that asks it."""
-        ...
+    def policy(self) -> AccessPolicy: ...
 
-    async def show(self, world: World) -> None:
-        """Answer according to this world from now on."""
-        ...
+    async def show(self, world: World) -> None: ...
 
     def go_away(self) -> None:
         """Refuse new connections, and abort the open ones."""
@@ -68,11 +64,9 @@ class DatabaseAuthority:
         return {"PROJECT_ACCESS": "postgres", "DATABASE_URL": self._postgres.url()}
 
     def policy(self) -> AccessPolicy:
-        """The policy that asks it."""
         return PostgresAccess(self._postgres.url())
 
     async def show(self, world: World, *, create: bool = False) -> None:
-        """Answer according to this world from now on."""
         connection = await asyncpg.connect(self._postgres.url(), statement_cache_size=0)
         database = Database(self._postgres, connection)
         if create:
@@ -115,11 +109,9 @@ class AppAuthority:
         return {"PROJECT_ACCESS": "http", "APP_URL": self._app.url}
 
     def policy(self) -> AccessPolicy:
-        """The policy that asks it."""
         return HttpAccess(self._app.url)
 
     async def show(self, world: World) -> None:
-        """Answer according to this world from now on."""
         self._app.show(world)
 
     def go_away(self) -> None:
@@ -160,7 +152,6 @@ class Guest:
         await self._client.emit(*event)
 
     async def next(self) -> list[Any]:
-        """The next event."""
         return without_position(await self._client.event())
 
     async def expect(self, name: str) -> Any:

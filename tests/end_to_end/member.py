@@ -40,11 +40,9 @@ class Member(Client):
 
     @property
     def counted(self) -> int:
-        """The user count that it knows."""
         return next((int(args[0]["count"]) for name, *args in reversed(self.events.items) if name == "users:count"), 0)
 
     def got(self, name: str) -> list[Any]:
-        """The payloads of the events with one name."""
         return [args[0] for event, *args in self.events.items if event == name]
 
     def left(self, socket_id: str) -> int:

@@ -56,7 +56,6 @@ class Mover(Member):
         super().changed(change)
 
     def heard(self, event: str, *args: Any) -> None:
-        """Record an event."""
         visit = self.visits[-1]
         match event:
             case "users:active" if visit.joined is None:

@@ -30,19 +30,13 @@ Packet = str | bytes | Closed
 
 
 class Carrier(Protocol):
-    """A transport as the tests use it."""
-
     async def send(self, *packets: str | bytes) -> None:
         """Send Engine.IO packets. The server may have closed already."""
         ...
 
-    async def receive(self) -> Packet:
-        """The next Engine.IO packet from the server."""
-        ...
+    async def receive(self) -> Packet: ...
 
-    async def close(self) -> None:
-        """Close the connection."""
-        ...
+    async def close(self) -> None: ...
 
 
 class RawWebSocket:
@@ -89,7 +83,6 @@ class RawWebSocket:
             await self.connection.send(data)
 
     async def receive(self) -> Packet:
-        """The next Engine.IO packet from the server."""
         try:
             frame = await self.connection.frame()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -104,7 +97,6 @@ class RawWebSocket:
         return data.decode() if frame.opcode is Opcode.TEXT else data
 
     async def close(self) -> None:
-        """Close the connection."""
         if self._is_slow:
             self.connection.abort()
         else:
@@ -130,7 +122,6 @@ class RawPolling:
         return cls(http, json.loads(opening.text[1:])["sid"])
 
     async def post(self, body: bytes, **headers: str) -> httpx.Response:
-        """Send a body."""
         return await self.http.post("", params=self.query, content=body, headers=headers)
 
     async def send(self, *packets: str | bytes) -> None:
@@ -139,7 +130,6 @@ class RawPolling:
         await self.post(SEPARATOR.join(parts).encode("utf-8", "surrogateescape"))
 
     async def receive(self) -> Packet:
-        """The next Engine.IO packet from the server."""
         if not self._packets:
             answer = await self.http.get("", params=self.query)
             if answer.status_code != 200:
@@ -149,7 +139,6 @@ class RawPolling:
         return Closed(None) if packet == "1" else packet
 
     async def close(self) -> None:
-        """Close the connection."""
         await self.http.post("", params=self.query, content=b"1")
         await self.http.aclose()
 
@@ -169,7 +158,6 @@ class RawClient:
         await self.expect("connected")
 
     async def receive(self) -> Packet:
-        """The next Engine.IO packet from the server."""
         while (packet := await self.carrier.receive()) == "2":
             await self.carrier.send("3")
         return packet
@@ -187,7 +175,6 @@ class RawClient:
         return args[0] if args else None
 
     async def join(self, project: str) -> None:
-        """Join a project."""
         await self.emit("join-project", project)
         await self.expect("users:active")
         await self.expect("users:count")
@@ -205,7 +192,6 @@ class RawClient:
 
 
 async def enter(client: RawClient, person: Person, project: str) -> RawClient:
-    """Sign in and join a project."""
     await client.sign_in(person)
     await client.join(project)
     return client

@@ -68,13 +68,11 @@ class Page:
         self._asking: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
-        """Connect."""
         transports = _TRANSPORTS[self.number % len(_TRANSPORTS)]
         options = {**_OPTIONS, "auth": {"token": self._token}, "transports": transports}
         self._node.order("open", name=self._name, url=f"http://127.0.0.1:{self.relay.port}", options=options)
 
     def close(self) -> None:
-        """Disconnect."""
         for task in self._asking:
             task.cancel()
         self._node.order("close", name=self._name)
@@ -168,7 +166,6 @@ class Host:
         assert code == 0, self._process.output
 
     async def expect_healthy(self) -> None:
-        """Wait until it is well."""
         assert self._process is not None
         await expect_health(self._process, status="healthy")
 
@@ -245,11 +242,9 @@ class Run:
     # Connections
 
     async def reset(self) -> None:
-        """Reset a connection."""
         self._pick().reset()
 
     async def reset_all(self) -> None:
-        """Reset all connections."""
         for page in self.pages:
             page.relay.reset()
 
@@ -268,7 +263,6 @@ class Run:
     # Servers
 
     async def kill(self) -> None:
-        """Kill a server, and start it again."""
         host = self._chance.choice(self.hosts)
         await host.kill()
         await asyncio.sleep(self._chance.uniform(0, 0.5))
@@ -280,12 +274,10 @@ class Run:
         await self.hosts[-1].start()
 
     async def drain(self) -> None:
-        """Restart the server that drains."""
         await self.hosts[0].stop()
         await self.hosts[0].start()
 
     async def roll(self) -> None:
-        """Restart one server after the other."""
         for host in self.hosts:
             await host.stop()
             await host.start()

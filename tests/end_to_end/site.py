@@ -49,7 +49,6 @@ class Site:
 
     @property
     def ports(self) -> list[int]:
-        """The instances' ports."""
         return [instance.port for instance in self.instances]
 
     def balance(self, instances: int) -> Nginx:
@@ -57,7 +56,6 @@ class Site:
         return self.front(running_nginx(self.ports[:instances]))
 
     def front(self, nginx: AbstractContextManager[Nginx]) -> Nginx:
-        """Use this nginx for new clients."""
         self.nginx = self._around.enter_context(nginx)
         return self.nginx
 
@@ -94,7 +92,6 @@ class Site:
         assert [instance.stderr for instance in running] == [[] for _ in running]
 
     def of(self, instance: ServerProcess) -> list[Member]:
-        """The members of an instance."""
         return [member for member in self.members if f"connected: {member.id} " in instance.output]
 
     def members_of_others(self, instance: ServerProcess) -> list[Member]:
@@ -102,7 +99,6 @@ class Site:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all clients know all users."""
         everyone = {member.person.id for member in self.members}
         return all(member.sees == everyone and member.counted == len(everyone) for member in self.members)
 

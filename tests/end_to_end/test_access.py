@@ -76,7 +76,6 @@ def process(authority: Authority, start_server: StartServer) -> ServerProcess:
 
 @pytest.fixture
 def address(process: ServerProcess) -> Address:
-    """The address of that process."""
     return Address(process.port, "/socket.io/")
 
 
@@ -248,7 +247,6 @@ class Member(Person):
 
     @property
     def token(self) -> str:
-        """A session of the app."""
         return token_of(self.id)
 
 

@@ -20,14 +20,12 @@ PATH = "/socket.io/"
 
 @pytest.fixture(scope="module")
 def origin() -> Iterator[str]:
-    """The origin of the UI's page."""
     with serving_ui() as origin:
         yield origin
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(chromium: NodeProcess, origin: str) -> AsyncIterator[AdminPage]:
-    """The page before sign-in."""
     page = AdminPage(chromium)
     await page.open(origin)
     yield page

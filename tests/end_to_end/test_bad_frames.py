@@ -45,7 +45,6 @@ FRAMES: dict[str, tuple[bytes, set[int | None]]] = {
 
 @pytest.fixture
 def carrier(mallory: RawClient) -> RawWebSocket:
-    """Mallory's WebSocket."""
     assert isinstance(mallory.carrier, RawWebSocket)
     return mallory.carrier
 

@@ -12,7 +12,6 @@ def relay(value: str, event: str = "canvas:update", field: str = "changes") -> s
 
 
 def placeholder(number: str) -> str:
-    """The placeholder of an attachment."""
     return f'{{"_placeholder":true,"num":{number}}}'
 
 

@@ -21,14 +21,12 @@ polling = pytest.mark.parametrize("mallory", [RawPolling], indirect=True, ids=["
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def http(server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
-    """Sends requests to the server."""
     async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
         yield http
 
 
 @pytest.fixture
 def carrier(mallory: RawClient) -> RawPolling:
-    """Mallory's session."""
     assert isinstance(mallory.carrier, RawPolling)
     return mallory.carrier
 

@@ -31,7 +31,6 @@ _titles = (f"Task {number:03}" for number in itertools.count())
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """The web app with its board."""
     pages = tmp_path_factory.mktemp("pages")
     build_page(pages)
     app = App(tmp_path_factory.mktemp("app"), pages=pages)
@@ -43,7 +42,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 @pytest.fixture
 def origin(board: App) -> str:
-    """The origin of the board's pages."""
     board.show(small_world())
     return board.url.replace("127.0.0.1", "localhost")
 
@@ -56,7 +54,6 @@ def server(board: App, origin: str, start_server: StartServer) -> ServerProcess:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def come(chromium: NodeProcess, board: App) -> AsyncIterator[Come]:
-    """Opens boards, each with its own relay to the server."""
     async with AsyncExitStack() as stack:
 
         async def come(user_id: str, port: int) -> tuple[Colleague, Relay]:

@@ -26,8 +26,6 @@ SECRETS = (
 
 
 class Place:
-    """A folder to run the command in."""
-
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
@@ -60,7 +58,6 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    """A Redis with a password."""
     with running_redis(password=PASSWORD) as redis:
         yield redis
 

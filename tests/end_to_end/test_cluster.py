@@ -24,7 +24,6 @@ THERE = "✓ Redis is there: "
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    """A Redis of the test's own."""
     with running_redis(password=PASSWORD) as redis:
         yield redis
 
@@ -97,7 +96,6 @@ async def readiness(server: ServerProcess) -> tuple[int, dict[str, Any]]:
 
 
 def lines(server: ServerProcess, beginning: str) -> list[str]:
-    """The log lines with this beginning."""
     return [line for line in server.stdout if line.startswith(beginning)]
 
 

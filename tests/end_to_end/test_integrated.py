@@ -33,14 +33,12 @@ BY_UVICORN: Final = '"WebSocket /socket.io/'  # what uvicorn logs of a WebSocket
 
 @pytest.fixture(params=COMMANDS)
 def command(request: pytest.FixtureRequest) -> str:
-    """The ASGI server."""
     name: str = request.param
     return name
 
 
 @pytest.fixture(params=APPS.values(), ids=list(APPS))
 def example(request: pytest.FixtureRequest, command: str) -> Iterator[AsgiServer]:
-    """One of the examples, under one of the servers."""
     with asgi_server(command, request.param, EXAMPLES) as server:
         yield server
 

@@ -21,7 +21,6 @@ METRICS_TOKEN = "the-token-for-metrics-4be1"
 
 
 def entries(server: ServerProcess) -> list[dict[str, Any]]:
-    """All entries so far."""
     return [json.loads(line) for line in server.stdout]
 
 
@@ -55,7 +54,6 @@ async def test_every_line_is_an_object(start_server: StartServer, connect_by: Co
 
 
 def start_server_in_json(start_server: StartServer) -> ServerProcess:
-    """A server that logs JSON."""
     return start_server(LOG_FORMAT="json", LOG_LEVEL="debug", METRICS_TOKEN=METRICS_TOKEN)
 
 

@@ -18,7 +18,6 @@ _SID = re.compile(r'0\{"sid":"(?P<name>[a-z]+)\.(?P<rest>[\w-]+)"')
 
 @pytest.fixture(scope="module", params=[CONFIGURATION, WITH_NODEJS], ids=["simple", "with-nodejs"])
 def configuration(request: pytest.FixtureRequest) -> Path:
-    """One of the two files."""
     path: Path = request.param
     return path
 

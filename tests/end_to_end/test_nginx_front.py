@@ -21,7 +21,6 @@ from tests.support.server_process import StartServer
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def app() -> AsyncIterator[WebApp]:
-    """The web app."""
     async with WebApp().running() as app:
         yield app
 

@@ -29,7 +29,6 @@ def opened_session(answer: httpx.Response) -> tuple[str, str]:
 
 @pytest.fixture(params=[HAPROXY, CADDY], ids=["haproxy", "caddy"])
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """The proxy."""
     kind: Kind = request.param
     return kind
 

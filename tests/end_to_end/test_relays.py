@@ -11,7 +11,6 @@ from tests.support.real_clients import WAYS, Connect, join, join_both, join_one_
 
 
 def filled(delivery: Any, sender_id: str) -> Any:
-    """A delivery with the sender's socket id filled in."""
     if isinstance(delivery, dict) and "socketId" in delivery:
         return {**delivery, "socketId": sender_id}
     return delivery

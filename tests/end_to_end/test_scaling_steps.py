@@ -93,7 +93,6 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIterator[Site]:
-    """Without clients or instances."""
     site = Site(tmp_path, redis, node)
     try:
         yield site
@@ -205,13 +204,11 @@ async def stop(program: Program) -> None:
 
 
 def can_connect(port: int) -> bool:
-    """Whether a server listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def on(server: Program, members: list[Member]) -> list[Member]:
-    """The clients of a Node.js server."""
     return [member for member in members if f"connected: {member.id} " in server.output]
 
 

@@ -117,7 +117,6 @@ ways = pytest.mark.parametrize("open_slow", [by_websocket, by_compressed_websock
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def carriers() -> AsyncIterator[list[Carrier]]:
-    """The connections to close after the test."""
     carriers: list[Carrier] = []
     yield carriers
     for carrier in carriers:

@@ -38,7 +38,6 @@ class Server(ServerProcess):
         )
 
     async def expect_health(self) -> None:
-        """Wait until it answers."""
         async with asyncio.timeout(3 * PATIENCE), httpx.AsyncClient(trust_env=False) as http:
             while True:
                 try:

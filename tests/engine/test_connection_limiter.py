@@ -202,7 +202,6 @@ def test_counts_never_exceed_their_limits_and_return_to_zero(steps: list[tuple[b
 
 @asynccontextmanager
 async def gated(**settings: Any) -> AsyncIterator[tuple[Address, ConnectionLimiter]]:
-    """A server with a limiter, over HTTP."""
     limiter = limiter_of(**settings)
     server = SocketServer(connection_limiter=limiter)
     server.of("/")
@@ -220,7 +219,6 @@ async def refused_websocket(address: Address) -> tuple[int, str | None, str]:
 
 
 async def refused_polling(address: Address) -> tuple[int, str | None, str]:
-    """The same for a handshake by polling."""
     async with Polling(address) as client:
         answer = await client.http.get(address.url())
     return answer.status_code, answer.headers.get("retry-after"), answer.text

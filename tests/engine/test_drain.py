@@ -189,7 +189,6 @@ async def test_a_backlog_goes_out_before_the_end() -> None:
 
 @asynccontextmanager
 async def polled() -> AsyncIterator[tuple[Engine, Polling, Session]]:
-    """An engine on a port, with one polling client and its session."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
         await client.open()

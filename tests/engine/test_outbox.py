@@ -17,8 +17,6 @@ LIMIT = 200_000
 
 
 class Client:
-    """An outbox, its carrier, and its failure."""
-
     def __init__(self, flusher: Flusher, limit: int = LIMIT) -> None:
         self.carrier = MemoryTransport()
         self.failures: list[Exception] = []

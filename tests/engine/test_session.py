@@ -41,7 +41,6 @@ class Connection:
         self.session.receive_text(self.probe, b"5")
 
     def poll(self) -> None:
-        """The result of a poll."""
         self.first.writable = True
         self.session.transport_ready(self.first)
 

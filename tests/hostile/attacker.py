@@ -59,7 +59,6 @@ class Attacker:
         self._account = account
 
     def count(self, messages: int = 1) -> None:
-        """Count messages."""
         self._account.messages += messages
         self._account.by_kind[self.kind] = self._account.by_kind.get(self.kind, 0) + messages
 
@@ -118,7 +117,6 @@ class Attacker:
             raise Surprise(f"{data[:60]!r} got {answer.status} {answer.body[:60]!r}")
 
     async def expect_end(self, connection: Connection) -> None:
-        """Check that the server closes a connection."""
         try:
             await (connection.closed() if isinstance(connection, WebSocket) else connection.ended())
         except TimeoutError:
@@ -130,7 +128,6 @@ class Attacker:
         await socket.until_event("pong")
 
     def pick(self, *choices: Any) -> Any:
-        """One of the choices."""
         return self.chance.choice(choices)
 
 

@@ -17,8 +17,6 @@ _PRESENCE = frozenset(("connected", "users:active", "users:count", "user:joined"
 
 
 class Line(Protocol):
-    """A member's connection."""
-
     async def open(self) -> None: ...
 
     async def send(self, packet: bytes) -> None: ...
@@ -29,8 +27,6 @@ class Line(Protocol):
 
 
 class WebSocketLine:
-    """By WebSocket from the start."""
-
     def __init__(self, port: int, source: str) -> None:
         self._port, self._source = port, source
 
@@ -106,7 +102,6 @@ class Member:
         self._reading: asyncio.Task[None] | None = None
 
     async def join(self) -> None:
-        """Connect and join the project."""
         await self._line.open()
         self._reading = asyncio.create_task(self._read())
         await self._line.send(b"40" + json.dumps({"token": self.person.token}).encode())
@@ -116,7 +111,6 @@ class Member:
             await self._joined.wait()
 
     def meet(self, members: list["Member"]) -> None:
-        """Learn the other members."""
         self._peers = {member.person.id: member.socket_id for member in members if member is not self}
 
     def start(self, interval: float) -> None:
@@ -137,7 +131,6 @@ class Member:
             self.faults.append(f"{self.person.name} could not send: {error!r}")
 
     async def stop(self) -> None:
-        """Stop sending."""
         self._stopped = True
         if self._working is not None:
             await self._working

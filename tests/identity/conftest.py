@@ -23,7 +23,6 @@ def vectors() -> Vectors:
 
 @pytest.fixture(scope="session")
 def keyring(vectors: Vectors) -> Keyring:
-    """The keys of the vectors' secret."""
     return Keyring(vectors["secret"])
 
 

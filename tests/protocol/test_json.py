@@ -19,8 +19,6 @@ JSON = json_values(max_size=4, max_leaves=12)
 
 
 class Task(msgspec.Struct):
-    """A shape for the tests."""
-
     id: str
     count: int = 0
 

@@ -65,7 +65,6 @@ async def sign_in(office: Office) -> None:
 
 
 async def reload(office: Office) -> None:
-    """A reloaded page works."""
     await office.bob.play("await page.reload(); await live();")
     await _both_ways(office)
 

@@ -57,7 +57,6 @@ class Stack:
         self.relay: Relay
 
     def start_again(self) -> None:
-        """Start the server on its former port."""
         self.server = ServerProcess(self._folder, WS_PORT=str(self.server.port), **self._settings)
 
     async def make_people(self, people: dict[str, str]) -> None:
@@ -112,7 +111,6 @@ def _app(built: Built, port: int, postgres: Postgres) -> Program:
 
 
 async def _answers(stack: Stack) -> None:
-    """Wait until the app answers."""
     async with httpx.AsyncClient(base_url=stack.origin, timeout=_PATIENCE, trust_env=False) as http:
         async with asyncio.timeout(_PATIENCE):
             while stack.app.process.poll() is None:

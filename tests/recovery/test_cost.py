@@ -8,7 +8,6 @@ from typing import Final
 import pytest
 
 from synkora.recovery.memory import MemoryLog, MemoryStore
-from synkora.recovery.ports import NewEvent
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
@@ -22,7 +21,7 @@ def _filled(rooms: int, *, keyed: bool, events: int = KEPT) -> MemoryLog:
     for number in range(events):
         key = f"task:update task-{number}" if keyed else None
         project, sender = f"project-{number % rooms}", f"{number % 100:020}"
-        log.append(NewEvent(b'["task:update",{"id":"task-%d"}]' % number, (), (project,), (sender,), key))
+        log.append(b'["task:update",{"id":"task-%d"}]' % number, (), (project,), (sender,), key)
     return log
 
 
@@ -47,8 +46,8 @@ def test_very_many_small_events_are_bounded_in_number() -> None:
     """Each takes up to 300 bytes besides its own: the quietest rooms are forgotten."""
     log = MemoryLog(RecoverySettings(total_events=1000), lambda _: None)
     for number in range(3000):
-        log.append(NewEvent(b'["x"]', (), (f"project-{number // 100}",), ()))
-    assert log._count == sum(map(len, log._rooms.values())) == 1000
+        log.append(b'["x"]', (), (f"project-{number // 100}",), ())
+    assert log._count == sum(room.count for room in log._rooms.values()) == 1000
     assert "project-29" in log._rooms
 
 

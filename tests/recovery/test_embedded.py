@@ -25,7 +25,7 @@ from tests.support.clocks import Clock
 from synkora.recovery import embedded
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.floors import bucket_of
-from synkora.recovery.ports import Incomplete, LoggedEvent, NewEvent, RecoveryStore
+from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.tail import HALF
 
@@ -117,7 +117,6 @@ TestAging.settings = TestCrowded.settings = settings(max_examples=15, stateful_s
 
 
 async def started(folder: Path, settings: RecoverySettings | None = None, clock: Clock | None = None) -> EmbeddedStore:
-    """A started store in the folder."""
     store = EmbeddedStore(folder, settings, clock or Clock())
     await store.start()
     return store
@@ -133,8 +132,8 @@ async def test_fault_08_a_restart_keeps_all(tmp_path: Path, is_killed: bool, is_
     log = store.log("/", delivered.append)
     began = log.position
     for name in "abcd":
-        log.append(NewEvent(event(name), (b"\x00",), ("p",), ("me",), "k" if name in "bc" else None))
-    log.append(NewEvent(event("all"), (), (), ()))
+        log.append(event(name), (b"\x00",), ("p",), ("me",), "k" if name in "bc" else None)
+    log.append(event("all"), (), (), ())
     for pid in ("pid-1", "pid-2", "pid-3", "pid-4"):
         store.sessions("/").save(msgspec.structs.replace(SESSION, pid=pid))
     store.sessions("/").forget("pid-2")
@@ -155,7 +154,7 @@ async def test_fault_08_a_restart_keeps_all(tmp_path: Path, is_killed: bool, is_
     assert await restored.read(("p",), began._replace(number=2)) == delivered[2:]
     assert await restored.read(("p",), began) is Incomplete.TRIMMED
     assert await restored.read(("q",), began) == [delivered[4]]
-    restored.append(NewEvent(event("e"), (), ("q",), ()))
+    restored.append(event("e"), (), ("q",), ())
     assert delivered[-1].number == 6
     sessions = again.sessions("/")
     assert await sessions.take("pid-1") == msgspec.structs.replace(SESSION, lost_at=clock.now)
@@ -192,14 +191,14 @@ async def test_a_forgotten_namespace_is_not_back_after_a_restart(tmp_path: Path,
     """Neither its events nor its sessions. Later contents of the namespace are kept."""
     store = await started(tmp_path)
     for namespace in ("/a", "/b"):
-        store.log(namespace, lambda _: None).append(NewEvent(event("old"), (), ("p",), ()))
+        store.log(namespace, lambda _: None).append(event("old"), (), ("p",), ())
         store.sessions(namespace).save(lost("pid-1"))
         if is_written:
             await asyncio.sleep(embedded.INTERVAL * 3)
         store.forget(namespace)
     again = store.log("/b", lambda _: None)
     began = again.position
-    again.append(NewEvent(event("new"), (), ("p",), ()))
+    again.append(event("new"), (), ("p",), ())
     store.sessions("/b").save(lost("pid-2"))
     if is_written:
         await asyncio.sleep(embedded.INTERVAL * 3)
@@ -235,7 +234,7 @@ async def test_namespaces_that_are_never_used_again_leave_the_files(tmp_path: Pa
     """When their events and sessions have expired."""
     clock = Clock()
     store = await started(tmp_path, clock=clock)
-    store.log("/gone", lambda _: None).append(NewEvent(event("a"), (), ("p",), ()))
+    store.log("/gone", lambda _: None).append(event("a"), (), ("p",), ())
     kill(store)
     await (await started(tmp_path, clock=clock)).close()
     assert _rows(tmp_path, "numbers") == 1
@@ -250,7 +249,7 @@ async def test_entries_that_expire_while_the_server_is_down_are_dropped(tmp_path
     store = await started(tmp_path, clock=clock)
     log = store.log("/", lambda _: None)
     began = log.position
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     store.sessions("/").save(lost("pid-1"))
     await store.close()
     clock.now += 10_000
@@ -268,8 +267,8 @@ async def test_replaced_and_trimmed_events_leave_the_file(tmp_path: Path) -> Non
     store = await started(tmp_path, RecoverySettings(room_events=10))
     log = store.log("/", lambda _: None)
     for number in range(50):
-        log.append(NewEvent(event("a"), (), ("p", "q"), (), f"k{number % 5}"))
-        log.append(NewEvent(event("b"), (), ("r",), ()))
+        log.append(event("a"), (), ("p", "q"), (), f"k{number % 5}")
+        log.append(event("b"), (), ("r",), ())
         if number % 10 == 0:
             await asyncio.sleep(embedded.INTERVAL * 1.5)
     await store.close()
@@ -288,7 +287,7 @@ async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
         store = await started(tmp_path / "new" / "state")
-        store.log("/", lambda _: None).append(NewEvent(event("a"), (), ("p",), ()))
+        store.log("/", lambda _: None).append(event("a"), (), ("p",), ())
         await asyncio.sleep(embedded.INTERVAL * 3)
         folder = tmp_path / "new" / "state"
         files = sorted(folder.iterdir())
@@ -317,7 +316,7 @@ async def test_an_unreadable_file_is_set_aside(
 async def test_a_damaged_table_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = await started(tmp_path)
     log = store.log("/", lambda _: None)
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     await store.close()
     with sqlite3.connect(tmp_path / "recovery.db") as database:
         database.execute("UPDATE events SET event = x'ff'")
@@ -348,7 +347,7 @@ async def test_a_folder_that_cannot_be_used_leaves_the_memory(tmp_path: Path, ca
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert f"{tmp_path / 'state' / 'recovery.db'} cannot be used" in caplog.text
     log = store.log("/", lambda _: None)
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     store.sessions("/").save(SESSION)
     assert await store.sessions("/").take("pid-1") == SESSION
     await store.close()
@@ -360,7 +359,7 @@ async def test_a_folder_serves_one_process(
     """Another process works in memory, and does not change the files."""
     monkeypatch.setattr("synkora.recovery.database._PATIENCE", 0.1)
     store = await started(tmp_path)
-    store.log("/", lambda _: None).append(NewEvent(event("a"), (), ("p",), ()))
+    store.log("/", lambda _: None).append(event("a"), (), ("p",), ())
     other = await started(tmp_path)
     assert not other.is_persistent
     assert f"Another process uses {tmp_path / 'recovery.db'}" in caplog.text
@@ -379,9 +378,9 @@ async def test_a_failing_disk_leaves_the_memory(tmp_path: Path, caplog: pytest.L
     assert store._database is not None
     store._database._connection.execute("PRAGMA max_page_count = 1")
     for _ in range(100):
-        log.append(NewEvent(event("a" * 1000), (), ("p",), ()))
+        log.append(event("a" * 1000), (), ("p",), ())
     await asyncio.sleep(embedded.INTERVAL * 4)
-    log.append(NewEvent(event("b"), (), ("p",), ()))
+    log.append(event("b"), (), ("p",), ())
     assert not store.is_persistent
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "database or disk is full" in caplog.text
@@ -398,7 +397,7 @@ async def test_a_start_of_the_machine_is_noticed(
     """Changes that were not on the disk may be lost, so no client is recovered. Sessions are kept."""
     store = await started(tmp_path)
     log = store.log("/", lambda _: None)
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     store.sessions("/").save(lost("pid-1"))
     await asyncio.sleep(embedded.INTERVAL * 3)
     kill(store)
@@ -415,7 +414,7 @@ async def test_more_than_the_tail_holds_is_noticed(tmp_path: Path, caplog: pytes
     store = await started(tmp_path, RecoverySettings(room_bytes=10 * HALF, total_bytes=10 * HALF))
     log = store.log("/", lambda _: None)
     for size in (HALF // 2, HALF, 1):
-        log.append(NewEvent(event("a" * size), (), ("p",), ()))
+        log.append(event("a" * size), (), ("p",), ())
     kill(store)
     again = await started(tmp_path)
     assert await again.log("/", lambda _: None).read(("p",), log.position) is Incomplete.EPOCH
@@ -428,7 +427,7 @@ async def test_a_missing_tail_is_noticed(tmp_path: Path, caplog: pytest.LogCaptu
     store = EmbeddedStore(tmp_path)
     log = store.log("/", lambda _: None)
     await store.start()
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     await store.close()
     (tmp_path / "recovery.tail").unlink()
     store = await started(tmp_path)
@@ -448,8 +447,8 @@ async def test_a_name_that_is_not_a_text_is_refused(tmp_path: Path) -> None:
     delivered: list[LoggedEvent] = []
     log = store.log("/", delivered.append)
     with pytest.raises(UnicodeEncodeError):
-        log.append(NewEvent(event("a"), (), ("\ud800",), ()))
-    log.append(NewEvent(event("b"), (), ("p",), ()))
+        log.append(event("a"), (), ("\ud800",), ())
+    log.append(event("b"), (), ("p",), ())
     assert [(event.number, name_of(event)) for event in delivered] == [(1, "b")]
     kill(store)
     store = await started(tmp_path)
@@ -463,9 +462,9 @@ async def test_rooms_of_a_bucket_share_their_floor_after_a_restart(tmp_path: Pat
     store = await started(tmp_path, RecoverySettings(room_events=1))
     log = store.log("/", lambda _: None)
     began = log.position
-    log.append(NewEvent(event("a"), (), ("p",), ()))
-    log.append(NewEvent(event("b"), (), (other,), ()))
-    log.append(NewEvent(event("c"), (), (other,), ()))
+    log.append(event("a"), (), ("p",), ())
+    log.append(event("b"), (), (other,), ())
+    log.append(event("c"), (), (other,), ())
     await store.close()
     store = await started(tmp_path, RecoverySettings(room_events=1))
     again = store.log("/", lambda _: None)
@@ -482,7 +481,7 @@ async def test_fault_09_a_read_does_not_suspend(tmp_path: Path) -> None:
     """Nothing comes between a read and the rest of the caller's turn."""
     store = await started(tmp_path)
     log = store.log("/", lambda _: None)
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     for waiting in (log.read(("p",), log.position), store.sessions("/").take("pid-1")):
         with pytest.raises(StopIteration):
             waiting.send(None)

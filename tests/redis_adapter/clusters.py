@@ -30,14 +30,12 @@ def server_on(link: Link, **options: Any) -> SocketServer:
 
 
 def adapter_of(server: SocketServer, namespace: str = "/") -> RedisAdapter:
-    """The adapter of a server's namespace."""
     adapter = server.of(namespace)._core.adapter
     assert isinstance(adapter, RedisAdapter)
     return adapter
 
 
 def link_of(server: SocketServer) -> Link:
-    """The link of a server."""
     return adapter_of(server)._link
 
 

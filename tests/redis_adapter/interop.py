@@ -18,8 +18,6 @@ from synkora.redis.link import Link
 
 
 class Target(NamedTuple):
-    """The recipients, and the flags."""
-
     rooms: tuple[Any, ...] = ()
     except_rooms: tuple[Any, ...] = ()
     namespace: str = "/"
@@ -89,8 +87,6 @@ class Server(Speaker):
 
 
 class NodeSpeaker(Speaker):
-    """The emitter of Node.js, or its server."""
-
     def __init__(self, name: str, node: NodeProcess) -> None:
         super().__init__(name)
         self._node = node
@@ -223,8 +219,6 @@ class PythonServer(Server):
 
 
 class Guest:
-    """A client of one of the servers, in one namespace."""
-
     def __init__(self, server: Server, socket: WebSocket, id: str, namespace: str = "/") -> None:
         self.name = server.name
         self.server = server
@@ -242,7 +236,6 @@ class Guest:
         assert answer.startswith(f"43{self._prefix}{self._acks}["), answer
 
     async def event(self) -> list[Any]:
-        """The next event, with its attachments in place."""
         message = await self._socket.receive()
         assert isinstance(message, str)
         found = re.fullmatch(rf"4(?:2|5(\d+)-){self._prefix}(\[.*\])", message)
@@ -256,7 +249,6 @@ class Guest:
         return event
 
     async def acknowledge(self, *args: Any) -> None:
-        """Acknowledge the next event."""
         message = await self._socket.receive()
         assert isinstance(message, str)
         found = re.match(rf"42{self._prefix}(\d+)\[", message)
@@ -280,7 +272,6 @@ class Guest:
 
 
 async def redis_and_node(stack: AsyncExitStack) -> tuple[RedisServer, NodeProcess]:
-    """A Redis, and a process of Node.js for servers that share it."""
     redis = stack.enter_context(running_redis())
     node = await NodeProcess.start("remote-server.mjs")
     stack.push_async_callback(node.stop)

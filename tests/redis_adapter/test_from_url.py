@@ -19,7 +19,6 @@ from synkora.testing import connect
 
 @asynccontextmanager
 async def joined(*servers: SocketServer) -> AsyncIterator[list[Any]]:
-    """Run the servers, each with a client in its main namespace."""
     async with AsyncExitStack() as stack:
         guests: list[Any] = []
         for server in servers:
@@ -32,7 +31,6 @@ async def joined(*servers: SocketServer) -> AsyncIterator[list[Any]]:
 
 
 def links(redis: RedisServer) -> int:
-    """The number of servers connected to Redis."""
     return str(redis.do("CLIENT", "LIST")).count("name=synkora-")
 
 

@@ -37,7 +37,6 @@ BLUE = ["py2", "js2"]
 
 
 def rooms_of(name: str) -> list[str]:
-    """The rooms of a guest."""
     return [room for room, members in (("red", RED), ("blue", BLUE)) if name in members]
 
 
@@ -51,7 +50,6 @@ class World:
         self.guests: dict[str, Guest] = {}
 
     def server(self, name: str) -> Server:
-        """A server by its name."""
         server = self.speakers[name]
         assert isinstance(server, Server)
         return server

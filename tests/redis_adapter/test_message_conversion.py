@@ -32,7 +32,6 @@ VALUES = st.recursive(
 
 
 def received(data: list[Any], nsp: str = "/") -> PublishedEvent:
-    """An event from another server."""
     return read_broadcast(msgpack.encode(["abcdef", {"type": 2, "data": data, "nsp": nsp}, {}])).packet
 
 
@@ -48,7 +47,6 @@ def test_clients_of_all_servers_get_the_same(values: list[Any], namespace: str) 
 
 
 def of_text(text: object, **more: Any) -> PublishedEvent:
-    """An event from another server as JSON text."""
     packet = {"type": 2, "id": text, "nsp": "/", **more}
     return read_broadcast(msgpack.encode(["abcdef", packet, {}])).packet
 

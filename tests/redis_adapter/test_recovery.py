@@ -23,7 +23,6 @@ class Page(LocalPage):
     """A page whose server asks Redis before it answers."""
 
     def move_to(self, server: SocketServer) -> None:
-        """Connect to another server from now on."""
         self._server = server
 
     async def come(self, **auth: object) -> "Page":
@@ -42,7 +41,6 @@ def outcomes(server: SocketServer) -> dict[RecoveryOutcome, int]:
 
 
 def is_alone(server: SocketServer) -> bool:
-    """Whether the server is disconnected from the others."""
     adapters = server._connection
     assert isinstance(adapters, RedisAdapters)
     return adapters.problem is not None
@@ -64,7 +62,6 @@ def server_on(url: str) -> SocketServer:
 
 @pytest.fixture
 async def servers(redis: RedisServer) -> AsyncIterator[list[SocketServer]]:
-    """Two servers that share a Redis."""
     async with AsyncExitStack() as stack:
         servers = [server_on(redis.url) for _ in range(2)]
         for server in servers:
@@ -74,7 +71,6 @@ async def servers(redis: RedisServer) -> AsyncIterator[list[SocketServer]]:
 
 
 async def joined(server: SocketServer, room: str = "r") -> Page:
-    """A page in a room. Its session is in Redis."""
     page = await Page(server).come()
     page.emit("join", room)
     await page.read()

@@ -7,7 +7,7 @@ from tests.support.clocks import Clock
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, NewEvent
+from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
@@ -57,18 +57,18 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
     """Redis freezes, and the link reconnects: the event is delivered here, and sent again when Redis is back."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
-    log.append(NewEvent(event("before"), (), ("p",), ()))
+    log.append(event("before"), (), ("p",), ())
     await until(lambda: len(delivered) == 1)
     began = log.position
     redis.pause()
     for name in ("a", "b"):
-        log.append(NewEvent(event(name), (), ("p",), ()))
+        log.append(event(name), (), ("p",), ())
     await until(lambda: not link.is_up)
     assert [name_of(each) for each in delivered] == ["before", "a", "b"]
-    log.append(NewEvent(event("c"), (), ("p",), ()))
+    log.append(event("c"), (), ("p",), ())
     redis.resume()
     await until(lambda: link.is_up)
-    log.append(NewEvent(event("d"), (), ("p",), ()))
+    log.append(event("d"), (), ("p",), ())
     await until(lambda: len(delivered) == 5)
     assert [name_of(each) for each in delivered] == ["before", "a", "b", "c", "d"]
     found = await log.read(("p",), began)
@@ -81,7 +81,7 @@ async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, lin
     """Redis has lost its data: no earlier position is valid, however many events follow."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     await until(lambda: len(delivered) == 1)
     before = log.position
     if restarts:
@@ -93,22 +93,23 @@ async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, lin
     else:
         redis.do("FLUSHALL")
     for name in ("b", "c"):
-        log.append(NewEvent(event(name), (), ("p",), ()))
+        log.append(event(name), (), ("p",), ())
     await until(lambda: len(delivered) == 3)
     assert log.position.epoch != before.epoch
     assert await log.read(("p",), before) is Incomplete.EPOCH
 
 
 async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis: RedisServer, link: Link) -> None:
-    """Each event renews the lifetimes, without rate limiting."""
-    settings = RecoverySettings()
-    log = Followed(link, settings, Clock()).log("/", lambda _: None)
+    """Not only every so many events."""
+    settings, clock = RecoverySettings(), Clock()
+    log = Followed(link, settings, clock).log("/", lambda _: None)
     names = "synkora:test:{log:/}:stream:p", "synkora:test:{log:/}:index:p"
     for _ in range(2):
-        log.append(NewEvent(event("a"), (), ("p",), ()))
+        log.append(event("a"), (), ("p",), ())
         await until(lambda: all(redis.do("TTL", name) > 2 * settings.max_age for name in names))
+        clock.now += settings.max_age
         for name in names:
-            redis.do("EXPIRE", name, 60)  # hours later
+            redis.do("EXPIRE", name, 60)
 
 
 async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
@@ -116,7 +117,7 @@ async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
     store = Followed(link, RecoverySettings(max_rooms=1), Clock())
     log = store.log("/", lambda _: None)
     for room in ("p", "q", "r", "p"):
-        log.append(NewEvent(event("a"), (), (room,), ()))
+        log.append(event("a"), (), (room,), ())
         await link.call("PING")
         await store.settled()
     assert redis.do("EXISTS", "synkora:test:{log:/}:floors") == 1
@@ -128,7 +129,7 @@ async def test_events_refused_by_redis_are_delivered_locally(redis: RedisServer,
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
     await link.call("CONFIG", "SET", "maxmemory", 1)
-    log.append(NewEvent(event("a"), (), ("p",), ()))
+    log.append(event("a"), (), ("p",), ())
     await until(lambda: [name_of(each) for each in delivered] == ["a"])
     assert log.lost == 1
 
@@ -139,7 +140,7 @@ async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) 
     redis.kill()
     await until(lambda: not link.is_up)
     for _ in range(9):
-        log.append(NewEvent(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), ()))
+        log.append(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), ())
     assert log.lost == 2
     redis.start()
 

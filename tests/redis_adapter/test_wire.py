@@ -60,8 +60,6 @@ class Spy:
 
 
 class World:
-    """A server of each kind, and a spy."""
-
     def __init__(self, ours: Server, theirs: Server, spy: Spy) -> None:
         self.ours = ours
         self.theirs = theirs

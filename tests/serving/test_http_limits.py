@@ -43,7 +43,6 @@ async def address(server: SocketServer) -> AsyncIterator[Address]:
 
 @pytest.fixture
 async def hasty(server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Address]:
-    """A server with short timeouts."""
     for name in ("HEAD_TIME", "BODY_TIME", "READ_TIME"):
         monkeypatch.setattr(f"synkora.serving.http_limits.{name}", SOON)
     async with serving(server, app=app) as address:

@@ -16,7 +16,6 @@ LINK_LOCAL = "fe80"
 
 @pytest.fixture
 def opened() -> Iterator[ExitStack]:
-    """Closes the sockets that a test has opened."""
     with ExitStack() as stack:
         yield stack
 

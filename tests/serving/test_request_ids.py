@@ -33,8 +33,6 @@ def logged() -> dict[str, object]:
 
 @pytest_asyncio.fixture
 async def address() -> AsyncIterator[Address]:
-    """A server with a page that logs."""
-
     async def page(_: Request) -> PlainTextResponse:
         await asyncio.sleep(0)
         return PlainTextResponse(json.dumps(logged()))

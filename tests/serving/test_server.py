@@ -87,7 +87,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @asynccontextmanager
 async def talking(address: Address) -> AsyncIterator[WebSocket]:
-    """A client of the server."""
     async with socketio(address) as client:
         await client.emit("echo", 1)
         assert await client.event() == ["echo", 1]
@@ -96,7 +95,6 @@ async def talking(address: Address) -> AsyncIterator[WebSocket]:
 
 @asynccontextmanager
 async def told_of_the_end(program: Program, number: signal.Signals, address: Address) -> AsyncIterator[WebSocket]:
-    """A client that got the announcement after a signal."""
     async with talking(address) as client:
         program.signal(number)
         assert await client.event() == ["server:shutdown"]

@@ -38,7 +38,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def program(tmp_path: Path, files: tuple[Path, Path]) -> Iterator[Program]:
-    """A server with TLS."""
     variables = {"SSL_CERTFILE": str(files[0]), "SSL_KEYFILE": str(files[1])}
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", **variables}
     with Synkora(tmp_path, "serve", **given) as program:
@@ -46,14 +45,12 @@ def program(tmp_path: Path, files: tuple[Path, Path]) -> Iterator[Program]:
 
 
 def origin_of(program: Program) -> str:
-    """The origin in its banner."""
     line = program.line(lambda line: "Health check" in line)
     return line.removeprefix("✓ Health check: ").removesuffix("/health")
 
 
 @pytest.fixture
 def trust(files: tuple[Path, Path]) -> ssl.SSLContext:
-    """The TLS context of a client that trusts the server."""
     return ssl.create_default_context(cafile=files[0])
 
 

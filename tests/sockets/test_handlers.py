@@ -29,7 +29,6 @@ def future_of(result: object) -> "asyncio.Future[Any]":
 
 
 def cancelled() -> "asyncio.Future[Any]":
-    """A cancelled future."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     future.cancel()
     return future

@@ -16,7 +16,6 @@ DEEP = "[" * 10_000 + "]" * 10_000
 
 
 async def answer_of(client: WebSocket, event: str, number: int = 1) -> str:
-    """The encoded ack of an event."""
     await client.send(f"42{number}{event}")
     answer = await client.receive()
     assert isinstance(answer, str)
@@ -222,7 +221,7 @@ class TestCalls:
             call = asyncio.create_task(sockets[0].call("ask"))
             assert await client.receive() == '420["ask"]'
             error = await error_of(client, f"430[{DEEP}]")
-            assert error["message"] == "ack: nested too deeply"
+            assert error == {"message": "ack: nested too deeply", "event": "ack"}
             await still_works(client)
             call.cancel()
 

@@ -104,8 +104,6 @@ async def test_the_servers_own_methods_are_its_main_namespaces() -> None:
 
 
 class Chat(NamespaceHandlers):
-    """A chat as a class."""
-
     def __init__(self, name: str = "/chat", **options: Any) -> None:
         super().__init__(name, **options)
         self.log: list[object] = []

@@ -25,7 +25,6 @@ def transports(request: pytest.FixtureRequest) -> list[str]:
 async def connected(
     address: Address, transports: list[str], handlers: dict[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[Any]:
-    """A client of python-socketio, after its upgrade if it has one."""
     async with aiohttp.ClientSession() as http:
         client = socketio.AsyncClient(reconnection=False, http_session=http)
         for event, handler in (handlers or {}).items():

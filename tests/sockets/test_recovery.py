@@ -52,7 +52,6 @@ def server() -> SocketServer:
 
 
 async def joined(server: SocketServer, room: str = "r", **auth: object) -> Page:
-    """A page that has joined a room."""
     page = await Page(server).come(**auth)
     page.emit("join", room)
     await page.read()

@@ -12,8 +12,6 @@ from synkora.sockets.server_side_events import ServerSide, server_event
 
 
 class Run:
-    """A server's side, and its tasks."""
-
     def __init__(self) -> None:
         self.tasks: list[asyncio.Task[None]] = []
         self.side = ServerSide(self._spawn)
@@ -23,7 +21,6 @@ class Run:
         self.tasks.append(asyncio.ensure_future(coroutine))
 
     async def receive(self, *event: Any) -> list[object]:
-        """The answers to an event."""
         self.side.receive(event, self.answers.append)
         await asyncio.gather(*self.tasks)
         return self.answers
@@ -36,7 +33,6 @@ def run() -> Run:
 
 @pytest.fixture
 def failures() -> Iterator[list[Any]]:
-    """The logged failures."""
     with capture_logs() as logged:
         yield logged
 

@@ -54,7 +54,6 @@ async def watched(server: SocketServer) -> AsyncIterator[Watched]:
 
 @asynccontextmanager
 async def raw_client(address: Address) -> AsyncIterator[WebSocket]:
-    """A connected client over a raw WebSocket."""
     async with raw_websocket(address) as raw:
         await raw.send(client_frame(TEXT, b"40"))
         await raw.text()

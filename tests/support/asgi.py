@@ -37,11 +37,9 @@ class Wire:
         self._sent.put_nowait(message)
 
     def receive(self, message: Message) -> None:
-        """Deliver a message to the application."""
         self._received.put_nowait(message)
 
     async def sent(self) -> Message:
-        """The next message that the application has sent."""
         async with asyncio.timeout(PATIENCE):
             return await self._sent.get()
 

@@ -13,7 +13,6 @@ from websockets.asyncio.client import ClientConnection, connect
 
 
 def opened(packet: str | bytes) -> dict[str, Any]:
-    """The payload of an OPEN packet."""
     text = packet.decode() if isinstance(packet, bytes) else packet
     assert text.startswith("0{"), text
     handshake: dict[str, Any] = json.loads(text[1:])
@@ -51,7 +50,6 @@ class Polling:
         return await self.http.get(self.address.url(sid=self.sid))
 
     async def poll(self) -> list[str]:
-        """The packets that answer one poll."""
         answer = await self.get()
         assert answer.status_code == 200, answer.text
         return answer.text.split("\x1e")
@@ -89,7 +87,6 @@ class WebSocket:
         return self.connection.close_code
 
     async def connect(self, namespace: str = "/", auth: object = None) -> str:
-        """Connect to a namespace, and return the socket's id."""
         prefix = "" if namespace == "/" else f"{namespace},"
         await self.send(f"40{prefix}" + ("" if auth is None else json.dumps(auth)))
         answer = await self.receive()

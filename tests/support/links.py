@@ -16,7 +16,6 @@ MakeLink = Callable[..., Link]
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    """A Redis of the test's own."""
     with running_redis() as server:
         yield server
 
@@ -37,7 +36,6 @@ async def make_link(redis: RedisServer) -> AsyncIterator[MakeLink]:
 
 @pytest.fixture
 async def link(make_link: MakeLink) -> Link:
-    """A connected link."""
     link = make_link()
     assert await link.start(PATIENCE)
     return link

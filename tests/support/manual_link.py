@@ -41,7 +41,6 @@ class ManualLink(Link):
         return not self._unsent and not self._came
 
     def connect(self) -> None:
-        """Come up."""
         self._socket = socket.create_connection(("127.0.0.1", self._port), 5)
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._do("HELLO", 3)

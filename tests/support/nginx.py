@@ -58,12 +58,10 @@ class Nginx:
 
     @property
     def url(self) -> str:
-        """The address for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
-        """Its error log."""
         return (self.folder / "error.log").read_text()
 
     def configure(self, instances: Sequence[int]) -> None:
@@ -88,7 +86,6 @@ class Nginx:
         return [self._binary, "-p", str(self.folder), "-e", str(self.folder / "error.log"), "-c", "nginx.conf"]
 
     def start(self) -> Self:
-        """Start it, and wait until it answers."""
         (self.folder / "error.log").unlink(missing_ok=True)
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._wait_for("start worker process ", _WORKERS)

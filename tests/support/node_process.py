@@ -26,7 +26,6 @@ class NodeProcess:
 
     @classmethod
     async def start(cls, script: str, *arguments: str) -> "NodeProcess":
-        """Start a script."""
         pipe = asyncio.subprocess.PIPE
         return cls(
             await asyncio.create_subprocess_exec(
@@ -70,7 +69,6 @@ class NodeProcess:
             answer.set_exception(AssertionError("the script has ended"))
 
     async def stop(self) -> None:
-        """Stop it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:

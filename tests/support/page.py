@@ -78,7 +78,6 @@ class Page:
         return came
 
     async def lose(self, reason: Reason = Reason.TRANSPORT_CLOSE) -> None:
-        """Lose the connection. The server notices."""
         await self.read()
         self.session.transport_closed(self.transport, reason)
         await self.read()

@@ -43,15 +43,9 @@ WAYS = {
 
 
 class Driver(Protocol):
-    """The interface of the two clients."""
+    async def open(self, url: str, auth: object, headers: dict[str, str]) -> None: ...
 
-    async def open(self, url: str, auth: object, headers: dict[str, str]) -> None:
-        """Begin to connect."""
-        ...
-
-    async def emit(self, *event: Any) -> None:
-        """Emit an event."""
-        ...
+    async def emit(self, *event: Any) -> None: ...
 
     async def call(self, *event: Any) -> Any:
         """Emit an event and return the arguments of its ack."""
@@ -121,7 +115,6 @@ class Client:
         assert await self.upgrades.next() == "websocket"
 
     async def emit(self, *event: Any) -> None:
-        """Emit an event."""
         await self._driver.emit(*event)
 
     async def call(self, *event: Any) -> Any:
@@ -176,14 +169,12 @@ class JsDriver:
             self._client.changed(message["change"])
 
     async def open(self, url: str, auth: object, headers: dict[str, str]) -> None:
-        """Begin to connect."""
         options = {**APP_OPTIONS, "auth": auth, "extraHeaders": headers, **dict(self._client.way.options)}
         if self._client.way.transports:
             options["transports"] = self._client.way.transports
         self._node.order("open", name=self._name, url=url, options=options)
 
     async def emit(self, *event: Any) -> None:
-        """Emit an event."""
         self._node.order("emit", name=self._name, event=event)
 
     async def call(self, *event: Any) -> Any:
@@ -196,8 +187,6 @@ class JsDriver:
 
 
 class PythonDriver:
-    """python-socketio's client."""
-
     def __init__(self, client: Client) -> None:
         self._client = client
         self._namespace = "/"
@@ -219,7 +208,6 @@ class PythonDriver:
         on("disconnect", lambda reason: client.changed(["disconnect", reason]), namespace)
 
     async def open(self, url: str, auth: object, headers: dict[str, str]) -> None:
-        """Begin to connect."""
         scheme, _, rest = url.partition("://")
         host, slash, namespace = rest.partition("/")
         self._namespace = slash + namespace or "/"
@@ -243,7 +231,6 @@ class PythonDriver:
                 self._client.upgrades.put(self._sio.transport())
 
     async def emit(self, *event: Any) -> None:
-        """Emit an event."""
         name, *args = event
         await self._sio.emit(name, tuple(args))
 

@@ -44,7 +44,6 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Its URL, as in REDIS_URL."""
         credentials = "" if self._password is None else f":{quote(self._password, safe='')}@"
         return f"redis://{credentials}127.0.0.1:{self.port}"
 
@@ -70,7 +69,6 @@ class RedisServer:
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it continue."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
@@ -84,7 +82,6 @@ class RedisServer:
         shutil.rmtree(self.folder / "appendonlydir")
 
     def remove(self) -> None:
-        """Stop it, and remove its files."""
         self.kill()
         shutil.rmtree(self.folder)
 

@@ -42,7 +42,6 @@ class Relay:
             self._moving.set()
 
     def cut(self) -> None:
-        """Close all connections."""
         for writer in (*self._writers, *self._ghosts):
             writer.transport.abort()
         self._ghosts.clear()

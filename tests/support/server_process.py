@@ -34,7 +34,6 @@ class ServerProcess(Synkora):
 
     @property
     def url(self) -> str:
-        """The address for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:

@@ -43,7 +43,6 @@ class MemoryTransport:
 
     @property
     def packets(self) -> list[bytes]:
-        """All its packets, in order."""
         return [message.packet for messages in self.writes for message in messages]
 
     def send(self, messages: list[Message]) -> None:

@@ -51,7 +51,6 @@ def request(method: str, target: str, headers: Headers | None = None, body: byte
 
 
 def fields(headers: Headers) -> list[tuple[str, str]]:
-    """Each name with each of its values."""
     values = {name: value if isinstance(value, list) else [value] for name, value in headers.items()}
     return [(name, value) for name, several in values.items() for value in several]
 
@@ -184,7 +183,6 @@ class Connection:
         return (await self.response()).status
 
     async def ended(self) -> bytes:
-        """All bytes until the server closes the connection."""
         async with asyncio.timeout(PATIENCE):
             try:
                 return await self.reader.read()
@@ -192,7 +190,6 @@ class Connection:
                 return b""
 
     def reset(self) -> None:
-        """Abort the connection with a RST."""
         raw = self.writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.abort()
@@ -269,7 +266,6 @@ class WebSocket(Connection):
         await self.send(client_frame(BINARY, data))
 
     async def emit(self, *event: Any) -> None:
-        """Send a Socket.IO event."""
         await self.send_text(b"42" + json.dumps(event).encode())
 
     async def connect(self, token: str) -> str:
@@ -282,7 +278,6 @@ class WebSocket(Connection):
         return sid
 
     async def until_event(self, name: str) -> Any:
-        """Skip to the next event of that name, and return its argument."""
         while True:
             packet = await self.packet()
             if packet.startswith(b"42"):
@@ -293,7 +288,6 @@ class WebSocket(Connection):
 
 @asynccontextmanager
 async def raw(address: Address, *, slow: bool = False, receive_buffer: int | None = None) -> AsyncIterator[Connection]:
-    """A connection for any data."""
     connection = await Connection.open(address.port, slow=slow, receive_buffer=receive_buffer)
     try:
         yield connection

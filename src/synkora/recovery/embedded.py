@@ -17,7 +17,6 @@ from time import time
 from typing import Final
 
 import msgspec
-from msgspec.structs import astuple
 
 from synkora.recovery.change_writer import ChangeWriter, LogChanges, SessionChanges
 from synkora.recovery.changes import (
@@ -32,7 +31,7 @@ from synkora.recovery.changes import (
 )
 from synkora.recovery.database import Contents, Database, OtherVersion
 from synkora.recovery.memory import Clock, MemoryLog, MemorySessions, MemoryStore
-from synkora.recovery.ports import Deliver, NewEvent
+from synkora.recovery.ports import Deliver
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.tail import Tail, TailGap
 
@@ -166,8 +165,7 @@ class EmbeddedStore(MemoryStore):
             self._log_of(namespace).restore(epoch, floors.get(namespace, ()))
         for added in contents.events:
             log = self._log_of(added.namespace)
-            number, *rest = astuple(added.event)
-            log.keep(log.event(number, NewEvent(*rest)), added.time)
+            log.restore_event(added.event, added.time)
         for namespace, (_, number) in contents.numbers.items():
             self._log_of(namespace).skip_to(number)
         for namespace in self._logs.keys() - contents.numbers.keys():
@@ -190,7 +188,7 @@ class EmbeddedStore(MemoryStore):
                 batch.numbers[namespace] = self._log_of(namespace).epoch, 0
             case EventAdded():
                 batch.add(change, encode(change))
-                self._log_of(namespace).keep(change.event, change.time)
+                self._log_of(namespace).restore_event(change.event, change.time)
             case SessionSaved():
                 batch.sessions[namespace, change.session.pid] = change.session
                 self._restore(change)

@@ -1,8 +1,7 @@
 """The kept events of one room."""
 
-from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Final
 
 from synkora.recovery.ports import LoggedEvent
@@ -10,92 +9,94 @@ from synkora.recovery.ports import LoggedEvent
 _SLACK: Final = 32  # removed entries that are tolerated before the others are moved
 
 
-class KeptRoom:
-    """Events in the order of their numbers. A parallel array has the numbers, for binary search.
+def _number(entry: LoggedEvent | int) -> int:
+    return entry if isinstance(entry, int) else entry.number
 
-    `floor` is the highest trimmed number: all newer events are present. A replaced event leaves None in its place, and
-    does not raise the floor.
+
+class KeptRoom:
+    """Events in the order of their numbers, at most `most_events` of them and `most_bytes`.
+
+    `floor` is the highest trimmed number: all newer events are present. A replaced event leaves its number in its
+    place, and does not raise the floor.
     """
 
-    __slots__ = ("_count", "_events", "_keys", "_numbers", "_start", "floor", "last", "name", "size")
+    __slots__ = ("_entries", "_first", "_keys", "_most_bytes", "_most_events", "count", "floor", "last", "name", "size")
 
-    def __init__(self, name: str | None, floor: int) -> None:
+    def __init__(self, name: str | None, floor: int, most_events: int, most_bytes: int) -> None:
         self.name = name  # None for events for the whole namespace
         self.floor = floor
         self.last = 0  # number of the newest event so far
+        self.count = 0  # events
         self.size = 0  # bytes
-        self._numbers = array("q")
-        self._events: list[LoggedEvent | None] = []
-        self._keys: dict[str, LoggedEvent] | None = None
-        self._start = 0  # all entries before it are trimmed
-        self._count = 0
+        self._most_events = most_events
+        self._most_bytes = most_bytes
+        self._entries: list[LoggedEvent | int] = []
+        self._first = 0  # all entries before it are trimmed
+        self._keys: dict[str, int] | None = None  # the index of each key's event in `_entries`
 
-    def __len__(self) -> int:
-        return self._count
+    def add(self, event: LoggedEvent, too_old: int) -> Sequence[LoggedEvent]:
+        """Add an event that is newer than all others.
 
-    def add(self, event: LoggedEvent) -> LoggedEvent | None:
-        """Add an event that is newer than all others. Returns the replaced event with the same key."""
-        replaced = None
-        if event.key is not None:
+        Returns the events that it displaces: the one with the same key, those up to the number `too_old`, and the
+        oldest ones as long as there are too many.
+        """
+        entries, key = self._entries, event.key
+        replaced: Sequence[LoggedEvent] = ()
+        if key is not None:
             if self._keys is None:
                 self._keys = {}
-            replaced = self._keys.get(event.key)
-            if replaced is not None:
-                self._remove(bisect_left(self._numbers, replaced.number, self._start), replaced)
-            self._keys[event.key] = event
-        self._numbers.append(event.number)
-        self._events.append(event)
-        self._count += 1
+            index = self._keys.get(key)
+            older = None if index is None else entries[index]
+            if index is not None and isinstance(older, LoggedEvent):
+                replaced = (older,)
+                entries[index] = older.number
+                self.count -= 1
+                self.size -= older.size
+            self._keys[key] = len(entries)
+        entries.append(event)
+        self.count += 1
         self.size += event.size
         self.last = event.number
-        return replaced
+        if (
+            self.count <= self._most_events
+            and self.size <= self._most_bytes
+            and len(entries) <= 2 * self.count + _SLACK
+            and _number(entries[self._first]) > too_old
+        ):
+            return replaced
+        return [*replaced, *self.trim(too_old)]
 
-    def trim(self, too_old: int, most_events: int, most_bytes: int) -> Sequence[LoggedEvent]:
+    def trim(self, too_old: int) -> list[LoggedEvent]:
         """Drop the events up to the number `too_old`, and the oldest ones as long as there are too many.
 
         Returns the dropped events.
         """
-        if self._count <= most_events and self.size <= most_bytes and self._start < len(self._events):
-            oldest = self._events[self._start]
-            if oldest is not None and oldest.number > too_old and not self._is_sparse:
-                return ()
         dropped: list[LoggedEvent] = []
-        while self._count:
-            event = self._events[self._start]
-            if event is None:
-                self._start += 1
-                continue
-            if event.number > too_old and self._count <= most_events and self.size <= most_bytes:
-                break
-            self.floor = event.number
-            if event.key is not None and self._keys is not None:
-                del self._keys[event.key]
-            self._remove(self._start, event)
-            self._start += 1
-            dropped.append(event)
-        self._tidy()
+        while self.count:
+            event = self._entries[self._first]
+            if not isinstance(event, int):
+                if event.number > too_old and self.count <= self._most_events and self.size <= self._most_bytes:
+                    break
+                self.floor = event.number
+                self.count -= 1
+                self.size -= event.size
+                if event.key is not None and self._keys is not None:
+                    del self._keys[event.key]
+                dropped.append(event)
+            self._first += 1
+        if len(self._entries) > 2 * self.count + _SLACK:
+            self._tidy()
         return dropped
 
-    def after(self, number: int) -> Iterator[LoggedEvent]:
+    def after(self, number: int) -> list[LoggedEvent]:
         """Return the events with higher numbers, in order."""
-        start = bisect_right(self._numbers, number, self._start)
-        return filter(None, self._events[start:])
-
-    def _remove(self, index: int, event: LoggedEvent) -> None:
-        self._events[index] = None
-        self._count -= 1
-        self.size -= event.size
-
-    @property
-    def _is_sparse(self) -> bool:
-        """Whether there are more gaps than events."""
-        return len(self._events) > 2 * self._count + _SLACK
+        start = bisect_right(self._entries, number, self._first, key=_number)
+        return [entry for entry in self._entries[start:] if not isinstance(entry, int)]
 
     def _tidy(self) -> None:
-        """Remove the gaps if there are many."""
-        if not self._is_sparse:
-            return
-        kept = [event for event in self._events if event is not None]
-        self._numbers = array("q", (event.number for event in kept))
-        self._events = list(kept)
-        self._start = 0
+        """Remove the entries without an event."""
+        kept = self.after(self.floor)
+        self._entries = list[LoggedEvent | int](kept)
+        self._first = 0
+        if self._keys is not None:
+            self._keys = {event.key: index for index, event in enumerate(kept) if event.key is not None}

@@ -1,9 +1,11 @@
 """Recovery in the memory of one server."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from time import time
 from typing import Final, Protocol
+
+from msgspec.structs import astuple
 
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
@@ -13,12 +15,11 @@ from synkora.recovery.ports import (
     Incomplete,
     Kept,
     LoggedEvent,
-    NewEvent,
     SavedSession,
     ignore,
     nothing,
 )
-from synkora.recovery.position import Position, new_epoch
+from synkora.recovery.position import Ahead, Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
 
 Clock = Callable[[], float]
@@ -69,6 +70,7 @@ class MemoryLog:
     def __init__(self, settings: RecoverySettings, deliver: Deliver, clock: Clock = time) -> None:
         self.deliver = deliver
         self.on_new_epoch = nothing
+        self.ahead: Ahead | None = None
         self.journal: LogJournal | None = None
         self._settings = settings
         self._clock = clock
@@ -81,16 +83,17 @@ class MemoryLog:
         self._size = 0
         self._count = 0
         self._rooms: OrderedDict[str, KeptRoom] = OrderedDict()
-        self._everyone = KeptRoom(None, 0)
         self._floors = Floors()
+        self._everyone = self._new_room(None)
         self._marks: deque[tuple[float, int]] = deque()
         self._too_old = 0
+        self._look_at = 0.0  # the time of the next mark or expiry
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._shared: dict[int, int] = {}  # number of rooms per event, for events in several rooms
 
     def __len__(self) -> int:
         """The number of rooms with events."""
-        return len(self._rooms) + bool(self._everyone)
+        return len(self._rooms) + bool(self._everyone.count)
 
     @property
     def is_shared(self) -> bool:
@@ -104,50 +107,76 @@ class MemoryLog:
     def kept_bytes(self) -> int:
         return self._size
 
-    def append(self, new: NewEvent) -> None:
+    def append(
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...] = (),
+        rooms: tuple[str, ...] = (),
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+    ) -> None:
         """Number, store and deliver an event."""
-        if len(new.rooms) > 1:
-            new = new._replace(rooms=tuple(dict.fromkeys(new.rooms)))
-        event = self.event(self._number + 1, new)
+        if len(rooms) > 1:
+            rooms = tuple(dict.fromkeys(rooms))
+        event = self._event(self._number + 1, data, attachments, rooms, except_rooms, key, members_only)
         now = self._clock()
         if self.journal is not None:
             self.journal.added(event, now)
-        self.keep(event, now)
+        self._keep(event, now)
         self.deliver(event)
 
-    def event(self, number: int, new: NewEvent) -> LoggedEvent:
+    def restore_event(self, event: LoggedEvent, time: float) -> None:
+        """Store an event of the previous process."""
+        self._keep(self._event(*astuple(event)), time)
+
+    def _event(
+        self,
+        number: int,
+        data: bytes,
+        attachments: tuple[bytes, ...],
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...],
+        key: str | None,
+        members_only: bool,
+    ) -> LoggedEvent:
         """Return an event that shares equal names of rooms with others, which saves some 200 bytes."""
-        if len(self._names) > _MAX_NAMES:
-            self._names.clear()
-        data, attachments, rooms, except_rooms, key, members_only = new
-        rooms = self._names.setdefault(rooms, rooms)
-        except_rooms = self._names.setdefault(except_rooms, except_rooms)
+        names = self._names
+        if len(names) > _MAX_NAMES:
+            names.clear()
+        rooms = names.setdefault(rooms, rooms)
+        except_rooms = names.setdefault(except_rooms, except_rooms)
         return LoggedEvent(number, data, attachments, rooms, except_rooms, key, members_only)
 
-    def keep(self, event: LoggedEvent, time: float) -> None:
+    def _keep(self, event: LoggedEvent, time: float) -> None:
         """Store an event that is newer than all others."""
         self._number = event.number
-        self._grow_old(time)
-        if not self._marks or time >= self._marks[-1][0] + self._settings.max_age / _MARKS:
-            self._marks.append((time, event.number))
-        if len(event.rooms) > 1:
-            self._shared[event.number] = len(event.rooms)
+        is_older = time >= self._look_at
+        if is_older:
+            self._mark(time)
         if not event.rooms:
             self._add(self._everyone, event)
+        if len(event.rooms) > 1:
+            self._shared[event.number] = len(event.rooms)
+        rooms, settings = self._rooms, self._settings
         for name in event.rooms:
-            room = self._rooms.get(name)
+            room = rooms.get(name)
             if room is None:
-                room = self._rooms[name] = KeptRoom(name, self._floors[name])
+                room = rooms[name] = self._new_room(name)
             else:
-                self._rooms.move_to_end(name)
+                rooms.move_to_end(name)
             self._add(room, event)
-            if not room:
-                self._forget(name)
-        self._forget_rooms()
+        if (
+            is_older
+            or self._size > settings.total_bytes
+            or self._count > settings.total_events
+            or len(rooms) > settings.max_rooms
+        ):
+            self._forget_rooms()
 
     async def kept(self, room: str) -> Kept:
         kept = self._rooms.get(room)
-        return Kept(0, 0) if kept is None else Kept(len(kept), kept.size)
+        return Kept(0, 0) if kept is None else Kept(kept.count, kept.size)
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
         """Return the events that a socket in `rooms` has missed, or the reason why they are unknown."""
@@ -211,33 +240,38 @@ class MemoryLog:
         self._trim(self._everyone)
         self._forget_rooms()
 
+    def _new_room(self, name: str | None) -> KeptRoom:
+        return KeptRoom(name, self._floors[name], self._settings.room_events, self._settings.room_bytes)
+
     def _add(self, room: KeptRoom, event: LoggedEvent) -> None:
         if event.number <= room.floor:  # only in the previous process: reads cannot go back so far
             self._drop(event)
             return
-        replaced = room.add(event)
-        self._size += event.size
-        self._count += 1
-        if replaced is not None:
-            self._leave((replaced,))
-        self._trim(room)
+        count, size, floor = room.count, room.size, room.floor
+        displaced = room.add(event, self._too_old)
+        self._count += room.count - count
+        self._size += room.size - size
+        if displaced and (self.journal is not None or self._shared):
+            for each in displaced:
+                self._drop(each)
+        if room.floor > floor:
+            self._floor_raised(room)
 
     def _trim(self, room: KeptRoom) -> None:
-        dropped = room.trim(self._too_old, self._settings.room_events, self._settings.room_bytes)
+        count, size = room.count, room.size
+        dropped = room.trim(self._too_old)
         if dropped:
-            self._leave(dropped)
-            self._raise_floor(room, room.floor)
+            self._count -= count - room.count
+            self._size -= size - room.size
+            for event in dropped:
+                self._drop(event)
+            self._floor_raised(room)
 
-    def _leave(self, events: Sequence[LoggedEvent]) -> None:
-        """Count events that have left a room."""
-        self._count -= len(events)
-        for event in events:
-            self._size -= event.size
-            self._drop(event)
-
-    def _raise_floor(self, room: KeptRoom, floor: int) -> None:
+    def _floor_raised(self, room: KeptRoom) -> None:
         if self.journal is not None:
-            self.journal.floor_raised(room.name, floor)
+            self.journal.floor_raised(room.name, room.floor)
+        if not room.count and room.name is not None:
+            self._forget(room.name)
 
     def _drop(self, event: LoggedEvent) -> None:
         if len(event.rooms) > 1:
@@ -247,6 +281,15 @@ class MemoryLog:
             del self._shared[event.number]
         if self.journal is not None:
             self.journal.dropped(event)
+
+    def _mark(self, now: float) -> None:
+        """Remember the time of the newest event, and update the number up to which events have expired."""
+        marks, max_age = self._marks, self._settings.max_age
+        if not marks or now >= marks[-1][0] + max_age / _MARKS:
+            marks.append((now, self._number))
+        self._grow_old(now)
+        if marks:
+            self._look_at = min(marks[-1][0] + max_age / _MARKS, marks[0][0] + max_age)
 
     def _grow_old(self, now: float) -> None:
         """Update the number up to which events have expired."""
@@ -269,10 +312,14 @@ class MemoryLog:
 
     def _forget(self, name: str) -> None:
         room = self._rooms.pop(name)
-        floor = max(room.floor, room.last)
-        self._floors.raise_to(name, floor)
-        self._leave(list(room.after(0)))
-        self._raise_floor(room, floor)
+        self._count -= room.count
+        self._size -= room.size
+        for event in room.after(0):
+            self._drop(event)
+        room.floor = max(room.floor, room.last)
+        self._floors.raise_to(name, room.floor)
+        if self.journal is not None:
+            self.journal.floor_raised(name, room.floor)
 
 
 class MemorySessions:

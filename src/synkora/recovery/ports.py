@@ -9,18 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from synkora.recovery.position import Position
-
-
-class NewEvent(NamedTuple):
-    """An event that has no number yet. The fields are those of `LoggedEvent`."""
-
-    data: bytes
-    attachments: tuple[bytes, ...]
-    rooms: tuple[str, ...]
-    except_rooms: tuple[str, ...]
-    key: str | None = None
-    members_only: bool = False
+from synkora.recovery.position import Ahead, Position
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -73,14 +62,21 @@ class EventLog(Protocol):
     """Numbers the events of a namespace, and keeps the newest of them. One counter gives all rooms one order.
 
     `on_new_epoch` is called when a shared log has begun again, before an event of the new epoch is delivered: all such
-    events have numbers above that of `position`.
+    events have numbers above that of `position`. `ahead` has the events that a shared log has delivered here without a
+    place in the order.
     """
 
     on_new_epoch: Callable[[], None]
+    ahead: Ahead | None
 
     @property
     def position(self) -> Position:
         """Of the last event that was delivered on this instance."""
+        ...
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of `position`."""
         ...
 
     @property
@@ -93,8 +89,18 @@ class EventLog(Protocol):
         """Whether other instances append too: `position` may be behind theirs."""
         ...
 
-    def append(self, new: NewEvent) -> None:
+    def append(
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...] = (),
+        rooms: tuple[str, ...] = (),
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+    ) -> None:
         """Number and keep an event, and deliver it: within the call, or when it comes back from the other servers.
+
+        The arguments are the fields of `LoggedEvent`.
 
         An event replaces the kept one with the same room and key, so a key is unique for what it describes: the name of
         the event and the id of the thing. Sockets that the newer event leaves out never get the older one: the newer

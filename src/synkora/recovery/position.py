@@ -34,8 +34,13 @@ class Position(NamedTuple):
     def after_event(self, data: bytes) -> bytes:
         """Return an event's JSON array with the position as one more, last element."""
         if self.ahead is not None:
-            return b'%b,"%b"]' % (data[:-1], str(self).encode())
-        return b'%b,"%b.%x"]' % (data[:-1], self.epoch.encode(), self.number)
+            return data[:-1] + f',"{self}"]'.encode()
+        return after_event(data, self.epoch, self.number)
+
+
+def after_event(data: bytes, epoch: str, number: int) -> bytes:
+    """Return an event's JSON array with a position as one more, last element."""
+    return data[:-1] + f',"{epoch}.{number:x}"]'.encode()
 
 
 def parse(text: object) -> Position | None:

@@ -15,7 +15,7 @@ import msgspec
 from synkora.engine.logs import Log
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, NewEvent, nothing
+from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, nothing
 from synkora.recovery.position import Ahead, Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
@@ -118,12 +118,21 @@ class RedisLog:
         self._local_rooms = local_rooms
         self._clock = clock
         self._keys = LogKeys(prefix, namespace)
+        self._whole = tuple(map(self._keys.of, ("log", "rooms", "floors", "marks")))
         self._channels = Channels.of(channels, namespace)
-        self._lifetime = ceil(2 * settings.max_age) + 60
+        self._bounds = (
+            ceil(settings.max_age * 1000),
+            settings.room_events,
+            settings.room_bytes,
+            settings.total_bytes,
+            settings.max_rooms,
+            ceil(2 * settings.max_age) + 60,
+            _LOG_LIFETIME,
+        )
         self._proposed = new_epoch()  # for a log that begins: never that of an earlier one
         self._position = Position(self._proposed, 0)
         self._numbers = count(1)
-        self._ahead: Ahead | None = None  # delivered here, and not yet by the log
+        self.ahead: Ahead | None = None
         self._is_new = True
         self._unsent: dict[int, _Unsent] = {}
         self._unsent_size = 0
@@ -140,7 +149,11 @@ class RedisLog:
 
     @property
     def position(self) -> Position:
-        return self._position if self._ahead is None else self._position._replace(ahead=self._ahead)
+        return self._position if self.ahead is None else self._position._replace(ahead=self.ahead)
+
+    @property
+    def epoch(self) -> str:
+        return self._position.epoch
 
     @property
     def kept_bytes(self) -> int:
@@ -153,9 +166,17 @@ class RedisLog:
 
     # Appending
 
-    def append(self, new: NewEvent) -> None:
+    def append(
+        self,
+        data: bytes,
+        attachments: tuple[bytes, ...] = (),
+        rooms: tuple[str, ...] = (),
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+    ) -> None:
         """Let Redis number, store and publish an event."""
-        event = LoggedEvent(0, *new)
+        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only)
         number = next(self._numbers)
         is_up = self._link.is_up
         self._unsent[number] = _Unsent(event, not is_up)
@@ -168,17 +189,17 @@ class RedisLog:
             self._bound()
 
     def _send(self, number: int, event: LoggedEvent) -> None:
-        keys, settings = self._keys, self._settings
+        keys = self._keys
         rooms = event.rooms or (_EVERYONE,)
-        names = [*map(keys.of, ("log", "rooms", "floors", "marks"))]
+        names = [*self._whole]
         for room in rooms:
             names += keys.room(room)
         head, tail = self._around(number, event)
         fields: list[bytes | str | int] = ["s", event.size, "d", event.data, "n", f"{self._link.uid}:{number}"]
-        if event.attachments:
-            fields += ("a", msgspec.msgpack.encode(event.attachments))
         if event.key is not None:
             fields += ("k", event.key)
+        if event.attachments:
+            fields += ("a", msgspec.msgpack.encode(event.attachments))
         if event.except_rooms:
             fields += ("x", encode(event.except_rooms))
         if len(event.rooms) > 1:
@@ -194,13 +215,7 @@ class RedisLog:
             head,
             tail,
             int(not event.attachments),
-            ceil(settings.max_age * 1000),
-            settings.room_events,
-            settings.room_bytes,
-            settings.total_bytes,
-            settings.max_rooms,
-            self._lifetime,
-            _LOG_LIFETIME,
+            *self._bounds,
             len(fields),
             *fields,
             *rooms,
@@ -244,7 +259,7 @@ class RedisLog:
 
     def _deliver_unnumbered(self, number: int, event: LoggedEvent) -> None:
         """Deliver an event without a place in the order: its position is that of the event before, and says so."""
-        self._ahead = Ahead(self._link.uid, number)
+        self.ahead = Ahead(self._link.uid, number)
         self.deliver(msgspec.structs.replace(event, number=self._position.number))
 
     def _bound(self) -> None:
@@ -258,7 +273,7 @@ class RedisLog:
         """Forget quiet rooms, as far as they are too many, too large or too old."""
         settings, keys = self._settings, self._keys
         for room, last in zip(oldest[::2], oldest[1::2], strict=True):
-            names = (*map(keys.of, ("log", "rooms", "floors", "marks")), *keys.room(room.decode()))
+            names = (*self._whole, *keys.room(room.decode()))
             bounds = (
                 ceil(settings.max_age * 1000),
                 settings.total_bytes,
@@ -277,11 +292,17 @@ class RedisLog:
             return
         try:
             broadcast = read_broadcast(message)
-            text = message_conversion.message_of(broadcast.packet)
+            packet = broadcast.packet
+            attachments: tuple[bytes, ...] = ()
+            if packet.data is msgspec.UNSET:
+                text = message_conversion.text_of(packet)
+            else:
+                whole = message_conversion.message_of(packet)
+                text, attachments = whole.data, whole.attachments
         except InvalidMessage as error:
             log.warning("log_message_unreadable", problem=str(error))
             return
-        data, _, place = text.data[:-2].rpartition(b',"')
+        data, _, place = text[:-2].rpartition(b',"')
         position = parse(place.decode())
         if position is None:
             log.warning("log_message_unreadable", problem="no position")
@@ -293,7 +314,7 @@ class RedisLog:
             return
         rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
         members_only = bool(options.flag(MEMBERS_ONLY))
-        event = LoggedEvent(position.number, data + b"]", text.attachments, rooms, except_rooms, None, members_only)
+        event = LoggedEvent(position.number, data + b"]", attachments, rooms, except_rooms, None, members_only)
         self._take(_Entry(event, sender, number), position)
 
     def _take(self, entry: _Entry, position: Position) -> None:
@@ -302,8 +323,8 @@ class RedisLog:
         if position.epoch != self._position.epoch:
             self._move_to(Position(position.epoch, position.number - 1))
         self._position = position
-        if self._ahead is not None and entry.sender == self._link.uid and entry.number >= self._ahead.number:
-            self._ahead = None
+        if self.ahead is not None and entry.sender == self._link.uid and entry.number >= self.ahead.number:
+            self.ahead = None
         if not self._is_repeated(entry.sender, entry.number):
             self.deliver(entry.event)
 

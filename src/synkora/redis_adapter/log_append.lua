@@ -5,13 +5,16 @@
 -- ARGV: epoch for a new log, sender, number among the sender's events, now (ms), channel,
 -- the message before and after its place, what comes there: the text ('1') or the position ('0'), max_age (ms),
 -- room_events, room_bytes, total_bytes, max_rooms, lifetime of a room (s), lifetime of the log (s), how many arguments
--- are the fields of the entry, these fields (s: size, d: data, n: sender and number, k: key, …), then the rooms' names.
+-- are the fields of the entry, these fields (s: size, d: data, n: sender and number, then k: key, if any, …), then the
+-- rooms' names.
 
 local log, rooms, floors, marks = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sender, max_age = 'sender:' .. ARGV[2], tonumber(ARGV[9])
 local room_events, room_bytes = tonumber(ARGV[10]), tonumber(ARGV[11])
 local FIRST_FIELD, SELDOM, MAX_SENDERS = 17, 64, 1000
 local first_room = FIRST_FIELD + tonumber(ARGV[16])
+local size, text = tonumber(ARGV[FIRST_FIELD + 1]), ARGV[FIRST_FIELD + 3]
+local key = ARGV[FIRST_FIELD + 6] == 'k' and 'key:' .. ARGV[FIRST_FIELD + 7]
 
 local known = redis.call('HMGET', log, 'epoch', 'number', 'bytes', 'too_old', 'older_at', 'marked_at', sender)
 if known[7] and tonumber(known[7]) >= tonumber(ARGV[3]) then
@@ -21,21 +24,16 @@ local epoch, number = known[1] or ARGV[1], tonumber(known[2] or 0) + 1
 local total, too_old, older_at = tonumber(known[3] or 0), tonumber(known[4] or 0), tonumber(known[5] or 0)
 local now = tonumber(ARGV[4])
 local marked_at = tonumber(known[6])
-local renews = false
-if not marked_at or now >= marked_at + max_age / 64 then
+local is_marked = not marked_at or now >= marked_at + max_age / 64
+local renews = is_marked
+if is_marked then
   redis.call('ZADD', marks, now, number)
-  marked_at, older_at, renews = now, 0, true
+  marked_at, older_at = now, 0
 end
-if now >= older_at then
+local is_older = now >= older_at
+if is_older then
   too_old, older_at = grow_old(marks, now, max_age)
 end
-
-local entry, fields = {}, {}
-for position = FIRST_FIELD, first_room - 1, 2 do
-  entry[#entry + 1], entry[#entry + 2] = ARGV[position], ARGV[position + 1]
-  fields[ARGV[position]] = ARGV[position + 1]
-end
-local size, key = tonumber(fields.s), fields.k and 'key:' .. fields.k
 
 -- Drop the events of a room that are too old or too many.
 local function trim(stream, index, state)
@@ -69,43 +67,62 @@ for position = first_room, #ARGV do
   local room = ARGV[position]
   local at = 5 + 2 * (position - first_room)
   local stream, index = KEYS[at], KEYS[at + 1]
-  local found = redis.call('HMGET', index, 'bytes', 'count', 'first', 'floor', 'listed', key or 'bytes')
+  local found = redis.call('HMGET', index, 'bytes', 'count', 'first', 'floor', 'listed', 'marked_at', key or 'bytes')
   local before = tonumber(found[1] or 0)
   local state = { bytes = before, count = tonumber(found[2] or 0), first = tonumber(found[3] or number) }
   state.floor = tonumber(found[4]) or floor_of(log, floors, room)
+  local first, floor = state.first, state.floor
   local listed = tonumber(found[5])
   if not listed then
     redis.call('ZREM', floors, room)
     is_new = true
   end
-  if key and found[6] then
-    local replaced, its_size = string.match(found[6], '^(%d+):(%d+)$')
+  if key and found[7] then
+    local replaced, its_size = string.match(found[7], '^(%d+):(%d+)$')
     redis.call('XDEL', stream, replaced .. '-0')
     state.bytes, state.count = state.bytes - tonumber(its_size), state.count - 1
   end
   if state.count == 0 then
     state.first = number
   end
-  redis.call('XADD', stream, number .. '-0', unpack(entry))
+  redis.call('XADD', stream, number .. '-0', unpack(ARGV, FIRST_FIELD, first_room - 1))
   state.bytes, state.count = state.bytes + size, state.count + 1
-  if key then
-    redis.call('HSET', index, key, number .. ':' .. size)
-  end
   trim(stream, index, state)
-  local is_listed_again = not listed or number - listed >= SELDOM
-  if is_listed_again then
-    redis.call('ZADD', rooms, number, room)
-    listed, renews = number, true
+  -- What has not changed is not written: each field costs time.
+  local changes = { 'bytes', state.bytes, 'count', state.count, 'last', number }
+  local function change(name, value)
+    changes[#changes + 1], changes[#changes + 2] = name, value
   end
-  redis.call('HSET', index, 'bytes', state.bytes, 'count', state.count, 'first', state.first, 'floor', state.floor,
-    'last', number, 'listed', listed)
-  redis.call('EXPIRE', stream, ARGV[14])
-  redis.call('EXPIRE', index, ARGV[14])
+  if key and state.count > 0 then
+    change(key, number .. ':' .. size)
+  end
+  if state.first ~= first or not found[3] then
+    change('first', state.first)
+  end
+  if state.floor ~= floor or not found[4] then
+    change('floor', state.floor)
+  end
+  if not listed or number - listed >= SELDOM then
+    redis.call('ZADD', rooms, number, room)
+    change('listed', number)
+    renews = true
+  end
+  local is_renewed = tonumber(found[6]) ~= marked_at
+  if is_renewed then
+    change('marked_at', marked_at)
+  end
+  redis.call('HSET', index, unpack(changes))
+  if is_renewed then
+    redis.call('EXPIRE', stream, ARGV[14])
+    redis.call('EXPIRE', index, ARGV[14])
+  end
   total = total + state.bytes - before
 end
 
-redis.call('HSET', log, 'epoch', epoch, 'number', number, 'bytes', total, 'too_old', too_old, 'older_at', older_at,
-  'marked_at', marked_at, sender, ARGV[3])
+redis.call('HSET', log, 'number', number, 'bytes', total, sender, ARGV[3])
+if is_marked or is_older then
+  redis.call('HSET', log, 'epoch', epoch, 'too_old', too_old, 'older_at', older_at, 'marked_at', marked_at)
+end
 if renews then
   for position = 1, 4 do
     redis.call('EXPIRE', KEYS[position], ARGV[15])
@@ -124,7 +141,7 @@ end
 
 local place = string.format('%s.%x', epoch, number)
 if ARGV[8] == '1' then
-  local text = string.sub(fields.d, 1, -2) .. ',"' .. place .. '"]'
+  text = string.sub(text, 1, -2) .. ',"' .. place .. '"]'
   redis.call('PUBLISH', ARGV[5], ARGV[6] .. '\219' .. struct.pack('>I4', #text) .. text .. ARGV[7])
 else
   redis.call('PUBLISH', ARGV[5], ARGV[6] .. string.char(160 + #place) .. place .. ARGV[7])

@@ -56,7 +56,7 @@ def message_of(
     Raises `InvalidMessage` for an invalid event, and for values that JSON cannot represent.
     """
     if event.data is UNSET:
-        return _of_text(event, volatile, compress)
+        return event_of_json(event.nsp, text_of(event), volatile=volatile, compress=compress)
     name = event.data[0] if event.data else None
     if event.type not in _EVENTS or isinstance(name, bool) or not isinstance(name, str | int | float):
         raise InvalidMessage("no event")
@@ -75,7 +75,8 @@ def message_of(
     return event_of_json(event.nsp, text, tuple(attachments), volatile=volatile, compress=compress)
 
 
-def _of_text(event: PublishedEvent, volatile: bool, compress: bool) -> Message:
+def text_of(event: PublishedEvent) -> bytes:
+    """Return the JSON array of an event that is forwarded as text. Raises `InvalidMessage`."""
     if event.type != PacketType.EVENT or not isinstance(event.id, str):
         raise InvalidMessage("no event")
     text = event.id.encode()
@@ -83,7 +84,7 @@ def _of_text(event: PublishedEvent, volatile: bool, compress: bool) -> Message:
         check_event(text)
     except (InvalidPayload, ProtocolError) as error:
         raise InvalidMessage(str(error)) from None
-    return event_of_json(event.nsp, text, volatile=volatile, compress=compress)
+    return text
 
 
 def _portable(value: Any, attachments: list[bytes]) -> Any:

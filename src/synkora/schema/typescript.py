@@ -1,6 +1,7 @@
 """An application's events as TypeScript declarations."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from synkora.schema.events import ANYTHING, Argument, Message, emitted, received, title_of
@@ -66,16 +67,24 @@ def _arguments(arguments: Iterable[Argument], types: Types) -> Iterator[str]:
 
 def _sent(message: Message, types: Types, is_refused: bool) -> str:
     """Return the type of an event from clients; with `is_refused`, its ack may be a refusal."""
-    arguments = list(_arguments(message.arguments, types))
-    if any(not argument.is_required for argument in message.arguments):
-        return f"({', '.join(arguments)}) => void"  # no parameter may follow an optional one
-    if not message.acks:
-        ack = ", [refused?: Refused]" if is_refused else ""
-    elif message.acks == (ANYTHING,):
-        ack = ", [answer?: unknown]"
+    lists = [", ".join(_arguments(arguments, types)) for arguments in _lists(message.arguments)]
+    if message.acks and message.acks != (ANYTHING,):
+        ack = _ack(message.acks, types, is_refused)
+        tuples = [f"[{each}, {ack}]" if each else f"[{ack}]" for each in lists]
     else:
-        return f"({', '.join([*arguments, _ack(message.acks, types, is_refused)])}) => void"
-    return f"(...args: MayAck<[{', '.join(arguments)}]{ack}>) => void"
+        answer = ", [answer?: unknown]" if message.acks else ", [refused?: Refused]" if is_refused else ""
+        tuples = [f"MayAck<[{each}]{answer}>" for each in lists]
+    if len(tuples) == 1 and tuples[0].startswith("[") and "..." not in lists[0]:
+        return f"({tuples[0][1:-1]}) => void"
+    return f"(...args: {' | '.join(tuples)}) => void"
+
+
+def _lists(arguments: Sequence[Argument]) -> list[Sequence[Argument]]:
+    """Return the lists of arguments that a client may send, since nothing may follow an optional element of a tuple."""
+    required = sum(argument.is_required for argument in arguments)
+    fixed = [replace(argument, is_required=True) for argument in arguments if not argument.is_rest]
+    rest = [argument for argument in arguments if argument.is_rest]
+    return [*(fixed[:count] for count in range(required, len(fixed))), [*fixed, *rest]]
 
 
 def _ack(acks: Sequence[Sequence[Argument]], types: Types, is_refused: bool = False) -> str:

@@ -242,9 +242,9 @@ class NamespaceCore:
             return socket._receive_ack(number, decode_arguments(data, attachments))
         except EventRefused as refusal:
             self.refused += 1
-            socket.emit("error", {"message": f"ack: {refusal}", **refusal.details})
+            socket.emit("error", {"message": f"ack: {refusal}", "event": "ack", **refusal.details})
         except InvalidPayload as error:
-            socket.emit("error", {"message": f"ack: {error}"})
+            socket.emit("error", {"message": f"ack: {error}", "event": "ack"})
         return False
 
     def disconnecting(self, socket: Socket, reason: Reason) -> None:

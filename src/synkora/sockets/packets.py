@@ -1,7 +1,8 @@
 """Encodes events and acks."""
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from synkora.engine.message import Message
 from synkora.engine.state_updates import Subject, Update
@@ -30,11 +31,11 @@ def event(
     Raises `TypeError` for a value that JSON cannot represent and for a name that is not a text, `ValueError` for a
     reserved name of Socket.IO.
     """
-    data, attachments, _, _ = draft(name, args, attachments)
-    return event_of_json(namespace, data, attachments, volatile=volatile, compress=compress)
+    drafted = draft(name, args, attachments)
+    return event_of_json(namespace, drafted.data, drafted.attachments, volatile=volatile, compress=compress)
 
 
-class Draft(NamedTuple):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """An event that gets its position when it is sent: its JSON array and attachments.
 
     A newer event with the same key replaces it.

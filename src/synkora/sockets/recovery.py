@@ -20,8 +20,8 @@ from synkora.engine.message import Message
 from synkora.engine.outbox import HeldOutbox
 from synkora.engine.registry import new_id
 from synkora.protocol.socketio import PacketType, encode_header, encode_packet
-from synkora.recovery.ports import Incomplete, LoggedEvent, NewEvent, RecoveryStore, SavedSession
-from synkora.recovery.position import Position, later, parse
+from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore, SavedSession
+from synkora.recovery.position import Position, after_event, later, parse
 from synkora.sockets import packets
 
 if TYPE_CHECKING:
@@ -198,14 +198,17 @@ class NamespaceRecovery:
 
         An event for `members_only` does not reach a socket whose id is the name of the room.
         """
-        data, attachments, self._compress, key = draft
-        self.log.append(NewEvent(data, attachments, rooms, except_rooms, key, members_only))
+        self._compress = draft.compress
+        self.log.append(draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only)
 
     def _deliver(self, event: LoggedEvent) -> None:
         for place in self._places:
             if place.first is None:
                 place.first = event.number
-        data = self.log.position.after_event(event.data)
+        if self.log.ahead is None:
+            data = after_event(event.data, self.log.epoch, event.number)
+        else:
+            data = self.log.position.after_event(event.data)
         head = self._head
         if event.attachments:
             head = encode_header(PacketType.BINARY_EVENT, self._core.name, attachments=len(event.attachments))

@@ -38,7 +38,6 @@ class Admin:
         return event
 
     async def told(self, name: str) -> list[Any]:
-        """The arguments of the next event with this name."""
         async with asyncio.timeout(PATIENCE):
             while (event := await self.event())[0] != name:
                 pass

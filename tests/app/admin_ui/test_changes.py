@@ -18,7 +18,6 @@ sockets = st.dictionaries(
 
 
 def described(given: dict[tuple[str, str], tuple[str, frozenset[str]]]) -> dict[tuple[str, str], SocketDescription]:
-    """Descriptions of the sockets by transport and rooms."""
     return {
         (nsp, sid): SocketDescription(sid, "c", transport, nsp, {}, {}, sorted({sid, *rooms}))
         for (nsp, sid), (transport, rooms) in given.items()

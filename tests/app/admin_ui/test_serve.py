@@ -16,7 +16,6 @@ from synkora.engine.incidents import IncidentKind
 
 @pytest_asyncio.fixture
 async def site() -> AsyncIterator[AdminSite]:
-    """Synkora with its admin UI."""
     async with admin_site() as site:
         yield site
 

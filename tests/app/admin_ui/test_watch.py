@@ -24,7 +24,6 @@ TABLES = [*FIGURES, "ALL_EVENTS"]
 
 @pytest_asyncio.fixture
 async def site() -> AsyncIterator[AdminSite]:
-    """Synkora with its admin UI."""
     async with admin_site() as site:
         yield site
 

@@ -10,7 +10,6 @@ from synkora.app.check.finding import Finding, FindingStatus
 
 
 def found(check: str) -> list[Finding]:
-    """The findings of this check."""
     return [finding for finding in read_configuration()[1] if finding.check == check]
 
 

@@ -15,7 +15,6 @@ from synkora.app.check.port import check_port
 
 
 def port_of(program: Program) -> str:
-    """The port in a server's banner."""
     return program.line(lambda line: "Server running on port" in line).rpartition(" ")[2]
 
 

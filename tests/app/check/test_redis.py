@@ -23,7 +23,6 @@ RIGHTS = (
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
-    """The worst finding of each check."""
     assert len({finding.check for finding in findings}) == len(findings)
     assert not any(secret in str(findings) for secret in (PASSWORD, ESCAPED))
     return {finding.check: finding for finding in findings}

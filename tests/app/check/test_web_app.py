@@ -29,7 +29,6 @@ def authjs_app(tmp_path: Path) -> Iterator[App]:
 
 
 async def look(settings: MakeSettings, url: str, secret: str = SECRET, access: str = "http") -> dict[str, Finding]:
-    """The worst finding of each check."""
     findings = await check_app(settings(PROJECT_ACCESS=access, APP_URL=url, NEXTAUTH_SECRET=secret))
     assert [finding.check for finding in findings] == ["app", "app-session", "app-clock"]
     assert secret not in str(findings)

@@ -10,7 +10,6 @@ from synkora.app.logs.text import render_text
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """The built page."""
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html><title>Console</title>")
     (tmp_path / "assets" / "main-1a2b.js").write_text("start();")

@@ -29,7 +29,6 @@ class Desk:
         self.app: Starlette = make_app(instance, self.console.routes)
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """The response to a request with the token."""
         options.setdefault("headers", {})
         options["headers"] = {"authorization": f"Bearer {TOKEN}", **options["headers"]}
         transport = httpx.ASGITransport(self.app, client=("192.0.2.1", 50_000))
@@ -37,7 +36,6 @@ class Desk:
             return await http.request(method, f"/console{path}", **options)
 
     async def ask(self, path: str, **parameters: Any) -> Any:
-        """The answer to a question."""
         answer = await self.send("GET", f"/api/{path}", params=parameters)
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "application/json"
@@ -45,13 +43,11 @@ class Desk:
         return answer.json()
 
     async def act(self, path: str, **body: Any) -> Any:
-        """The result of an action."""
         answer = await self.send("POST", f"/api/{path}", json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     async def refusal(self, method: str, path: str, **options: Any) -> tuple[int, str]:
-        """The status and the message of a refusal."""
         answer = await self.send(method, f"/api/{path}", **options)
         assert list(answer.json()) == ["message"]
         return answer.status_code, answer.json()["message"]

@@ -17,7 +17,6 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @pytest.fixture
 def log() -> Iterator[Any]:
-    """A logger of the server that writes JSON."""
     with configured_logs("debug", "json"):
         yield structlog.get_logger()
 

@@ -38,7 +38,6 @@ class Pipe:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """An empty pipe."""
     pipe = Pipe()
     yield pipe
     pipe.close()

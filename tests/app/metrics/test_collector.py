@@ -32,8 +32,6 @@ TOKEN = "the-token-of-these-metrics-51c0"
 
 
 class MeasuredSite(Site):
-    """Synkora with its metrics."""
-
     def __init__(self, token: str | None = None) -> None:
         super().__init__()
         repeats = RepeatedLines()

@@ -20,8 +20,6 @@ OPEN_METRICS = "application/openmetrics-text"
 
 
 class Looks(Collector):
-    """Counts its collections."""
-
     def __init__(self) -> None:
         self.times = 0
 
@@ -32,7 +30,6 @@ class Looks(Collector):
 
 @pytest.fixture
 def app() -> Starlette:
-    """A page that counts its collections."""
     return Starlette(routes=[metrics_route(Looks(), None)])
 
 
@@ -43,7 +40,6 @@ async def ask(app: Starlette, accept: str = "*/*") -> httpx.Response:
 
 
 async def looks(app: Starlette, accept: str = TEXT) -> float:
-    """The number of collections, as the page has it."""
     parse = parse_openmetrics if accept == OPEN_METRICS else text_string_to_metric_families
     (family,) = [family for family in parse((await ask(app, accept)).text) if family.name == "looks"]
     return next(sample.value for sample in family.samples if sample.name == "looks_total")

@@ -27,7 +27,6 @@ def official() -> Draft7Validator:
 
 
 def find(reference: str) -> Any:
-    """The target of a reference in the document."""
     node: Any = DOCUMENT
     for name in reference.removeprefix("#/").split("/"):
         node = node[name]

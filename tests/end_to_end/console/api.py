@@ -20,7 +20,6 @@ class ConsoleApi:
         self._headers = {} if token is None else {"authorization": f"Bearer {token}"}
 
     async def ask(self, path: str, **parameters: str | int) -> Any:
-        """The answer to a question."""
         answer = await self._send("GET", path, params=parameters)
         assert answer.status_code == 200, answer.text
         return answer.json()

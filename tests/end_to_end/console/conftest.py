@@ -19,7 +19,6 @@ def server(start_server: StartServer) -> ServerProcess:
 
 @pytest.fixture
 def redis() -> Any:
-    """A Redis of the test's own."""
     with running_redis(password=REDIS_PASSWORD) as redis:
         yield redis
 

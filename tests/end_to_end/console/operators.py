@@ -51,7 +51,6 @@ class Operator(Visitor):
         """)
 
     async def load(self, server: ServerProcess, query: str = "", **options: Any) -> None:
-        """Load the page."""
         await self._go(f"http://localhost:{server.port}/console{query}", **options)
 
 

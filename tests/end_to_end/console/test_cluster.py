@@ -21,7 +21,6 @@ PASSWORD = "the-password-of-redis-7d1e"
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    """A Redis of the test's own."""
     with running_redis(password=PASSWORD) as redis:
         yield redis
 
@@ -42,7 +41,6 @@ class World(NamedTuple):
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def world(redis: RedisServer, start_server: StartServer, connect_by: Connect) -> World:
-    """All connected and joined, and each server aware of the other."""
     first, second = (start_server(REDIS_URL=redis.url, CONSOLE_TOKEN=TOKEN) for _ in range(2))
     people = []
     for person, server, way, project in (
@@ -61,7 +59,6 @@ async def world(redis: RedisServer, start_server: StartServer, connect_by: Conne
 
 
 async def heard(client: Client, name: str) -> Any:
-    """The next event of this name, after any others."""
     while True:
         event, *args = await client.next()
         if event == name:

@@ -16,7 +16,6 @@ DEVICES = {"desk": DESK, "phone": PHONE, "small phone": {**PHONE, "viewport": {"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def busy(server: ServerProcess, connect_by: Connect) -> ServerProcess:
-    """A server with clients, some with long names."""
     alice = await connect_by(Person("user-" + "long" * 12, "Alexandra Wilhelmina " * 3), url=server.url)
     bob = await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
     await join(alice, project="project-with-a-name-as-long-as-it-can-sensibly-be-and-longer-still")

@@ -23,7 +23,6 @@ def development(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def project() -> str:
-    """A project of the test's own."""
     return f"project-{next(_projects)}"
 
 

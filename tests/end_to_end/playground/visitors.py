@@ -89,7 +89,6 @@ class Visitor:
         await self._chromium.ask("open", name=self._name, url=url, options={**DESK, **options})
 
     async def play(self, lines: str) -> Any:
-        """Run lines of Playwright, and return their result."""
         try:
             return await self._chromium.ask("play", name=self._name, lines=self.words + lines)
         except AssertionError as error:

@@ -7,7 +7,6 @@ from tests.support.wire import WebSocket, raw_websocket
 
 @pytest.fixture
 def engine() -> Engine:
-    """An engine that echoes."""
     return Engine(echoes=True)
 
 

@@ -18,7 +18,6 @@ LARGE = 900_000
 
 @pytest.fixture
 def protocols(monkeypatch: pytest.MonkeyPatch) -> list[WebSocketProtocol]:
-    """The protocols that the server makes."""
     made: list[WebSocketProtocol] = []
     connect = WebSocketProtocol.connection_made
 
