@@ -208,6 +208,7 @@ async def test_a_lost_reply_does_not_cost_the_membership(servers: list[SocketSer
     await page.come(offset="other")
     assert page.sid == unheard.sid == sid
     await until(lambda: not servers[1].of("/").sockets)
+    await servers[0].everyone.fetch_sockets()  # its server hears of the room
     servers[1].to("r").emit("n", 1)
     assert await got(page, 1) == [["n", 1]]
 
