@@ -191,9 +191,9 @@ node:
 try-web:
 	@if $(MAKE) --question --no-print-directory web; then :; \
 	elif ! command -v npm >/dev/null || ! node -e "$(NODE_FOR_WEB)" 2>/dev/null; then \
-		echo 'The playground and the console cannot be built: that takes Node.js 20.19, 22.12 or newer, with npm. The server starts all the same.'; \
+		echo 'The playground and the console cannot be built: that takes Node.js 20.19, 22.12 or newer, with npm. The server starts without them.'; \
 	elif ! $(MAKE) --no-print-directory web; then \
-		echo 'The playground and the console could not be built, as the lines above say. The server starts all the same.'; \
+		echo 'The playground and the console could not be built, as the lines above say. The server starts without them.'; \
 	fi
 
 src/synkora/app/web/%/index.html: $(WEB_READY) $(WEB_SOURCES)

@@ -20,7 +20,7 @@ from bench.workloads import FLOOR, NODE, PYTHON_SOCKETIO, SERVERS, SYNKORA, Work
 
 _IN_FLIGHT_4 = (times_cheaper(4, NODE), Target(PER_DELIVERY, 2, FLOOR))
 _IN_FLIGHT_1 = (times_cheaper(2.5, NODE), Target(PER_DELIVERY, 2, FLOOR))
-#: python-socketio is given the relays with 4 in flight alone: with them its place is clear, and it takes its time.
+#: python-socketio gets only the relays with 4 in flight: they show its place, and it needs long for them.
 _PYTHON = times_cheaper(20, PYTHON_SOCKETIO)
 _BOTH = (SYNKORA, NODE)
 _CLUSTER = (times_cheaper(3, NODE), Target(REDIS_CPU, 1, NODE))
@@ -92,7 +92,7 @@ FULL = (
         figures=(JOIN, LEAVE),
         targets=(times_cheaper(10, NODE, JOIN), times_cheaper(10, NODE, LEAVE)),
     ),
-    # As many bytes as fill what the kernel and the server hold for those who do not read.
+    # As many bytes as fill the buffers of the kernel and of the server for clients that do not read.
     Workload(
         "none-stuck",
         200,
@@ -133,9 +133,9 @@ FULL = (
     ),
     _cluster("cluster", window=4, instances=2),
     _cluster("cluster-single", window=1, instances=2),
-    # The dearest there is: of ten people in a project each is with an instance of their own.
+    # The most expensive case: each of ten members of a project is on another instance.
     _cluster("cluster-ten", window=4, instances=10),
-    # 1,000 messages a second, whatever the server: what they cost an instance that delivers none of them.
+    # 1,000 messages a second for any server: the cost for an instance that delivers no message.
     Workload(
         "cluster-spare",
         200,

@@ -28,7 +28,7 @@ def redis() -> Server:
 def running_instances(
     server: Server, instances: int, folder: Path, cores: tuple[int, int], *, spare: bool = False
 ) -> Iterator[list[str]]:
-    """Start a server, or several instances of it; yields how load.c is told of them.
+    """Start a server, or several instances of it; yields the options of load.c for them.
 
     The instances share the first core; Redis is on the second one, with the load. `spare` is one more instance, which
     gets no clients. Raises `ServerFailed`.

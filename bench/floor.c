@@ -38,7 +38,7 @@ static connection *unflushed[MOST];
 static int unflushed_count;
 static bool coalesce = true;
 
-/* Whether all has gone out. What a client does not read yet stays: waiting for one would keep all others waiting. */
+/* Whether everything was sent. Unread data stays: waiting for one client would delay all others. */
 static bool flush(connection *c) {
     size_t at = 0;
     while (at < c->out_length) {

@@ -11,7 +11,7 @@ from bench.workloads import FLOOR, NODE, PYTHON_SOCKETIO, SYNKORA, CannotMeasure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-#: For the estimate alone: seconds to start and to stop, to connect a client, and to tell one member of one who joins.
+#: For the estimate alone: seconds to start and to stop, to connect a client, and to announce a join to one member.
 _AROUND = 3.0
 _ONE_MORE = 1.0  # to start one more instance
 _CONNECTING = {SYNKORA: 0.001, NODE: 0.003, PYTHON_SOCKETIO: 0.008, FLOOR: 0.0001}
@@ -79,7 +79,7 @@ def measure_all(
 
 
 def told_time(seconds: float) -> str:
-    """A duration in words."""
+    """A duration as text."""
     return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {max(seconds, 1):.0f} s"
 
 

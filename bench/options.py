@@ -72,7 +72,7 @@ def _workload(text: str) -> Workload:
 
 def _server(text: str) -> str:
     if text not in _NAMES:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(_NAMES)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(_NAMES)}")
     return _NAMES[text]
 
 

@@ -46,7 +46,7 @@ _BATCH: Final = 500  # events between two pings of a sender
 
 @dataclass(frozen=True)
 class Returns:
-    """How many `clients` return, to how many `missed` events each, with so many events `kept` in other projects."""
+    """How many `clients` return, to how many `missed` events each, with this many events `kept` in other projects."""
 
     clients: int = 200
     missed: int = 10

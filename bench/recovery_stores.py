@@ -34,7 +34,7 @@ class Store(Protocol):
     def __init__(self, folder: Path) -> None: ...
 
     async def open(self) -> MemoryLog:
-        """Load what there is."""
+        """Load the stored events."""
         ...
 
     async def close(self) -> None:

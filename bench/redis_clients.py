@@ -59,7 +59,7 @@ class _Redis:
 
     def do(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
         """The replies to commands that are sent together."""
-        self._socket.sendall(b"".join(hiredis.pack_command(command) for command in commands))  # type: ignore[arg-type]  # its stub knows one word alone
+        self._socket.sendall(b"".join(hiredis.pack_command(command) for command in commands))  # type: ignore[arg-type]  # its stub allows only one word
         replies: list[Any] = []
         while len(replies) < len(commands):
             reply = self._reader.gets()
@@ -82,7 +82,7 @@ class _Redis:
 
 @contextmanager
 def _traffic(port: int, commands: Sequence[tuple[str, ...]]) -> Iterator[None]:
-    """Have Redis do these commands again and again."""
+    """Repeat these commands on Redis."""
     over, client = Event(), _Redis(port)
 
     def send() -> None:

@@ -47,7 +47,7 @@ class Server:
 
 
 def synkora(*, compression: bool = False) -> Server:
-    """This project's server, with its default settings but for limits, which no load reaches."""
+    """This project's server, with its default settings, except limits, which no load reaches."""
     return Server(
         "synkora",
         lambda port: [sys.executable, "-m", "synkora", "serve", "--host", "127.0.0.1", "--port", str(port)],
@@ -61,7 +61,7 @@ def floor(program: Path) -> Server:
 
 
 def node(folder: Path = PEERS / "node", *, compression: bool = False, list_to: str = "everyone") -> Server:
-    """socket.io on Node.js; `list_to` is who is sent the list of users at a join: `everyone` in it, or the `joiner`."""
+    """socket.io on Node.js; `list_to` says who gets the list of users at a join: `everyone` in it, or the `joiner`."""
     program = [_NODE, str(folder / "server.mjs")]
     return Server("Node.js", _by_variables(program), _of_a_peer(compression) | {"LIST_TO": list_to})
 
@@ -83,7 +83,7 @@ def _of_a_peer(compression: bool) -> dict[str, str]:
 def prepare_peers(names: Collection[str], say: Callable[[str], object]) -> set[str]:
     """Install what the peers of these names need, below `bench/peers/`, and return the names of those that can be run.
 
-    `say` is told what is done, and which peer is left out and why.
+    `say` gets the progress, and each omitted peer with the reason.
     """
     ready = set()
     for name, install in {"Node.js": _install_node, "python-socketio": _install_python_socketio}.items():

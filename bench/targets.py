@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """How a figure of load.c is told to people: less is better in all of them."""
+    """The description of a figure of load.c. Less is better in all of them."""
 
     unit: str
     digits: int
@@ -65,5 +65,5 @@ class Target:
 
 
 def times_cheaper(times: float, than: str, figure: str = PER_DELIVERY) -> Target:
-    """The other server's figure is at least so many times as high."""
+    """The other server's figure is at least this many times as high."""
     return Target(figure, 1 / times, than)

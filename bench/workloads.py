@@ -69,7 +69,7 @@ class Workload:
         if min(clients, projects, window + 1) < 1 or clients % projects:
             raise ValueError("the clients have to be a multiple of the projects")
         if window and clients == projects:
-            raise ValueError("who is alone in a project has nobody to send to")
+            raise ValueError("a client alone in a project has no recipients")
         figures = (PER_DELIVERY,) if window else (CONNECT, MEMORY, IDLE_CPU)
         return cls(text, clients, projects, window, figures=figures)
 
@@ -106,7 +106,7 @@ class Workload:
 
     @property
     def options(self) -> list[str]:
-        """How it is told to load.c."""
+        """The options of load.c."""
         given = [f"--clients={self.clients}", f"--rooms={self.projects}", f"--seconds={self.seconds}"]
         given += [f"--rate={self.rate}", f"--senders={self.senders}"] if self.rate else [f"--window={self.window}"]
         given += [f"--event={self.event}", f"--pad={self.pad}", f"--transport={self.transport}"]
@@ -134,7 +134,7 @@ def write_tokens(path: Path, count: int) -> None:
 
 
 def allow_open_files(clients: int) -> None:
-    """Raise this process's limit, and so its children's, to what so many clients need.
+    """Raise this process's limit, and so its children's, to what this many clients need.
 
     Raises `CannotMeasure` where the hard limit is below that.
     """

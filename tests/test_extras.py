@@ -22,7 +22,6 @@ def run_without(module: str, code: str, **environment: str) -> subprocess.Comple
 
 @pytest.mark.parametrize("module", ["structlog", "typer", "pydantic", "pydantic_settings"])
 def test_the_command_names_its_extra(module: str) -> None:
-    """In one line, without a traceback."""
     done = run_without(module, "from synkora.__main__ import main; main()")
     assert done.returncode == 1
     assert done.stderr == (
@@ -45,7 +44,6 @@ def test_the_command_names_its_extra(module: str) -> None:
     ],
 )
 def test_a_setting_names_the_extra_that_it_needs(module: str, extra: str, settings: dict[str, str], named: str) -> None:
-    """The server does not start without it."""
     done = run_without(module, "sys.argv[1:] = ['serve']; from synkora.__main__ import main; main()", **settings)
     assert done.returncode == 1
     assert done.stderr == f"{named} needs {module}, which is not installed: pip install 'synkora[{extra}]'\n"
@@ -62,7 +60,6 @@ def test_the_checks_skip_what_no_setting_asks_for(module: str) -> None:
 
 
 def test_a_check_that_a_setting_asks_for_names_the_extra() -> None:
-    """The finding is wrong."""
     done = run_without(
         "hiredis",
         "sys.argv[1:] = ['check', '--json']; from synkora.__main__ import main; main()",

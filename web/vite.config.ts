@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { type Plugin, defineConfig } from "vite";
 
-// `npm run dev` has the server that `make run` starts answer what is not a file of the page.
+// `npm run dev` forwards requests that are not for a file of the page to the server of `make run`.
 const server = { target: "http://localhost:3001", changeOrigin: false };
 
-/** Licences that Vite does not gather with those of a page's own script: of the font, and of what a worker runs. */
+/** Licences that Vite does not collect from a page's own script: of the font, and of a worker's script. */
 const otherLicences = (packages: Record<string, string>): Plugin => ({
   name: "other-licences",
   generateBundle() {
@@ -18,7 +18,7 @@ const otherLicences = (packages: Record<string, string>): Plugin => ({
 const FONT = { font: "@fontsource-variable/inter" };
 const LICENCES = { console: FONT, playground: { ...FONT, marked: "marked" } };
 
-/** Each page is built by itself; `--mode console` is the console, all else the playground. */
+/** Each page is built separately: `--mode console` is the console, any other mode the playground. */
 export default defineConfig(({ mode }) => {
   const page = mode === "console" ? "console" : "playground";
   return {

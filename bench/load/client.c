@@ -19,7 +19,7 @@ const event_kind *event_named(const char *name) {
     return NULL;
 }
 
-/* The clients are dealt out to the rooms, and those of a room to the ports, so that the first of each room, who sends
+/* The clients are distributed to the rooms, and those of a room to the ports, so that the first of each room, who sends
  * where one does, is on another port than that of the next room. The last of a room get stuck. */
 void open_client(int index) {
     client *c = &clients[index];

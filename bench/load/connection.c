@@ -107,7 +107,7 @@ static void wait_for(connection *c, uint32_t events) {
     epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &wanted);
 }
 
-/* Never waits: a server that does not read, since nobody reads what it sends, would wait as well. */
+/* Never blocks: a server that does not read, because its data is not read, would block as well. */
 void send_all(connection *c, const char *bytes, size_t length) {
     bool queued = c->out.length;
     size_t sent = queued ? 0 : send_some(c->fd, bytes, length);

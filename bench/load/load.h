@@ -1,4 +1,4 @@
-/* What the parts of the load generator know of each other; main.c says what it does. */
+/* The interfaces between the parts of the load generator. main.c describes the program. */
 #ifndef LOAD_H
 #define LOAD_H
 
@@ -102,7 +102,7 @@ void on_text(client *c, char *text, size_t length, bool compressed);
 /* websocket.c, polling.c */
 extern const transport WEBSOCKET, POLLING;
 
-/* inflate.c: what it returns is good until it is called again */
+/* inflate.c: the result is valid until the next call */
 enum wrapping { RAW = -15, GZIP_OR_ZLIB = 47 };
 char *inflate_all(client *c, enum wrapping wrapping, bool afresh, const char *bytes, size_t length, size_t *inflated);
 

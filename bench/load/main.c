@@ -12,7 +12,7 @@
  * tokens.txt has a token a line; clients take them in turn, so as many lines as clients makes each a
  * user of its own. With several ports, those of instances that are one server over Redis, the members of
  * each room are dealt out to them; --pids then are those of all, --redis is the process id of Redis, and
- * --spare that of one more instance, without clients: what they cost is told apart. Without --window, --rate and --storm, nothing is sent: then idle_cpu_percent and
+ * --spare that of one more instance, without clients: their cost is reported separately. Without --window, --rate and --storm, nothing is sent: then idle_cpu_percent and
  * rss_kb_per_client are what idle clients cost.
  *
  * Prints one JSON object, in which what does not apply is null. Exit status: 0 measured, 1 usage,
@@ -141,7 +141,7 @@ static void send_all_the_time(client **senders, int count) {
     figures.wall = (double)(now_ns() - start) / SECOND;
 }
 
-/* Time for stragglers, which a busy machine may keep for seconds; and some in any case, to notice what comes twice. */
+/* Time for late messages, which a busy machine may delay for seconds, and some more to notice duplicates. */
 static void wait_for_the_rest(void) {
     uint64_t last = now_ns(), before = counts.delivered;
     uint64_t most = (uint64_t)((options.patience < LATEST ? options.patience : LATEST) * SECOND);

@@ -77,7 +77,7 @@ static size_t take_chunks(const char *bytes, size_t available, response *r) {
     }
 }
 
-/* A response that is there as a whole, or one of which `whole` is 0. */
+/* A complete response, or one whose `whole` is 0. */
 static response take_response(client *c, char *bytes, size_t available) {
     response r = {0};
     char *end = memmem(bytes, available, "\r\n\r\n", 4);

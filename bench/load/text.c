@@ -1,4 +1,4 @@
-/* Text like that of a document, for the inside of a JSON string: what is sent in earnest compresses neither to nothing
+/* Text like that of a document, for the inside of a JSON string: real text compresses neither to nothing
  * nor not at all. It is the same at every run, and another piece of it at each call. */
 #include "load.h"
 

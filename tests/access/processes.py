@@ -67,7 +67,7 @@ class Postgres:
     """A database server with the app's tables, over TCP on the loopback address and over a Unix socket."""
 
     user = "app"
-    password = "p@ss:w/o?r#d%"  # as nobody should write it into a URL without escapes
+    password = "p@ss:w/o?r#d%"  # must be escaped in a URL
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="synkora-pg-"))

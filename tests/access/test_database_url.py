@@ -13,7 +13,6 @@ TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 
 def test_a_url_is_read() -> None:
-    """Missing parts have Prisma's defaults."""
     url = DatabaseUrl.parse(PLAIN)
     assert (url.host, url.port, url.user, url.password) == ("db.example.com", 6543, "app", "password")
     assert (url.database, url.schema, url.connections, url.pgbouncer) == ("synkora", "public", 5, False)

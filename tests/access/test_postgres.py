@@ -251,7 +251,7 @@ async def test_a_frozen_database_ends_in_time_and_recovers(policy: PostgresAcces
     finally:
         for pid in reversed(frozen):
             os.kill(pid, signal.SIGCONT)
-    # In this policy's words, for it has not let them wait for the connection's end.
+    # The policy's own message: they did not wait for the connection's end.
     assert [str(failure) for failure in failures] == ["the database did not answer within 2.5 s"] * 10
     assert await access.role(nextauth_v4("editor"), TEAM_PROJECT) is Role.EDITOR
 

@@ -28,7 +28,6 @@ def start(folder: Path, environment: dict[str, str], *command: str | Path) -> su
 
 
 def test_version(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Without any settings."""
     done = start(tmp_path, environment, SYNKORA, "--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"synkora {version('synkora')}\n", "")
 
@@ -49,7 +48,6 @@ def test_help(tmp_path: Path, environment: dict[str, str]) -> None:
 
 
 def test_help_of_serve_lists_the_settings(tmp_path: Path, environment: dict[str, str]) -> None:
-    """With defaults and descriptions."""
     done = run(tmp_path, "serve", "--help", environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
     for variable in describe():

@@ -136,7 +136,6 @@ def test_the_order_of_files(tmp_path: Path, mode: str) -> None:
 
 
 def test_the_values_of_one_file() -> None:
-    """The same without Node.js."""
     assert parse("A='x # y' # z\nexport B=\"a\\nb\"\nC=a#b\n") == {"A": "x # y", "B": "a\nb", "C": "a"}
 
 

@@ -80,20 +80,17 @@ async def test_health_counts_users_and_projects(site: Site) -> None:
 
 
 async def test_uptime_continues(site: Site) -> None:
-    """In seconds."""
     first, second = [(await ask(site.address, "/health")).json()["uptime"] for _ in range(2)]
     assert 0 <= first <= second < 60
 
 
 async def test_head(site: Site) -> None:
-    """Like GET, without a body."""
     answer = await ask(site.address, "/health", "HEAD")
     assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.parametrize("path", ["/", "/health"])
 async def test_options_is_a_health_check(site: Site, path: str) -> None:
-    """HAProxy's default check uses OPTIONS."""
     assert (await ask(site.address, path, "OPTIONS")).status_code == 200
 
 
@@ -108,7 +105,6 @@ async def test_other_methods(site: Site, method: str) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_other_paths_are_not_found(site: Site, path: str, method: str) -> None:
-    """Also a path with an additional slash."""
     assert (await ask(site.address, path, method)).status_code == 404
 
 

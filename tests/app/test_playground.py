@@ -114,7 +114,6 @@ async def test_a_token_signs_in_as_a_user_of_the_playground(app: Starlette) -> N
 
 
 async def test_a_token_comes_with_connection_options(files: Path) -> None:
-    """The server's path and transports."""
     app = app_of(files, WS_PATH="/live/", WS_TRANSPORTS="websocket")
     answer = (await ask(app, "POST", "/playground/token")).json()
     assert (answer["path"], answer["transports"]) == ("/live/", ["websocket"])

@@ -49,7 +49,6 @@ def test_repetitions(secret: str) -> None:
 
 
 def test_short_ones() -> None:
-    """Bytes count, as in openssl."""
     assert weakness(GOOD[:31]) == f"is shorter than 32 bytes: {ADVICE}"
     assert weakness(GOOD[:32]) is None
     assert weakness("пароль-из-нескольких-слов-тут") is None
@@ -108,7 +107,7 @@ def test_a_server_warns_and_starts(tmp_path: Path) -> None:
     assert lines == [
         f"! NEXTAUTH_SECRET is shorter than 32 bytes: {ADVICE}",
         "! ALLOWED_ORIGINS has *: every page may connect, and the cookies of pages that are not named are ignored, "
-        "so that their users sign in by a token alone",
+        "so that their users sign in only by a token",
     ]
 
 

@@ -179,7 +179,6 @@ def test_variables_that_look_like_settings(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even over an invalid variable."""
     monkeypatch.setenv("WS_PORT", "abc")
     monkeypatch.setenv("WS_HOST", "one")
     settings = load_settings(host="two", port=0)
@@ -305,7 +304,6 @@ def test_wrong_values(name: str, value: str, shown: str, allowed: str, monkeypat
 
 
 def test_long_values_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line stays readable."""
     monkeypatch.setenv("WS_PORT", "x" * 100_000)
     (line,) = refusals()
     assert len(line) < 200

@@ -34,7 +34,6 @@ def test_it_can_be_heard() -> None:
 
 
 def test_unreliable_figures_have_no_bar() -> None:
-    """A run with a fault has a note instead."""
     faulty = run_of(NODE, **{PER_DELIVERY: 99.0, "lost": 1})
     texts, bars = drawn(Measured([*relays(SYNKORA, 5.0), *relays(FLOOR, 2.5), faulty]))
     assert texts[-3:] == ["5.00", "not to be quoted", "2.50 · 0.5 ×"]

@@ -8,7 +8,6 @@ from tests.bench.sample_runs import CALM, IDLE, RELAY, SLOW, relays, run_of, sam
 
 
 def test_medians_are_quoted_with_their_spread() -> None:
-    """With the lowest and the highest run."""
     assert sample().quote("relay", SYNKORA, PER_DELIVERY) == Quote(5.0, 4.0, 9.0)
 
 
@@ -43,7 +42,6 @@ def test_a_faulty_run_is_not_quoted(figures: dict[str, float], fault: str) -> No
 
 
 def test_a_run_that_failed_is_not_quoted() -> None:
-    """The reason is its fault."""
     measured = Measured([*relays(SYNKORA, 5.0), Run(SYNKORA, RELAY, {}, "load: refused")])
     assert measured.faults == ["200 in 20 projects, 4 in flight: synkora: load: refused"]
     assert measured.quote("relay", SYNKORA, PER_DELIVERY) is None

@@ -151,7 +151,6 @@ def test_members_are_dealt_out_to_the_ports(folder: Path) -> None:
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_a_server_that_ends_is_noticed(folder: Path, transport: str) -> None:
-    """Every client is reported."""
     with running(synkora(), folder, cores()[0]) as (pid, port), ExitStack() as ended:
         load = ended.enter_context(measuring(folder, port, pid, f"--transport={transport}", "--rate=100"))
         await until_it_sends(port)

@@ -29,7 +29,7 @@ def started(name: str, folder: Path, **variables: str) -> Iterator[Address]:
         said: list[str] = []
         assert prepare_peers([name], said.append) == {name}, said
     server: Server = SERVERS[name]()
-    variables["PRESENCE_GRACE"] = "0"  # who was there in one test is gone in the next
+    variables["PRESENCE_GRACE"] = "0"  # members of one test have left before the next
     with running(replace(server, environment=server.environment | variables), folder, cores()[0]) as (_, port):
         yield Address(port, "/socket.io/")
 

@@ -21,7 +21,6 @@ def test_a_server_that_does_not_start_is_told(folder: Path) -> None:
 
 
 def test_a_server_is_stopped_after_its_measurement(folder: Path) -> None:
-    """It runs on its core until then."""
     _, core = cores()
     with running(floor(folder / "floor"), folder, core) as (pid, _):
         assert os.sched_getaffinity(pid) == {core}

@@ -59,6 +59,6 @@ def _ought_to_come(message: Message, visit: Visit, faults: Faults) -> bool:
         return False
     if sender.instance is receiver.instance:
         return True
-    # A list is told after a while though Redis has not answered, and then messages come when it has.
+    # After a timeout the list is sent without Redis' answer. Messages come after the answer.
     subscribed = faults.settled(places, visit.asked, MARGIN)
     return subscribed < message.at and not faults.may_lose(places, message.at, deadline)

@@ -14,19 +14,19 @@ from tests.support.positions import without_position
 from tests.support.wire import CLOSE, TEXT, Refused, WebSocket, client_frame
 
 _PATIENCE = 3  # seconds for a connection, after which another instance is tried
-_PAUSE = (0.3, 0.9)  # seconds between what somebody does
+_PAUSE = (0.3, 0.9)  # seconds between two actions of a client
 _GONE = (OSError, EOFError, TimeoutError, Refused)
-#: What somebody does between messages, and how often of a thousand times.
+#: The actions of a client between messages, each with its share of a thousand.
 _WHIMS = {"move": 25, "come_and_go": 10, "leave": 10, "hang_up": 10, "vanish": 4}
 
 
 class Page:
-    """A client that connects to any instance, again and again. With `is_calm` it stays connected and sends nothing."""
+    """A client that connects to any instance repeatedly. With `is_calm` it stays connected and sends nothing."""
 
     def __init__(self, site: Site, person: Person, projects: list[str], chance: random.Random) -> None:
         self.is_calm = False
         self.since = 0.0  # when it asked to be where it is
-        self.vanished = 0.0  # when it last went without anybody being able to tell
+        self.vanished = 0.0  # when it last left without a close
         self._site = site
         self._person = person
         self._projects = projects
@@ -164,5 +164,5 @@ class Page:
         elif whim == "vanish":
             self.vanished = time.monotonic()
             self._ghosts.append(socket)
-            self._socket = None  # it stays open, and nothing is read from it nor said
-        # Else the connection ends without a word.
+            self._socket = None  # it stays open, and nothing is read or sent
+        # Otherwise the connection ends without a close.

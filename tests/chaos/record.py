@@ -32,7 +32,7 @@ class Message:
 class Visit:
     """A connection's membership in a project, from its request to join.
 
-    `confirmed` is when it got the list of who is there, `left` when it left or ended, `over` when the server had
+    `confirmed` is when it got the list of members, `left` when it left or ended, `over` when the server had
     answered what was sent after leaving: nothing of the project may come from then on.
     """
 
@@ -140,7 +140,7 @@ class Book:
         self.visits: list[Visit] = []
         self.messages: dict[str, Message] = {}
         self.faults: list[str] = []
-        #: The connections that a list's entries stand for, as far as they have been told of.
+        #: The connections that a list's entries stand for, as far as they were announced.
         self.announced: dict[tuple[str, str], str] = {}
 
     def announce(self, name: str, payload: Any) -> None:

@@ -10,7 +10,7 @@ from tests.chaos.record import Book, Visit
 
 #: Seconds that a connection may be silent before it may be taken for dead, less what a busy machine may add.
 SILENCE = 3.0
-#: Seconds after a fault in which it may still be told of.
+#: Seconds after a fault in which it may still be announced.
 AFTERMATH = 15.0
 
 
@@ -35,7 +35,7 @@ class View:
             "users:count": self._count,
         }
         for at, name, payload in self.visit.notes:
-            if at > self.visit.until:  # an instance that stops need not tell
+            if at > self.visit.until:  # a stopping instance need not announce it
                 break
             for fault in steps[name](payload, at, book, faults):
                 yield f"{self.visit}: {fault} at {at:.2f}"
@@ -50,7 +50,7 @@ class View:
         if socket_id in self.present:
             yield f"{socket_id} of {user} joined twice"
         elif socket_id == self.visit.connection.socket_id:
-            yield "it was told of its join"
+            yield "it got its join"
         self.present[socket_id] = user
         self._gone.discard(socket_id)
         self.users.add(user)
@@ -70,7 +70,7 @@ class View:
         self.present.pop(socket_id, None)
         self._gone.add(socket_id)
         if self._is_there(socket_id, at, book, faults) and not self._is_excused(socket_id, at, book, faults):
-            yield f"{socket_id} of {user} left, who is there"
+            yield f"{socket_id} of {user} left, but is a member"
 
     def _list(self, payload: Any, at: float, book: Book, faults: Faults) -> Iterator[str]:
         users = {entry["userId"] for entry in payload["users"]}
@@ -78,7 +78,7 @@ class View:
         if missing:
             yield f"{sorted(missing)} are not listed"
         if self._is_listed and users - self.users:
-            yield f"{sorted(users - self.users)} are listed, and have not been told of"
+            yield f"{sorted(users - self.users)} are listed, and were not announced"
         if not len(users) == len(payload["users"]) == payload["count"]:
             yield f"a list of {len(payload['users'])} entries of {len(users)} users counts {payload['count']}"
         for entry in payload["users"]:
@@ -93,7 +93,7 @@ class View:
     def _count(self, payload: Any, at: float, book: Book, faults: Faults) -> Iterator[str]:
         self.count = payload["count"]
         if self.count != len(self.users):
-            yield f"{self.count} are counted, and {len(self.users)} have been told of"
+            yield f"{self.count} are counted, and {len(self.users)} were announced"
 
     def _is_there(self, socket_id: str, at: float, book: Book, faults: Faults) -> bool:
         """Whether a connection was a member for sure, and for so long that an earlier leave was announced before."""

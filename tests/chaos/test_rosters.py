@@ -74,17 +74,17 @@ def test_no_fault_is_reported_if_all_changes_were_announced(room: Room) -> None:
 
 
 BOB, CAROL = joined("bob"), joined("carol")
-#: What is told of Bob, who came, of Carol, who came and went, and of nobody else.
+#: The announcements of Bob, who joined, and of Carol, who joined and left.
 CASES: dict[str, list[list[Any]]] = {
     "bob of user-bob joined twice": [BOB, count(2), BOB],
     "carol of user-carol left twice": [CAROL, left("carol"), left("carol"), users("alice"), count(1)],
     "carol of user-carol joined for the 2. time, and did for the 1.": [CAROL, left("carol"), CAROL, left("carol")],
     "who was not there": [left("carol"), users("alice"), count(1)],
-    "bob of user-bob left, who is there": [BOB, left("bob"), users("alice"), count(1)],
+    "bob of user-bob left, but is a member": [BOB, left("bob"), users("alice"), count(1)],
     "['user-bob'] are not listed": [BOB, users("alice"), count(1)],
-    "['user-bob'] are listed, and have not been told of": [users("alice", "bob"), count(2)],
+    "['user-bob'] are listed, and were not announced": [users("alice", "bob"), count(2)],
     "carol of user-carol is listed, and has left": [CAROL, left("carol"), users("alice", "carol"), count(2)],
-    "2 are counted, and 1 have been told of": [count(2)],
+    "2 are counted, and 1 were announced": [count(2)],
     "its join": [joined("alice")],
     "lacks ['user-bob']": [],
     "shows ['user-carol']": [CAROL, count(2)],

@@ -22,7 +22,7 @@ const tell = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 const [executablePath] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
 const pages = new Map();
-// Far more than any step takes on a busy machine. Who gives the orders waits for longer, and so hears which step failed.
+// Far more than any step takes on a busy machine. The controlling process waits longer, and so learns which step failed.
 const PATIENCE = 60_000;
 
 const orders = {
@@ -38,7 +38,7 @@ const orders = {
   evaluate: ({ name, expression }) => pages.get(name).evaluate(expression),
   // Runs lines of Playwright's own API, with `page` for the page.
   play: ({ name, lines }) => new AsyncFunction("page", lines)(pages.get(name)),
-  // What axe finds wrong with the page for who reads it by other means.
+  // axe's findings on the page.
   async audit({ name }) {
     const page = pages.get(name);
     if (!(await page.evaluate("'axe' in window"))) await page.evaluate(axe);

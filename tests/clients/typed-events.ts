@@ -36,7 +36,7 @@ export const refreshed = async () => {
   return answer.ok ? answer.expiresAt : answer.message;
 };
 
-// Without data of its own to declare, the app gets what is passed on as unknown.
+// Without declared types, the app gets relayed data as unknown.
 const plain: Socket<ServerToClientEvents, ClientToServerEvents> = io();
 plain.on("task:update", (task: unknown) => task);
 plain.emit("task:update", { projectId: "project_1", task: 7 });

@@ -116,7 +116,7 @@ async def test_an_instance_that_dies_counts_no_longer(make: Make) -> None:
         each.tallies.users.add("ann")
     await until(lambda: a.users("ann") == b.users("ann") == 3)
     assert dying.link._task is not None
-    dying.link._task.cancel()  # without a word
+    dying.link._task.cancel()  # without a message
     await until(lambda: a.users("ann") == b.users("ann") == 2)
 
 

@@ -211,7 +211,6 @@ async def test_nodejs_servers_do_not_get_the_messages(gather: Gather, redis: Red
     "message", [b"", b"{", b"[]", b'{"id":1}', b'{"id":"x","asker":"y","topic":"whose"}', b"\xff", ODD]
 )
 async def test_invalid_messages_are_counted_and_ignored(gather: Gather, redis: RedisServer, message: bytes) -> None:
-    """The next question is answered."""
     a, b = await gather(2)
     for channel in redis.do("PUBSUB", "CHANNELS", "synkora:*"):
         redis.do("PUBLISH", channel, message)

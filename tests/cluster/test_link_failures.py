@@ -119,7 +119,6 @@ async def test_a_frozen_redis_is_noticed(link: Link, redis: RedisServer) -> None
 
 
 async def test_a_deaf_link_is_replaced(relay: Relay, relayed: Link) -> None:
-    """Redis receives data, but sends none."""
     story = Story(relayed)
     await relayed.call("PING")
     relay.is_deaf = True
@@ -133,7 +132,6 @@ async def test_a_deaf_link_is_replaced(relay: Relay, relayed: Link) -> None:
 
 
 async def test_a_connection_that_is_cut_is_made_again(relay: Relay, relayed: Link) -> None:
-    """A reset by the network."""
     story = Story(relayed)
     await relayed.call("PING")
     relay.cut()
@@ -280,7 +278,7 @@ async def test_problems_of_redis_are_reported_while_the_link_stays_up(link: Link
     with pytest.raises(Exception, match="memory is full"):
         await link.run(change, ["a"], ["x"])
     await until(lambda: link.problem is not None)
-    assert link.problem == "Redis takes no changes, since its memory is full (maxmemory)"
+    assert link.problem == "Redis refuses writes: its memory is full (maxmemory)"
     assert link.is_up
     story = Story(link)
     link.publish(b"news", b"x")

@@ -114,7 +114,6 @@ async def test_projects_of_other_instances_cost_nothing(gather: Gather, redis: R
     "project", ["*", "a b\r\nc", "synkora:project:p", "{p}", "%s", "\x00", "🚀" * 200, '"\\', ":", "-1"]
 )
 async def test_a_project_may_have_any_name(gather: Gather, project: str) -> None:
-    """Also in keys and channels."""
     one, two = await gather()
     await met(one, two, project=project)
     two.leave(project, "b1")

@@ -178,7 +178,7 @@ async def test_an_instance_that_returns_while_it_is_reaped_starts_again(scripts:
     assert left > 0
     assert await scripts.change("two", "s9") is None
     assert await scripts.beat("two") is None
-    assert (await scripts.beat("one"))[0] == [b"two"]  # to be gone on with by anybody
+    assert (await scripts.beat("one"))[0] == [b"two"]  # any instance continues the removal
     await scripts.beat("two", registers=True)
     assert await scripts.reap("two", most=1) == 0
     assert scripts.server.do("SCARD", KEYS.instance("two")) == 2

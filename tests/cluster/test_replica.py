@@ -124,7 +124,6 @@ def test_its_own_join_and_leave_once(replica: Replica) -> None:
 
 
 def test_messages_are_read_as_they_are_written() -> None:
-    """The messages of the scripts."""
     who = b'{"socketId":"s","userId":"u","userName":"U","joinedAt":"t"}'
     announcement = ANNOUNCEMENT.decode(b'{"author":"a","before":0,"version":7,"left":["x"],"joined":[' + who + b"]}")
     assert announcement == Announcement("a", 0, 7, ["x"], [PresenceEntry("s", "u", "U", "t")])

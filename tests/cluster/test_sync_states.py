@@ -112,7 +112,7 @@ CAUSES: dict[SyncEvent, Callable[[Walk], Awaitable[None]]] = {
     SyncEvent.FAIL: Walk.take_lease_away,
     SyncEvent.LOSE_TRACK: Walk.lose_track,
 }
-#: Here Redis can announce nothing yet, or nothing any more.
+#: In these states Redis cannot announce anything.
 UNHEARD = (SyncState.NEW, SyncState.OUTDATED)
 
 

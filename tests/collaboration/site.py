@@ -22,7 +22,7 @@ from synkora.sockets.server import SocketServer
 SECRET = "the-secret-of-these-tests-5f0c2a"
 PAGE = "http://localhost:3000"
 EVENT = b"42["
-#: Longest that one turn can take to be told: the lists, then the writes, then what those have armed.
+#: Turns of the loop until everything of one turn is delivered: the lists, the writes, and the timers that they start.
 _STEPS = 4
 
 

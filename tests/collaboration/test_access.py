@@ -143,7 +143,7 @@ async def test_a_fresh_question_ignores_and_replaces_the_cached_answer() -> None
 @pytest.mark.parametrize(
     "error",
     [
-        AccessUnavailable("the app is away"),
+        AccessUnavailable("the app is down"),
         RuntimeError("with a secret in it"),
         OSError(111, "Connection refused"),
         TimeoutError(),

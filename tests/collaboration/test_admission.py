@@ -24,7 +24,7 @@ from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 
 #: All that can go wrong with a policy.
-FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
+FAILURES = [AccessUnavailable("the app is down"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
 
 
 def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Guarded:

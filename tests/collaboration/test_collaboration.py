@@ -165,7 +165,6 @@ async def test_connected_members_are_counted(running: Site) -> None:
 
 
 async def test_the_shutdown_is_announced_to_every_member(running: Site) -> None:
-    """With or without a project."""
     async with (
         socketio(running.address, {"token": token_of("Alice")}) as alice,
         socketio(running.address, {"token": token_of("Bob")}) as bob,

@@ -14,7 +14,7 @@ from synkora.sockets.errors import EventRefused
 
 SENDER = Sender(socketId="s0cket", userId="user-1", userName="Алиса")
 
-#: What the contract says: the payload's fields, and the delivery. Odd spacing shows that values go on as they came.
+#: The contract: the payload's fields, and the delivery. Odd spacing shows that values are relayed unchanged.
 ROWS: dict[str, tuple[str, str]] = {
     "task:create": ('"task": {"id" : 1}', '{"id" : 1}'),
     "task:update": ('"task": {"id" : 1}', '{"id" : 1}'),
@@ -65,7 +65,6 @@ def test_an_event_is_delivered_as_the_contract_says(event: Event) -> None:
 
 @every_event
 def test_further_fields_and_arguments_are_ignored(event: Event) -> None:
-    """They are not relayed."""
     fields, delivery = ROWS[event.name]
     assert relayed(event, f'"socketId": "forged", {fields}, "userId": [[]]', behind=', "more", {}') == delivery
 
@@ -80,7 +79,6 @@ def test_a_missing_value_is_null_or_omitted(event: Event) -> None:
 
 @every_event
 def test_null_stays_null(event: Event) -> None:
-    """Null does not count as missing."""
     names = (event.whole,) if event.whole else event.fields
     delivery = json.loads(relayed(event, ", ".join(f'"{name}": null' for name in names)))
     assert delivery is None if event.whole else all(delivery[name] is None for name in names)

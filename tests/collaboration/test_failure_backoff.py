@@ -11,7 +11,6 @@ ADDRESS = "192.0.2.1"
 
 
 def test_the_first_failures_are_not_delayed_and_each_further_delay_doubles(clock: Clock) -> None:
-    """From half a second to ten seconds."""
     failures = FailureBackoff(3)
     delays = [failures.note(ADDRESS) for _ in range(12)]
     assert delays == [0, 0, 0, 0.5, 1, 2, 4, 8, 10, 10, 10, 10]

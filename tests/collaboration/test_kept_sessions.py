@@ -78,7 +78,6 @@ async def said(transport: MemoryTransport, text: str) -> str:
     ],
 )
 async def test_a_key_signs_in(cookie: str) -> None:
-    """With two cookies, both are tried."""
     assert '"userId":"ann"' in await said(Office(Kept()).come_by(cookie), '"connected"')
 
 
@@ -163,7 +162,7 @@ async def test_strangers_of_very_many_addresses_leave_room_in_the_database(monke
 async def test_without_an_answer_of_the_database_the_client_has_to_reconnect() -> None:
     """The connection ends without a refusal: after a refusal, a client would not reconnect."""
     kept = Kept()
-    kept.trouble = AccessUnavailable("the database is away")
+    kept.trouble = AccessUnavailable("the database is down")
     office = Office(kept)
     transport = office.come_by()
     await until(lambda: transport.closed_with is not None)
@@ -207,7 +206,7 @@ async def test_members_stay_while_the_database_is_unavailable() -> None:
     kept = Kept()
     office = Office(kept, recheck=0.02)
     await said(office.come_by(), '"connected"')
-    kept.trouble = AccessUnavailable("the database is away")
+    kept.trouble = AccessUnavailable("the database is down")
     asked = len(kept.asked)
     await until(lambda: len(kept.asked) > asked + 2)
     assert office.collaboration.connections == 1

@@ -105,7 +105,6 @@ def test_an_event_after_the_stated_wait_is_accepted(rate: Rate, pauses: list[flo
 
 @given(st.floats(0.2, 500), st.lists(st.floats(0, 0.05), min_size=1, max_size=100))
 def test_retry_after_is_long_enough(per_second: float, pauses: list[float]) -> None:
-    """Also after rounding."""
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits_module, "monotonic", clock)
@@ -357,7 +356,6 @@ async def test_a_refused_event_is_not_relayed_and_other_members_lose_nothing(clo
 
 
 async def test_a_refused_event_is_not_acknowledged(clock: Clock) -> None:
-    """Its sender gets the error instead."""
     site = limited(other_rate=1.0)
     ann = site.come("Ann")
     for _ in range(4):

@@ -21,7 +21,7 @@ from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.engine.close_reasons import Reason
 
 #: All that can go wrong with a policy.
-FAILURES = [AccessUnavailable("the app is away"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
+FAILURES = [AccessUnavailable("the app is down"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
 
 
 def task(number: int) -> dict[str, Any]:

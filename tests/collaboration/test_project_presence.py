@@ -26,7 +26,6 @@ def test_adding_an_existing_entry_changes_nothing() -> None:
 
 
 def test_a_removed_entry_is_returned() -> None:
-    """Once."""
     attendance = ProjectPresence()
     entry = PresenceEntry("s1", "u", "Ann", "2026-01-02T03:04:05.000Z")
     attendance.add(entry)

@@ -211,7 +211,6 @@ async def test_joining_and_disconnecting_in_one_turn(site: Site) -> None:
 
 
 async def test_nothing_remains_after_the_last_leave(site: Site) -> None:
-    """Neither the project nor its room."""
     people = await site.meet("Alice", "Bob", project=PROJECT)
     people[0].emit("leave-project", PROJECT)
     people[1].send("41")

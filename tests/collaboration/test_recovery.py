@@ -1,6 +1,7 @@
 """Members who return after a lost connection: their events, their rights, and the others' events."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,6 +19,8 @@ from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 from synkora.identity.tokens import sign
 from synkora.recovery.embedded import EmbeddedStore
+from synkora.recovery.memory import MemoryLog
+from synkora.recovery.ports import Answered
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.recovery import RecoveryOutcome
 
@@ -512,8 +515,65 @@ class TestAccess:
         assert declined
         assert replay.call_count == 2 * (4 - declined)
 
+    async def test_own_events_that_are_left_out_count_when_they_are_read(self) -> None:
+        site = Site(recovery=True, limits=replace(UNLIMITED, user_byte_rate=20_000_000))
+        ann = await Tab(site, "Ann").open()
+        for number in range(500):
+            ann.create(str(number))
+        await asyncio.sleep(1.1)  # until the events themselves are paid for
+        for _ in range(8):
+            await ann.lose()
+            await ann.back()
+        assert outcomes(site)[RecoveryOutcome.RECOVERED] < 8
+        assert outcomes(site)[RecoveryOutcome.DECLINED]
+
+    async def test_one_connection_of_a_user_reads_at_a_time(self, site: Site) -> None:
+        """Otherwise all of them read before the first read has been counted. Other users do not wait."""
+        ann, bob = await two(site)
+        other = await Tab(site, "Ann").open()
+        for tab in (ann, bob, other):
+            await tab.lose()
+        recovery = site.server.of("/")._core.recovery
+        assert recovery is not None
+        asked: list[str] = []
+        with patch.object(recovery.log, "replay", lambda sid, *rest: asked.append(sid)):
+            returns = [asyncio.create_task(tab.back()) for tab in (ann, other, bob)]
+            await settle()
+            assert len(asked) == 2
+        for each in returns:
+            each.cancel()
+
+    async def test_a_join_after_a_leave_looks_at_few_events(self, site: Site) -> None:
+        """The server only wants to know whether anything has happened meanwhile."""
+        ann, bob = await two(site)
+        ann.emit("leave-project", "p")
+        for number in range(50):
+            bob.create(str(number))
+        recovery = site.server.of("/")._core.recovery
+        assert recovery is not None
+        replay, looked_at = recovery.log.replay, list[int]()
+
+        def watched(sid: str, joined: Any, after: Any, answered: Answered, most: int | None = None) -> None:
+            replay(sid, joined, after, lambda missed: looked_at.append(missed.looked_at), most)
+
+        with patch.object(recovery.log, "replay", watched):
+            ann.emit("join-project", "p")
+            await settle()
+        assert looked_at == [11]
+
+    async def test_an_edit_that_all_instances_share_counts_for_more(self) -> None:
+        """Redis numbers and keeps it, which is most of the work."""
+        site = Site(recovery=True, limits=replace(UNLIMITED, user_byte_rate=1_000_000))
+        ann, bob = await two(site)
+        for is_shared, fewest, most in ((True, 10, 20), (False, 30, 30)):
+            with patch.object(MemoryLog, "is_shared", is_shared):
+                await asyncio.sleep(2.1)  # until all before is paid for
+                for number in range(30):
+                    bob.create(str(number))
+            await ann.read()
+            assert fewest <= len(ann.edits()) <= most
+
     async def test_to_have_missed_too_much_counts_too(self) -> None:
-        """A long read was needed to find out."""
         site = Site(recovery=RecoverySettings(replay_events=1), limits=Limits(user_byte_rate=3_000_000))
         ann, bob = await two(site)
         await ann.lose()

@@ -98,7 +98,6 @@ async def test_a_viewers_edit_is_refused_with_a_message_and_not_relayed(event: E
 
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
 async def test_a_role_in_one_project_counts_for_that_one_alone(event: Event) -> None:
-    """In any order of joins."""
     site = Guarded(Roles(ann=Role.VIEWER, bob=Role.OWNER))
     site.roles.roles["ann", "q"] = Role.EDITOR
     bob = await site.join("Bob")
@@ -174,7 +173,6 @@ async def test_a_viewer_without_a_join_is_refused(event: Event) -> None:
 
 @pytest.mark.parametrize("event", EDITS, ids=name_of)
 async def test_a_user_without_access_cannot_edit(event: Event) -> None:
-    """The message says to join first."""
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")
     eve = site.come("Eve")
@@ -191,7 +189,7 @@ async def test_an_edit_is_refused_while_the_policy_is_unavailable() -> None:
     site = site_with(Role.OWNER)
     bob = await site.join("Bob")
     ann = site.come("Ann")
-    site.roles.error = AccessUnavailable("the app is away")
+    site.roles.error = AccessUnavailable("the app is down")
     ann.emit("task:create", {"projectId": "p", "task": 1})
     await settle()
     assert bob.take() == []

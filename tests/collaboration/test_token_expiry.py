@@ -109,7 +109,6 @@ async def test_it_does_not_end_before(site: Site) -> None:
 
 
 async def test_the_leave_of_an_expired_member_is_announced(site: Site) -> None:
-    """The leave is announced like any other."""
     (bob,) = await site.meet("Bob", project="p")
     ann = come(site, "Ann", SOON)
     ann.emit("join-project", "p")
@@ -159,7 +158,6 @@ async def test_an_expiry_outside_the_calendar_counts_as_none(site: Site, ends_in
 
 
 async def test_a_member_that_has_left_is_no_longer_watched(site: Site) -> None:
-    """No timer remains for its token."""
     ann = come(site, "Ann", 3600)
     await settle()
     assert has_timer(site)
@@ -249,7 +247,6 @@ async def test_a_session_that_is_refreshed_with_an_endless_token_has_no_end(site
 
 
 async def test_a_refresh_without_an_ack_is_accepted(site: Site) -> None:
-    """The client gets nothing, and stays."""
     ann = come(site, "Ann", 3600)
     await settle()
     ann.take()
@@ -328,7 +325,6 @@ async def test_a_bad_token_is_refused_with_the_message_of_a_sign_in(
     ids=["expired", "tampered with", "nobody's"],
 )
 async def test_a_token_that_would_not_sign_in_does_not_refresh(site: Site, forged: Any, message: str) -> None:
-    """The rules of CONNECT apply."""
     ann = come(site, "Ann", 3600)
     await settle()
     assert await refreshed(ann, forged()) == {"ok": False, "message": message}

@@ -128,7 +128,6 @@ def test_reconnecting_does_not_clear_a_debt(clock: Clock) -> None:
 
 
 def test_debts_of_very_many_users_are_not_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest are removed first."""
     monkeypatch.setattr(spending_module, "_MAX_DEBTORS", 2)
     works = UserWorks(1000)
     for name in ("ann", "bob", "eve"):

@@ -165,7 +165,7 @@ class Runner:
             self._check(await self._request(request), request)
             return
         task = asyncio.create_task(self._request(request))
-        # Nothing tells a client that its poll has arrived: the server knows.
+        # Only the server knows that a poll has arrived.
         await until(lambda: self._registry.find(self._sid).transport.writable)
         if request.abort:
             task.cancel()

@@ -42,7 +42,6 @@ def echo_server(row: Row) -> SocketServer:
 
 @pytest.mark.parametrize("row", engineio_rows.ROWS, ids=lambda row: row.name)
 async def test_engineio(row: Row) -> None:
-    """Against a bare Engine.IO server."""
     engine = Engine(echoes=True, **heartbeat(row))
     async with serving_engine(engine) as address, AsyncExitStack() as stack:
         await Runner(address, engine.registry, stack).run(row)

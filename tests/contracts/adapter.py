@@ -171,7 +171,6 @@ class AdapterContract:
             assert await asking == ["c", None, {"a": [1]}]
 
     async def test_a_call_without_recipients_returns_an_empty_list(self, crowd: Crowd) -> None:
-        """Immediately."""
         for server in crowd.cluster.servers:
             assert await server.to("nowhere").call("ask", timeout=5) == []
 
@@ -300,7 +299,6 @@ class AdapterContract:
     # Servers
 
     async def test_servers_are_counted(self, cluster: Cluster) -> None:
-        """The same count on each server."""
         for namespace in cluster.namespaces:
             assert await namespace._core.adapter.server_count() == len(cluster.servers)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, Missed, RecoveryStore
 from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
 
@@ -77,7 +77,6 @@ class EventLogContract:
         assert await trial.missed(trial.log.position) == []
 
     async def test_events_after_a_position_are_read(self, make: MakeStore) -> None:
-        """In order and complete."""
         trial = await Trial.start(make)
         began = await trial.append("a")
         await trial.append("b", rooms=("p", "q"), but=("x", "y"), key="k")
@@ -135,7 +134,6 @@ class EventLogContract:
         assert await trial.missed(began, "r") == ["all"]
 
     async def test_events_leave_out_the_members_of_their_except_rooms(self, make: MakeStore) -> None:
-        """A sender does not get its own events."""
         trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("mine", but=("me",))
@@ -229,6 +227,28 @@ class EventLogContract:
         assert await trial.missed(first, "p", "q", "me") == ["a"]
         assert await trial.missed(began, "p", "q", "me") is Incomplete.TOO_MANY
 
+    async def test_any_name_may_be_that_of_a_room(self, make: MakeStore) -> None:
+        trial = await Trial.start(make)
+        began = await trial.append("a")
+        for name in ("k", "s", "x", "o", "listed", "{log}", "*", "\x00", "é"):
+            trial.log.append(event(name.encode().hex()), (), (name,), ())
+        await trial.settled()
+        for name in ("k", "s", "x", "o", "listed", "{log}", "*", "\x00", "é"):
+            assert await trial.missed(began, name, "me") == [name.encode().hex()]
+
+    async def test_a_read_says_how_far_it_has_read_and_what_it_has_looked_at(self, make: MakeStore) -> None:
+        """Events that are left out were looked at too; with a bound of its own a read ends early."""
+        trial = await Trial.start(make)
+        began = await trial.append("a")
+        await trial.append("mine", "mine", but=("me",))
+        last = await trial.append("b")
+        for most, expected in ((None, ["b"]), (3, ["b"]), (2, Incomplete.TOO_MANY)):
+            answered: asyncio.Future[Missed] = asyncio.get_running_loop().create_future()
+            trial.log.replay("me", {"p": 0}, began, answered.set_result, most)
+            found, looked_at, until = await answered
+            assert (found if isinstance(found, Incomplete) else [*map(name_of, found)]) == expected
+            assert (looked_at, until) == (3, last)
+
     async def test_fault_10_too_many_bytes_are_refused_as_a_whole(self, make: MakeStore) -> None:
         trial = await Trial.start(make, RecoverySettings(replay_bytes=len(event("ab")) * 3))
         began = trial.log.position
@@ -277,7 +297,6 @@ class EventLogContract:
         assert await trial.missed(after_b, "q") == []
 
     async def test_all_rooms_together_are_bounded_in_bytes(self, make: MakeStore) -> None:
-        """The quietest room is removed."""
         trial = await Trial.start(make, RecoverySettings(total_bytes=len(event("a")) * 3))
         began = trial.log.position
         for room in ("p", "q", "r", "s"):
@@ -311,7 +330,6 @@ class EventLogContract:
         assert await other.read(("p",), began) == []
 
     async def test_positions_have_a_text(self, make: MakeStore) -> None:
-        """The text is short, and can be parsed."""
         trial = await Trial.start(make)
         position = await trial.append("a")
         assert parse(str(position)) == position

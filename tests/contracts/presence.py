@@ -116,7 +116,6 @@ class PresenceContract:
         assert [user["joinedAt"] for user in listed(presence, "p2")] == [moment(2)]
 
     async def test_a_roster_that_was_given_out_stays_as_it_is(self, presence: Presence) -> None:
-        """Later changes do not affect it."""
         presence.add_connection("p1", entry("s1", ALICE, moment(1)))
         roster = presence.roster("p1")
         presence.add_connection("p1", entry("s2", BOB, moment(2)))

@@ -13,7 +13,7 @@ from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, RecoverySt
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
-#: Bounds that are reached soon, but for two: events that are too old may take up bytes until their room is touched.
+#: Bounds that are reached soon, except two: events that are too old may take up bytes until their room is touched.
 _BOUNDS: Final = RecoverySettings(
     max_age=1e9, room_events=4, room_bytes=60, total_bytes=1_000_000, max_rooms=3, replay_events=5, replay_bytes=70
 )

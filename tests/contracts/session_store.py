@@ -36,7 +36,6 @@ class SessionStoreContract:
         assert [session for session in taken if session is not None] == [lost("pid-1")]
 
     async def test_a_pid_may_be_saved_again(self, make: MakeStore) -> None:
-        """By the connection that took it."""
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
         sessions.save(lost("pid-1"))
         assert await sessions.take("pid-1")
@@ -91,7 +90,9 @@ class SessionStoreContract:
     async def test_lost_sessions_are_bounded_in_bytes(self, make: MakeStore) -> None:
         """In many rooms with long names: the oldest are dropped. A session that is reconnected makes room."""
         sessions = (await make(RecoverySettings(session_bytes=100_000), Clock())).sessions("/")
-        large = msgspec.structs.replace(SESSION, rooms=tuple(f"{number:0200}" for number in range(50)))
+        large = msgspec.structs.replace(
+            SESSION, rooms=tuple(f"{number:0200}" for number in range(50)), joined=(0,) * 50
+        )
 
         async def save(*numbers: int) -> list[int]:
             """Save lost sessions, and take them. Returns the numbers of the kept ones."""

@@ -113,7 +113,6 @@ class WebSocketContract:
     # Fragments
 
     async def test_a_fragmented_text_is_one_message(self, raw: WebSocket, engine: Engine) -> None:
-        """Also if a character is split."""
         text = "4grüße".encode()
         cut = text.index(b"\xc3") + 1
         await raw.send(
@@ -141,7 +140,6 @@ class WebSocketContract:
         assert await raw.text() == "4ab"
 
     async def test_two_fragmented_messages_follow_each_other(self, raw: WebSocket) -> None:
-        """Nothing of the first one remains."""
         for _ in range(2):
             await raw.send(client_frame(TEXT, b"4a", fin=False), client_frame(CONTINUATION, b"b"))
             assert await raw.text() == "4ab"

@@ -44,7 +44,6 @@ def is_healthy(image: Path, variables: dict[str, str]) -> bool:
 
 
 def test_the_linter_finds_nothing() -> None:
-    """Not even at hadolint's lowest level."""
     done = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, encoding="utf-8", timeout=60)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 

@@ -27,7 +27,7 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with running_redis() as redis:
         joined = ServerProcess(tmp_path_factory.mktemp("joined"), REDIS_URL=redis.url)
         alone = ServerProcess(tmp_path_factory.mktemp("alone"))
-        joined.line(lambda line: "Redis is there" in line)
+        joined.line(lambda line: "Redis is connected" in line)
         texts = [httpx.get(f"{server.url}/metrics", trust_env=False).text for server in (joined, alone)]
         assert [server.stop() for server in (joined, alone)] == [0, 0]
     return {family.name: family for text in texts for family in text_string_to_metric_families(text)}
@@ -112,7 +112,6 @@ def test_the_dashboard_can_be_provisioned() -> None:
 
 
 def test_every_metric_is_used_in_a_dashboard_or_alert(families: dict[str, Any]) -> None:
-    """Except the version."""
     text = DASHBOARD.read_text(encoding="utf-8")
     own = {name for name in families if name.startswith("synkora_")}
     assert {name for name in own if name not in text} <= {"synkora_signed_in_connections"}

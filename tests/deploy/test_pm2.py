@@ -116,7 +116,7 @@ def test_app_and_server_live_under_pm2(pm2: Pm2) -> None:
     second = pm2.process(SERVER)
     assert second["pm2_env"]["restart_time"] == 1
 
-    assert "sid" in ask(polling)  # somebody who never polls again keeps it for SHUTDOWN_TIMEOUT
+    assert "sid" in ask(polling)  # a client that never polls again delays the stop for SHUTDOWN_TIMEOUT
     pm2("reload", SERVER)
     wait(lambda: pm2.process(SERVER)["pid"] not in (0, second["pid"]) and bool(ask(health)), pm2)
     assert pm2.log().count("✓ Stopped") == 1

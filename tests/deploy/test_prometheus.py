@@ -62,5 +62,4 @@ def test_every_alert_is_tried(complaints: str, alert: str) -> None:
 
 
 def test_every_alert_is_documented() -> None:
-    """In the order of the file."""
     assert [row[0] for row in table(ROOT / "docs" / "metrics.md", "alert")] == [f"`{name}`" for name in ALERTS]

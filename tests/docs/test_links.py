@@ -30,7 +30,6 @@ def test_links_lead_somewhere(path: str) -> None:
 
 
 def test_every_document_can_be_found() -> None:
-    """From the README."""
     reached: set[Path] = set()
     waiting = [ROOT / "README.md"]
     while waiting:

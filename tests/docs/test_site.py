@@ -54,7 +54,6 @@ def test_files_outside_of_the_documents_are_in_it(site: Path) -> None:
 
 
 def test_every_link_and_picture_of_every_page_is_there(site: Path) -> None:
-    """Within the site."""
     dead = set()
     for page in site.rglob("*.html"):
         if page.name == "404.html":

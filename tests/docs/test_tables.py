@@ -37,7 +37,7 @@ from synkora.sockets.client import MAX_EARLY
 DOCS = ROOT / "docs"
 _ARROW = re.compile(r"^    (\w+) --> (\w+): (\w+)$", re.MULTILINE)
 _NUMBER = re.compile(r"\d[\d,]*")
-#: The rows of the table of bounds whose numbers are those of constants; the others name a setting, or are in words.
+#: The rows of the table of bounds whose numbers are those of constants; the others name a setting, or have no number.
 BOUNDS: Final = {
     "head of a request": {MAX_HEAD, MAX_HEADERS, 431, HEAD_TIME, 408},
     "requests of a connection behind an unanswered one (pipelining)": {MAX_WAITING, MAX_WAITING_SIZE},

@@ -14,7 +14,7 @@ from tests.support.people import CLIENTS
 
 _VITE = CLIENTS.parent.parent / "web" / "node_modules" / "vite" / "bin" / "vite.js"
 
-#: What a test's lines of Playwright find on the page, and what people do there.
+#: Helpers of the tests' lines of Playwright: elements of the page, and users' actions.
 _WORDS = """
 const card = (title) => page.locator('.card', { hasText: title });
 const people = page.getByRole('list', { name: 'People' }).getByRole('listitem');

@@ -49,7 +49,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server for all tests of a module without settings of their own."""
-    # All tests come from one address, and some send more at once than people do.
+    # All tests have one address, and some send larger bursts than users.
     limits = {"LIMIT_FAILED_SIGN_INS": "0", "LIMIT_EDIT_RATE": "1000"}
     # Refusals by polling wait for an upgrade, as long as an upgrade may take.
     server = ServerProcess(tmp_path_factory.mktemp("server"), WS_UPGRADE_TIMEOUT="2", **limits)

@@ -91,7 +91,7 @@ class Mover(Member):
         try:
             await self.call("task:update", {"projectId": self.project, "task": task})
         except AssertionError:
-            return  # nobody has acknowledged it: it came to an instance too late
+            return  # without an ack: it came to an instance too late
         self.accepted.add(number)
 
     async def rest(self) -> None:

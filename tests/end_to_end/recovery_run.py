@@ -26,7 +26,7 @@ _SETTINGS: Final = {
     "LIMIT_EDIT_RATE": "1000",
     "LIMIT_FAILED_SIGN_INS": "0",
     "RECOVERY": "true",
-    "PRESENCE_GRACE": "30",  # longer than a page is away
+    "PRESENCE_GRACE": "30",  # longer than any disconnect of a page
     "SHUTDOWN_TIMEOUT": "1",
     "WS_PING_INTERVAL": "1",
     "WS_PING_TIMEOUT": "2",
@@ -34,7 +34,7 @@ _SETTINGS: Final = {
 _OPTIONS: Final = {**APP_OPTIONS, "reconnectionDelay": 50, "reconnectionDelayMax": 500, "timeout": 2000}
 _TRANSPORTS: Final = (["websocket"], ["polling"], ["polling", "websocket"])
 _RETURNED: Final = 10  # seconds within which everyone is back, on a busy machine
-_KEYS: Final = 5  # tasks that are edited again and again
+_KEYS: Final = 5  # tasks that are edited repeatedly
 #: What may go wrong if not all, as in `RECOVERY_KINDS="a drain, kill -9"`.
 _KINDS: Final = [kind.strip() for kind in os.environ.get("RECOVERY_KINDS", "").split(",") if kind.strip()]
 _RECENT: Final = 20  # edits
@@ -60,7 +60,7 @@ class Page:
         self.is_connected = False
         self.connects = 0
         self.lists = 0  # of users, that it has got: one for each join
-        self.farewells = 0  # how often it was told that somebody has left
+        self.farewells = 0  # number of `user:left` events
         self.number = number
         self._token = person.token
         self._node = node

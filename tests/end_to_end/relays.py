@@ -21,7 +21,7 @@ class Row(NamedTuple):
     event: str
     sent: dict[str, Any]
     got: Any
-    got_of_nothing: Any  # where Alice sends the project's id alone
+    got_of_nothing: Any  # if Alice sends only the project's id
 
     def __str__(self) -> str:
         return self.event

@@ -119,7 +119,7 @@ async def _work(chromium: NodeProcess, server: ServerProcess, folder: Path) -> N
     await carol.play("await page.locator('#canvas').scrollIntoViewIfNeeded();")
     await alice.play(_POINT.format(x=960, y=420))
     await bob.play(_POINT.format(x=1250, y=200))
-    # What the typing has said of itself is over by then, and a ping has been answered.
+    # By then the typing indicator has ended, and a ping was answered.
     await alice.play("await page.locator('.typing').first().waitFor({ state: 'detached' });")
     await bob.play("await text.press('End'); await page.keyboard.type('!');")
     await alice.play("await page.locator('#document').getByText('Bob is typing').waitFor();")

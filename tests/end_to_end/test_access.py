@@ -43,7 +43,7 @@ EDITS: tuple[tuple[str, dict[str, object], object], ...] = (
     ("markdown:update", {"fileId": "f", "content": "#"}, {"fileId": "f", "content": "#"}),
     ("spreadsheet:cell-update", {"cell": "A1", "value": 7}, {"cell": "A1", "value": 7}),
 )
-#: Every event that only shows that somebody is there, with its payload.
+#: Every event that only shows a user's activity, with its payload.
 SIGNS: tuple[tuple[str, dict[str, object]], ...] = (
     ("canvas:cursor", {"position": {"x": 1}}),
     ("markdown:cursor", {"fileId": "f", "position": 2}),

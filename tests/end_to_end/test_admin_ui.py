@@ -195,7 +195,7 @@ def shape(value: Any, key: str = "") -> Any:
     if key in {"data", "headers", "query"}:
         return type(value).__name__
     if isinstance(value, dict):
-        # Of a connection's end Node.js tells the reason as well, where the UI has no use for it.
+        # Node.js adds the reason of a connection's end, which the UI does not use.
         return {name: shape(item, name) for name, item in value.items() if name != "subType"}
     if isinstance(value, list):
         return [shape(item) for item in value[:1]]

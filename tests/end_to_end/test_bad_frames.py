@@ -54,7 +54,6 @@ def carrier(mallory: RawClient) -> RawWebSocket:
 async def test_broken_frames_end_only_their_connection(
     carrier: RawWebSocket, mallory: RawClient, bystanders: Bystanders, frames: bytes, codes: set[int | None]
 ) -> None:
-    """The close code names the error."""
     await carrier.send_bytes(frames)
     assert (await mallory.is_closed()).code in codes
     await bystanders.notice_the_leave()
@@ -89,7 +88,6 @@ async def test_a_message_of_the_limit_is_accepted(mallory: RawClient, bystanders
 
 @pytest.mark.parametrize("mallory", [RawWebSocket], indirect=True, ids=[""])
 async def test_a_cut_connection_is_left(carrier: RawWebSocket, bystanders: Bystanders) -> None:
-    """Also in the middle of a frame."""
     await carrier.send_bytes(client_frame(TEXT, PING)[:-3])
     carrier.connection.abort()
     await bystanders.notice_the_leave()

@@ -88,7 +88,6 @@ CLOSING: dict[str, list[str | bytes]] = {
 async def test_broken_packets_end_only_their_connection(
     mallory: RawClient, bystanders: Bystanders, packets: list[str | bytes]
 ) -> None:
-    """The others get nothing but the leave."""
     await mallory.carrier.send(*packets)
     await bystanders.notice_the_end_of(mallory)
 
@@ -146,7 +145,6 @@ async def test_odd_but_valid_events_reach_the_others_complete(
 
 
 async def test_messages_before_sign_in_end_the_connection(bystanders: Bystanders, newcomer: RawClient) -> None:
-    """An event needs a CONNECT before it."""
     await newcomer.carrier.send(f"42{relay('1')}")
     await newcomer.is_closed()
     await bystanders.notice_nothing()
@@ -156,7 +154,6 @@ async def test_messages_before_sign_in_end_the_connection(bystanders: Bystanders
 async def test_an_auth_that_is_no_object_ends_the_connection(
     bystanders: Bystanders, newcomer: RawClient, auth: str
 ) -> None:
-    """CONNECT has an object or no payload."""
     await newcomer.carrier.send(f"40{auth}")
     await newcomer.is_closed()
     await bystanders.notice_nothing()

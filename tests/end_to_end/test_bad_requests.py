@@ -49,7 +49,6 @@ BODIES = {
 async def test_a_broken_body_ends_its_session_alone(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders, body: bytes, status: int
 ) -> None:
-    """The POST is answered with the error."""
     answer = await carrier.post(body)
     assert answer.status_code == status
     assert answer.json()["message"]
@@ -60,8 +59,6 @@ async def test_a_broken_body_ends_its_session_alone(
 async def test_a_body_without_a_length_has_the_same_limit(
     carrier: RawPolling, mallory: RawClient, bystanders: Bystanders
 ) -> None:
-    """Chunks are counted as they arrive."""
-
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(2 * LIMIT // 50_000):
             yield b"4" * 50_000

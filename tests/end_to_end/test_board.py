@@ -23,7 +23,7 @@ from tests.support.server_process import ServerProcess, StartServer
 
 RECHECK = 0.3  # seconds
 
-#: Opens the board as one of the app's people; the relay is what the connection goes through.
+#: Opens the board as one of the app's users; the connection uses the relay.
 Come = Callable[[str, int], Awaitable[tuple[Colleague, Relay]]]
 
 _titles = (f"Task {number:03}" for number in itertools.count())

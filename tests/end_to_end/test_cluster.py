@@ -18,8 +18,8 @@ from tests.support.server_process import ServerProcess, StartServer, expect_heal
 from tests.support.servers import until
 
 PASSWORD = "the-password-of-redis-7d1e"
-AWAY = "! Redis is away: "
-THERE = "✓ Redis is there: "
+AWAY = "! Redis is unavailable: "
+THERE = "✓ Redis is connected: "
 
 
 @pytest.fixture

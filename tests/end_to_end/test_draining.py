@@ -28,7 +28,7 @@ class Halfway:
     draining: ServerProcess
     gone: Client
     left: Client
-    project: str  # of the one who is left
+    project: str  # of the remaining client
     carol: Client
 
 
@@ -69,7 +69,7 @@ async def test_one_leaves_and_the_other_stays(halfway: Halfway) -> None:
     await halfway.left.emit("task:create", {"projectId": halfway.project, "task": 1})
     await until(lambda: ["task:create", 1] in halfway.carol.events.items, PATIENCE)
     await halfway.carol.emit("task:create", {"projectId": halfway.project, "task": 2})
-    assert await halfway.left.next() == ["task:create", 2]  # nothing has been told here of the one that left
+    assert await halfway.left.next() == ["task:create", 2]  # no event about the client that left
 
     halfway.draining.signal(signal.SIGINT)
     await halfway.left.expect("server:shutdown")

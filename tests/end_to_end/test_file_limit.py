@@ -36,7 +36,7 @@ async def crowd(server: ServerProcess) -> AsyncIterator[list[Connection]]:
 async def test_running_out_of_files_is_one_line(server: ServerProcess, crowd: list[Connection]) -> None:
     """The log says once what to raise. The server continues, and serves again when files are closed."""
     server.line(lambda line: line.startswith(LINE))
-    await asyncio.sleep(2.5)  # what the server does every second or two wants files, too
+    await asyncio.sleep(2.5)  # the server's periodic work needs files, too
     for connection in crowd:
         await connection.close()
     await expect_health(server, status="healthy")

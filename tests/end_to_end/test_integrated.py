@@ -159,7 +159,6 @@ async def test_switched_off_it_is_not_there(web: StartWeb, connect_by: Connect, 
 
 
 async def test_integrated_servers_are_one_over_redis(web: StartWeb, connect_by: Connect) -> None:
-    """Under every ASGI server."""
     with running_redis() as redis:
         first, second = (web(command, REDIS_URL=redis.url) for command in ("uvicorn-fast", "hypercorn"))
         alice = await connect_by(ALICE, url=first.url)

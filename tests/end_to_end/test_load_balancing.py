@@ -16,7 +16,7 @@ from tests.support.real_clients import WAYS
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess
 
-#: socket.io-client as pages have it, three of each kind, in an order that gives no instance its own kind.
+#: socket.io-client as pages have it, three of each kind, in an order that mixes the kinds on each instance.
 _POLLING, _UPGRADE, _WEBSOCKET = (WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket"))
 CROWD = (_POLLING, _UPGRADE, _WEBSOCKET, _UPGRADE, _WEBSOCKET, _POLLING, _WEBSOCKET, _POLLING, _UPGRADE)
 

@@ -14,7 +14,7 @@ from tests.support.server_process import ServerProcess, StartServer
 
 from synkora import __version__
 
-#: What people write into whatever they can write into.
+#: The text that users put into every field.
 PRIVATE = "what-nobody-else-may-read-4be1"
 COOKIE = "cookie-of-another-4be1"
 METRICS_TOKEN = "the-token-for-metrics-4be1"

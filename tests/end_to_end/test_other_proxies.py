@@ -64,7 +64,6 @@ async def test_clients_stay_with_the_instance_that_opened_their_session(
 
 @pytest.mark.parametrize("way", [WAYS["js-polling"], WAYS["js-websocket"]], ids=["polling", "websocket"])
 async def test_large_messages_go_through(kind: Kind, start_server: StartServer, connect_by: Connect, way: Way) -> None:
-    """Of WS_MAX_PAYLOAD bytes, unchanged."""
     server = start_server(**BEHIND_PROXY, WS_INSTANCE="a")
     with running_proxy(kind, [server.port, NOBODY, NOBODY]) as address:
         alice = await connect_by(ALICE, url=f"http://{address}", way=way)
@@ -85,7 +84,7 @@ async def test_another_instance_accepts_the_client_that_one_refuses(
             for _ in range(6):
                 answer = await http.get("", params=HANDSHAKE)
                 if answer.status_code == 503:
-                    assert kind is CADDY  # which hands on the refusal once, and then leaves the instance alone
+                    assert kind is CADDY  # which forwards one refusal, and then avoids the instance
                     names.append("")
                     continue
                 sid, name = opened_session(answer)

@@ -67,7 +67,6 @@ async def test_the_log_has_a_line_for_each_action_of_a_user(start_server: StartS
 
 
 async def test_a_disconnect_is_logged_with_its_reason(start_server: StartServer) -> None:
-    """In Socket.IO's own words."""
     server = start_server(WS_PING_INTERVAL="0.5", WS_PING_TIMEOUT="0.5", SHUTDOWN_TIMEOUT="1")
 
     async def sign_in(name: str) -> RawWebSocket:

@@ -29,7 +29,7 @@ NODE_SERVER: Final = ROOT / "bench" / "peers" / "node" / "server.mjs"
 _THIRD: Final = ("c", 3003)
 _FOURTH: Final = ("d", 3004)
 
-#: Keys that exist while somebody is away, and once a quiet project has been forgotten.
+#: Keys that exist while a client is disconnected, and after a quiet project was forgotten.
 _SOMETIMES: Final = {"lost", "times", "floors"}
 
 _POLLING, _UPGRADE, _WEBSOCKET = (WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket"))
@@ -138,7 +138,7 @@ async def test_from_one_instance_to_ten(site: Site, redis: RedisServer) -> None:
     site.instances.remove(alone)
     first = site.add(WS_PORT=str(port), **settings(redis))
     await site.expect_back(site.members)
-    joined = ["✓ One of several instances: ", f"✓ Redis is there: 127.0.0.1:{redis.port}"]
+    joined = ["✓ One of several instances: ", f"✓ Redis is connected: 127.0.0.1:{redis.port}"]
     assert all(any(line.startswith(beginning) for line in first.stdout) for beginning in joined)
 
     assert command() == {"WS_PORT": "3002", "WS_INSTANCE": "b"}
@@ -240,7 +240,7 @@ async def test_from_node_to_this_server(site: Site, redis: RedisServer, tmp_path
         nginx.configure([port, ours.port])
         await asyncio.to_thread(nginx.reload)
         await site.connect(*CROWD, *CROWD)
-        # A client whose nginx worker ends with the reload connects again, and is nowhere for a moment.
+        # A client whose nginx worker ends with the reload reconnects, and is disconnected for a moment.
         await calm(
             lambda: {len(on(beside, site.members)), len(site.of(ours))} == {6, 3},
             lambda: [each.ids for each in site.members],

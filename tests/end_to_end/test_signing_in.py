@@ -56,7 +56,6 @@ async def test_a_session_cookie_of_an_app_signs_in(
 async def test_the_cookie_of_an_opaque_origin_does_not_count(
     start_server: StartServer, connect_by: Connect, tokens: dict[str, str], origin: str
 ) -> None:
-    """Such a page may connect with a token."""
     server, headers = start_server(ALLOWED_ORIGINS=APPS), cookie(tokens, origin)
     with pytest.raises(Refused, match="Authentication required"):
         await connect_by(BOB, url=server.url, auth=None, headers=headers)
@@ -134,13 +133,11 @@ async def test_a_cookie_from_elsewhere_does_not_sign_in(connect: Connect, tokens
 
 
 async def test_a_page_of_another_origin_is_refused(connect: Connect) -> None:
-    """Even with a valid token."""
     with pytest.raises(Refused):
         await connect(ALICE, headers={"Origin": "https://evil.example"})
 
 
 async def test_an_unknown_namespace_is_refused(connect: Connect, server: ServerProcess) -> None:
-    """With Socket.IO's own message."""
     with pytest.raises(Refused, match=r"^Invalid namespace$"):
         await connect(ALICE, url=f"{server.url}/admin")
 

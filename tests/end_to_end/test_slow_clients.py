@@ -33,8 +33,8 @@ BUSY = {
 }
 CURSOR = 10_000  # bytes: large ones fill a line with fewer of them
 DOCUMENT = 20_000  # bytes
-AT_A_TIME = 5  # events that are sent before the others have them: no line of theirs is ever full
-TLS_READ_AHEAD = 800_000  # bytes, of which asyncio's TLS decrypts on a client's behalf though nobody reads
+AT_A_TIME = 5  # events in flight: few enough for the others' buffers
+TLS_READ_AHEAD = 800_000  # bytes that asyncio's TLS decrypts although the client does not read
 
 Sent = tuple[str, dict[str, Any]]
 Open = Callable[[ServerProcess], Awaitable[Carrier]]

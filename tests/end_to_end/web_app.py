@@ -54,7 +54,7 @@ class WebApp:
             try:
                 await self._answer(reader, writer)
             except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                pass  # the browser is gone
+                pass  # the browser has closed
             finally:
                 connections.discard(task)
                 writer.close()

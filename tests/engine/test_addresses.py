@@ -33,7 +33,6 @@ def as_written(address: str, form: str) -> str:
 
 @given(peer=outside, header=st.text(st.characters(codec="latin-1", exclude_characters="\n\r")))
 def test_an_untrusted_peer_cannot_forge_an_address(peer: str, header: str) -> None:
-    """Its own address and TLS state count."""
     headers = Headers([(b"x-forwarded-for", header.encode("latin-1")), (b"x-forwarded-proto", b"https")])
     expected = str(parse_address(peer))
     assert TRUSTED.address(peer, headers) == expected

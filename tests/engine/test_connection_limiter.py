@@ -258,7 +258,7 @@ async def test_too_fast_handshakes_are_refused_on_both_transports() -> None:
             assert (status, body) == (429, message)
             assert retry_after is not None
             assert 1 <= int(retry_after) <= 5
-        assert (await client.post("40")).status_code == 200  # connected clients go on
+        assert (await client.post("40")).status_code == 200  # connected clients are not affected
 
 
 async def test_an_upgrade_is_no_second_connection() -> None:
@@ -314,7 +314,7 @@ async def test_counts_return_to_zero_however_sessions_end() -> None:
     transport.lingers = True
     polling.close(Reason.SERVER_NAMESPACE_DISCONNECT)
     assert limiter._clients == 2, "its last words still take room"
-    for _ in range(2):  # polls: one gets the last words, one the farewell
+    for _ in range(2):  # polls: one gets the last messages, one the farewell
         transport.writable = True
         polling.transport_ready(transport)
     assert limiter._clients == 1

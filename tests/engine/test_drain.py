@@ -44,7 +44,6 @@ class Crowd:
 
 
 async def test_each_session_ends_once_and_none_remains() -> None:
-    """With the reason that the server stops."""
     crowd = Crowd(50)
     await drain(crowd.registry, 0.2, before_end=crowd.tell)
     await turn()  # on a busy machine the time is over before the last of them have answered
@@ -54,7 +53,6 @@ async def test_each_session_ends_once_and_none_remains() -> None:
 
 
 async def test_they_part_in_another_order_than_they_came() -> None:
-    """The order is random."""
     crowd = Crowd(50)
     await drain(crowd.registry, 0, before_end=crowd.tell)
     assert crowd.order != crowd.sessions

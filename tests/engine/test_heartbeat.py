@@ -18,7 +18,6 @@ class Patient:
 
 
 async def test_a_client_that_answers_is_pinged_again() -> None:
-    """As long as answers come."""
     heartbeat, patient = Heartbeat(0.01, 60), Patient()
     heartbeat.start(patient)
     for count in (1, 2, 3):
@@ -62,7 +61,6 @@ async def test_an_ended_session_is_neither_pinged_nor_timed_out() -> None:
 
 
 async def test_cancel_drops_all_keys() -> None:
-    """No timer remains."""
     heartbeat, patient = Heartbeat(60, 60), Patient()
     heartbeat.start(patient)
     heartbeat.cancel()

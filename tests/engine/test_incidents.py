@@ -26,7 +26,6 @@ def test_take_resets_the_counts() -> None:
 
 
 def test_the_first_of_each_kind_is_reported_immediately() -> None:
-    """Again after each reset of the counts."""
     told: list[tuple[str, str]] = []
     incidents = Incidents()
     incidents.on_first = lambda kind, label, _: told.append((kind, label))

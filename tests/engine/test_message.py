@@ -90,7 +90,6 @@ def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("size", [1023, 1024])
 def test_its_gzipped_part_is_compressed_from_the_threshold_up(size: int) -> None:
-    """Smaller parts are stored blocks."""
     message = Message(b"x" * (size - 1))
     blocks = message.polling_blocks(1024)
     assert zlib.decompressobj(wbits=-15).decompress(blocks) == message.polling_part()

@@ -200,10 +200,10 @@ def test_the_host_is_the_one_sent_to_a_trusted_proxy(forwarded: str) -> None:
     """`X-Forwarded-Host` replaces the Host only from a trusted proxy."""
     origins = Origins()
     headers = {"origin": APP, "host": "127.0.0.1:3001", "x_forwarded_host": forwarded}
-    assert origins.trusts(request_of(**headers, is_proxied=True))  # type: ignore[arg-type]  # headers alone
-    assert not origins.allows(request_of(**headers))  # type: ignore[arg-type]  # headers alone
+    assert origins.trusts(request_of(**headers, is_proxied=True))  # type: ignore[arg-type]  # only headers
+    assert not origins.allows(request_of(**headers))  # type: ignore[arg-type]  # only headers
     other = {**headers, "origin": "https://evil.net"}
-    assert not origins.allows(request_of(**other, is_proxied=True))  # type: ignore[arg-type]  # headers alone
+    assert not origins.allows(request_of(**other, is_proxied=True))  # type: ignore[arg-type]  # only headers
 
 
 @pytest.mark.parametrize("site", ["same-site", "cross-site", "none"])
@@ -212,10 +212,10 @@ def test_a_browsers_word_counts_behind_a_trusted_proxy(site: str) -> None:
     origins = Origins()
     headers = {"origin": APP, "host": "127.0.0.1:3001"}
     own = {**headers, "sec_fetch_site": "same-origin"}
-    assert origins.trusts(request_of(**own, is_proxied=True))  # type: ignore[arg-type]  # headers alone
-    assert not origins.allows(request_of(**own))  # type: ignore[arg-type]  # headers alone
+    assert origins.trusts(request_of(**own, is_proxied=True))  # type: ignore[arg-type]  # only headers
+    assert not origins.allows(request_of(**own))  # type: ignore[arg-type]  # only headers
     other = {**headers, "sec_fetch_site": site}
-    assert not origins.allows(request_of(**other, is_proxied=True))  # type: ignore[arg-type]  # headers alone
+    assert not origins.allows(request_of(**other, is_proxied=True))  # type: ignore[arg-type]  # only headers
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,6 @@ def names(client: Client) -> list[str]:
 
 
 async def test_all_messages_of_a_turn_are_one_write_per_client() -> None:
-    """In order, after the turn."""
     flusher = Flusher()
     one, two, idle = Client(flusher), Client(flusher), Client(flusher)
     one.outbox.put(message("a"))
@@ -49,7 +48,6 @@ async def test_all_messages_of_a_turn_are_one_write_per_client() -> None:
 
 
 async def test_one_message_is_one_object_for_all_recipients() -> None:
-    """A broadcast is not copied."""
     flusher = Flusher()
     clients = [Client(flusher) for _ in range(3)]
     shared = message("a")
@@ -153,7 +151,6 @@ async def test_messages_that_a_backlog_has_no_room_for_are_written_at_once() -> 
 
 
 async def test_few_bytes_of_one_client_are_one_write() -> None:
-    """Without another turn."""
     flusher = Flusher()
     client = Client(flusher)
     client.outbox.put_all([message("a"), message("b")])
@@ -274,7 +271,6 @@ async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn() -> None
 
 
 async def test_clear_drops_waiting_messages() -> None:
-    """From both the queue and the backlog."""
     client = Client(Flusher())
     client.carrier.writable = False
     client.outbox.put(message("held"))
@@ -298,7 +294,6 @@ async def test_the_limit_itself_may_wait(size: int) -> None:
 
 
 async def test_a_send_from_a_thread_raises_and_later_sends_work() -> None:
-    """Later messages from the loop are sent."""
     flusher = Flusher()
     one, other = Client(flusher), Client(flusher)
     with pytest.raises(RuntimeError, match="no running event loop"):

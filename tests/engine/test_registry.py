@@ -70,7 +70,6 @@ async def test_it_is_drained_when_no_client_waits_for_a_last_message() -> None:
 
 
 async def test_a_session_whose_client_never_polls_again_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Last messages wait for a limited time."""
     monkeypatch.setattr(registry_module, "LINGER", 0.02)
     engine = Engine()
     polling = MemoryTransport("polling")

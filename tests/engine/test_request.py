@@ -13,7 +13,6 @@ VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_cate
 
 @given(st.lists(st.tuples(NAMES, VALUES)))
 def test_headers_are_returned_unchanged(pairs: list[tuple[str, str]]) -> None:
-    """Names, values and their order."""
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
     headers = Headers(encoded)
     assert list(headers) == pairs
@@ -69,12 +68,10 @@ def test_a_hundred_parameters_are_the_most(number: int, escape: str) -> None:
 
 @pytest.mark.parametrize("query", ["", "&".join(f"a{n}=1" for n in range(101))])
 def test_a_query_without_parameters_or_with_too_many_is_empty(query: str) -> None:
-    """Too many are a hundred and one."""
     assert request_of(query).query == {}
 
 
 def test_origin_and_host_are_the_headers() -> None:
-    """As the client sent them, or None."""
     request = request_of(origin="https://app.example.com", host="localhost")
     assert (request.origin, request.host) == ("https://app.example.com", "localhost")
     assert (request_of().origin, request_of().host) == (None, None)

@@ -111,7 +111,6 @@ async def test_every_transition_of_the_table_happens(entry: tuple[State, Session
     ids=lambda item: item.name,
 )
 async def test_every_other_event_is_an_error(state: State, event: SessionEvent) -> None:
-    """The state stays unchanged."""
     session = connection_in(state).session
     assert not session._move(event)
     assert session.state is state
@@ -129,7 +128,6 @@ async def test_messages_are_handed_over_in_live_states_alone(state: State) -> No
 
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
 async def test_the_listener_gets_one_end(state: State) -> None:
-    """With the first reason."""
     connection = connection_in(state)
     for _ in range(2):
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
@@ -208,7 +206,7 @@ class TestHeartbeat:
         connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=60)
         registry = connection.engine.registry
         session, other = connection.session, registry.open(request_of(), MemoryTransport("websocket"))
-        pongs = registry.heartbeat._pongs  # whose time ends last is the last
+        pongs = registry.heartbeat._pongs  # the last to expire is the last one
 
         def receive(session: Session) -> None:
             if packet == b"\x00":
@@ -251,7 +249,6 @@ class TestHeartbeat:
         assert connection.recorder.reasons == [Reason.PING_TIMEOUT]
 
     async def test_silence_ends_it(self) -> None:
-        """With the reason ping timeout."""
         connection = Connection(MemoryTransport("websocket"), ping_interval=0.01, ping_timeout=0.01)
         await until(lambda: connection.recorder.reasons)
         assert connection.recorder.reasons == [Reason.PING_TIMEOUT]
@@ -294,7 +291,6 @@ class TestUpgrade:
         assert connection.first.packets[1:] == [b"6", b"6"]
 
     async def test_messages_that_waited_for_a_poll_are_sent_over_websocket(self) -> None:
-        """In order."""
         connection = Connection()
         await turn()
         for state in (connection.start_probe, connection.answer_probe):
@@ -306,7 +302,6 @@ class TestUpgrade:
         assert connection.probe.packets == [b"3probe", b"4start_probe", b"4answer_probe", b"4last"]
 
     async def test_a_second_websocket_is_turned_away(self) -> None:
-        """During a probe and after the upgrade."""
         connection = Connection()
         assert connection.start_probe()
         assert not connection.session.probe(MemoryTransport(), UPGRADE)
@@ -339,7 +334,6 @@ class TestUpgrade:
         assert connection.session.is_live
 
     async def test_a_probe_that_is_cut_ends_the_upgrade_alone(self) -> None:
-        """The session continues by polling."""
         connection = Connection()
         connection.start_probe()
         connection.answer_probe()

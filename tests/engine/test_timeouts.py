@@ -7,7 +7,6 @@ from synkora.engine.timeouts import TimeoutQueue
 
 
 async def test_each_key_expires_once_in_the_order_of_adding() -> None:
-    """And is removed."""
     expired: list[str] = []
     deadlines = TimeoutQueue(0.02, expired.append)
     for key in "abc":
@@ -86,7 +85,6 @@ async def test_an_error_of_one_key_does_not_cost_the_others_theirs(caplog: pytes
 
 
 async def test_after_cancel_nothing_expires_and_adding_works_again() -> None:
-    """All keys and the timer are removed."""
     expired: list[str] = []
     deadlines = TimeoutQueue(0.02, expired.append)
     deadlines.add("a")

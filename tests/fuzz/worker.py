@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import Any
 
-# Without types, and installed for fuzzing alone.
+# Without types, and installed only for fuzzing.
 atheris: Any = importlib.import_module("atheris")
 
 

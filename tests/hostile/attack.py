@@ -15,7 +15,7 @@ from tests.hostile.kinds import KINDS
 from tests.support.wire import Refused
 
 ATTACKERS = 200
-_LONGEST = 90  # seconds for one run of one kind, which else hangs
+_LONGEST = 90  # seconds for one run of one kind, which otherwise hangs
 
 
 class Schedule:
@@ -51,10 +51,10 @@ async def act(attacker: Attacker, schedule: Schedule, account: Account) -> None:
                 await KINDS[kind](attacker)
         except Refused:
             account.refused[kind] = account.refused.get(kind, 0) + 1
+        except TimeoutError:  # which is an OSError
+            account.surprises.append(f"{kind}: no answer")
         except (OSError, EOFError):
             pass  # the server has hung up
-        except TimeoutError:
-            account.surprises.append(f"{kind}: no answer")
         except AssertionError as surprise:
             account.surprises.append(f"{kind}: {str(surprise)[:300]}")
 
@@ -75,7 +75,7 @@ async def attack(port: int, messages: int, rate: float, seed: int, victims: list
 
 def main(port: str, messages: str, rate: str, seed: str, *victims: str) -> None:
     """Run the attack."""
-    os.nice(10)  # attackers have their own machines, and take no processor from those at work
+    os.nice(10)  # attackers have their own machines, so they must not slow down the members
     account = uvloop.run(attack(int(port), int(messages), float(rate), int(seed), list(victims)))
     sys.stdout.write(json.dumps({name: value for name, value in vars(account).items() if name != "turns"}))
 

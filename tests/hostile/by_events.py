@@ -249,7 +249,7 @@ async def crowds_of_one_user(a: Attacker) -> None:
                 a.count(len(crowd))
                 for socket in crowd:
                     await socket.emit(event, a.project)
-            await asyncio.sleep(1.1)  # so that their leaves are told
+            await asyncio.sleep(1.1)  # so that their leaves are announced
         await a.expect_life(crowd[0])
 
 
@@ -419,6 +419,19 @@ async def bad_attachments(a: Attacker) -> None:
             a.count()
             await socket.send(frames)
             await a.expect_end(socket)
+
+
+async def deep_nesting_with_attachments(a: Attacker) -> None:
+    """Edits with an attachment that are nested so deeply that only some of the decoders can read them."""
+    async with a.member() as socket, a.member() as other:
+        for depth in (400, 700, 940):
+            a.count(2)
+            nested = b"[" * depth + json.dumps(_placeholder(0)).encode() + b"]" * depth
+            payload = b'{"projectId":"%b","changes":%b}' % (a.project.encode(), nested)
+            await socket.send_text(b'451-["canvas:update",%b]' % payload)
+            await socket.send_binary(b"data")
+        await a.expect_life(socket)
+        await a.expect_life(other)
 
 
 async def repeated_attachments(a: Attacker) -> None:

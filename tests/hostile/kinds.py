@@ -62,6 +62,7 @@ _ATTACKS: tuple[Attack, ...] = (
     by_events.unknown_namespaces,
     by_events.bad_json,
     by_events.deep_nesting,
+    by_events.deep_nesting_with_attachments,
     by_events.large_numbers,
     by_events.wrong_shapes,
     by_events.wrong_project_ids,

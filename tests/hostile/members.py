@@ -118,7 +118,7 @@ class Member:
         self._working = asyncio.create_task(self._work(interval))
 
     async def _work(self, interval: float) -> None:
-        await asyncio.sleep(random.uniform(0, interval))  # people do not move in step
+        await asyncio.sleep(random.uniform(0, interval))  # users are not synchronized
         number = 0
         try:
             while not self._stopped:

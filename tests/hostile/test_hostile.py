@@ -33,7 +33,7 @@ IS_FULL = MESSAGES >= FULL
 
 MEMBERS, PROJECTS = (50, 5) if IS_FULL else (20, 2)
 INTERVAL = 0.5  # seconds between a member's cursors
-QUIET = 30 if IS_FULL else 5  # seconds
+QUIET = 30 if IS_FULL else 2  # seconds
 CALM = 25  # seconds within which everything that was left behind has timed out
 #: Bytes that the process may have grown by: what an allocator keeps, not what a leak of each message would take.
 SLACK = 40_000_000
@@ -69,7 +69,6 @@ def test_a_token_in_the_log_is_seen(token: str) -> None:
 
 
 def test_there_are_at_least_thirty_kinds_of_hostility() -> None:
-    """Each has a docstring."""
     assert len(KINDS) >= 30
     assert all(attack.__doc__ for attack in KINDS.values())
 
@@ -205,7 +204,7 @@ def _report(
 
     kinds = "".join(
         f"  {kind:28}{account['by_kind'].get(kind, 0):>8} messages{account['runs'].get(kind, 0):>6} runs"
-        f"{account['refused'].get(kind, 0):>6} not let in\n"
+        f"{account['refused'].get(kind, 0):>6} not accepted\n"
         for kind in KINDS
     )
     return (

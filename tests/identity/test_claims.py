@@ -49,5 +49,4 @@ def test_a_time_that_is_not_a_number_is_refused(claim: str, value: str) -> None:
     "payload", [b"", b"[]", b"null", b'"user-1"', b"{", b"\xff", b'{"id": "\xff"}', b"[" * 100_000, b"1" * 10_000]
 )
 def test_a_payload_that_is_not_a_json_object_is_refused(payload: bytes) -> None:
-    """Even with a valid signature."""
     assert reason(payload) == "claims malformed"

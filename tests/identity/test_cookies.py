@@ -65,7 +65,6 @@ def test_a_name_of_the_apps_own() -> None:
 
 
 def test_chunks_are_joined_in_numeric_order() -> None:
-    """In any order of the header."""
     header = "authjs.session-token.2=c; authjs.session-token.0=a; other=x; authjs.session-token.1=b"
     assert session_cookies(header) == [("authjs.session-token", "abc")]
 

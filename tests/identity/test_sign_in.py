@@ -42,7 +42,6 @@ class TestOrder:
         assert signed_in({"token": BY_AUTH}, BY_BEARER, BY_COOKIE) == "by-auth"
 
     def test_the_bearer_header_goes_before_cookies(self) -> None:
-        """Without a token in CONNECT."""
         assert signed_in({}, BY_BEARER, BY_COOKIE) == "by-bearer"
 
     def test_a_cookie_is_enough(self) -> None:
@@ -142,7 +141,6 @@ class TestMessages:
         assert lacks_credentials(auth, authorization, cookie) in {True, False}
 
     def test_a_deeply_nested_payload_is_judged(self) -> None:
-        """CONNECT's payload may have any depth."""
         nested: list[object] = []
         for _ in range(10_000):
             nested = [nested]

@@ -50,7 +50,6 @@ class TestVectors:
     def test_each_kind_is_verified_from_its_own_cookie(
         self, keyring: Keyring, vectors: dict[str, Any], kind: str, cookie_name: str
     ) -> None:
-        """With the key of the cookie's name."""
         assert keyring.verify(vectors["tokens"][kind], cookie_name=cookie_name)["id"] == "user-1"
 
     def test_a_v5_token_from_another_cookie_is_refused(self, keyring: Keyring, vectors: dict[str, Any]) -> None:
@@ -99,7 +98,6 @@ class TestRotation:
             Keyring(SECRET, [""])
 
     def test_a_weak_secret_works_without_warning(self) -> None:
-        """Like in the web app."""
         for secret in ("short", "-----BEGIN nothing"):
             assert Keyring(secret).verify(signed(CLAIMS, secret))["id"] == "user-1"
 
@@ -173,7 +171,6 @@ class TestHeaders:
         assert reason(Keyring(SECRET), signed(CLAIMS, SECRET, header)) == "header not accepted"
 
     def test_a_kid_of_ours_leaves_no_other_key(self) -> None:
-        """No other key is tried."""
         other = key_id(authjs_v5_key(SECRET, "A256GCM", "authjs.session-token"))
         assert reason(Keyring(SECRET), encrypted(CLAIMS, SECRET, {"kid": other})) == "wrong key or tampered with"
 

@@ -85,7 +85,6 @@ def test_half_a_character_in_a_name_stays() -> None:
 
 @pytest.mark.parametrize("value", [None, "", " ", 5, [], {}, "x" * 1025, "\ud800"])
 def test_an_invalid_image_or_email_is_left_out(value: object) -> None:
-    """One of another type, or too long."""
     assert user(email=value).email is None
     assert user(picture=value).image is None
 

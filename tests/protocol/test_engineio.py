@@ -12,7 +12,6 @@ TEXT = st.text().map(lambda text: b"4" + text.replace("\x1e", "").encode())
 
 
 def test_the_open_packet_has_milliseconds_where_the_settings_have_seconds() -> None:
-    """With the five fields of the protocol."""
     packet = open_packet("abc", ["websocket"], 25, 0.0205, 1_000_000)
     assert packet[0] == PacketType.OPEN
     assert json.loads(packet[1:]) == {
@@ -37,7 +36,6 @@ def test_binary_packets_travel_as_base64_behind_a_b() -> None:
 
 @given(st.lists(st.tuples(TEXT, st.lists(st.binary(), max_size=3)), min_size=1))
 def test_a_polling_payload_is_split_into_the_same_packets(packets: list[tuple[bytes, list[bytes]]]) -> None:
-    """Texts and binaries, in order."""
     payload = join_payload([encode_polling(text, tuple(binaries)) for text, binaries in packets])
     expected: list[tuple[bool, bytes]] = []
     for text, binaries in packets:

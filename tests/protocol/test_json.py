@@ -25,14 +25,12 @@ class Task(msgspec.Struct):
 
 @given(JSON)
 def test_an_encoded_value_is_decoded_to_the_same_value(value: object) -> None:
-    """Also by the standard library."""
     assert ANYTHING.decode(encode(value)) == value
     assert json.loads(encode(value)) == value
 
 
 @given(JSON)
 def test_raw_values_keep_their_bytes(value: object) -> None:
-    """Including whitespace and escapes."""
     text = json.dumps(value, indent=1).encode()
     (raw,) = RAW_LIST.decode(b"[" + text + b"]")
     assert bytes(raw) == text
@@ -117,7 +115,6 @@ def test_a_lone_surrogate_does_not_hide_another_shape() -> None:
 
 @given(st.binary())
 def test_is_utf8_agrees_with_python(data: bytes) -> None:
-    """With Python's strict decoder."""
     try:
         data.decode()
     except UnicodeDecodeError:

@@ -128,7 +128,6 @@ def test_malformed_packets_break_the_protocol(wire: bytes) -> None:
 
 
 def test_the_maximum_of_attachments_is_accepted() -> None:
-    """One more is refused."""
     assert decode(b'510-["a"]', 10).expected == 10
     with pytest.raises(ProtocolError, match="too many attachments"):
         decode(b'511-["a"]', 10)
@@ -189,7 +188,6 @@ class TestEventName:
 
     @pytest.mark.parametrize("name", sorted(RESERVED_EVENTS))
     def test_a_reserved_name_breaks_the_protocol(self, name: str) -> None:
-        """Socket.IO's own names, escaped or not."""
         for data in (json.dumps([name]), json.dumps([name]).replace("e", r"\u0065"), f'[ "{name}"]'):
             with pytest.raises(ProtocolError, match="reserved"):
                 event_name(data.encode())
@@ -203,7 +201,6 @@ class TestAuth:
 
     @pytest.mark.parametrize("data", [b"[]", b"1", b'"x"', b"null", b"{", b'{"a":NaN}'])
     def test_any_other_data_is_a_protocol_error(self, data: bytes) -> None:
-        """Other JSON, and invalid JSON."""
         with pytest.raises(ProtocolError):
             decode_auth(data)
 
@@ -256,7 +253,6 @@ class TestAttachments:
 
     @pytest.mark.parametrize("number", [b"1", b"-1", b"true", b'"0"', b"null", b"0.0", b"1e3"])
     def test_a_placeholder_without_its_attachment_breaks_the_protocol(self, number: bytes) -> None:
-        """Before it can reach another client."""
         data = b'["a",{"x":[{"_placeholder":true,"num":' + number + b"}]}]"
         for check in (decode_arguments, check_placeholders):
             with pytest.raises(ProtocolError, match="illegal attachments"):
@@ -282,7 +278,6 @@ class TestAttachments:
             take_attachments([nested])
 
     def test_nested_values_below_the_limit_are_filled(self) -> None:
-        """Up to the JSON decoder's own limit."""
         levels = 200
         data = b"[" * levels + PLACEHOLDER + b"]" * levels
         value: Any = decode_arguments(data, (b"x",))

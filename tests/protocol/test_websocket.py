@@ -43,7 +43,6 @@ def test_compressed_frames_are_read_back_by_another_library(payload: bytes, bina
 
 
 def test_compression_makes_repetitive_messages_smaller() -> None:
-    """To a fraction of their size."""
     document = b'{"cell":"A1","value":0},' * 1000
     assert len(compressed_frame(document)) < len(document) / 10
 
@@ -65,7 +64,6 @@ def test_a_final_deflate_block_is_accepted() -> None:
 
 
 def test_a_message_of_exactly_the_limit_is_accepted() -> None:
-    """One more byte is refused."""
     assert decompress(deflated(bytes(1000)), 1000) == bytes(1000)
     with pytest.raises(PayloadTooLarge):
         decompress(deflated(bytes(1001)), 1000)

@@ -84,7 +84,7 @@ class Person(Visitor):
 
     async def until_told(self, words: str) -> None:
         """Wait until the page's console has this text."""
-        await self.play("0;")  # fails with the console if the page is gone
+        await self.play("0;")  # fails with the console's text if the page has crashed
         for _ in range(1200):
             if any(words in line for line in self.console):
                 return

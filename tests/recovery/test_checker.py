@@ -67,14 +67,12 @@ def test_a_lost_edit_is_found(seed: int) -> None:
 
 
 def test_an_undelivered_edit_is_found() -> None:
-    """If the server has accepted it."""
     sent = [Edit("a", "p", accepted=True), Edit("b", "p")]
     assert violations([Client("c1", ["p"], sent), Client("c2", ["p"])]) == ["p: c2 did not get 'a' of c1"]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_an_edit_that_came_twice_is_found(seed: int) -> None:
-    """Immediately, or much later."""
     clients = run(seed)
     client = random.Random(seed).choice([client for client in clients if client.received["p"]])
     event_id = client.received["p"][0]
@@ -93,7 +91,6 @@ def test_another_order_is_found(seed: int) -> None:
 
 
 def test_an_order_that_only_three_clients_show_is_found() -> None:
-    """No two of them disagree."""
     sender = Client("s", ["p"], [])
     others = [Client(f"s{event_id}", ["p"], [Edit(event_id, "p")]) for event_id in "abc"]
     clients = [Client("1", ["p"]), Client("2", ["p"]), Client("3", ["p"]), sender, *others]
@@ -110,13 +107,11 @@ def test_the_order_of_a_sender_is_its_own() -> None:
 
 
 def test_an_own_edit_that_is_returned_is_found() -> None:
-    """In any position."""
     sender = Client("s", ["p"], [Edit("a", "p")], defaultdict(list, p=["a"]))
     assert violations([sender]) == ["p: s got its own 'a'"]
 
 
 def test_an_edit_without_a_sender_is_found() -> None:
-    """For example one of another project."""
     sender = Client("s", ["p", "q"], [Edit("a", "q")])
     receiver = Client("r", ["p"], received=defaultdict(list, p=["a"]))
     assert violations([sender, receiver]) == ["p: r got 'a', which no member has sent into the project"]

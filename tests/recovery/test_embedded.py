@@ -283,7 +283,6 @@ def _rows(folder: Path, table: str) -> int:
 
 
 async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
-    """With any umask."""
     mask = os.umask(0)
     try:
         store = await started(tmp_path / "new" / "state")
@@ -329,7 +328,6 @@ async def test_a_damaged_table_is_set_aside(tmp_path: Path, caplog: pytest.LogCa
 
 
 async def test_a_file_of_another_version_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The log has both versions."""
     with sqlite3.connect(tmp_path / "recovery.db") as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
@@ -503,7 +501,7 @@ class TestKill:
             process.send_signal(signal.SIGKILL)
             lines += [int(line) for line in (await process.stdout.read()).split(b"\n")[:-1]]
             await process.wait()
-            assert last < lines[0] <= last + 2  # the last one may not have been told
+            assert last < lines[0] <= last + 2  # the last one may not have been printed
             assert lines == list(range(lines[0], lines[0] + len(lines)))
             last = lines[-1]
         store = await started(tmp_path)

@@ -36,7 +36,6 @@ def test_older_changes_are_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_missing_change_is_noticed(tmp_path: Path) -> None:
-    """Before the others, or between them."""
     Tail(tmp_path / "tail").close()
     tail = Tail(tmp_path / "tail")
     tail.write(2, b"change")
@@ -79,7 +78,6 @@ def test_a_change_that_finds_no_room_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_cleared_tail_is_empty(tmp_path: Path) -> None:
-    """Whatever number follows."""
     Tail(tmp_path / "tail").close()
     tail = Tail(tmp_path / "tail")
     tail.write(7, b"change")
@@ -89,7 +87,6 @@ def test_a_cleared_tail_is_empty(tmp_path: Path) -> None:
 
 @given(data=st.binary(max_size=200), number=st.integers(0, 10))
 def test_any_content_is_changes_or_a_gap(tmp_path_factory: pytest.TempPathFactory, data: bytes, number: int) -> None:
-    """Never another error."""
     path = tmp_path_factory.mktemp("tail") / "tail"
     path.write_bytes(data.ljust(2 * HALF, b"\0"))
     tail = Tail(path)

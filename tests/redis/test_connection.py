@@ -8,10 +8,10 @@ from synkora.redis.connection import RedisConnection
 @pytest.mark.parametrize(
     ("said", "problem"),
     [
-        (b"-ERR max number of clients reached\r\n", "Redis has as many clients as it takes (maxclients)"),
+        (b"-ERR max number of clients reached\r\n", "Redis has its maximum of clients (maxclients)"),
         (b"-DENIED Redis is running in protected mode\r\n", "Redis is in protected mode"),
-        (b"+hello\r\n", "is no Redis"),
-        (b"220 mail.example.com ESMTP\r\n", "is no Redis"),
+        (b"+hello\r\n", "is not Redis"),
+        (b"220 mail.example.com ESMTP\r\n", "is not Redis"),
     ],
 )
 async def test_an_answer_before_any_question_ends_it(said: bytes, problem: str) -> None:
@@ -38,7 +38,6 @@ async def test_unexpected_pushes_are_ignored() -> None:
 
 
 async def test_a_message_may_arrive_in_parts() -> None:
-    """It is delivered after its last byte."""
     ends: list[str] = []
     connection = RedisConnection(ends.append, max_waiting=1000)
     heard: list[bytes] = []

@@ -15,7 +15,7 @@ from tests.support.servers import until
 from synkora.redis.link import Link, Script
 from synkora.redis.url import RedisUrl
 
-PASSWORD = "p@ss:w/o?r#d% with more"  # as nobody should write it into a URL without escapes
+PASSWORD = "p@ss:w/o?r#d% with more"  # must be escaped in a URL
 ESCAPED = quote(PASSWORD, safe="")
 NEEDED = ("+select", "+eval", "+evalsha", "+publish", "+subscribe", "+unsubscribe")
 
@@ -54,7 +54,7 @@ async def test_a_password_is_given(make_link: MakeLink) -> None:
 @pytest.mark.parametrize(
     ("credentials", "words"),
     [
-        ("", "Redis wants a password, and REDIS_URL has none"),
+        ("", "Redis needs a password, and REDIS_URL has none"),
         (f":{ESCAPED}x@", "does not accept the user and password"),
     ],
 )
@@ -74,7 +74,6 @@ async def test_a_user_needs_few_rights(make_link: MakeLink, redis: RedisServer) 
 
 @pytest.mark.parametrize("lacking", NEEDED[:-1])
 async def test_a_right_that_a_user_lacks_is_named(make_link: MakeLink, redis: RedisServer, lacking: str) -> None:
-    """The message has the command to allow."""
     redis.do("ACL", "SETUSER", "alice", "on", f">{PASSWORD}", "~*", "&*", *NEEDED, f"-{lacking[1:]}")
     link = make_link(f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}/1")
     if lacking == "+evalsha":
@@ -104,7 +103,6 @@ async def test_a_channel_without_rights_is_reported(make_link: MakeLink, redis: 
 
 
 async def test_a_database_is_chosen(make_link: MakeLink, redis: RedisServer) -> None:
-    """By the number in the URL."""
     link = make_link(f"{redis.url}/3")
     await works(link)
     await link.call("SET", "a", "x")
@@ -150,7 +148,6 @@ async def test_tls_will_do_and_certificates_are_verified(make_link: MakeLink, tm
 
 
 async def test_large_messages_go_over_tls(make_link: MakeLink, tmp_path: Path) -> None:
-    """One message takes many records of TLS."""
     with running_redis(tls=certificate(tmp_path)) as redis:
         link = make_link(f"rediss://127.0.0.1:{redis.tls_port}?ssl_cert_reqs=none")
         assert await link.start(PATIENCE)
@@ -202,22 +199,21 @@ async def test_a_redis_that_loads_its_data_is_waited_for(make_link: MakeLink) ->
 
 
 async def test_a_full_redis_is_reported(make_link: MakeLink, redis: RedisServer) -> None:
-    """Its error comes before any command."""
     redis.do("CONFIG", "SET", "maxclients", "1")
     first = make_link()
     assert await first.start(PATIENCE)
     further = make_link()
     await further.start(0)
-    await until(lambda: further.problem == "Redis has as many clients as it takes (maxclients)")
+    await until(lambda: further.problem == "Redis has its maximum of clients (maxclients)")
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers where REDIS_URL says is no Redis"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the server at REDIS_URL is not Redis"),
         (b"", "Redis ended the connection at once"),
-        (b"+hello\r\n", "what answers where REDIS_URL says is no Redis"),
-        (b"%0\r\n:1\r\n:2\r\n:3\r\n", "what answers where REDIS_URL says is no Redis"),
+        (b"+hello\r\n", "the server at REDIS_URL is not Redis"),
+        (b"%0\r\n:1\r\n:2\r\n:3\r\n", "the server at REDIS_URL is not Redis"),
     ],
 )
 async def test_a_server_other_than_redis_is_reported(make_link: MakeLink, answer: bytes, words: str) -> None:

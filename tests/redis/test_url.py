@@ -146,7 +146,6 @@ def test_options_of_other_programs_are_ignored() -> None:
     ],
 )
 def test_unusable_values_are_reported_without_their_content(url: str, words: str) -> None:
-    """The message says what to write."""
     with pytest.raises(ValueError, match=re.escape(words)) as refusal:
         RedisUrl.parse(url)
     for part in ("secret", "sec", "ret@", "mymaster", "26379"):

@@ -88,7 +88,6 @@ async def test_the_lifespan_of_an_asgi_application_connects_and_disconnects(redi
 
 
 async def test_servers_with_another_prefix_are_strangers(redis: RedisServer) -> None:
-    """They share only the Redis."""
     ours, theirs = (SocketServer(adapter=RedisAdapter.from_url(redis.url, prefix=name)) for name in ("a", "b"))
     async with joined(ours, theirs) as (ann, ben):
         theirs.emit("theirs")
@@ -126,7 +125,6 @@ def test_an_adapter_is_for_one_server() -> None:
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:6379", "http://127.0.0.1:6379"])
 def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
-    """In the constructor, not at the start."""
     with pytest.raises(ValueError, match="the URL of RedisAdapter must begin with redis://"):
         RedisAdapter.from_url(url)
 

@@ -200,7 +200,6 @@ def test_events_that_would_harm_clients_are_refused(event: PublishedEvent) -> No
 
 
 def test_a_date_is_text_within_binary_events_too() -> None:
-    """Beside bytes, at any depth."""
     got = message_of(PublishedEvent(2, ["x", {"a": [datetime(2024, 1, 2, tzinfo=UTC), b"b"]}]))
     assert json.loads(got.data) == ["x", {"a": ["2024-01-02T00:00:00.000Z", {"_placeholder": True, "num": 0}]}]
 

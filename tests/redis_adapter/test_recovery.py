@@ -97,7 +97,6 @@ async def test_all_get_one_order(servers: list[SocketServer]) -> None:
 
 
 async def test_own_events_are_not_replayed(servers: list[SocketServer]) -> None:
-    """A sender gets only the others' events."""
     ann, ben = await joined(servers[0]), await joined(servers[1])
     ann.emit("say", "r", 1)
     assert await got(ben, 1) == [["said", 1]]

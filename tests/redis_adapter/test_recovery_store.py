@@ -1,15 +1,23 @@
 """Recovery over Redis."""
 
+import asyncio
+from dataclasses import replace
+
+import msgspec
 import pytest
 from tests.contracts.event_log import EventLogContract, MakeStore, event, name_of
-from tests.contracts.session_store import SESSION, SessionStoreContract, lost
+from tests.contracts.session_store import NOW, SESSION, SessionStoreContract, lost
 from tests.support.clocks import Clock
+from tests.support.links import QUICK, MakeLink
+from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent
+from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, SavedSession
+from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
+from synkora.redis_adapter import session_store
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_log import RedisLog
 from synkora.redis_adapter.recovery_store import RedisStore
@@ -35,6 +43,12 @@ class Followed(RedisStore):
         """Wait for the log's work after the reply to an append."""
         for _ in range(2):
             await self.link.call("PING")
+
+
+def lose(link: Link) -> None:
+    """End the connection of a link that is up."""
+    assert link._up is not None
+    link._up.end("the test ends the connection")
 
 
 @pytest.fixture
@@ -100,7 +114,6 @@ async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, lin
 
 
 async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis: RedisServer, link: Link) -> None:
-    """Not only every so many events."""
     settings, clock = RecoverySettings(), Clock()
     log = Followed(link, settings, clock).log("/", lambda _: None)
     names = "synkora:test:{log:/}:stream:p", "synkora:test:{log:/}:index:p"
@@ -113,7 +126,6 @@ async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis
 
 
 async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
-    """Also when rooms have been forgotten."""
     store = Followed(link, RecoverySettings(max_rooms=1), Clock())
     log = store.log("/", lambda _: None)
     for room in ("p", "q", "r", "p"):
@@ -139,10 +151,142 @@ async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) 
     log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
     redis.kill()
     await until(lambda: not link.is_up)
-    for _ in range(9):
+    for _ in range(17):
         log.append(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), ())
     assert log.lost == 2
     redis.start()
+
+
+async def test_an_event_that_is_nested_too_deeply_for_other_servers_is_given_up(link: Link) -> None:
+    """It does not wait for Redis for ever, and does not stop the events behind it when Redis is back."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    nested = b'["deep",' + b"[" * 700 + b'{"_placeholder":true,"num":0}' + b"]" * 700 + b"]"
+    log.append(nested, (b"attachment",), ("p",), ())
+    assert [each.data for each in delivered] == [nested]
+    assert (log.lost, log.kept_bytes) == (1, 0)
+    lose(link)
+    log.append(nested, (b"attachment",), ("p",), ())
+    log.append(event("a"), (), ("p",), ())
+    assert log.kept_bytes > 0
+    await until(lambda: link.is_up)
+    await until(lambda: log.kept_bytes == 0)
+    assert log.lost == 2
+    assert await log.kept("p") == (1, len(event("a")))
+
+
+async def test_very_many_small_events_that_wait_for_redis_do_not_end_the_link(
+    redis: RedisServer, make_link: MakeLink
+) -> None:
+    """Their commands are larger than what a link holds: they are sent a part at a time, in their order."""
+    link = make_link(settings=replace(QUICK, max_waiting=1_500_000, timeout=10))
+    assert await link.start(PATIENCE)
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    await until(lambda: log.position.number == 0)
+    redis.pause()
+    lose(link)
+    for number in range(4000):
+        log.append(event(str(number)), (), ("p",), ())
+    redis.resume()
+    await until(lambda: link.is_up)
+    log.append(event("last"), (), ("p",), ())
+    await until(lambda: log.kept_bytes == 0)
+    assert link.reconnects == 1
+    assert log.lost == 0
+    found = await log.read(("p",), Position(log.position.epoch, 0))
+    assert not isinstance(found, Incomplete)
+    assert [name_of(each) for each in found] == [*map(str, range(4000)), "last"]
+
+
+async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
+    """A read that finds something else in a stream has an answer, and the instance goes on."""
+    log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
+    log.append(event("a"), (), ("p",), ())
+    await until(lambda: log.position.number == 1)
+    redis.do("XADD", log._keys.room("p")[0], "2-0", "s", "1", "junk", "junk")
+    redis.do("HSET", log._keys.of("log"), "number", "2")
+    assert await log.read(("p",), Position(log.position.epoch, 0)) is Incomplete.UNAVAILABLE
+
+
+def large(number: int) -> SavedSession:
+    """A session with many long names of rooms."""
+    rooms = tuple(f"{number}-{room}-" + "x" * 700 for room in range(50))
+    return msgspec.structs.replace(SESSION, pid=f"pid-{number}", rooms=rooms, joined=(1,) * 50)
+
+
+async def test_many_large_sessions_do_not_end_the_link(redis: RedisServer, make_link: MakeLink) -> None:
+    """When Redis is back, together they are more than a link holds: they are saved a part at a time."""
+    link = make_link(settings=replace(QUICK, max_waiting=2_000_000, timeout=10))
+    assert await link.start(PATIENCE)
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
+    for number in range(200):
+        sessions.save(large(number))
+    await until(lambda: redis.do("DBSIZE") == 200)
+    redis.do("FLUSHALL")
+    lose(link)
+    await until(lambda: link.is_up)
+    await until(lambda: redis.do("DBSIZE") == 200)
+    assert link.reconnects == 1
+    assert await sessions.take("pid-199") == large(199)
+
+
+async def test_a_session_that_is_saved_repeatedly_in_a_turn_is_written_once(redis: RedisServer, link: Link) -> None:
+    """Each join of very many saves it, with the names of all rooms."""
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
+    sessions.save(SESSION)
+    await until(lambda: redis.do("DBSIZE") == 1)
+    redis.do("CONFIG", "RESETSTAT")
+    for number in range(50):
+        sessions.save(large(7 + number % 2))
+    await until(lambda: redis.do("DBSIZE") == 3)
+    assert redis.do("INFO", "commandstats").decode().count("cmdstat_set:calls=2,") == 1
+
+
+async def test_a_newer_state_is_what_is_saved_after_a_loss_of_the_link(redis: RedisServer, link: Link) -> None:
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
+    redis.pause()
+    sessions.save(msgspec.structs.replace(SESSION, rooms=(), joined=()))
+    await asyncio.sleep(0.01)
+    sessions.save(SESSION)
+    await asyncio.sleep(0.01)
+    lose(link)
+    redis.resume()
+    await until(lambda: link.is_up)
+    assert await sessions.take("pid-1") == SESSION
+
+
+async def test_sessions_that_wait_for_redis_are_bounded_in_bytes(
+    redis: RedisServer, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_store, "_MAX_UNSAVED", 4 * large(0).size)
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
+    redis.kill()
+    await until(lambda: not link.is_up)
+    for number in range(8):
+        sessions.save(msgspec.structs.replace(large(number), lost_at=NOW))
+    redis.start()
+    await until(lambda: link.is_up)
+    found = [await sessions.take(f"pid-{number}") for number in range(8)]
+    assert [session is not None for session in found] == [False] * 4 + [True] * 4
+
+
+async def test_sessions_that_expire_together_are_dropped_a_part_at_a_time(redis: RedisServer, link: Link) -> None:
+    """Redis would do nothing else meanwhile. An expired session is of no use all the same."""
+    clock = Clock()
+    sessions = Followed(link, RecoverySettings(session_age=60), clock).sessions("/")
+    for number in range(250):
+        sessions.save(lost(f"pid-{number}"))
+    await until(lambda: redis.do("ZCARD", sessions._prefix + "times") == 250)
+    clock.now += 61
+    assert await sessions.take("pid-249") is None
+    assert redis.do("ZCARD", sessions._prefix + "times") == 149
+
+
+async def test_a_session_of_another_version_is_unknown(redis: RedisServer, link: Link) -> None:
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
+    redis.do("SET", sessions._prefix + "pid:pid-1", b"junk")
+    assert await sessions.take("pid-1") is None
 
 
 async def test_sessions_that_could_not_be_saved_are_saved_later(redis: RedisServer, link: Link) -> None:

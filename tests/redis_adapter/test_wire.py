@@ -122,7 +122,10 @@ async def test_requests_are_the_same(world: World) -> None:
 async def test_questions_are_the_same(world: World) -> None:
     """For fetching sockets, listing rooms, and collecting answers and acks."""
     said: list[list[Message]] = []
-    for server, answers in ((world.theirs, 0), (world.ours, 4)):  # the spy hears what Node.js answers, for all to hear
+    for server, answers in (
+        (world.theirs, 0),
+        (world.ours, 4),
+    ):  # Node.js publishes its answers to all, the spy included
         asking = [
             asyncio.create_task(server.fetch(Target(("red",), ("é",)))),
             asyncio.create_task(server.rooms()),
@@ -149,7 +152,6 @@ async def test_questions_are_the_same(world: World) -> None:
     ids=["sockets", "all rooms", "fetch", "server-side emit"],
 )
 async def test_responses_are_the_same(world: World, request_: bytes) -> None:
-    """Ours reach only the asker."""
     world.spy.link.publish(REQUESTS, request_)
     _, *heard = await world.spy.heard(3)
     responses = {channel: message.replace(b"theirs", b"ours") for channel, message in heard}

@@ -152,7 +152,7 @@ async def test_messages_are_read_as_they_were_written() -> None:
     assert read_request(write(POLL)) == POLL
     for response in RESPONSES:
         assert read_response(write_json(response)) == response
-        if response.sockets is UNSET:  # sockets come in JSON alone
+        if response.sockets is UNSET:  # sockets are always JSON
             assert read_response(write(response)) == response
     assert read_response(write(ACK)) == ACK
 

@@ -35,7 +35,6 @@ async def test_a_server_in_the_running_loop_ends_when_it_is_cancelled() -> None:
 
 
 async def test_the_server_with_a_loop_of_its_own_names_the_other_in_a_running_loop() -> None:
-    """Before it listens."""
     with pytest.raises(RuntimeError, match=r"within one, use await serve_async\(server\)"):
         serve(SocketServer(), host="256.0.0.1")
 

@@ -215,7 +215,6 @@ class TestFiles:
 
 class TestKeepAlive:
     async def test_an_idle_connection_is_closed_when_its_time_expires(self, server: SocketServer) -> None:
-        """The keep-alive timeout is a setting."""
         async with serving(server, app=app, keep_alive=0.1) as address, raw(address) as client:
             await client.send(HEALTH)
             assert await client.status() == 200
@@ -279,7 +278,6 @@ class TestLargeHeads:
         assert counted(server) == [("request refused", 1, "head too large")]
 
     async def test_the_answer(self, address: Address) -> None:
-        """It has the largest allowed size."""
         async with raw(address) as client:
             await client.send(b"GET /health HTTP/1.1\r\nX: " + b"x" * MAX_HEAD)
             answer = await client.ended()

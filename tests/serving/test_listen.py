@@ -56,7 +56,6 @@ def test_the_families_do_not_overlap(opened: ExitStack) -> None:
 
 
 def test_a_name(opened: ExitStack) -> None:
-    """Each of its addresses, with one port."""
     sockets = listening(opened, "localhost")
     assert len({bound.getsockname()[1] for bound in sockets}) == 1
     assert {bound.getsockname()[0] for bound in sockets} <= {"127.0.0.1", "::1"}
@@ -65,7 +64,7 @@ def test_a_name(opened: ExitStack) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", ""])
 def test_a_port_in_use(opened: ExitStack, host: str) -> None:
     (bound,) = listening(opened, "127.0.0.1")
-    with pytest.raises(OSError) as refused:  # noqa: PT011  # errno is what tells
+    with pytest.raises(OSError) as refused:  # noqa: PT011  # errno is checked below
         listen(host, bound.getsockname()[1])
     assert refused.value.errno == errno.EADDRINUSE
 
@@ -77,7 +76,7 @@ def test_a_port_that_only_one_family_can_have_is_released(opened: ExitStack) -> 
         by_ipv4, _ = sockets
         port = by_ipv4.getsockname()[1]
         by_ipv4.close()
-        with pytest.raises(OSError) as refused:  # noqa: PT011  # errno is what tells
+        with pytest.raises(OSError) as refused:  # noqa: PT011  # errno is checked below
             listen("", port)
         assert refused.value.errno == errno.EADDRINUSE
         listening(opened, "127.0.0.1", port)
@@ -90,7 +89,7 @@ def test_a_port_can_be_listened_on_again_at_once(opened: ExitStack) -> None:
     client = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
     bound.setblocking(True)
     accepted, _ = bound.accept()
-    accepted.close()  # the server ends the connection, whose end of it then lingers
+    accepted.close()  # the server's end then stays in TIME_WAIT
     assert client.recv(1) == b""
     client.close()
     bound.close()
@@ -98,7 +97,7 @@ def test_a_port_can_be_listened_on_again_at_once(opened: ExitStack) -> None:
 
 
 def test_an_address_of_another_machine() -> None:
-    with pytest.raises(OSError) as refused:  # noqa: PT011  # errno is what tells
+    with pytest.raises(OSError) as refused:  # noqa: PT011  # errno is checked below
         listen("192.0.2.1", 0)
     assert refused.value.errno == errno.EADDRNOTAVAIL
 

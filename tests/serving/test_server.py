@@ -114,7 +114,6 @@ async def test_a_signal_stops_it(start: Start, number: signal.Signals) -> None:
 
 @both_signals
 async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Signals) -> None:
-    """With the exit code of SIGINT."""
     program, address = start(True)
     async with told_of_the_end(program, number, address) as client:
         program.signal(signal.SIGINT)
@@ -138,7 +137,6 @@ async def test_sigterm_several_times_at_once_is_one_sigterm(start: Start) -> Non
 
 
 async def test_sigterm_again_later_ends_it(start: Start) -> None:
-    """A later SIGTERM counts."""
     program, address = start(True)
     async with talking(address) as client:
         while program.process.poll() is None:
@@ -229,7 +227,6 @@ async def test_without_an_application_the_rest_is_not_found() -> None:
     ids=["namespace", "asgi", "class"],
 )
 async def test_only_a_server_is_served(make: Callable[[SocketServer], Any], found: str) -> None:
-    """In each of the three ways."""
     wrong = make(SocketServer())
     with pytest.raises(TypeError, match=f"serve takes a SocketServer, not {found}: "):
         await serve_async(wrong)
@@ -325,7 +322,6 @@ def test_when_the_drain_has_ended_it_stops(drain: str, complains: bool, tmp_path
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("", "localhost"), ("::1", "[::1]")])
 def test_serve_says_where_it_listens(host: str, shown: str) -> None:
-    """In one line on stderr."""
     script = (
         "import os, signal, threading\nfrom synkora import SocketServer, serve\n"
         "threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"

@@ -83,7 +83,6 @@ def test_it_is_called_at_the_start_and_the_stop_of_the_server(tmp_path: Path, is
 
 @pytest.mark.parametrize("address", [None, "", "/nobody/listens/here", "vsock:2:1"])
 def test_without_a_service_manager_notify_does_nothing(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
-    """Or if it no longer runs."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     if address is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", address)

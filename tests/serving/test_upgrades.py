@@ -81,7 +81,6 @@ async def test_a_body_after_an_ignored_upgrade_may_arrive_in_parts(address: Addr
 
 
 async def test_a_tunnel_is_refused(address: Address) -> None:
-    """CONNECT."""
     for target in (b"a:443", b"/"):
         async with raw(address) as client:
             await client.send(b"CONNECT %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)

@@ -46,7 +46,6 @@ async def test_a_connection_that_breaks_ends_the_session_whose_poll_hangs_on_it(
 
 
 async def test_a_connection_that_breaks_between_polls_ends_nothing(server: SocketServer, address: Address) -> None:
-    """A client may poll over another one."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         server._registry.find(polling.sid).send(b"one")
@@ -86,7 +85,6 @@ async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, 
 
 
 async def test_requests_behind_a_poll_are_answered_one_by_one(server: SocketServer, address: Address) -> None:
-    """Each completely."""
     async with Polling(address) as polling, raw(address) as client:
         await polling.open()
         await client.send(get(address, polling.sid) + get(address, "unknown") * MAX_WAITING)

@@ -7,7 +7,6 @@ from synkora.sockets.errors import AckTimeout
 
 
 async def test_an_answer_reaches_the_asker() -> None:
-    """In any order of answers."""
     acks = Acks()
     acks.open(1)
     acks.open(2)
@@ -30,7 +29,6 @@ async def test_no_answer_in_time_is_a_timeout() -> None:
 
 
 async def test_an_unexpected_ack_is_ignored() -> None:
-    """Unknown ids, and second answers."""
     acks = Acks()
     assert not acks.resolve(7, [])
     acks.open(1)
@@ -42,7 +40,6 @@ async def test_an_unexpected_ack_is_ignored() -> None:
 
 
 async def test_all_waits_end_when_the_client_disconnects() -> None:
-    """Before their timeouts."""
     acks = Acks()
     for number in range(3):
         acks.open(number)

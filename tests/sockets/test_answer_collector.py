@@ -18,7 +18,6 @@ async def test_all_answers_end_the_wait() -> None:
 
 
 async def test_without_recipients_it_does_not_wait() -> None:
-    """No answers are expected."""
     answers = AnswerCollector()
     answers.expect(0)
     assert await answers.wait(5) == []

@@ -193,7 +193,6 @@ async def test_rooms_are_joined_and_left(crowd: Crowd) -> None:
 
 
 async def test_a_left_socket_gets_nothing_and_empty_rooms_are_removed(crowd: Crowd) -> None:
-    """A disconnect leaves every room."""
     rooms = crowd.server.of("/")._core.adapter.rooms
     crowd.sockets["alice"].disconnect()
     crowd.sockets["bob"].disconnect()

@@ -188,7 +188,6 @@ async def test_an_error_of_the_handler_refuses_and_is_logged(
 
 
 async def test_an_unknown_namespace_is_refused(address: Address) -> None:
-    """The connection stays open."""
     async with websocket(address) as client:
         await client.send("40/random,")
         assert await client.receive() == '44/random,{"message":"Invalid namespace"}'
@@ -228,7 +227,6 @@ def test_a_name_that_no_client_could_send_is_no_namespace(name: str) -> None:
 
 
 def test_a_namespace_is_made_once() -> None:
-    """Later calls return the same object."""
     server = SocketServer()
     assert server.of("/a") is server.of("/a")
 

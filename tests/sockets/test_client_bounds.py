@@ -31,7 +31,6 @@ ANNOUNCED = '452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num
 
 
 async def test_attachments_that_never_arrive(server: SocketServer) -> None:
-    """The client is disconnected."""
     async with serving(server) as address, socketio(address) as client:
         server._registry.partial_messages.length = 0.1
         await client.send(ANNOUNCED, b"one")
@@ -58,7 +57,6 @@ async def test_attachments_that_make_progress(server: SocketServer) -> None:
 
 
 async def test_attachments_that_arrive(server: SocketServer) -> None:
-    """The timer ends with the last one."""
     async with serving(server) as address, socketio(address) as client:
         await client.send(ANNOUNCED, b"one", b"three")
         assert await client.event() == ["size", 3, 5]

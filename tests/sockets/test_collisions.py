@@ -117,7 +117,6 @@ def test_keys_of_one_hash_are_refused_before_they_are_keys(handler: Callable[...
 
 
 def test_those_of_connect_are_refused_too() -> None:
-    """Before any sign-in."""
     auth = {"cells": {str(number * PERIOD): "" for number in range(2_500)}}
     socket = SimpleNamespace(_auth=json.dumps(auth).encode())
 

@@ -153,8 +153,6 @@ class TestFutures:
 
     @pytest.mark.parametrize("as_task", [True, False], ids=["task", "future"])
     async def test_of_an_event_is_the_ack(self, server: SocketServer, address: Address, as_task: bool) -> None:
-        """The client gets its result."""
-
         async def answer() -> tuple[str, int]:
             return "a", 2
 
@@ -169,7 +167,6 @@ class TestFutures:
         await expect_error_and_log(server, address)
 
     async def test_of_on_disconnect_is_awaited(self, server: SocketServer, address: Address) -> None:
-        """Its error is logged."""
         server.of("/").on_disconnect(lambda socket, reason: future_of(RuntimeError("of the test")))
         await expect_logged_disconnect(address)
 

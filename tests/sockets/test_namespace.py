@@ -89,7 +89,6 @@ class TestHandlers:
             assert await answer_of(client, '["ask"]', 456) == f"43456{ack}"
 
     async def test_an_event_without_an_id_is_not_acknowledged(self, server: SocketServer, address: Address) -> None:
-        """The handler's result is dropped."""
         async with socketio(address) as client:
             await client.emit("echo", 1)
             assert await answer_of(client, '["echo",2]') == "431[2]"
@@ -176,7 +175,6 @@ class TestCalls:
                 assert await asking == value
 
     async def test_no_ack_in_time_is_a_timeout(self, server: SocketServer, address: Address) -> None:
-        """A later ack has no effect."""
         async with socketio(address) as client:
             (socket,) = server.of("/").sockets.values()
             with pytest.raises(AckTimeout, match=r"'ask': no ack within 0\.01 s"):

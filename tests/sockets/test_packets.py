@@ -15,7 +15,6 @@ def test_an_event_is_an_array_of_its_name_and_arguments() -> None:
 
 
 def test_binary_arguments_become_attachments() -> None:
-    """Of a binary event or a binary ack."""
     event = packets.event("/", "file", ({"data": b"\x01"},))
     assert event.packet == b'451-["file",{"data":{"_placeholder":true,"num":0}}]'
     assert event.attachments == (b"\x01",)
@@ -32,7 +31,6 @@ def test_payloads_are_relayed_byte_for_byte() -> None:
 
 
 def test_volatile_is_kept() -> None:
-    """The flag is part of the message."""
     assert packets.event("/", "cursor", (), volatile=True).volatile
     assert not packets.event("/", "task", ()).volatile
 

@@ -103,8 +103,6 @@ async def test_a_burst_arrives_whole_and_in_order(
 
 
 async def test_a_refusal_reaches_the_client(server: SocketServer, address: Address, transports: list[str]) -> None:
-    """connect_error has message and data."""
-
     @server.of("/").on_connect
     def refuse(socket: Socket, auth: dict[str, Any]) -> None:
         raise ConnectRefused("Authentication required", {"hint": "sign in"})

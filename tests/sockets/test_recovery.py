@@ -434,7 +434,7 @@ async def test_fault_02_a_pid_is_no_way_in(server: SocketServer, way: str) -> No
     assert other.sid != page.sid
     server.to("r").emit("secret", 2)
     assert await other.read() == []
-    await page.come(user="ann")  # nobody else has used the session up
+    await page.come(user="ann")  # the session was not taken by another user
     assert page.recovered is (way != "a kicked client")
 
 

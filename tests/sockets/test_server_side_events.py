@@ -53,7 +53,6 @@ async def test_a_handlers_value_is_the_answer(run: Run) -> None:
 
 
 async def test_an_answer_is_given_only_where_one_is_asked_for(run: Run) -> None:
-    """The handler runs all the same."""
     heard: list[object] = []
     run.side.on("note", heard.append)
     run.side.receive(["note", 1], None)
@@ -87,8 +86,6 @@ async def test_a_handler_that_fails_is_logged(run: Run, failures: list[Any]) -> 
 
 
 async def test_an_answer_that_cannot_be_sent_is_logged(run: Run, failures: list[Any]) -> None:
-    """As a failure of its handler."""
-
     def refuse(value: object) -> None:
         raise TypeError("JSON cannot hold it")
 

@@ -211,8 +211,6 @@ class TestServerSide:
             assert await client.poll() == ["1"]
 
     async def test_a_handler_may_disconnect_its_own_client(self, watched: Watched) -> None:
-        """The ack of the event is not sent."""
-
         @watched.server.of("/").on("bye")
         def bye(socket: Socket) -> str:
             socket.disconnect()
@@ -252,7 +250,6 @@ class TestShutdown:
             assert not await server.close(0.05)
 
     async def test_without_clients_returns_at_once(self) -> None:
-        """And reports that all are gone."""
         assert await SocketServer().close(60)
 
 

@@ -20,7 +20,7 @@ WITH_NODEJS: Final = CONFIGURATION.with_name("synkora-with-nodejs.conf")
 INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
 _APP: Final = 3000
 _WORKERS: Final = 2
-# What an installation's nginx.conf says around it, for one that needs no rights and writes into its own folder alone.
+# The rest of nginx.conf, for a process without rights that writes only into its own folder.
 _AROUND: Final = """\
 daemon off;
 worker_processes {workers};

@@ -1,4 +1,4 @@
-"""Starts `python -m synkora` again and again, from one interpreter that has loaded the libraries: see forks.py.
+"""Starts `python -m synkora` repeatedly, from one interpreter that has loaded the libraries: see forks.py.
 
 Importing the libraries is most of a start: a second of CPU. Each process imports the package itself, in its own
 folder and environment.
@@ -37,7 +37,7 @@ def load_libraries() -> None:
 
 def serve(orders: socket.socket) -> dict[str, Any]:
     """Fork a process for each order until there are no more. Returns, in each process, its program."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for the keepers
     while True:
         text, ancillary, _, _ = orders.recvmsg(65_536, socket.CMSG_SPACE(12))
         if not text:

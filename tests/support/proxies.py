@@ -19,10 +19,10 @@ _DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 #: The instances' names in the configurations, and their ports.
 INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
 _APP: Final = 3000
-#: A port that nobody listens on.
+#: A port without a listener.
 NOBODY: Final = 9
 
-#: What else than ports is changed in a configuration; it is also given the address that the proxy listens on.
+#: Changes of a configuration besides ports; it also gets the address that the proxy listens on.
 Change = Callable[[str, str], str]
 
 

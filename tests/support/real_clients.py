@@ -11,7 +11,7 @@ from tests.support.people import ALICE, BOB, CAROL, PROJECT
 from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
 
-#: What the web app gives its client, besides `auth`.
+#: The web app's options of its client, besides `auth`.
 APP_OPTIONS = {"autoConnect": False, "reconnection": True, "reconnectionDelay": 1000, "reconnectionDelayMax": 30000}
 
 
@@ -223,7 +223,7 @@ class PythonDriver:
                 wait=False,
             )
         except socketio.exceptions.ConnectionError as error:
-            # What refused the namespace has been told by then, and is better put.
+            # The refusal of the namespace came before, with a better message.
             if not self._client.changes.items:
                 self._client.changed(["connect_error", str(error)])
         else:
@@ -256,7 +256,7 @@ def _words(error: Any) -> str:
     return str(error["message"] if isinstance(error, dict) else error)
 
 
-#: Connects somebody, who is disconnected when the test is over: see the fixture `connect_by`.
+#: Connects a user, who is disconnected after the test: see the fixture `connect_by`.
 Connect = Callable[..., Awaitable[Client]]
 
 

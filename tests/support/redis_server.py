@@ -29,7 +29,7 @@ class RedisServer:
         self.tls_port = free_port() if tls else 0
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
-        # A Sentinel wants a file that it can write to; others take an empty one.
+        # A Sentinel needs a file that it can write to; others accept an empty one.
         config = self.folder / "redis.conf"
         config.touch()
         self._options = [str(config), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)]
@@ -121,7 +121,7 @@ def running_redis(
 
 
 def _ask(client: socket.socket, *command: str | bytes | int) -> Any:
-    client.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows commands of one word alone
+    client.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub allows only commands of one word
     nothing = object()
     reader = hiredis.Reader(notEnoughData=nothing)
     while (reply := reader.gets()) is nothing:

@@ -90,7 +90,6 @@ def refuse_bad_agents(handshake: Handshake) -> None:
 async def test_a_handshake_is_checked_as_a_real_one(
     options: dict[str, Any], handshake: dict[str, Any], words: str
 ) -> None:
-    """The server's options are tested, too."""
     server = SocketServer(**options)
     server.on("echo", lambda socket, value: value)
     async with connect(server, address="192.0.2.7") as client:

@@ -1,4 +1,4 @@
-/** Asking the server, with the token that somebody has signed in with. */
+/** Requests to the server, with the token of the sign-in. */
 
 import { signal } from "@preact/signals";
 
@@ -8,11 +8,11 @@ const PATIENCE = 10_000; // milliseconds
 /** The token is kept for this tab, and no longer than it is open. */
 const token = signal(sessionStorage.getItem(KEY));
 
-/** Whether a token is needed that is not there, and in which words the server says so. */
+/** Whether a token is missing, with the server's message. */
 export const asksForToken = signal<string | null>(null);
 export const hasToken = () => token.value !== null;
 
-/** A refusal in the server's words, or that no answer came at all. */
+/** A refusal with the server's message, or a missing answer. */
 export class Unanswered extends Error {
   constructor(
     message: string,
@@ -61,7 +61,7 @@ async function ask<Answer>(path: string, init: RequestInit, asked = token.peek()
   }
   if (answer.ok && body !== null) return body as Answer;
   const words = wordsOf(answer.status, body);
-  // What is said of another token than the one that is kept does not sign out.
+  // An answer about another token than the stored one does not sign out.
   if (answer.status === 401 && asked === token.peek()) signOut(asked === null ? "" : words);
   throw new Unanswered(words, answer.status);
 }

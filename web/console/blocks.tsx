@@ -14,7 +14,7 @@ const EVERY = 5_000; // milliseconds
 const blocks = signal<readonly Block[]>([]);
 
 export async function refreshBlocks(): Promise<void> {
-  // Where there is no answer the page says so elsewhere.
+  // A missing answer is reported elsewhere on the page.
   await get<{ blocks: Block[] }>("blocks").then((answer) => (blocks.value = answer.blocks), () => undefined);
 }
 

@@ -1,4 +1,4 @@
-/** One chart: its title, what it says now or at the time that is pointed at, and its lines. */
+/** One chart: its title, its values now or at the selected time, and its lines. */
 
 import type { Signal } from "@preact/signals";
 import { theme } from "../shared/theme";
@@ -16,7 +16,7 @@ interface ChartProps {
   /** From when to when, in Unix seconds. */
   from: number;
   to: number;
-  /** The time that somebody points at, on this chart or on another; null for now. */
+  /** The selected time, on this chart or on another; null for now. */
   pointed: Signal<number | null>;
 }
 

@@ -6,7 +6,7 @@ import { type Line, type Merging, type Reading, type Total, busiest, rate } from
 
 export interface ChartKind {
   title: string;
-  /** What the values are, in words. */
+  /** The description of the values. */
   unit: string;
   merging: Merging;
   format: (value: number) => string;
@@ -16,14 +16,14 @@ export interface ChartKind {
   isWhole?: boolean;
   /** Whether the lines add up to something, which is then shown as well. */
   hasSum?: boolean;
-  /** Whether only a server that is one of several has it. */
+  /** Whether only an instance with Redis has it. */
   isOfRedis?: boolean;
   /** `shown` are the names that it had before, which keep their places. */
   lines: (instances: Sample[][], shown: readonly string[]) => Line[];
 }
 
 const MOST_KINDS = 5;
-/** The line of all kinds that have none of their own. */
+/** The line of all kinds without their own. */
 export const OTHERS = "other";
 
 const aSecond = (value: number) => `${brief(value)}/s`;
@@ -130,7 +130,7 @@ export const CHARTS: readonly ChartKind[] = [
   },
   {
     title: "Redis round trip",
-    unit: "to Redis and back; nothing while Redis is away",
+    unit: "to Redis and back; nothing while Redis is unavailable",
     ofSeveral: "of the slowest instance",
     merging: "worst",
     format: milliseconds,

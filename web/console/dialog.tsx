@@ -1,4 +1,4 @@
-/** A dialog that asks before something is done, and says why it could not be done. */
+/** A dialog that asks for confirmation, and shows the reason of a failure. */
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
@@ -6,7 +6,7 @@ import type { Unanswered } from "./api";
 
 interface DialogProps {
   title: ComponentChildren;
-  /** The word for doing it. */
+  /** The label of the action. */
   action: string;
   isBad?: boolean;
   isReady?: boolean;

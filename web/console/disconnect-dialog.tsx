@@ -38,7 +38,7 @@ export function DisconnectDialog({ connection, onDone, onClose }: DisconnectDial
     if (disconnected) tell("good", [who, ` (${socketId}) has been disconnected.`]);
     else if (unanswered.length > 0)
       tell("bad", [who, ` (${socketId}) may still be connected: ${silent(unanswered)}. Try it again.`]);
-    else tell("bad", [who, ` (${socketId}) was not there any more.`]);
+    else tell("bad", [who, ` (${socketId}) is no longer connected.`]);
   };
   const endAll = async () => {
     const named = scope === "user" ? { userId } : { address };

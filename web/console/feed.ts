@@ -1,4 +1,4 @@
-/** What the server tells of itself every two seconds, and whether it does. */
+/** The server's samples every two seconds, and whether they come. */
 
 import { computed, effect, signal } from "@preact/signals";
 import type { Instance, Overview, SilentInstance } from "./answers";
@@ -27,7 +27,7 @@ const shownAt = signal(0);
 export const instances = computed<(Instance | SilentInstance)[]>(() => overview.value?.instances ?? []);
 /** How long nothing has come though it was asked for, in seconds. */
 export const quietFor = computed(() => Math.max(0, Math.round(now.value - Math.max(answeredAt.value, shownAt.value))));
-/** Whether what is shown is how things are now. */
+/** Whether the shown data is current. */
 export const isAnswering = computed(
   () => overview.value !== null && failure.value === null && quietFor.value <= QUIET_AFTER,
 );
@@ -42,12 +42,12 @@ export function nameOf(id: string): string {
   return instances.value.find((instance) => instance.id === id)?.name ?? id;
 }
 
-/** That instances have not answered, in words without a full stop. */
+/** The message that instances have not answered, without a full stop. */
 export function silent(ids: string[]): string {
   return `${ids.map(nameOf).join(", ")} ${ids.length === 1 ? "has" : "have"} not answered`;
 }
 
-/** Begin, and go on for as long as the page is open and somebody is signed in. */
+/** Start, and continue while the page is open and signed in. */
 export function start(): void {
   setInterval(tick, 1_000);
   document.addEventListener("visibilitychange", () => (shownAt.value = tick()));

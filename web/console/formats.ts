@@ -1,4 +1,4 @@
-/** Numbers, sizes and times in words. */
+/** Numbers, sizes and times as text. */
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
@@ -56,6 +56,6 @@ const minuteOf = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-
 const momentOf = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
 export const clock = (at: number): string => clockOf.format(at * 1_000);
-/** A mark on an axis: seconds are only told where they are not a minute's first. */
+/** A label of an axis. Full minutes have no seconds. */
 export const marked = (at: number): string => (at % 60 === 0 ? minuteOf : clockOf).format(at * 1_000);
 export const moment = (at: number): string => momentOf.format(at * 1_000);

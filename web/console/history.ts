@@ -1,11 +1,11 @@
-/** The samples of the last minutes of each instance, those that are gone included. */
+/** The samples of the last minutes of each instance, including stopped ones. */
 
 import type { Overview, Sample } from "./answers";
 
 export class History {
   private readonly samples = new Map<string, Sample[]>();
 
-  /** Take what is new, and forget what is older than the server keeps. */
+  /** Add new samples, and drop those that are older than the server keeps. */
   add({ instances, keeps }: Overview): void {
     for (const { id, samples } of instances) {
       const known = this.samples.get(id) ?? [];
@@ -20,7 +20,7 @@ export class History {
     }
   }
 
-  /** What the server is told so that it sends only what is newer. */
+  /** The positions for the server, which sends only newer samples. */
   known(): string {
     return [...this.samples].map(([id, samples]) => `${id}:${samples.at(-1)?.at}`).join();
   }

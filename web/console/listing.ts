@@ -1,4 +1,4 @@
-/** A page of rows of the server's: which, in which order, and what came of asking. */
+/** A page of the server's rows: the selection, the order, and the answer. */
 
 import { effect, signal } from "@preact/signals";
 import type { Rows } from "./answers";
@@ -15,7 +15,7 @@ export interface Query {
   sort: string;
   order: Order;
   offset: number;
-  /** What else the rows must be, by the server's names for it. */
+  /** The other filters, by the server's names. */
   filters: Record<string, string>;
 }
 
@@ -32,7 +32,7 @@ export class Listing<Row> {
     this.change({ sort, order });
   }
 
-  /** Ask for something else; whatever changes, it begins with the first page unless `offset` is given. */
+  /** Change the request. Any change begins with the first page unless `offset` is given. */
   change(change: Partial<Query>): void {
     this.query.value = { ...this.query.peek(), offset: 0, ...change };
   }
@@ -41,7 +41,7 @@ export class Listing<Row> {
     this.change({ filters: { ...this.query.peek().filters, [name]: value } });
   }
 
-  /** Ask now, whenever something else is asked for, and now and then; returns what ends it. */
+  /** Ask now, after each change, and at intervals. Returns the function that stops this. */
   watch(): () => void {
     return effect(() => {
       const query = this.query.value;
@@ -61,7 +61,7 @@ export class Listing<Row> {
       if (this.query.peek() !== query) return;
       this.answer.value = answer;
       this.failure.value = null;
-      // Rows can go while somebody is on the last page.
+      // Rows may disappear while the last page is shown.
       const last = Math.max(0, Math.ceil(answer.reachable / PAGE_SIZE) - 1) * PAGE_SIZE;
       if (query.offset > last) this.change({ offset: last });
     } catch (error) {

@@ -21,14 +21,14 @@ export class LogFeed {
   private cursor = "";
   private count = 0;
 
-  /** Begin anew with the entries of another level or instance. */
+  /** Start again with the entries of another level or instance. */
   change(change: Partial<{ level: Level; instance: string }>): void {
     this.entries.value = [];
     this.cursor = "";
     this.query.value = { ...this.query.peek(), ...change };
   }
 
-  /** Ask for what is new, now and every second unless paused; returns what ends it. */
+  /** Ask for new entries, now and every second unless paused. Returns the function that stops this. */
   watch(): () => void {
     return effect(() => {
       const query = this.query.value;

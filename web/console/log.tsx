@@ -67,7 +67,7 @@ export function Log() {
   );
 }
 
-/** It follows the end until somebody scrolls up. */
+/** It follows the end until the user scrolls up. */
 function Tail({ entries }: { entries: readonly NumberedEntry[] }) {
   const list = useRef<HTMLDivElement>(null);
   const isFollowing = useSignal(true);

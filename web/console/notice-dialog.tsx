@@ -36,7 +36,7 @@ export function NoticeDialog({ projectId, onClose }: { projectId: string; onClos
       onClose={onClose}
     >
       <label>
-        What everybody in the project is told
+        Message for everybody in the project
         <textarea
           rows={4}
           required

@@ -1,4 +1,4 @@
-/** One project: who is in it, and how much they send. */
+/** One project: its members, and their traffic. */
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
@@ -68,7 +68,7 @@ function Users({ now, before }: { now: Answer; before: Answer | null }) {
   const seconds = before === null ? 0 : now.at - before.at;
   const rates = now.users.map(({ userId, received }) => {
     const earlier = known.get(userId);
-    // A connection that has gone takes its events with it.
+    // A closed connection's events are no longer counted.
     return earlier === undefined || seconds <= 0 ? null : Math.max(0, received - earlier) / seconds;
   });
   const all = rates.every((rate) => rate === null) ? null : rates.reduce<number>((sum, rate) => sum + (rate ?? 0), 0);

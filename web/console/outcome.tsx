@@ -1,4 +1,4 @@
-/** What came of the last thing that somebody did here. */
+/** The result of the last action. */
 
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";

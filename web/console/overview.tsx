@@ -54,7 +54,7 @@ function MergedChart({ kind, seen, times, hold, ...rest }: MergedChartProps) {
   return <Chart kind={kind} hasSeveral={chosen.value === null && instances.value.length > 1} {...chart} {...rest} />;
 }
 
-/** Points at a time without a pointer, and says which it is. */
+/** Selects a time without a pointer, and shows it. */
 function TimeSlider({ times, pointed, minutes }: { times: number[]; pointed: Signal<number | null>; minutes: number }) {
   const last = times.length - 1;
   const column = columnAt(times, pointed.value);

@@ -1,4 +1,4 @@
-/** The console: the form to sign in where that is needed, else one of its views. */
+/** The console: the sign-in form if needed, otherwise one of its views. */
 
 import { asksForToken } from "./api";
 import { overview } from "./feed";

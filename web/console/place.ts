@@ -1,4 +1,4 @@
-/** Where in the console one is, by the page's address, so that it can be linked to and gone back from. */
+/** The current view, in the page's address, so that links and the back button work. */
 
 import { computed, signal } from "@preact/signals";
 
@@ -13,7 +13,7 @@ export const part = computed(() => {
   try {
     return rest.length > 0 ? decodeURIComponent(rest.join("/")) : null;
   } catch {
-    return null; // somebody has typed it
+    return null; // typed by a user
   }
 });
 

@@ -29,7 +29,7 @@ interface PlotProps {
   from: number;
   to: number;
   pointed: Signal<number | null>;
-  /** What it shows, in words. */
+  /** The description of its content. */
   label: string;
 }
 

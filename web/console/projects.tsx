@@ -1,4 +1,4 @@
-/** The projects with somebody in them, and what one can tell their people. */
+/** The projects with members, and notices for them. */
 
 import { useSignal } from "@preact/signals";
 import { Foreign } from "../shared/foreign";

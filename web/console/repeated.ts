@@ -1,8 +1,8 @@
-/** Asking again and again, for as long as somebody looks. */
+/** Repeated requests while the page is visible. */
 
 /**
  * Do `task` now, and `pause` milliseconds after each time that it is done; never while the tab is hidden, and at once
- * when it is shown again. Returns what ends it. `task` must not throw.
+ * when it is shown again. Returns the function that stops this. `task` must not throw.
  */
 export function repeat(task: () => Promise<void>, pause: number): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;

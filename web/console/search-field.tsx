@@ -1,4 +1,4 @@
-/** A field that searches for what is in it, once nothing has been typed for a moment. */
+/** A search field, which searches after a pause in typing. */
 
 import { useEffect, useRef } from "preact/hooks";
 

@@ -10,12 +10,12 @@ import { SearchField } from "./search-field";
 
 export interface Column<Row> {
   title: string;
-  /** The server's name for sorting by it, and how one wants it sorted first; none where it cannot be. */
+  /** The server's name for sorting by it, and the first direction; none if it cannot be sorted. */
   sort?: [name: string, first: Order];
   isNumber?: boolean;
-  /** Whether a narrow screen does without it. */
+  /** Whether a narrow screen hides it. */
   isMinor?: boolean;
-  /** Whether all but a wide screen does without it. */
+  /** Whether only a wide screen shows it. */
   isLeast?: boolean;
   cell: (row: Row) => ComponentChildren;
 }

@@ -10,7 +10,7 @@ import type { Project } from "./project";
 import { Pointers } from "./pointers";
 import { LONGEST_TITLE, type Place, STATUSES, type Status, type Task, readStatus } from "./values";
 
-/** A column's own units for where somebody points. */
+/** Units for pointers within a column. */
 const COLUMN = { width: 1_000, height: 1_000 };
 const COLUMNS = Object.keys(STATUSES) as Status[];
 const opened = signal<string | null>(null);
@@ -59,7 +59,7 @@ function Column({ status, tasks, project }: ColumnProps) {
   );
 }
 
-/** Where somebody points: in a column, for on another screen the columns have other places. */
+/** A pointer within a column: on another screen the columns have other places. */
 function placeOf({ currentTarget, clientX, clientY }: PointerEvent): Place | null {
   for (const column of (currentTarget as Element).querySelectorAll<HTMLElement>("[data-status]")) {
     const { left, top, width, height } = column.getBoundingClientRect();

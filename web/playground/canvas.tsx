@@ -113,7 +113,7 @@ function pathOf(points: readonly Point[]): string {
   return path;
 }
 
-/** A line through the middles between points, bent by the points: what a hand has drawn has no corners. */
+/** A line through the middles between points, bent by the points, so that drawn lines have no corners. */
 function smooth(points: readonly Point[]): string {
   const [first, ...others] = points;
   if (first === undefined) return "";

@@ -1,4 +1,4 @@
-/** The connection to the server: the official client, and what a page can say of it. */
+/** The connection to the server: the official client, and its state for the page. */
 
 import { computed, signal } from "@preact/signals";
 import { type Socket, io } from "socket.io-client";
@@ -10,7 +10,7 @@ const PING_EVERY = 2_000; // milliseconds
 const QUIET_AFTER = 3 * PING_EVERY;
 const RETURN_SHOWN = 8_000;
 
-/** The client's reasons for the end of a connection, in plain words. */
+/** The client's reasons for the end of a connection, as text. */
 const REASONS: Partial<Record<Socket.DisconnectReason, string>> = {
   "io server disconnect": "The server has ended it.",
   "ping timeout": "The server does not answer.",
@@ -24,12 +24,12 @@ export class Connection {
   readonly transport = signal("");
   /** The time of a ping and its pong, in milliseconds; null while there is none. */
   readonly latency = signal<number | null>(null);
-  /** Why the connection was lost or refused, in plain words or the server's. */
+  /** The reason of the loss or the refusal, as text or as the server's message. */
   readonly why = signal("");
   readonly attempt = signal(0);
-  /** How long the connection was away, in seconds, for a while after its return. */
+  /** The length of the last disconnect in seconds, for a while after the reconnect. */
   readonly wasAwayFor = signal<number | null>(null);
-  /** How many events the server had kept for this page while it was away; null if the server no longer knew the page. */
+  /** The number of missed events that the server has replayed; null if the server no longer knew the page. */
   readonly missed = signal<number | null>(null);
   /** Seconds without an answer to a ping, once that is longer than it should be. */
   readonly quietFor = signal(0);
@@ -119,7 +119,7 @@ export class Connection {
     this.wasAwayFor.value = null;
     this.lostAt = performance.now();
     this.arrived = 0;
-    // The client does not come back by itself when it was the server that said goodbye.
+    // After a disconnect by the server, the client does not reconnect by itself.
     if (reason === "io server disconnect") this.returning = setTimeout(() => this.socket.connect(), 1_000);
   }
 

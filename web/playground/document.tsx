@@ -1,4 +1,4 @@
-/** The document: its text with the others' cursors in it, and beside it what it looks like. */
+/** The document: its text with the others' cursors, and its preview. */
 
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { Markdown } from "./markdown";
@@ -93,7 +93,7 @@ function keepInside(flag: HTMLElement): void {
   flag.style.translate = `${left}px ${down}px`;
 }
 
-/** Replace the text, and leave the caret where it is in what both have in common. */
+/** Replace the text, and keep the caret in the common part. */
 function replace(area: HTMLTextAreaElement, text: string): void {
   const { value: before, selectionStart, selectionEnd } = area;
   const most = Math.min(before.length, text.length);

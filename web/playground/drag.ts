@@ -13,7 +13,7 @@ export const over = signal<Status | undefined>(undefined);
 /** What makes a card one that can be dragged. */
 export function useDrag(id: string, drop: (status: Status | undefined) => void) {
   const end = useRef<() => void>(undefined);
-  // Somebody else may move or delete the card meanwhile.
+  // Another user may move or delete the card meanwhile.
   useEffect(() => () => end.current?.(), []);
   return {
     onPointerDown(event: PointerEvent) {
@@ -23,7 +23,7 @@ export function useDrag(id: string, drop: (status: Status | undefined) => void) 
   };
 }
 
-/** Have the card follow the pointer; return what ends that. */
+/** Let the card follow the pointer. Returns the function that stops this. */
 function follow(card: HTMLElement, start: PointerEvent, id: string, drop: (status: Status | undefined) => void) {
   // A touch stays with its element anyway.
   if (start.pointerType !== "touch") card.setPointerCapture(start.pointerId);

@@ -1,4 +1,4 @@
-/** What pages tell each other of a project when one of them comes, or comes back: the server has nothing to tell. */
+/** The exchange of a project's state between pages when one connects or returns: the server stores none. */
 
 import { type Entry, type Shared, readEntries } from "./shared";
 import { isObject } from "./values";
@@ -6,7 +6,7 @@ import { isObject } from "./values";
 const ANSWER_WITHIN = 250; // milliseconds
 const LARGEST = 200_000; // characters of what one message carries
 
-/** A part of what a page has; one that asks wants what others have besides. */
+/** A part of a page's state. With a question, the page asks for the others' additional state. */
 interface Told {
   project: Record<string, Entry[]>;
   asks: boolean;
@@ -20,13 +20,13 @@ export class Exchange {
     private readonly send: (told: Told) => void,
   ) {}
 
-  /** Tell what is here and is not on every page from the beginning. */
+  /** Send the state of this page, except the state that every page begins with. */
   tell(asks: boolean): void {
     const parts = this.parts();
     parts.forEach((project, index) => this.send({ project, asks: asks && index === parts.length - 1 }));
   }
 
-  /** Take what is later than what is here. Where a page asks, one of those that have more answers, the first to do so. */
+  /** Accept newer state. A question is answered by the first page that has more. */
   receive({ project, asks }: Record<string, unknown>): void {
     if (!isObject(project)) return;
     let more = false;

@@ -1,4 +1,4 @@
-/** The foot of the page: what has just gone over the line, and what the server does with it. */
+/** The foot of the page: the latest events, and what the server does with them. */
 
 import type { Signal } from "@preact/signals";
 import type { Passed } from "./traffic";

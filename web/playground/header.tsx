@@ -1,4 +1,4 @@
-/** The top of the page: whose it is, who is here, and how the connection is. */
+/** The top of the page: its user, the members, and the state of the connection. */
 
 import icon from "../shared/icon.svg";
 import { ThemeButton } from "../shared/theme";
@@ -8,7 +8,7 @@ import { Status } from "./status";
 
 interface HeaderProps {
   project: Project;
-  /** Who else one could be; null where that is not asked. */
+  /** The other possible users; null without a choice. */
   other: string | null;
   otherAddress: string;
   isSplit: boolean;

@@ -2,7 +2,7 @@
 
 import { Marked, type Token, type Tokens } from "marked";
 
-/** What is said to the page: that a text is being read, then its tokens; null where the page could not draw them. */
+/** The messages to the page: the start of a text, then its tokens; null if the page could not draw them. */
 export type Said = "begun" | Token[] | null;
 
 const DEEPEST = 40;

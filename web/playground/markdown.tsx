@@ -1,4 +1,4 @@
-/** Markdown as elements of the page: HTML in it is shown as the text that it is, so that nobody's text can do anything. */
+/** Markdown as elements of the page. HTML in it is shown as text, so that no text can run code. */
 
 import type { Token, Tokens } from "marked";
 import type { ComponentChildren, JSX } from "preact";

@@ -1,4 +1,4 @@
-/** What there is to say: that the connection is lost or back, what the server refuses, what its operators announce. */
+/** Notices: a lost or restored connection, refusals of the server, and announcements of its operators. */
 
 import type { Connection, State } from "./connection";
 import type { Project } from "./project";

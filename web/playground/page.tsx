@@ -1,4 +1,4 @@
-/** The project's page, with somebody else's beside it if wanted. */
+/** The project's page, optionally with another user's page beside it. */
 
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";

@@ -1,4 +1,4 @@
-/** The head of one of the page's parts: its name, and who is typing in it, or else how it is used. */
+/** The head of one of the page's parts: its name, and its typing users or a hint. */
 
 import type { ComponentChildren } from "preact";
 import { Foreign } from "../shared/foreign";
@@ -18,7 +18,7 @@ interface HintProps {
   touch: string;
 }
 
-/** How a part is used, by what somebody uses it with. */
+/** The hint for a part, by the user's device. */
 export function Hint({ mouse, touch }: HintProps) {
   return (
     <>

@@ -1,10 +1,10 @@
-/** How people look: each has one of eight colours, the same on every page. */
+/** The users' appearance: each has one of eight colours, the same on every page. */
 
 import { Foreign, visible } from "../shared/foreign";
 
 const COLOURS = 8;
 
-/** The class that gives an element and what is in it somebody's colour. */
+/** The class that gives an element and its content a user's colour. */
 export function colourOf(name: string): string {
   let sum = 0;
   for (const letter of name) sum += letter.codePointAt(0) ?? 0;
@@ -23,7 +23,7 @@ export function Avatar({ name, isMe }: { name: string; isMe: boolean }) {
   );
 }
 
-/** A name in its colour, beside somebody's cursor. */
+/** A name in its colour, beside a user's cursor. */
 export function Flag({ name }: { name: string }) {
   return (
     <span class={`flag ${colourOf(name)}`}>

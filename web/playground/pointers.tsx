@@ -7,7 +7,7 @@ import type { Surface } from "./values";
 interface PointersProps {
   project: Project;
   surface: Surface;
-  /** Of the part, in the units of where somebody points. */
+  /** The part's size, in the units of pointers. */
   size: { width: number; height: number };
 }
 

@@ -1,4 +1,4 @@
-/** Who is in the project, where their cursors are, and what they are typing in. */
+/** The project's members, their cursors, and where they are typing. */
 
 import { type Signal, signal } from "@preact/signals";
 import type { Connection } from "./connection";
@@ -9,7 +9,7 @@ export interface Person {
   userName: string;
 }
 
-/** Where somebody is in the document: from character to character. */
+/** A user's selection in the document: from character to character. */
 export interface Caret {
   by: string;
   from: number;
@@ -38,7 +38,7 @@ export class Presence {
     });
     socket.on("user:left", ({ socketId }: { socketId: string }) => this.forget(socketId));
     socket.on("disconnect", () => this.forgetAll());
-    // The server adds only the id of the connection: who it is, the pages say themselves.
+    // The server adds only the id of the connection. The pages send the user.
     socket.on("canvas:cursor", ({ socketId, position }) => {
       if (!isObject(position)) return;
       const place = readPlace(position);

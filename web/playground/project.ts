@@ -1,4 +1,4 @@
-/** The project: what its people do, as the events of Synkora's client, and what the others do. */
+/** The project: the user's actions, as events of Synkora's client, and the others' actions. */
 
 import { effect, signal } from "@preact/signals";
 import type { Connection } from "./connection";
@@ -40,14 +40,14 @@ export class Project {
   readonly presence: Presence;
   /** What the server has refused last, for a while; for as long as it lasts, where it is the project itself. */
   readonly refusal = signal<Refusal | null>(null);
-  /** What those who run the server have told the project last, until somebody has read it. */
+  /** The operators' last notice for the project, until the user has read it. */
   readonly told = signal<string | null>(null);
 
   private readonly exchange = new Exchange(
     { tasks: this.tasks, strokes: this.strokes, files: this.files, cells: this.cells },
     (changes) => this.emit("canvas:update", { changes }),
   );
-  /** What has been drawn and not been told yet. */
+  /** The strokes that were not sent yet. */
   private drawn: { stroke: string; by: string; points: Point[] } | undefined;
   private forgetting: ReturnType<typeof setTimeout> | undefined;
   private typing: ReturnType<typeof setTimeout> | undefined;
@@ -209,7 +209,7 @@ export class Project {
     this.exchange.tell(true);
   }
 
-  /** What is done without a connection stays here, and is told when there is one again. */
+  /** Actions without a connection are kept, and sent after the reconnect. */
   private emit(event: string, payload: object): void {
     if (this.connection.socket.connected) this.connection.socket.emit(event, { projectId: this.id, ...payload });
   }

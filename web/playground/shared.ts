@@ -1,4 +1,4 @@
-/** What the people of a project have made. The server only relays it: it lives in their pages. */
+/** The state of a project. The server only relays it: the members' pages keep it. */
 
 import { type ReadonlySignal, computed, signal } from "@preact/signals";
 
@@ -104,7 +104,7 @@ function isEntry(value: unknown): value is Entry {
   return Array.isArray(value) && typeof value[0] === "string" && isTime(value[2]);
 }
 
-/** Whether something is a time to go by: after one that is far ahead, no change would count any more. */
+/** Whether a value is a valid time: after a time far in the future, no change would count. */
 function isTime(value: unknown): value is number {
   return typeof value === "number" && value <= Date.now() + MOST_AHEAD;
 }

@@ -1,6 +1,6 @@
 /** Signing in with a token for development, which the server gives to browsers of its own machine. */
 
-/** Who one is, who one could be as well, and how to connect. */
+/** The user, the other possible users, and the connection options. */
 export interface SignedIn {
   token: string;
   name: string;
@@ -9,10 +9,10 @@ export interface SignedIn {
   transports: ("polling" | "websocket")[];
 }
 
-/** Why the server does not sign anybody in, in its own words. */
+/** The server's reason for a refused sign-in. */
 export class NotSignedIn extends Error {}
 
-/** Sign in as somebody, or as the server's first choice. Throws `NotSignedIn`, and what `fetch` throws. */
+/** Sign in as this user, or as the server's first choice. Throws `NotSignedIn`, and what `fetch` throws. */
 export async function signIn(name: string | null): Promise<SignedIn> {
   const query = name === null ? "" : `?${new URLSearchParams({ as: name })}`;
   const answer = await fetch(`/playground/token${query}`, { method: "POST" });

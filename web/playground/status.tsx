@@ -1,4 +1,4 @@
-/** How the connection is, in a few words. */
+/** The state of the connection, as a short text. */
 
 import type { Connection } from "./connection";
 

@@ -1,4 +1,4 @@
-/** What the cells of the sheet show: what was written, or the sum that was asked for. */
+/** The content of the sheet's cells: the text, or the requested sum. */
 
 export const COLUMNS = ["A", "B", "C", "D"];
 export const ROWS = [1, 2, 3, 4, 5, 6, 7];

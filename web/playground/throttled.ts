@@ -1,4 +1,4 @@
-/** A function that acts at once, then at most every so many milliseconds, and always on the last that it was given. */
+/** A function that runs immediately, then at most once per interval in milliseconds, and always for the last value. */
 export function throttled<T>(every: number, act: (value: T) => void): (value: T) => void {
   let waiting: { value: T } | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,4 +1,4 @@
-/** The latest events over the line, for who wants to see what the server does. */
+/** The latest events of the connection. */
 
 import { type Signal, signal } from "@preact/signals";
 import type { Socket } from "socket.io-client";

@@ -1,4 +1,4 @@
-/** The kinds of value that a project is made of, and how each is read from what came over the line. */
+/** The kinds of a project's values, and their parsers for received data. */
 
 export const STATUSES = { TODO: "To do", IN_PROGRESS: "In progress", DONE: "Done" } as const;
 export type Status = keyof typeof STATUSES;
@@ -12,7 +12,7 @@ export interface Task {
 
 export type Point = readonly [x: number, y: number];
 
-/** What somebody points at: the canvas, or a column of the board. */
+/** The target of a pointer: the canvas, or a column of the board. */
 export type Surface = "canvas" | Status;
 
 export interface Place {
@@ -20,7 +20,7 @@ export interface Place {
   at: Point;
 }
 
-/** A line on the canvas, by the name of who drew it. */
+/** A line on the canvas, with the name of its author. */
 export interface Stroke {
   by: string;
   points: readonly Point[];
@@ -35,7 +35,7 @@ export const MOST_POINTS = 1_000;
 /** The canvas's own units; a page draws them at whatever size it has. */
 export const CANVAS = { width: 800, height: 480 };
 
-/** An id that no other page makes. (`crypto.randomUUID` is there over HTTPS and on localhost alone.) */
+/** An id that no other page makes. (`crypto.randomUUID` exists only over HTTPS and on localhost.) */
 export function freshId(): string {
   return Date.now().toString(36) + Math.random().toString(36).slice(2);
 }

@@ -1,4 +1,4 @@
-/** Words for those who hear the page and do not see it. */
+/** Announcements for screen readers. */
 
 import { signal } from "@preact/signals";
 

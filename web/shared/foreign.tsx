@@ -1,11 +1,11 @@
-/** Words of somebody else among the page's own: they cannot turn a sentence round, and nothing in them is invisible. */
+/** Other users' text within the page's own: it cannot reverse a sentence, and nothing in it is invisible. */
 
 /** Controls, marks of direction, separators and fillers; combined letters and emoji are not among them. */
 const UNSEEN = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 /** A blank that a page would not draw, or of which it would draw one only. */
 const UNDRAWN = /^ | $| (?= )/g;
 
-/** The words with escapes for what cannot be seen, as the log has them. */
+/** The text with escapes for invisible characters, as in the log. */
 export function visible(words: string): string {
   const seen = words.replace(UNSEEN, (character) => (character === " " ? character : escaped(character)));
   return seen.replace(UNDRAWN, "\\x20");
@@ -16,7 +16,7 @@ export function visibleLines(text: string): string {
   return text.replace(UNSEEN, (character) => (/[ \n]/.test(character) ? character : escaped(character)));
 }
 
-/** Whether there is something to see in the words. */
+/** Whether the text has a visible character. */
 export function isVisible(words: string): boolean {
   return words.replace(UNSEEN, "") !== "";
 }

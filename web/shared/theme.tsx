@@ -1,4 +1,4 @@
-/** Light or dark: as the system has it, until somebody chooses; the choice holds for all pages of this browser. */
+/** Light or dark: as in the system, until the user chooses. The choice applies to all pages of this browser. */
 
 import { signal } from "@preact/signals";
 

@@ -1,5 +1,5 @@
-// People who work while servers are restarted, each by Synkora's client as the app has it. They go on until standard
-// input ends; then what has become of them and of their messages goes to standard output, as JSON. Times are in seconds.
+// Users who work while servers are restarted, each with Synkora's client as in the app. They continue until standard
+// input ends; then the counts of clients and messages go to standard output, as JSON. Times are in seconds.
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import jwt from "jsonwebtoken";

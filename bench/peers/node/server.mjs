@@ -1,5 +1,5 @@
-// Synkora's events by socket.io, in the way that the library's own guide does it: what the project's server is measured
-// beside. It checks what that server checks (token, payload, membership, limits) and tells the same.
+// Synkora's events by socket.io, as in the library's own guide: the server that the project's server is compared
+// with. It has the same checks (token, payload, membership, limits) and the same announcements.
 import { createServer } from "node:http";
 import { createAdapter } from "@socket.io/redis-adapter";
 import jwt from "jsonwebtoken";
@@ -18,7 +18,7 @@ const LIMITS = {
   other: Number(env.LIMIT_OTHER_RATE ?? 20),
 };
 const BURST = 3; // seconds' worth that may come at once
-// Node.js servers of this kind send the whole list of users to everyone at each join. "joiner": to who joins alone.
+// Node.js servers of this kind send the whole list of users to everyone at each join. "joiner": only to the joiner.
 const LIST_TO_EVERYONE = (env.LIST_TO ?? "everyone") !== "joiner";
 
 const volatile = (delivery) => ({ kind: "volatile", delivery });
@@ -40,7 +40,7 @@ const RELAYED = {
   "typing:stop": volatile(({ context }, { socketId, userId }) => ({ socketId, userId, context })),
 };
 
-// By id: a map from the socket's id to who is there. Each instance knows of its own, and so tells them alone (`local`).
+// By id: a map from socket ids to members. Each instance knows only its own members, and sends only to them (`local`).
 const projects = new Map();
 const counts = { received: {}, refused: 0 }; // for a page of metrics
 
@@ -182,7 +182,7 @@ io.on("connection", (socket) => {
   console.log(`✓ Client connected: ${socket.id} (User: ${userName})`);
 });
 
-// Everyone at once, by what the library has for it.
+// Everyone, by the library's own broadcast.
 process.on("SIGTERM", () => {
   io.local.emit("server:shutdown", { message: "Server is shutting down. You will be reconnected." });
   io.close(() => process.exit());

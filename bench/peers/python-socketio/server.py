@@ -61,7 +61,7 @@ class Bucket:
 
 @dataclass
 class Member:
-    """Somebody who is connected."""
+    """A connected user."""
 
     sid: str
     user_id: str
@@ -78,7 +78,7 @@ class Member:
 
 
 members: dict[str, Member] = {}
-projects: dict[str, dict[str, Payload]] = {}  # by id: who is there, by the connection's id
+projects: dict[str, dict[str, Payload]] = {}  # by id: its members, by the connection's id
 received: Counter[str] = Counter()  # for a page of metrics
 
 
@@ -99,7 +99,7 @@ async def tell_list(project: str, room: str) -> None:
 
 
 async def connect(sid: str, _: Payload, auth: Payload | None = None) -> None:
-    """Sign somebody in."""
+    """Sign a user in."""
     token = (auth or {}).get("token")
     if not token:
         raise socketio.exceptions.ConnectionRefusedError("Authentication required")
@@ -118,7 +118,7 @@ async def connect(sid: str, _: Payload, auth: Payload | None = None) -> None:
 
 
 async def disconnect(sid: str, reason: str) -> None:
-    """Let somebody out of everything."""
+    """Remove a user from everything."""
     member = members.pop(sid)
     for project in list(member.projects):
         await leave(member, project)
@@ -160,7 +160,7 @@ async def leave(member: Member, project: str) -> None:
 
 
 def on(event: str, kind: str, handle: Callable[[Member, Any], Awaitable[None]]) -> None:
-    """Handle an event of those who keep to the limits."""
+    """Handle an event within the limits."""
 
     async def handler(sid: str, payload: Any = None) -> None:
         received[event] += 1

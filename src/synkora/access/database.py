@@ -10,7 +10,7 @@ from synkora.access.database_url import DatabaseUrl
 from synkora.access.roles import QUERY_TIMEOUT
 from synkora.collaboration.access import AccessUnavailable
 
-#: What asyncpg raises where a database cannot be asked. TimeoutError is an OSError too, but has its own message.
+#: What asyncpg raises if a database is unavailable. TimeoutError is an OSError too, but has its own message.
 FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _QUERIES: Final = 2  # prepared per connection: project access and sessions
 
@@ -42,7 +42,7 @@ class Database:
             raise AccessUnavailable(f"the database did not answer within {QUERY_TIMEOUT} s") from None
         except FAILURES as error:
             words = str(error).partition("\n")[0]
-            raise AccessUnavailable(f"the database cannot be asked: {type(error).__name__}: {words}") from None
+            raise AccessUnavailable(f"the database is unavailable: {type(error).__name__}: {words}") from None
 
     async def close(self) -> None:
         """Close the connections. Later queries raise `AccessUnavailable`."""

@@ -61,11 +61,11 @@ def origin_warnings(allowed: tuple[str, ...]) -> Iterator[str]:
     if "*" in allowed:
         yield (
             "ALLOWED_ORIGINS has *: every page may connect, and the cookies of pages that are not named are ignored, "
-            "so that their users sign in by a token alone"
+            "so that their users sign in only by a token"
         )
     for origin in allowed:
         if origin in OPAQUE_ORIGINS:
             yield (
                 f"ALLOWED_ORIGINS has {origin}: any page can have that origin, so cookies of such pages never count, "
-                "and their users sign in by a token alone"
+                "and their users sign in only by a token"
             )

@@ -158,6 +158,7 @@ class Collaboration:
         recovery = recovery_of(namespace)
         if recovery is not None:
             recovery.may_replay = self._may_replay
+            recovery.count_read = self._count_read
             recovery.about = self._describe
             recovery.on_start = self._expect_returns
         namespace.use(self._limit_connects)
@@ -250,6 +251,12 @@ class Collaboration:
 
     def _may_replay(self, socket: Socket) -> bool:
         return self._works.excess(socket.identity) <= 0
+
+    def _count_read(self, socket: Socket, events: int) -> None:
+        work = self._works.of(socket.identity)
+        if work is not None:
+            work.count_read(events)
+            self._works.store_debt(socket.identity)  # the user may have no other connection yet
 
     def _describe(self, socket: Socket) -> bytes:
         """Return what a user's entry in the lists needs after a restart of the server."""

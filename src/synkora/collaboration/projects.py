@@ -182,7 +182,7 @@ class Projects:
             else:
                 leaving.append(member)
                 for project_id in member.projects:
-                    member.socket.leave(project_id)  # all members first, so that none is told about another's leave
+                    member.socket.leave(project_id)  # all members first, so that no member gets another's leave
         for member in leaving:
             self._announce_leaves(member)
             for project_id in member.projects:

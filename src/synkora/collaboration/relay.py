@@ -101,6 +101,8 @@ class Relay:
         if isinstance(message, Message):
             self._adapter.relay(message, project_id, member.socket.id)
         elif self._recovery is not None:
+            if work is not None and self._recovery.log.is_shared:
+                work.count_shared()
             self._recovery.publish(message, (project_id,), (member.socket.id,), members_only=True)
         if event.logged:
             log.debug(

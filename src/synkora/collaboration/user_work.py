@@ -11,6 +11,8 @@ EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of rece
 DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
 JOIN_SIZE: Final = 200_000  # bytes that a join or a question about access counts as
 CONNECT_SIZE: Final = 400_000  # bytes that a further CONNECT over the same connection counts as
+SHARED_SIZE: Final = 40_000  # bytes added to an event that Redis numbers and keeps, for the work of Redis
+READ_SIZE: Final = 10_000  # bytes that an event counts as which is read for a return and not sent
 _MAX_DEBTORS: Final = 50_000  # users without a connection whose debt is stored
 
 
@@ -42,6 +44,14 @@ class UserWork:
     def count_delivery(self, size: int, receivers: int) -> None:
         """Count the delivery of an event of `size` bytes to `receivers` connections."""
         self.due = self._rate.after(self.due, monotonic(), (DELIVERY_SIZE + size) * receivers)
+
+    def count_shared(self) -> None:
+        """Count an event that Redis numbers and keeps for all instances."""
+        self.due = self._rate.after(self.due, monotonic(), SHARED_SIZE)
+
+    def count_read(self, events: int) -> None:
+        """Count events that were read for a connection that returns, and are not sent: its own, or too many."""
+        self.due = self._rate.after(self.due, monotonic(), READ_SIZE * events)
 
     def count_replay(self, events: int, size: int) -> None:
         """Count the events that a connection missed and is sent when it returns, of `size` bytes in all."""

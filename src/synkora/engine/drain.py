@@ -10,7 +10,7 @@ from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 
 MAX_BATCH: Final = 100  # sessions per batch
-_SPREAD: Final = 0.9  # share of the time in which sessions are told to end; the last ones need the rest
+_SPREAD: Final = 0.9  # share of the time in which sessions get their end; the last ones need the rest
 _POLL_INTERVAL: Final = 0.05  # seconds between checks for due batches and remaining sessions
 
 

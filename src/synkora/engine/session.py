@@ -31,7 +31,7 @@ class State(Enum):
     OPEN = auto()
     PROBING = auto()  # a WebSocket has connected, while the session still uses polling
     PROBED = auto()  # the WebSocket works: its probe has been answered
-    DRAINING = auto()  # the client is told to leave; messages that it sent before it knew are still handled
+    DRAINING = auto()  # the client has to leave; messages that it sent before it knew are still handled
     CLOSING = auto()  # ended, but the last messages wait for a poll
     CLOSED = auto()
 

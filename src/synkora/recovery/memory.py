@@ -15,6 +15,7 @@ from synkora.recovery.ports import (
     Incomplete,
     Kept,
     LoggedEvent,
+    Missed,
     SavedSession,
     ignore,
     nothing,
@@ -180,19 +181,22 @@ class MemoryLog:
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
         """Return the events that a socket in `rooms` has missed, or the reason why they are unknown."""
-        return self._read(None, dict.fromkeys(rooms, 0), after)
+        return self._read(None, dict.fromkeys(rooms, 0), after).events
 
-    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
+    def replay(
+        self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered, most: int | None = None
+    ) -> None:
         """Call `answered` with the events that a socket has missed, or the reason why they are unknown."""
-        answered(self._read(sid, joined, after))
+        answered(self._read(sid, joined, after, most))
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Call `found` with the position."""
         found(self.position)
 
-    def _read(self, sid: str | None, joined: Mapping[str, int], after: Position) -> list[LoggedEvent] | Incomplete:
+    def _read(self, sid: str | None, joined: Mapping[str, int], after: Position, most: int | None = None) -> Missed:
+        most = self._settings.read_events if most is None else most
         if after.epoch != self.epoch or after.number > self._number:
-            return Incomplete.EPOCH
+            return self._missed(Incomplete.EPOCH)
         self._grow_old(self._clock())
         kept = [(self._everyone, after.number)]
         own = frozenset(joined if sid is None else (sid, *joined))
@@ -202,17 +206,17 @@ class MemoryLog:
             if room is not None:
                 kept.append((room, start))
             elif start < self._floors[name]:
-                return Incomplete.TRIMMED
+                return self._missed(Incomplete.TRIMMED)
         found: dict[int, LoggedEvent] = {}
         size = read = 0
         for room, start in kept:
             self._trim(room)
             if start < room.floor:
-                return Incomplete.TRIMMED
+                return self._missed(Incomplete.TRIMMED, read)
             for event in room.after(start):
                 read += 1
-                if read > self._settings.read_events:
-                    return Incomplete.TOO_MANY
+                if read > most:
+                    return self._missed(Incomplete.TOO_MANY, read)
                 if event.number in found or not own.isdisjoint(event.except_rooms):
                     continue
                 if event.members_only and joined.keys().isdisjoint(event.rooms):
@@ -220,8 +224,11 @@ class MemoryLog:
                 found[event.number] = event
                 size += event.size
                 if len(found) > self._settings.replay_events or size > self._settings.replay_bytes:
-                    return Incomplete.TOO_MANY
-        return [found[number] for number in sorted(found)]
+                    return self._missed(Incomplete.TOO_MANY, read)
+        return self._missed([found[number] for number in sorted(found)], read)
+
+    def _missed(self, events: list[LoggedEvent] | Incomplete, looked_at: int = 0) -> Missed:
+        return Missed(events, looked_at, self.position)
 
     def restore(self, epoch: str, floors: Iterable[tuple[int, int]] = ()) -> None:
         """Continue the log of the previous process, with its floors by bucket."""

@@ -54,8 +54,19 @@ class Incomplete(StrEnum):
     UNAVAILABLE = "unavailable"  # the log cannot be reached
 
 
-#: Gets the events that a socket has missed, or the reason why they are unknown.
-Answered = Callable[[list[LoggedEvent] | Incomplete], None]
+class Missed(NamedTuple):
+    """The events that a socket has missed up to the position `until`, or the reason why they are unknown.
+
+    `looked_at` is the number of events that were read to find out.
+    """
+
+    events: list[LoggedEvent] | Incomplete
+    looked_at: int
+    until: Position
+
+
+#: Gets what a socket has missed.
+Answered = Callable[[Missed], None]
 
 
 class EventLog(Protocol):
@@ -121,8 +132,12 @@ class EventLog(Protocol):
         """
         ...
 
-    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
+    def replay(
+        self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered, most: int | None = None
+    ) -> None:
         """Read the events that the socket `sid` has missed. `joined` has its rooms.
+
+        If there are more than `most` events to look at, by default `RecoverySettings.read_events`, there are too many.
 
         A room is read after the number that it has in `joined`, if that is later than `after`. `answered` is called
         with the events in their order, or with the reason why they are not known: within the call, or when the answer

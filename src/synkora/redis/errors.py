@@ -9,28 +9,28 @@ from typing import Final
 
 ENDED_AT_ONCE: Final = "Redis ended the connection at once: perhaps only one side speaks TLS"
 NO_CLUSTER: Final = "Redis Sentinel and Redis Cluster are not supported yet: REDIS_URL must name one Redis"
-NO_REDIS: Final = "what answers where REDIS_URL says is no Redis"
+NO_REDIS: Final = "the server at REDIS_URL is not Redis"
 NOT_TAKEN: Final = "Redis refuses to sign this instance in; its words are not shown, as they may repeat the password"
 TOO_OLD: Final = "Redis 6 or newer is needed"
 
 _WORDS: Final = {
     "CLUSTERDOWN": NO_CLUSTER,
     "CROSSSLOT": NO_CLUSTER,
-    "DENIED": "Redis is in protected mode, and takes clients of its own host alone until it has a password",
+    "DENIED": "Redis is in protected mode, and accepts only local clients until it has a password",
     "LOADING": "Redis is still loading its data",
     "MASTERDOWN": "Redis is a replica that has lost its master",
-    "MISCONF": "Redis takes no changes, since it cannot save them to its disk",
+    "MISCONF": "Redis refuses writes: it cannot save them to its disk",
     "MOVED": NO_CLUSTER,
-    "NOAUTH": "Redis wants a password, and REDIS_URL has none",
+    "NOAUTH": "Redis needs a password, and REDIS_URL has none",
     "NOPROTO": TOO_OLD,
-    "NOREPLICAS": "Redis takes no changes, since it has too few replicas",
-    "OOM": "Redis takes no changes, since its memory is full (maxmemory)",
-    "READONLY": "Redis is a replica, which takes no changes: REDIS_URL must name the master",
+    "NOREPLICAS": "Redis refuses writes: it has too few replicas",
+    "OOM": "Redis refuses writes: its memory is full (maxmemory)",
+    "READONLY": "Redis is a replica, which refuses writes: REDIS_URL must name the master",
     "WRONGPASS": "Redis does not accept the user and password of REDIS_URL, or the user is off",
 }
 _SENTENCES: Final = {
     "unknown command": "Redis does not know a command: " + TOO_OLD + ", with no command renamed",
-    "max number of clients": "Redis has as many clients as it takes (maxclients)",
+    "max number of clients": "Redis has its maximum of clients (maxclients)",
     "DB index": "Redis has no database of the number that REDIS_URL gives",
 }
 _IN_SCRIPT: Final = re.compile(r"Error running script .*: -([A-Z]+) ")  # up to Redis 6

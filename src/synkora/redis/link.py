@@ -209,7 +209,7 @@ class Link:
             self._up.end(str(error))
         if trouble != self._trouble:
             self._trouble = trouble
-            log.warning("redis_troubled", problem=trouble or "none any more")
+            log.warning("redis_troubled", problem=trouble or "solved")
 
     async def _stay_connected(self) -> None:
         settings = self._settings

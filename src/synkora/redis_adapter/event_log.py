@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -13,9 +13,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from synkora.engine.logs import Log
+from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, nothing
+from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, Missed, nothing
 from synkora.recovery.position import Ahead, Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
@@ -39,7 +40,12 @@ BEGINNING: Final = beginning(AUTHOR)
 _EVERYONE: Final = ""  # the room of events that are for the whole namespace
 _LOG_LIFETIME: Final = 7 * 86_400  # seconds without an event after which a log is forgotten
 _MAX_FLOORS: Final = 100_000  # dropped rooms with a known floor
-_MAX_UNSENT: Final = 8_000_000  # bytes of events that wait for Redis
+_MAX_UNSENT: Final = 16_000_000  # bytes of events that wait for Redis, in memory
+_UNSENT_EXTRA: Final = 300  # bytes that a waiting event takes besides its data
+#: Bytes of commands for waiting events that are sent before Redis confirms the first of them. Together, very many small
+#: events would be more than a link may hold: the link would end each time, and no event would ever be sent.
+_RESENT_AT_ONCE: Final = 1_000_000
+_COMMAND_EXTRA: Final = 1_000  # bytes of an event's command besides its data
 _MAX_SENDERS: Final = 1000  # as in log_append.lua
 #: A placeholder for an event's text while its message is encoded. It cannot be guessed.
 _PLACE: Final = secrets.token_hex(8)
@@ -79,6 +85,14 @@ class _Entry(NamedTuple):
     event: LoggedEvent
     sender: str
     number: int
+
+
+class _Found(NamedTuple):
+    """What a read found; see `Missed`."""
+
+    entries: list[_Entry] | Incomplete
+    looked_at: int
+    until: Position
 
 
 class _Unsent(NamedTuple):
@@ -136,6 +150,8 @@ class RedisLog:
         self._is_new = True
         self._unsent: dict[int, _Unsent] = {}
         self._unsent_size = 0
+        self._waiting: deque[int] = deque()  # the unsent events that this connection has not been given
+        self._in_flight = 0  # bytes of commands without a reply
         self._held: list[bytes] | None = None  # messages that arrive while missed events are read
         self._latest: OrderedDict[str, int] = OrderedDict()  # the last number that was delivered of each sender
         link.on_up.append(self._went_up)
@@ -180,21 +196,26 @@ class RedisLog:
         number = next(self._numbers)
         is_up = self._link.is_up
         self._unsent[number] = _Unsent(event, not is_up)
-        self._unsent_size += event.size
-        if is_up and self._held is None:
+        self._unsent_size += event.size + _UNSENT_EXTRA
+        if is_up and self._held is None and not self._waiting:
             self._send(number, event)
-        else:
-            if not is_up:
-                self._deliver_here(number, event)
-            self._bound()
+            return
+        self._waiting.append(number)
+        if not is_up:
+            self._deliver_here(number, event)
+        self._bound()
 
     def _send(self, number: int, event: LoggedEvent) -> None:
         keys = self._keys
+        try:
+            head, tail = self._around(number, event)
+        except InvalidMessage:
+            self._give_up(number)
+            return
         rooms = event.rooms or (_EVERYONE,)
         names = [*self._whole]
         for room in rooms:
             names += keys.room(room)
-        head, tail = self._around(number, event)
         fields: list[bytes | str | int] = ["s", event.size, "d", event.data, "n", f"{self._link.uid}:{number}"]
         if event.key is not None:
             fields += ("k", event.key)
@@ -220,37 +241,53 @@ class RedisLog:
             *fields,
             *rooms,
         ]
+        self._in_flight += event.size + _COMMAND_EXTRA
         call = self._link.run(_APPEND, names, args)
-        call.add_done_callback(partial(self._sent, number))
+        call.add_done_callback(partial(self._sent, number, event))
 
     def _around(self, number: int, event: LoggedEvent) -> tuple[bytes, bytes]:
-        """The message for the servers, before and after its text or, with attachments, before and after its place."""
+        """Return the message for the servers, before and after its text or, with attachments, its place.
+
+        Raises `InvalidMessage` if the event is nested too deeply.
+        """
         flags: dict[str, Any] = {"sender": self._link.uid, "number": number}
         if event.members_only:
             flags[MEMBERS_ONLY] = True
         options = Options([*event.rooms], [*event.except_rooms], flags)
         if event.attachments:
-            arguments = js_numbers.normalize(decode_arguments(event.data, event.attachments, may_leave_out=True))
+            try:
+                arguments = js_numbers.normalize(decode_arguments(event.data, event.attachments, may_leave_out=True))
+            except (InvalidPayload, ProtocolError, RecursionError) as error:
+                raise InvalidMessage(str(error)) from None
             packet = PublishedEvent(PacketType.EVENT, [*arguments, _PLACE], self._namespace)
         else:
             packet = PublishedEvent(PacketType.EVENT, nsp=self._namespace, id=_PLACE)
         head, _, tail = write(BroadcastMessage(AUTHOR, packet, options)).partition(_PLACE_WRITTEN)
         return head, tail
 
-    def _sent(self, number: int, call: asyncio.Future[Any]) -> None:
+    def _sent(self, number: int, event: LoggedEvent, call: asyncio.Future[Any]) -> None:
+        self._in_flight -= event.size + _COMMAND_EXTRA
         error = call.exception()
         if isinstance(error, LinkDown):
             return  # it may have been appended: it is sent again, and appended once
+        if isinstance(error, RedisRefused):
+            self._give_up(number)
+        elif number in self._unsent:
+            del self._unsent[number]
+            self._unsent_size -= event.size + _UNSENT_EXTRA
+            if error is None and len(call.result()) > 1:
+                self._forget(call.result()[1])
+        self._send_waiting()
+
+    def _give_up(self, number: int) -> None:
+        """Lose an event for the other instances; this instance's clients get it."""
         unsent = self._unsent.pop(number, None)
         if unsent is None:
             return
-        self._unsent_size -= unsent.event.size
-        if isinstance(error, RedisRefused):
-            self.lost += 1
-            if not unsent.is_delivered:
-                self._deliver_unnumbered(number, unsent.event)
-        elif error is None and len(call.result()) > 1:
-            self._forget(call.result()[1])
+        self._unsent_size -= unsent.event.size + _UNSENT_EXTRA
+        self.lost += 1
+        if not unsent.is_delivered:
+            self._deliver_unnumbered(number, unsent.event)
 
     def _deliver_here(self, number: int, event: LoggedEvent) -> None:
         """Deliver an event of this instance that Redis may have or get, unless it was delivered."""
@@ -263,11 +300,8 @@ class RedisLog:
         self.deliver(msgspec.structs.replace(event, number=self._position.number))
 
     def _bound(self) -> None:
-        while self._unsent_size > _MAX_UNSENT:
-            number, unsent = next(iter(self._unsent.items()))
-            del self._unsent[number]
-            self._unsent_size -= unsent.event.size
-            self.lost += 1
+        while self._unsent_size > _MAX_UNSENT and self._waiting:
+            self._give_up(self._waiting.popleft())
 
     def _forget(self, oldest: Sequence[bytes]) -> None:
         """Forget quiet rooms, as far as they are too many, too large or too old."""
@@ -358,13 +392,14 @@ class RedisLog:
             if not unsent.is_delivered:
                 self._unsent[number] = _Unsent(unsent.event, True)
                 self._deliver_here(number, unsent.event)
+        self._waiting = deque(self._unsent)
         self._bound()
 
     def _went_up(self) -> None:
         """Get the position, or read the events that this instance has missed. Then send the waiting events."""
         if self._is_new:
             self.locate(self._begin_at)
-            self._send_unsent()
+            self._send_waiting()
         else:
             self._held = []
             self._read_missed()
@@ -373,7 +408,8 @@ class RedisLog:
         rooms = dict.fromkeys(self._local_rooms(), (0, True))
         self._ask(rooms, self._position, self._caught_up, leaves_out=False)
 
-    def _caught_up(self, missed: list[_Entry] | Incomplete) -> None:
+    def _caught_up(self, found: _Found) -> None:
+        missed = found.entries
         if not self._link.is_up:
             return
         if isinstance(missed, Incomplete):
@@ -405,11 +441,12 @@ class RedisLog:
         held, self._held = self._held or [], None
         for message in held:
             self.receive(message)
-        self._send_unsent()
+        self._send_waiting()
 
-    def _send_unsent(self) -> None:
-        for number, unsent in tuple(self._unsent.items()):
-            self._send(number, unsent.event)
+    def _send_waiting(self) -> None:
+        while self._waiting and self._in_flight < _RESENT_AT_ONCE and self._link.is_up and self._held is None:
+            number = self._waiting.popleft()
+            self._send(number, self._unsent[number].event)
 
     # Reading
 
@@ -423,14 +460,16 @@ class RedisLog:
 
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
         """Return the events after a position that a socket in `rooms` has missed."""
-        found: asyncio.Future[list[_Entry] | Incomplete] = asyncio.get_running_loop().create_future()
+        found: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
         self._ask(dict.fromkeys(rooms, (0, True)), after, found.set_result, leaves_out=True)
-        return _events(await found)
+        return _missed(await found).events
 
-    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
+    def replay(
+        self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered, most: int | None = None
+    ) -> None:
         """Read the events that a socket has missed. `answered` is called in order among the deliveries."""
         rooms = {sid: (0, False)} | {room: (number, True) for room, number in joined.items()}
-        self._ask(rooms, after, lambda missed: answered(_events(missed)), leaves_out=True)
+        self._ask(rooms, after, lambda found: answered(_missed(found)), leaves_out=True, most=most)
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position."""
@@ -449,9 +488,10 @@ class RedisLog:
         self,
         rooms: Mapping[str, tuple[int, bool]],
         after: Position,
-        answered: Callable[[list[_Entry] | Incomplete], None],
+        answered: Callable[[_Found], None],
         *,
         leaves_out: bool,
+        most: int | None = None,
     ) -> None:
         """Read rooms, each after a number; the bool says whether the events for members only are read too."""
         keys, settings = self._keys, self._settings
@@ -463,7 +503,7 @@ class RedisLog:
             ceil(settings.max_age * 1000),
             settings.replay_events,
             settings.replay_bytes,
-            settings.read_events,
+            settings.read_events if most is None else most,
             int(leaves_out),
         ]
         for room, (number, is_joined) in {**rooms, _EVERYONE: (0, True)}.items():
@@ -471,35 +511,45 @@ class RedisLog:
             args += (room, number, int(is_joined))
 
         def replied(reply: Any) -> None:
-            missed = self._missed(reply)
-            if after.ahead is not None and not isinstance(missed, Incomplete):
-                missed = [entry for entry in missed if not _is_ahead(entry, after.ahead)]
-            answered(missed)
+            try:
+                found = _found(reply, after.ahead)
+            except (ValueError, TypeError, LookupError) as error:  # written by another program or version
+                log.warning("log_entry_unreadable", problem=str(error))
+                found = _Found(Incomplete.UNAVAILABLE, 0, after)
+            answered(found)
 
         def ended(call: asyncio.Future[Any]) -> None:
             if call.exception() is not None:
-                answered(Incomplete.UNAVAILABLE)
+                answered(_Found(Incomplete.UNAVAILABLE, 0, after))
 
         self._link.run(_READ, names, args, replied).add_done_callback(ended)
-
-    def _missed(self, reply: Any) -> list[_Entry] | Incomplete:
-        reason = reply[0].decode()
-        if reason:
-            return Incomplete(reason)
-        entries = [_entry(number, room.decode(), fields) for number, room, fields in reply[3]]
-        return sorted(entries, key=lambda entry: entry.event.number)
 
     def _now(self) -> int:
         """The time in ms since 1970: it decides which events are too old."""
         return ceil(self._clock() * 1000)
 
 
-def _is_ahead(entry: _Entry, ahead: Ahead) -> bool:
-    return entry.sender == ahead.instance and entry.number <= ahead.number
+def _is_ahead(entry: _Entry, ahead: Ahead | None) -> bool:
+    return ahead is not None and entry.sender == ahead.instance and entry.number <= ahead.number
 
 
-def _events(missed: list[_Entry] | Incomplete) -> list[LoggedEvent] | Incomplete:
-    return missed if isinstance(missed, Incomplete) else [entry.event for entry in missed]
+def _found(reply: Any, ahead: Ahead | None) -> _Found:
+    """Return what has been read, without the events that the client is `ahead` with."""
+    reason, epoch, last, looked_at = reply[0].decode(), reply[1].decode(), reply[2], reply[3]
+    entries: list[_Entry] | Incomplete
+    if reason:
+        entries = Incomplete(reason)
+    else:
+        read = (_entry(number, room.decode(), fields) for number, room, fields in reply[4])
+        entries = [entry for entry in read if not _is_ahead(entry, ahead)]
+        entries.sort(key=lambda entry: entry.event.number)
+    return _Found(entries, looked_at, Position(epoch, last, ahead))
+
+
+def _missed(found: _Found) -> Missed:
+    entries = found.entries
+    events = entries if isinstance(entries, Incomplete) else [entry.event for entry in entries]
+    return Missed(events, found.looked_at, found.until)
 
 
 def _entry(number: int, room: str, written: Sequence[bytes]) -> _Entry:

@@ -14,7 +14,8 @@ local room_events, room_bytes = tonumber(ARGV[10]), tonumber(ARGV[11])
 local FIRST_FIELD, SELDOM, MAX_SENDERS = 17, 64, 1000
 local first_room = FIRST_FIELD + tonumber(ARGV[16])
 local size, text = tonumber(ARGV[FIRST_FIELD + 1]), ARGV[FIRST_FIELD + 3]
-local key = ARGV[FIRST_FIELD + 6] == 'k' and 'key:' .. ARGV[FIRST_FIELD + 7]
+local has_key = first_room > FIRST_FIELD + 6 and ARGV[FIRST_FIELD + 6] == 'k' -- otherwise a room may have that name
+local key = has_key and 'key:' .. ARGV[FIRST_FIELD + 7]
 
 local known = redis.call('HMGET', log, 'epoch', 'number', 'bytes', 'too_old', 'older_at', 'marked_at', sender)
 if known[7] and tonumber(known[7]) >= tonumber(ARGV[3]) then

@@ -1,4 +1,5 @@
--- Return what a socket has missed: a reason why that is not known, or '', the epoch, the last number, and the events.
+-- Return what a socket has missed: a reason why that is not known, or '', the epoch, the last number, how many events
+-- were looked at, and the events.
 -- KEYS: log, floors, marks, then for each room its stream and its index.
 -- ARGV: epoch and number of the position, now (ms), max_age (ms), replay_events,
 -- replay_bytes, read_events, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
@@ -7,11 +8,11 @@
 local log, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[2])
 local max_events, max_bytes, max_read = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local leaves_out = ARGV[8] == '1'
-local FIRST_ROOM, CHUNK = 9, 100
+local FIRST_ROOM, CHUNK = 9, math.min(500, max_read + 1)
 local epoch = redis.call('HGET', log, 'epoch') or ''
 local last = tonumber(redis.call('HGET', log, 'number') or 0)
 if epoch ~= ARGV[1] or after > last then
-  return { 'epoch', epoch, last }
+  return { 'epoch', epoch, last, 0 }
 end
 local too_old = grow_old(marks, tonumber(ARGV[3]), tonumber(ARGV[4]))
 local own, seen, found, size, read = {}, {}, {}, 0, 0
@@ -19,13 +20,15 @@ for position = FIRST_ROOM, #ARGV, 3 do
   own[ARGV[position]] = leaves_out
 end
 
-local function is_left_out(entry)
-  local except = field(entry, 'x')
-  for _, room in ipairs(except and cjson.decode(except) or {}) do
-    if own[room] then
-      return true
+local left_out = {} -- by the rooms that an event leaves out, as text: a client's own events have the same
+local function is_left_out(except)
+  if except and left_out[except] == nil then
+    left_out[except] = false
+    for _, room in ipairs(cjson.decode(except)) do
+      left_out[except] = left_out[except] or own[room] or false
     end
   end
+  return except and left_out[except]
 end
 
 for position = FIRST_ROOM, #ARGV, 3 do
@@ -34,29 +37,29 @@ for position = FIRST_ROOM, #ARGV, 3 do
   local at = 4 + (position - FIRST_ROOM) / 3 * 2
   local stream, index = KEYS[at], KEYS[at + 1]
   if from < tonumber(redis.call('HGET', index, 'floor') or floor_of(log, floors, room)) then
-    return { 'trimmed', epoch, last }
+    return { 'trimmed', epoch, last, read }
   end
   local entries
   repeat
     entries = redis.call('XRANGE', stream, string.format('%.0f-0', from + 1), '+', 'COUNT', CHUNK)
     read = read + #entries
     if read > max_read then
-      return { 'too_many', epoch, last }
+      return { 'too_many', epoch, last, read }
     end
     for _, entry in ipairs(entries) do
       from = number_of(entry)
       if from <= too_old then
-        return { 'trimmed', epoch, last }
+        return { 'trimmed', epoch, last, read }
       end
-      if not seen[from] and (is_joined or not field(entry, 'o')) and not is_left_out(entry) then
+      if not seen[from] and (is_joined or not field(entry, 'o')) and not is_left_out(field(entry, 'x')) then
         seen[from] = true
         found[#found + 1] = { from, room, entry[2] }
         size = size + tonumber(field(entry, 's'))
         if #found > max_events or size > max_bytes then
-          return { 'too_many', epoch, last }
+          return { 'too_many', epoch, last, read }
         end
       end
     end
   until #entries < CHUNK
 end
-return { '', epoch, last, found }
+return { '', epoch, last, read, found }

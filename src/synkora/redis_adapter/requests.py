@@ -56,7 +56,7 @@ class Requests:
         seconds, or immediately without Redis.
         """
         if not self._link.is_up:
-            raise AckTimeout(f"the other servers cannot be asked: {self._link.problem}")
+            raise AckTimeout(f"the other servers cannot be reached: {self._link.problem}")
         answers = AnswerCollector()
         with self._open(request, answers.add, answers.expect):
             return await answers.wait(timeout)

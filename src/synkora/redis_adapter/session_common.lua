@@ -10,10 +10,10 @@ local function drop(lost, times, pid)
   redis.call('ZREM', times, pid)
 end
 
--- Drop the sessions that have been lost for too long.
+-- Drop sessions that have been lost for too long, not all at once: thousands may have been lost at the same time.
 local function drop_old(lost, times, now, session_age)
   local horizon = string.format('%.0f', now - session_age)
-  for _, old in ipairs(redis.call('ZRANGEBYSCORE', times, '-inf', horizon)) do
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', times, '-inf', horizon, 'LIMIT', 0, 100)) do
     drop(lost, times, old)
   end
 end

@@ -15,7 +15,11 @@ from synkora.recovery.ports import SavedSession
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 
-_MAX_UNSAVED: Final = 100_000  # sessions that wait for Redis
+_MAX_UNSAVED: Final = 50_000_000  # bytes of sessions that wait for Redis, in memory
+#: Bytes of sessions that are sent before Redis confirms the first of them. All at once, the sessions of an instance
+#: may be more than a link may hold.
+_AT_ONCE: Final = 1_000_000
+_COMMAND_EXTRA: Final = 200  # bytes of a command besides its session
 _RENEWALS: Final = 3  # within the lifetime of a connected session
 
 log = Log(__name__)
@@ -40,9 +44,10 @@ class _Claim:
 class RedisSessions:
     """A `SessionStore` that all instances share.
 
-    A connected session is saved again from time to time, before its key expires. While Redis is unavailable, changes
-    wait in memory. `taken` is called with the socket id of a session that is in use here, and that another instance
-    took. Redis keeps a taken session until it is saved or forgotten, since the instance may be killed before.
+    A session is written at the end of the turn, once however often it was saved, and a connected one again from time to
+    time, before its key expires. While Redis is unavailable or slow, changes wait in memory, and the oldest are lost
+    beyond a bound. Redis keeps a taken session until it is saved or forgotten, since the instance may be killed before.
+    `taken` is called with the socket id of a session that is in use here, and that another instance took.
     """
 
     def __init__(
@@ -64,6 +69,11 @@ class RedisSessions:
         self._taken = taken
         self._connected: dict[str, SavedSession] = {}
         self._unsaved: dict[str, SavedSession | None] = {}  # None: forgotten
+        self._unsaved_size = 0
+        self._stale: dict[str, None] = {}  # connected ones to be saved again, by pid
+        self._sent: dict[str, SavedSession | None] = {}  # without a reply, the latest of each pid
+        self._in_flight = 0  # bytes without a reply
+        self._is_armed = False
         self._claims: dict[str, _Claim] = {}  # by pid: sessions that are being taken, or that are taken and not saved
         self._renewal: asyncio.TimerHandle | None = None
         link.subscribe(self._channel, self._heard)
@@ -97,7 +107,13 @@ class RedisSessions:
         self._write(pid, None)
 
     async def take(self, pid: str) -> SavedSession | None:
-        """Return a session; None while Redis is away, or if somebody else has taken it meanwhile."""
+        """Return a session; None while Redis is unavailable, or if another caller has taken it meanwhile."""
+        self._flush()
+        if pid in self._unsaved:
+            self._send(pid, self._remove(pid))
+        elif pid in self._stale and pid in self._connected:
+            del self._stale[pid]
+            self._send(pid, self._connected[pid])
         claim = self._claims[pid] = _Claim()
         with suppress(LinkDown, RedisRefused):
             await self._take(pid, claim)
@@ -109,12 +125,12 @@ class RedisSessions:
             self._connected.pop(pid, None)
         return claim.session
 
-    def _take(self, pid: str, claim: "_Claim") -> "asyncio.Future[Any]":
+    def _take(self, pid: str, claim: _Claim) -> "asyncio.Future[Any]":
         def answered(data: bytes | None) -> None:
-            claim.session = None if data is None else _decode(data)
+            claim.session = None if data is None else _read(data)
 
         args = (pid, self._now(), self._age, self._channel, _encode((self._link.uid, pid)))
-        return self._link.run(_TAKE, self._names(pid), args, answered)
+        return self._link.run(_TAKE, self._keys(pid), args, answered)
 
     def _heard(self, message: bytes) -> None:
         """End the use of a session that another instance has taken after this one."""
@@ -135,21 +151,65 @@ class RedisSessions:
     # Writing
 
     def _write(self, pid: str, session: SavedSession | None) -> None:
-        self._unsaved.pop(pid, None)
-        self._call(pid, session).add_done_callback(partial(self._written, pid, session))
+        self._put(pid, session)
+        self._arm()
 
-    def _written(self, pid: str, session: SavedSession | None, call: "asyncio.Future[Any]") -> None:
-        if isinstance(call.exception(), LinkDown) and len(self._unsaved) < _MAX_UNSAVED:
-            self._unsaved.setdefault(pid, session)
+    def _put(self, pid: str, session: SavedSession | None) -> None:
+        if pid in self._unsaved:
+            self._remove(pid)
+        self._unsaved[pid] = session
+        self._unsaved_size += _size(session)
+        while self._unsaved_size > _MAX_UNSAVED:
+            self._remove(next(iter(self._unsaved)))
 
-    def _call(self, pid: str, session: SavedSession | None) -> "asyncio.Future[Any]":
+    def _remove(self, pid: str) -> SavedSession | None:
+        session = self._unsaved.pop(pid)
+        self._unsaved_size -= _size(session)
+        return session
+
+    def _arm(self) -> None:
+        if not self._is_armed and self._link.is_up:
+            self._is_armed = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_armed = False
+        while self._in_flight < _AT_ONCE and self._link.is_up:
+            if self._unsaved:
+                pid = next(iter(self._unsaved))
+                self._send(pid, self._remove(pid))
+            elif self._stale:
+                pid, _ = self._stale.popitem()
+                if pid in self._connected:
+                    self._send(pid, self._connected[pid])
+            else:
+                break
+
+    def _send(self, pid: str, session: SavedSession | None) -> None:
         if session is None:
-            return self._link.run(_FORGET, self._names(pid), (pid,))
-        lost_at = "" if session.lost_at is None else ceil(session.lost_at * 1000)
-        bounds = (self._age, self._settings.max_sessions, self._lifetime, self._settings.session_bytes)
-        return self._link.run(_SAVE, self._names(pid), (pid, _encode(session), lost_at, self._now(), *bounds))
+            size = _COMMAND_EXTRA
+            call = self._link.run(_FORGET, self._keys(pid), (pid,))
+        else:
+            data = _encode(session)
+            size = len(data) + _COMMAND_EXTRA
+            lost_at = "" if session.lost_at is None else ceil(session.lost_at * 1000)
+            bounds = (self._age, self._settings.max_sessions, self._lifetime, self._settings.session_bytes)
+            call = self._link.run(_SAVE, self._keys(pid), (pid, data, lost_at, self._now(), *bounds))
+        self._sent[pid] = session
+        self._in_flight += size
+        call.add_done_callback(partial(self._written, pid, session, size))
 
-    def _names(self, pid: str) -> list[bytes]:
+    def _written(self, pid: str, session: SavedSession | None, size: int, call: "asyncio.Future[Any]") -> None:
+        self._in_flight -= size
+        is_latest = pid in self._sent and self._sent[pid] is session
+        if is_latest:
+            del self._sent[pid]
+        if is_latest and isinstance(call.exception(), LinkDown) and pid not in self._unsaved:
+            self._put(pid, session)
+        if self._unsaved or self._stale:
+            self._arm()
+
+    def _keys(self, pid: str) -> list[bytes]:
         return [f"{self._prefix}{name}".encode() for name in (f"pid:{pid}", "lost", "times")]
 
     def _now(self) -> int:
@@ -163,8 +223,8 @@ class RedisSessions:
 
     def _went_up(self) -> None:
         """Save all again: Redis may have lost its memory."""
-        for pid, session in ({**self._connected} | self._unsaved).items():
-            self._write(pid, session)
+        self._stale = dict.fromkeys(self._connected)
+        self._arm()
 
     def _renew_later(self) -> None:
         if self._renewal is None:
@@ -172,7 +232,21 @@ class RedisSessions:
 
     def _renew(self) -> None:
         self._renewal = None
-        for pid, session in self._connected.items():
-            self._write(pid, session)
+        self._stale = dict.fromkeys(self._connected)
+        self._arm()
         if self._connected:
             self._renew_later()
+
+
+def _size(session: SavedSession | None) -> int:
+    return _COMMAND_EXTRA if session is None else session.size
+
+
+def _read(data: bytes) -> SavedSession | None:
+    """Return a session, or None if another program or version has written it."""
+    try:
+        session = _decode(data)
+    except msgspec.DecodeError as error:
+        log.warning("session_unreadable", problem=str(error))
+        return None
+    return session if len(session.joined) == len(session.rooms) else None

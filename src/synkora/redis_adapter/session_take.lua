@@ -4,6 +4,10 @@
 
 local session, lost, times, pid = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 drop_old(lost, times, ARGV[2], ARGV[3])
+local lost_at = tonumber(redis.call('ZSCORE', times, pid) or '')
+if lost_at and lost_at <= ARGV[2] - ARGV[3] then
+  drop(lost, times, pid)
+end
 local found = redis.call('GET', session) or redis.call('HGET', lost, pid)
 if found then
   redis.call('PUBLISH', ARGV[4], ARGV[5])

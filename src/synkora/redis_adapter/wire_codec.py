@@ -121,11 +121,12 @@ def beginning(uid: str) -> bytes:
 def write(message: BroadcastMessage | AdapterRequest | AdapterResponse) -> bytes:
     """Return a message in MessagePack. Raises `InvalidMessage` if it is nested too deeply."""
     try:
-        return _pack(message)
-    except UnicodeEncodeError:  # a lone surrogate, which MessagePack cannot represent
-        return write(surrogates.replaced(message))
-    except OverflowError:  # an integer beyond 64 bits
-        return _pack(js_numbers.normalize(msgspec.to_builtins(message, builtin_types=(bytes,))))
+        try:
+            return _pack(message)
+        except UnicodeEncodeError:  # a lone surrogate, which MessagePack cannot represent
+            return write(surrogates.replaced(message))
+        except OverflowError:  # an integer beyond 64 bits
+            return _pack(js_numbers.normalize(msgspec.to_builtins(message, builtin_types=(bytes,))))
     except RecursionError:
         raise InvalidMessage("nested too deeply") from None
 

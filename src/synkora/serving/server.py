@@ -170,7 +170,7 @@ class Server(uvicorn.Server):
         await asyncio.wait((self._draining,))
         self._is_patient = False
         if not self._draining.cancelled() and (error := self._draining.exception()) is not None:
-            log.error("drain_failed", **fault(error))  # the remaining clients are told like without a drain
+            log.error("drain_failed", **fault(error))  # the remaining clients get the announcement as without a drain
 
     def _give_up(self) -> None:
         """Stop waiting for clients."""

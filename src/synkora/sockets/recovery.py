@@ -5,7 +5,7 @@ Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`pid` and `
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from functools import partial
 from time import time
@@ -20,7 +20,7 @@ from synkora.engine.message import Message
 from synkora.engine.outbox import HeldOutbox
 from synkora.engine.registry import new_id
 from synkora.protocol.socketio import PacketType, encode_header, encode_packet
-from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore, SavedSession
+from synkora.recovery.ports import Incomplete, LoggedEvent, Missed, RecoveryStore, SavedSession
 from synkora.recovery.position import Position, after_event, later, parse
 from synkora.sockets import packets
 
@@ -40,6 +40,7 @@ LOST: Final = frozenset(
 )
 #: Events of one replay.
 REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
+_LOOKED_AT: Final = 10  # events after a leave
 _MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
 _MOST_OUTLIVED: Final = 10  # epochs
 _SLICE: Final = 500  # events of a replay that are encoded in one turn; a few milliseconds
@@ -90,10 +91,11 @@ class SocketRecovery:
 
     `began` and `outlived` are those of `SavedSession`. `session` is as it was saved last, and before the reply to
     CONNECT as it was found. `joined` has for each room the number of the last event before the join, and `left` for
-    rooms that were left that number and the last one before the leave. `after` is where a replay starts; `outcome` says
-    whether there is one, and `size` what it costs. `missed` is encoded as `replay`. `held` has the messages for the
-    socket after `missed` was read, and before the reply to CONNECT. `former` is the `pid` that the client returned
-    with if it was not recovered: it works until the client is known to have got the reply.
+    rooms that were left that number and the last one before the leave. `after` is where a replay starts. Until the
+    position `until` it has been read, as `missed`, which is encoded as `replay`. `outcome` says whether there is a
+    replay, and `size` what it costs. `held` has the messages for the socket after `missed` was read, and before the
+    reply to CONNECT. `former` is the `pid` that the client returned with if it was not recovered: it works until the
+    client is known to have got the reply.
     """
 
     __slots__ = (
@@ -110,6 +112,7 @@ class SocketRecovery:
         "replay",
         "session",
         "size",
+        "until",
     )
 
     def __init__(self, pid: str, began: Position, outlived: tuple[str, ...] = ()) -> None:
@@ -121,6 +124,7 @@ class SocketRecovery:
         self.joined: dict[str, int] = {}
         self.left: dict[str, tuple[int, int]] = {}
         self.after: Position | None = None
+        self.until: Position | None = None
         self.outcome: RecoveryOutcome | None = None
         self.missed: list[LoggedEvent] = []
         self.replay: list[Message] = []
@@ -151,10 +155,11 @@ class _LoggedMessage(Message):
 class NamespaceRecovery:
     """The event log and the sessions of a namespace.
 
-    A replay has at most `max_replay` bytes, and is declined for a client that `may_replay` says no to. `outcomes`
-    counts the clients that returned, and `replays` measures their replays in events; `replayed_bytes` is the sum of
-    their bytes. `about` returns what the application keeps with a socket's session; `on_start` gets the sessions that
-    the previous process has left.
+    A replay has at most `max_replay` bytes, and is declined for a client that `may_replay` says no to. `count_read` is
+    called with the number of events that were read in vain: a client's own, or all of those that are too many.
+    `outcomes` counts the clients that returned, and `replays` measures their replays in events; `replayed_bytes` is the
+    sum of their bytes. `about` returns what the application keeps with a socket's session; `on_start` gets the
+    sessions that the previous process has left.
     """
 
     def __init__(self, core: "NamespaceCore", store: RecoveryStore, max_replay: int) -> None:
@@ -162,6 +167,8 @@ class NamespaceRecovery:
         self._store = store
         self._max_replay = max_replay
         self.may_replay: Callable[[Socket], bool] = lambda _: True
+        self.count_read: Callable[[Socket, int], None] = lambda _, events: None
+        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by identity
         self.about: Callable[[Socket], bytes] = lambda _: b""
         self.on_start: Callable[[Collection[SavedSession]], None] = lambda _: None
         self._replayed: WeakValueDictionary[Position, Message] = WeakValueDictionary()  # as long as clients wait
@@ -251,7 +258,6 @@ class NamespaceRecovery:
         """
         rival = self._returning.get(brought.pid)
         session = await self._sessions.take(brought.pid) if rival is None else _session_of(rival)
-        rival = self._returning.get(brought.pid)
         if session is None:
             self.outcomes[RecoveryOutcome.UNKNOWN] += 1
             return
@@ -259,6 +265,7 @@ class NamespaceRecovery:
         if session.successor and is_same_user:
             await self._sessions.take(session.successor)  # the reply with it was lost
             self._sessions.forget(session.successor)
+        rival = self._returning.get(brought.pid)
         if not is_same_user or not socket._is_connecting:
             if rival is None:
                 self._sessions.save(session)
@@ -280,11 +287,14 @@ class NamespaceRecovery:
             found.outcome = RecoveryOutcome.EPOCH  # of another server
         elif session.outlived and (offset is None or offset.epoch in session.outlived):
             found.outcome = RecoveryOutcome.EPOCH  # what the client has got of an earlier log cannot be compared
-        elif not self.may_replay(socket):
-            found.outcome = RecoveryOutcome.DECLINED
         else:
-            found.after = later(offset, session.began)
-            await self.read(socket)
+            # One after the other, or all of a user's connections would read before the first read has been counted.
+            async with self._reading.setdefault(socket.identity or session.pid, asyncio.Lock()):
+                if self.may_replay(socket):
+                    found.after = later(offset, session.began)
+                    await self.read(socket)
+                else:
+                    found.outcome = RecoveryOutcome.DECLINED
 
     async def read(self, socket: "Socket", *, is_last: bool = False) -> None:
         """Read what a socket that returns has missed in the rooms that it is in, unless its recovery was declined.
@@ -301,11 +311,13 @@ class NamespaceRecovery:
             socket._enter(rooms)
         answered = asyncio.get_running_loop().create_future()
         joined = {room: number for room, number in found.joined.items() if room in rooms}
-        self.log.replay(socket.id, joined, found.after, partial(self._answered, found, answered))
+        after = found.after if found.until is None else found.until
+        self.log.replay(socket.id, joined, after, partial(self._answered, socket, found, joined, answered))
         await answered
-        missed, found.missed = found.missed, []
+        missed = found.missed
         if is_last:
             found.replay = self._messages(missed)  # the handler of CONNECT has run: nothing may be awaited any more
+            found.missed = []
             return
         for end in range(_SLICE, len(missed), _SLICE):
             found.replay += self._messages(missed[end - _SLICE : end])
@@ -314,10 +326,19 @@ class NamespaceRecovery:
                 return
 
     def _answered(
-        self, found: SocketRecovery, answered: asyncio.Future[None], missed: list[LoggedEvent] | Incomplete
+        self,
+        socket: "Socket",
+        found: SocketRecovery,
+        joined: Mapping[str, int],
+        answered: asyncio.Future[None],
+        read: Missed,
     ) -> None:
+        missed = read.events
+        self.count_read(socket, read.looked_at - (len(missed) if isinstance(missed, list) else 0))
         found.size = ReplaySize()
+        found.until = read.until
         if isinstance(missed, list):
+            missed = [event for event in found.missed if _is_for(event, socket.id, joined)] + missed
             found.size = ReplaySize(len(missed), sum(event.size for event in missed))
             if found.size.bytes > self._max_replay:
                 missed = Incomplete.TOO_MANY
@@ -421,12 +442,13 @@ class NamespaceRecovery:
         """
         joined, left = found.left.pop(room)
 
-        def answered(since: list[LoggedEvent] | Incomplete) -> None:
-            if room in found.joined and isinstance(since, list) and not any(room in event.rooms for event in since):
+        def answered(since: Missed) -> None:
+            events = since.events
+            if room in found.joined and isinstance(events, list) and not any(room in event.rooms for event in events):
                 found.joined[room] = joined
                 self._save_again(socket, found)
 
-        self.log.replay(socket.id, {room: left}, Position(position.epoch, left), answered)
+        self.log.replay(socket.id, {room: left}, Position(position.epoch, left), answered, _LOOKED_AT)
 
     def _locate(self, socket: "Socket", found: SocketRecovery, rooms: tuple[str, ...], *, begins: bool = False) -> None:
         """Learn where memberships, and with `begins` the session, begin in a log that others append to."""
@@ -522,6 +544,12 @@ class NamespaceRecovery:
         if found.former:
             self._sessions.forget(found.former)
             found.former = ""
+
+
+def _is_for(event: LoggedEvent, sid: str, joined: Mapping[str, int]) -> bool:
+    """Whether an event that a client has missed is for the client with the rooms that it still has."""
+    rooms = event.rooms
+    return not rooms or not joined.keys().isdisjoint(rooms) or (not event.members_only and sid in rooms)
 
 
 def _session_of(socket: "Socket") -> SavedSession | None:

@@ -63,7 +63,7 @@ class Registration:
         TypedDicts, msgspec Structs, pydantic models, and what `typing` makes of them. An event with arguments of other
         types, or with another number of arguments, is refused. The result is the ack, if the client asks for one: a
         tuple is several arguments, None is none. `EventRefused` refuses the event. Any other exception is logged, and
-        the client is told `Internal server error`.
+        the client gets `Internal server error`.
 
         Several handlers of an event are called in the order of their registration, each after the end of the one
         before. The first result that is not None is the ack. An exception skips the remaining handlers.

@@ -55,7 +55,7 @@ async def test_other_clients_are_refused(site: AdminSite, auth: dict[str, object
     async with visitor(site.address) as someone:
         assert await someone.sign_in(**auth) == {"message": "invalid credentials"}
         await someone.emit("_disconnect", "/", True, "p")
-        assert await someone.client.closed() is not None  # nobody sends events to where they are not
+        assert await someone.client.closed() is not None  # events for other namespaces break the protocol
     assert site.server.incidents.totals[IncidentKind.CONSOLE_SIGN_IN_REFUSED] == 1
 
 

@@ -14,7 +14,6 @@ def found(check: str) -> list[Finding]:
 
 
 def test_good_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Counted by source."""
     (folder / ".env.local").write_text(f"NEXTAUTH_SECRET={GOOD}\nWS_PORT=4000\nWS_HOST=127.0.0.1\nOTHER=1\n")
     (folder / ".env").write_text("LOG_LEVEL=debug\n")
     for file in (".env", ".env.local"):

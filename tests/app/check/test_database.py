@@ -91,7 +91,6 @@ async def test_no_right_to_read(settings: MakeSettings, database: Database, read
     ],
 )
 async def test_tables_that_do_not_fit(settings: MakeSettings, database: Database, change: str, words: str) -> None:
-    """A required table or column is missing."""
     await database.connection.execute(change)
     finding = (await look(settings, database.server.url()))["database-tables"]
     assert finding.status is FindingStatus.WRONG
@@ -100,7 +99,6 @@ async def test_tables_that_do_not_fit(settings: MakeSettings, database: Database
 
 
 async def test_another_schema(settings: MakeSettings, database: Database) -> None:
-    """The schema is the URL's."""
     found = await look(settings, database.server.url(parameters="?schema=nowhere"))
     assert found["database-tables"].status is FindingStatus.WRONG
 
@@ -114,7 +112,7 @@ async def test_invalid_queries_are_refused(settings: MakeSettings, database: Dat
         (url.replace("127.0.0.1", "nowhere.invalid"), "its name cannot be resolved"),
         (url.replace(str(database.server.port), "1"), "nothing listens where DATABASE_URL says"),
         (url.replace("postgresql:", "mysql:"), "DATABASE_URL must begin with postgresql://"),
-        (url + "?sslmode=verify-full", "the database cannot be asked"),
+        (url + "?sslmode=verify-full", "the database is unavailable"),
     ):
         found = await look(settings, bad)
         assert found["database"].status is FindingStatus.WRONG
@@ -126,7 +124,7 @@ async def test_invalid_queries_are_refused(settings: MakeSettings, database: Dat
 async def test_a_silent_database(settings: MakeSettings) -> None:
     async with listening(lambda reader, _: reader.read()) as listener:
         found = await look(settings, f"postgresql://app:hunter2@127.0.0.1:{listener.port}/app?sslmode=disable")
-    assert found["database"].message == "the database cannot be asked: it did not answer within 2.5 s"
+    assert found["database"].message == "the database is unavailable: it did not answer within 2.5 s"
 
 
 async def test_a_database_over_the_network(settings: MakeSettings, database: Database) -> None:

@@ -13,7 +13,7 @@ from tests.support.redis_server import running_redis
 from synkora.app.check.finding import Finding, FindingStatus
 from synkora.app.check.redis import PROBES, check_redis
 
-PASSWORD = "p@ss:w/o?r#d% with more"  # as nobody should write it into a URL without escapes
+PASSWORD = "p@ss:w/o?r#d% with more"  # must be escaped in a URL
 ESCAPED = quote(PASSWORD, safe="")
 #: The rights of the user in docs/scaling.md.
 RIGHTS = (
@@ -29,12 +29,10 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
 
 
 async def test_no_redis(settings: MakeSettings) -> None:
-    """A single instance needs no Redis."""
     assert {finding.status for finding in await check_redis(settings())} == {FindingStatus.SKIPPED}
 
 
 async def test_a_good_one(settings: MakeSettings) -> None:
-    """Version, rights, eviction and clock."""
     with running_redis(password=PASSWORD) as redis:
         found = by_name(await check_redis(settings(REDIS_URL=redis.url)))
         assert redis.do("KEYS", "*") == []
@@ -113,7 +111,7 @@ async def test_memory(settings: MakeSettings, options: tuple[str, ...], status: 
 
 @pytest.mark.parametrize(
     ("credentials", "words"),
-    [("", "Redis wants a password"), (f":{ESCAPED}x@", "does not accept the user and password")],
+    [("", "Redis needs a password"), (f":{ESCAPED}x@", "does not accept the user and password")],
 )
 async def test_a_password_that_is_not_right(settings: MakeSettings, credentials: str, words: str) -> None:
     """A wrong password is distinguished from a missing one, and neither is shown."""
@@ -150,7 +148,7 @@ async def test_a_server_other_than_redis(settings: MakeSettings) -> None:
         found = by_name(await check_redis(settings(REDIS_URL=f"redis://127.0.0.1:{listener.port}")))
     assert (found["redis"].status, found["redis"].message) == (
         FindingStatus.WRONG,
-        "what answers where REDIS_URL says is no Redis",
+        "the server at REDIS_URL is not Redis",
     )
 
 

@@ -12,7 +12,7 @@ FINDINGS = [
     well("origins", "only pages of [http://[::1]:3000] may connect"),
     skipped("redis", "it is not set"),
     skipped("redis-clock", "it is not set"),
-    skipped("database", "it is not asked"),
+    skipped("database", "it is not used"),
     risky("files", "few", "Allow more"),
     wrong("app", "gone", "Start it"),
     wrong("app", "gone", "Correct it"),
@@ -30,7 +30,7 @@ def test_lines() -> None:
     assert written(20, terminal=False).splitlines() == [
         "✓ origins       only pages of [http://[::1]:3000] may connect",
         "- redis …       it is not set",
-        "- database      it is not asked",
+        "- database      it is not used",
         "! files         few",
         "                → Allow more",
         "✗ app           gone",

@@ -17,7 +17,6 @@ def look(settings: MakeSettings, folder: Path, **variables: str) -> Finding:
 
 
 def test_without_a_folder(settings: MakeSettings, tmp_path: Path) -> None:
-    """It is not set, or has no effect."""
     (finding,) = check_state_folder(settings())
     assert finding.status is FindingStatus.SKIPPED
     assert look(settings, tmp_path, RECOVERY="false").status is FindingStatus.SKIPPED

@@ -40,7 +40,7 @@ def test_a_good_certificate(authority: Authority, look: Any) -> None:
         ({"end": timedelta(hours=-1)}, FindingStatus.WRONG, "has expired on"),
         ({"end": timedelta(days=13, hours=1)}, FindingStatus.RISKY, "in 13 days"),
         ({"end": timedelta(days=15)}, FindingStatus.WELL, "14 days"),
-        ({"begin": timedelta(hours=1)}, FindingStatus.WRONG, "is not good before"),
+        ({"begin": timedelta(hours=1)}, FindingStatus.WRONG, "is not valid before"),
         ({"chain": False}, FindingStatus.RISKY, "without the one that it was issued by"),
         ({"itself": True}, FindingStatus.RISKY, "signed by itself"),
     ],

@@ -17,7 +17,6 @@ def test_the_installed_versions(settings: MakeSettings) -> None:
 
 
 def test_another_version(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The finding has the required version."""
     (tmp_path / "picows-9.9.dist-info").mkdir()
     (tmp_path / "picows-9.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: picows\nVersion: 9.9\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -113,7 +113,7 @@ async def test_other_answers(settings: MakeSettings, status: str, words: str) ->
     assert words in found["app"].message
     assert found["app"].advice
     assert found["app-clock"].status is FindingStatus.SKIPPED
-    # Set for this check alone, it keeps no server from working.
+    # Only this check needs the variable, so servers start without it.
     assert alone["app"].status is FindingStatus.RISKY
 
 

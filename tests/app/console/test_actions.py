@@ -90,7 +90,7 @@ async def test_the_number_of_blocks_is_limited(desk: Desk) -> None:
     ("body", "named"),
     [
         ({"seconds": 60}, "userId"),
-        ({"userId": "a", "address": "192.0.2.1", "seconds": 60}, "one of these"),
+        ({"userId": "a", "address": "192.0.2.1", "seconds": 60}, "either a userId"),
         ({"userId": "a", "seconds": LONGEST_BLOCK + 1}, "seconds"),
         ({"userId": "a", "seconds": -1}, "seconds"),
         ({"userId": "a" * 201, "seconds": 60}, "userId"),

@@ -147,7 +147,6 @@ async def test_too_many_tables_at_once(desk: Desk, monkeypatch: pytest.MonkeyPat
 
 
 async def test_tables_for_others_are_made_few_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many instances ask at once."""
     monkeypatch.setattr(tables, "connections", slowly := Slowly())
     sought = ConnectionsSought("", "", "", "since", is_descending=False, most=10)
     await asyncio.gather(*(desk.console._answers._connections(sought) for _ in range(MOST_RUNNING + 3)))

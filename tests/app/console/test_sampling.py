@@ -28,7 +28,6 @@ def taken(site: Site) -> dict[str, Any]:
 
 
 async def test_a_sample_counts_the_clients_actions() -> None:
-    """By the names that the page uses."""
     site = Site()
     alice, _, bob = await site.meet("Alice", "Alice", "Bob", project="p1")
     alice.emit("task:create", {"projectId": "p1", "task": 1})

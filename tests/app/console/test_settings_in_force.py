@@ -38,7 +38,6 @@ def test_set_values_are_shown_as_written() -> None:
 
 @pytest.mark.parametrize("variable", ["NEXTAUTH_SECRET", "NEXTAUTH_SECRET_PREVIOUS", "METRICS_TOKEN", "CONSOLE_TOKEN"])
 def test_secrets_are_only_said_to_be_set(variable: str) -> None:
-    """Not even the length is shown."""
     setting = shown(**{variable: "a-secret-of-some-length"})[variable]
     assert (setting.value, setting.is_default) == ("set", False)
 

@@ -50,13 +50,13 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
             "✓ PROJECT_ACCESS=open: everyone signed in may join every project",
         ),
         ("one_of_several", {"instance": "aB3xyz"}, "✓ One of several instances: aB3xyz"),
-        ("redis_up", {"address": "redis.test:6379"}, "✓ Redis is there: redis.test:6379"),
+        ("redis_up", {"address": "redis.test:6379"}, "✓ Redis is connected: redis.test:6379"),
         (
             "redis_down",
             {"address": "redis.test:6379", "problem": "nothing listens where REDIS_URL says"},
-            "! Redis is away: nothing listens where REDIS_URL says",
+            "! Redis is unavailable: nothing listens where REDIS_URL says",
         ),
-        ("redis_troubled", {"problem": "its memory is full"}, "! Redis in trouble: its memory is full"),
+        ("redis_troubled", {"problem": "its memory is full"}, "! Redis problem: its memory is full"),
         (
             "presence_refused",
             {"problem": "its memory is full"},
@@ -111,7 +111,6 @@ def test_values_cannot_forge_lines(log: Any, capsys: pytest.CaptureFixture[str],
 
 
 def test_a_missing_field_is_a_question_mark(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """The line is written all the same."""
     log.info("client_disconnected", userName="Alice")
     assert capsys.readouterr().out == "✗ Client disconnected: ? (Alice) - ?\n"
 
@@ -144,7 +143,7 @@ def test_a_full_disk_costs_only_the_lines() -> None:
         "import structlog; from synkora.app.logs.configure import configure_logs; configure_logs('info');"
         "structlog.get_logger().info('stopped'); structlog.get_logger().error('other'); open(2, 'w').write('went on')"
     )
-    with open("/dev/full", "w") as full:  # any write to it fails for want of space
+    with open("/dev/full", "w") as full:  # any write fails: no space
         done = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, timeout=30)
     assert done.stderr.startswith(b"went on")
 

@@ -105,7 +105,6 @@ async def test_lines_before_the_end_are_written(
 async def test_labels_forge_no_lines(
     incidents: Incidents, patterns: IncidentLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Text from clients is escaped and cut."""
     for _ in range(2):
         incidents.note(IncidentKind.ORIGIN_REFUSED, "https://a\n✓ Stopped\x1b[2J" + "x" * 1000)
     patterns.tell()

@@ -70,7 +70,6 @@ def test_a_traceback_is_a_field(log: Any, capsys: pytest.CaptureFixture[str], wa
 
 
 def test_the_request_is_named(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Entries during a request have its id."""
     with RequestContext([(b"x-request-id", b"mine")]):
         log.info("stopped")
     log.info("stopped")

@@ -97,7 +97,7 @@ def test_closing_does_not_wait_for_ever(pipe: Pipe) -> None:
 
 def test_a_full_disk_costs_only_the_lines() -> None:
     """Lost lines are counted, and the next lines are tried again."""
-    with open("/dev/full", "w") as full:  # any write to it fails for want of space
+    with open("/dev/full", "w") as full:  # any write fails: no space
         output = Output(full, told)
         for number in range(3):
             output.write("x")

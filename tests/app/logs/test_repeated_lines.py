@@ -30,19 +30,19 @@ async def test_a_flood_is_one_line_and_a_number(repeats: RepeatedLines, capsys: 
     for number in range(1000):
         log.error("handler_failed", eventName="task:create", socketId=str(number), exc_info=ValueError("x"))
         log.error("handler_failed", eventName="task:move", exc_info=ValueError("x"))
-        log.warning("redis_down", problem="it is away")
+        log.warning("redis_down", problem="no answer")
         log.info("stopped")
     written = lines(capsys)
     assert written.count("✓ Stopped") == 1000
     assert [line for line in written if line != "✓ Stopped"] == [
         "error: handler_failed eventName=task:create socketId=0",
         "error: handler_failed eventName=task:move",
-        "! Redis is away: it is away",
+        "! Redis is unavailable: no answer",
     ]
     repeats.tell()
     assert lines(capsys) == [
         "! In the last minute, more of the same: 999 handler_failed (task:create, ValueError), "
-        "999 handler_failed (task:move, ValueError), 999 redis_down (it is away)"
+        "999 handler_failed (task:move, ValueError), 999 redis_down (no answer)"
     ]
     assert repeats.levels == {"error": 2000, "warning": 1000}
 

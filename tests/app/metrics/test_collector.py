@@ -145,7 +145,6 @@ async def test_failures_are_counted_from_zero(site: MeasuredSite) -> None:
 
 
 def test_the_kinds_are_documented() -> None:
-    """In the same order."""
     assert [kind for kind, _ in table(ROOT / "docs" / "security-details.md", "kind")] == [*IncidentKind]
 
 

@@ -41,7 +41,6 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
-    """The usage error lists the known forms."""
     done = schema(tmp_path, "xml")
     assert done.returncode == 2
     for form in ("asyncapi", "json-schema", "typescript"):

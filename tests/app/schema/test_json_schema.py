@@ -42,7 +42,6 @@ def test_it_is_a_schema() -> None:
 
 
 def test_every_reference_leads_to_a_definition() -> None:
-    """No definition is unused."""
     references = set(re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(SCHEMA)))
     assert references == SCHEMA["$defs"].keys()
 
@@ -59,7 +58,6 @@ def test_examples_of_server_events_are_valid(message: Message) -> None:
 
 @pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.name)
 def test_every_field_of_the_app_has_an_example(event: Event) -> None:
-    """And no example has another field."""
     assert set(event.example) == {*([event.whole] if event.whole else []), *event.fields}
 
 

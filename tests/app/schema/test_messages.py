@@ -38,7 +38,6 @@ def test_every_event_appears_once_in_each_direction() -> None:
     ("name", "expected"), [("task:create", "TaskCreate"), ("spreadsheet:cell-update", "SpreadsheetCellUpdate")]
 )
 def test_titles(name: str, expected: str) -> None:
-    """The event's name as a type name."""
     assert title(name) == expected
 
 

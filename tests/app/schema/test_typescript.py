@@ -61,7 +61,6 @@ def test_every_mistake_is_an_error(page: Path) -> None:
 
 
 def test_the_sample_of_the_documents_compiles(page: Path) -> None:
-    """The sample of docs/events.md."""
     (sample,) = blocks(ROOT / "docs/events.md", "ts")
     (page / "sample.ts").write_text(sample.text, encoding="utf-8")
     assert compiled(page, "sample.ts") == []

@@ -1,5 +1,5 @@
 // The hooks of the page. They have the web app's faults on purpose: they join on mount and never after a reconnect, and
-// the listeners that `useSocket` adds are never taken away.
+// the listeners that `useSocket` adds are never removed.
 
 import { createContext, useContext, useEffect, useState } from "react";
 import { connect } from "./socket.js";
@@ -51,7 +51,7 @@ export function useProject(projectId, listeners) {
     };
   }, [socket, projectId, listeners]);
 
-  /** The app sends nothing while its badge says that the page is offline. */
+  /** The app sends nothing while its badge shows the page as offline. */
   const send = (event, payload) => {
     if (socket && isConnected) socket.emit(event, { projectId, ...payload });
   };

@@ -1,4 +1,4 @@
-// A page that stands for the web app's: a board, the people who are there, and tabs, in React's StrictMode. It is opened
+// A stand-in for the web app's page: a board, the members, and tabs, in React's StrictMode. It is opened
 // at /projects/ID?server=URL, with the address of the WebSocket server.
 
 import { StrictMode, useEffect, useMemo, useState } from "react";

@@ -1,13 +1,13 @@
 """A server in development, and operators who watch it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from tests.end_to_end.console.operators import REDIS_PASSWORD, Operator, Watch
 from tests.support.node_process import NodeProcess
-from tests.support.redis_server import running_redis
+from tests.support.redis_server import RedisServer, running_redis
 from tests.support.server_process import ServerProcess, StartServer
 
 
@@ -18,7 +18,7 @@ def server(start_server: StartServer) -> ServerProcess:
 
 
 @pytest.fixture
-def redis() -> Any:
+def redis() -> Iterator[RedisServer]:
     with running_redis(password=REDIS_PASSWORD) as redis:
         yield redis
 

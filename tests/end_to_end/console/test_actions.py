@@ -70,7 +70,7 @@ async def test_a_notice_reaches_only_the_project(server: ServerProcess, connect_
     operator = await watch("Projects")
     await operator.play(f"""
         await row('{PROJECT}').getByRole('button', {{ name: 'Notice' }}).click();
-        const text = dialog.getByLabel('What everybody in the project is told');
+        const text = dialog.getByLabel('Message for everybody in the project');
         const post = dialog.getByRole('button', {{ name: 'Post' }});
         if (await post.isEnabled()) throw new Error('there is nothing to post');
         await text.fill('🎉'.repeat(501));
@@ -90,13 +90,12 @@ async def test_a_notice_reaches_only_the_project(server: ServerProcess, connect_
 
 
 async def test_a_notice_is_shown_in_the_playground(server: ServerProcess, chromium: NodeProcess, watch: Watch) -> None:
-    """As text, until it is dismissed."""
     alice = Visitor(chromium)
     await alice.open(server, "Alice", "launch")
     operator = await watch("Projects")
     await operator.play("""
         await row('launch').getByRole('button', { name: 'Notice' }).click();
-        await dialog.getByLabel('What everybody in the project is told').fill('Back in <b>5</b> minutes');
+        await dialog.getByLabel('Message for everybody in the project').fill('Back in <b>5</b> minutes');
         await dialog.getByRole('button', { name: 'Post' }).click();
         await outcome.getByText('The notice has reached 1 connection in launch.').waitFor();
     """)

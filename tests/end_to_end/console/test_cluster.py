@@ -3,26 +3,18 @@
 import asyncio
 import json
 import signal
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
 from tests.end_to_end.console.api import TOKEN, ConsoleApi
+from tests.end_to_end.console.operators import REDIS_PASSWORD
 from tests.support.people import ALICE, BOB, CAROL, SECRET
 from tests.support.real_clients import WAYS, Client, Connect, Refused
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess, StartServer
 
 from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING
-
-PASSWORD = "the-password-of-redis-7d1e"
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with running_redis(password=PASSWORD) as redis:
-        yield redis
 
 
 class World(NamedTuple):
@@ -285,6 +277,6 @@ async def test_no_secret_is_shown(world: World) -> None:
     for path in ("overview", "connections", "projects", "log"):
         await console.ask(path)
     told = "\n".join(console.told)
-    for secret in (SECRET, TOKEN, PASSWORD):
+    for secret in (SECRET, TOKEN, REDIS_PASSWORD):
         assert secret not in told
         assert json.dumps(secret)[1:-1] not in told

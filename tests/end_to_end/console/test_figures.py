@@ -145,7 +145,7 @@ async def test_an_instance_that_does_not_answer_is_named(
             await page.getByText(/There may be more: .*:{second.port} .* has not answered/).waitFor();
             await show('Projects');
             await row('{PROJECT}').getByRole('button', {{ name: 'Notice' }}).click();
-            await dialog.getByLabel('What everybody in the project is told').fill('At noon');
+            await dialog.getByLabel('Message for everybody in the project').fill('At noon');
             await dialog.getByRole('button', {{ name: 'Post' }}).click();
             await outcome.getByText(/has reached 1 connection .*, and perhaps others: .*:{second.port} /).waitFor();
         """)

@@ -44,7 +44,7 @@ async def test_it_is_for_everyone(busy: ServerProcess, watch: Watch, scheme: str
     assert operator.console == []
 
 
-#: The words of tables that stand in more than one line, but for those that no line could hold.
+#: The words of tables that are broken over lines, except those longer than a line.
 _BROKEN = r"""
 const broken = () => page.locator('.rows').evaluate((rows) => {
   const walker = document.createTreeWalker(rows, NodeFilter.SHOW_TEXT);

@@ -11,7 +11,6 @@ from tests.support.server_process import ServerProcess
 
 
 async def test_a_card_dragged_by_one_moves_for_the_other(two: tuple[Visitor, Visitor]) -> None:
-    """To the target column, and only once."""
     alice, bob = two
     await alice.play("await drag(await middle(card('Choose the colours')), await middle(column('DONE')));")
     for visitor in two:
@@ -36,7 +35,6 @@ async def test_a_drag_can_be_given_up(two: tuple[Visitor, Visitor]) -> None:
 
 
 async def test_a_card_that_is_dragged_can_be_moved_by_another(two: tuple[Visitor, Visitor]) -> None:
-    """The drag ends, and the next one works."""
     alice, bob = two
     await alice.play("""
         await lift(card('Choose the colours'), column('DONE'));

@@ -11,7 +11,6 @@ from tests.support.server_process import ServerProcess, StartServer
 
 
 async def test_the_start_tells_the_address(development: ServerProcess) -> None:
-    """One line after the complete banner."""
     line = await asyncio.to_thread(development.line, lambda line: "Playground" in line)
     assert line == f"✓ Playground: http://127.0.0.1:{development.port}/playground"
     assert development.stdout.index(line) == 8
@@ -79,7 +78,7 @@ async def test_a_lost_connection_and_its_return(visit: Visit, start_server: Star
         await until(async () => await cell('D2').inputValue() === 'meanwhile');
         await until(async () => await cell('D1').inputValue() === 'before');
     """
-    # Both are looked at from before they come back, since the words that one is back stay for a moment only.
+    # Watched from before they return, since the message about the return is short-lived.
     coming_back = asyncio.gather(*(visitor.play(back) for visitor in (alice, bob)))
     await asyncio.to_thread(start_server, WS_PORT=str(server.port))
     await coming_back

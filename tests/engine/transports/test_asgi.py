@@ -61,7 +61,6 @@ class TestLifespan:
     async def test_it_is_entered_before_the_server_starts_and_left_when_it_stops(
         self, endpoint: AsgiEndpoint, life: Life
     ) -> None:
-        """The messages are answered afterwards."""
         async with Wire(endpoint, {"type": "lifespan"}) as wire:
             wire.receive({"type": "lifespan.startup"})
             assert await wire.sent() == {"type": "lifespan.startup.complete"}

@@ -55,7 +55,6 @@ async def test_an_incomplete_large_frame(engine: Engine, raw: WebSocket) -> None
 
 
 async def test_empty_fragments_are_no_progress(engine: Engine, raw: WebSocket) -> None:
-    """They do not extend the time."""
     engine.registry.partial_messages.length = SOON
     await raw.send(client_frame(TEXT, b"4", fin=False))
     with contextlib.suppress(ConnectionError):

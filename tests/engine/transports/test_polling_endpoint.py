@@ -150,7 +150,6 @@ async def test_a_post_over_the_limit_ends_the_session(client: Polling, engine: E
 
 
 async def test_packets_after_an_error_in_a_post_are_ignored(client: Polling, engine: Engine) -> None:
-    """Packets before the invalid one count."""
     await client.post("4before", "x", "4after")
     assert engine.recorders[0].messages == [b"before"]
 
@@ -198,7 +197,6 @@ async def test_the_servers_close_reaches_the_next_poll(client: Polling, engine: 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD"])
 async def test_other_methods_are_refused(client: Polling, address: Address, method: str) -> None:
-    """The session continues."""
     answer = await client.http.request(method, address.url(sid=client.sid))
     assert answer.status_code == 405
     await client.post("4x")
@@ -206,7 +204,6 @@ async def test_other_methods_are_refused(client: Polling, address: Address, meth
 
 
 async def test_requests_of_a_session_that_moved_to_websocket_are_refused(client: Polling, address: Address) -> None:
-    """The WebSocket continues."""
     async with websocket(address, client.sid) as upgraded:
         await upgraded.send("2probe")
         assert await upgraded.receive() == "3probe"
@@ -308,7 +305,6 @@ class TestCors:
 
 
 async def test_the_handshake_tells_the_limits(address: Address) -> None:
-    """The largest payload and the heartbeat."""
     async with Polling(address) as client:
         handshake = await client.open()
     expected = {"upgrades": ["websocket"], "pingInterval": 25000, "pingTimeout": 60000, "maxPayload": MAX}

@@ -45,7 +45,6 @@ async def test_a_payload_of_too_many_packets_ends_the_session(packet: str) -> No
 
 
 async def test_packets_after_a_bad_packet_are_ignored() -> None:
-    """Packets before it are handled."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
         await client.open()

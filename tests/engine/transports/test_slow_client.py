@@ -121,7 +121,7 @@ async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow
     await until(lambda: engine.registry.is_drained)
 
 
-@pytest.mark.parametrize("address", ["picows"], indirect=True)  # of pings an ASGI server tells nothing
+@pytest.mark.parametrize("address", ["picows"], indirect=True)  # an ASGI server does not report pings
 async def test_of_its_pings_the_newest_is_answered_when_it_reads_again(slow: WebSocket, engine: Engine) -> None:
     """Answers to all of them would wait without a limit."""
     count = await stuff(engine)

@@ -93,7 +93,6 @@ async def test_an_application_keeps_its_own(address: Address, site: Site) -> Non
 
 
 async def test_an_endpoint_at_another_path_is_reached_by_asgi(address: Address, site: Site) -> None:
-    """An unknown path costs only speed."""
     async with websocket(Address(address.port, "/elsewhere/")) as client:
         assert isinstance(site.engine.recorders[0].session.transport, AsgiWebSocket)
         await client.send("4hello")

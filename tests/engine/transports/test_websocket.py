@@ -125,7 +125,6 @@ class TestErrors:
     async def test_a_client_that_does_not_answer_the_close_is_cut_off(
         self, raw: WebSocket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """After the timeout."""
         monkeypatch.setattr("synkora.engine.transports.websocket.CLOSING_TIME", 0.05)
         await raw.send(client_frame(TEXT, b"abc"))
         await raw.ended()
@@ -260,7 +259,6 @@ class TestCompression:
         assert (frame.rsv1, len(frame.data)) == (False, 30_001)
 
     async def test_a_server_that_has_it_switched_off_does_not_agree(self) -> None:
-        """By default the offer is ignored."""
         async with serving_engine(Engine(echoes=True)) as address, websocket(address, compression="deflate") as client:
             assert client.connection.response is not None
             assert "Sec-WebSocket-Extensions" not in client.connection.response.headers

@@ -33,7 +33,9 @@ async def check_database(settings: Settings) -> list[Finding]:
     """Check that the database can answer who may join, and that its user has no other rights."""
     names = ("database", *_REST)
     if settings.project_access != "postgres":
-        return [skipped(name, f"PROJECT_ACCESS is {settings.project_access}: it is not asked") for name in names]
+        return [
+            skipped(name, f"PROJECT_ACCESS is {settings.project_access}: the database is not used") for name in names
+        ]
     if settings.database_url is None:
         return [skipped(name, "DATABASE_URL is not set") for name in names]
     given = settings.database_url.get_secret_value()
@@ -83,7 +85,7 @@ def _unreachable(error: Exception) -> Finding:
             why, advice = f"{type(error).__name__}: {words}", "See the database's log"
         case _:
             why, advice = type(error).__name__, "See that DATABASE_URL leads to PostgreSQL, and which TLS it speaks"
-    return wrong("database", f"the database cannot be asked: {why}", advice)
+    return wrong("database", f"the database is unavailable: {why}", advice)
 
 
 def _reached(url: DatabaseUrl, connection: _Connection) -> Finding:
@@ -120,7 +122,7 @@ async def _rights(url: DatabaseUrl, connection: _Connection) -> Finding:
     try:
         too_much = await connection.fetchval(_TOO_MUCH, f'{schema}."Project"', f'{schema}."TeamMember"')
     except FAILURES as error:
-        return skipped("database-rights", f"not looked at: {type(error).__name__}")
+        return skipped("database-rights", f"not checked: {type(error).__name__}")
     if too_much:
         return risky(
             "database-rights",
@@ -135,9 +137,9 @@ async def _clock(connection: _Connection) -> Finding:
     try:
         theirs = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
     except FAILURES as error:
-        return skipped("database-clock", f"not looked at: {type(error).__name__}")
+        return skipped("database-clock", f"not checked: {type(error).__name__}")
     return judge_clock("database-clock", "the database's", theirs, before, time())
 
 
 def _not_asked(failure: Finding) -> list[Finding]:
-    return [failure, *(skipped(name, "not looked at: the database cannot be asked") for name in _REST)]
+    return [failure, *(skipped(name, "not checked: the database is unavailable") for name in _REST)]

@@ -25,7 +25,7 @@ async def examine(
     settings, findings = read_configuration(host=host, port=port)
     if settings is None:
         names = [name for group in groups for name in group.names]
-        return [*findings, *(skipped(name, "not looked at before the settings can be read") for name in names)]
+        return [*findings, *(skipped(name, "not checked before the settings can be read") for name in names)]
     for found in await asyncio.gather(*(_run(group, settings) for group in groups)):
         findings += found
     return findings
@@ -46,4 +46,4 @@ async def _run(group: Group, settings: Settings) -> list[Finding]:
         failure = wrong(first, f"no answer within {PATIENCE:g} s", "See whether what is asked is overloaded, or frozen")
     except Exception as error:  # noqa: BLE001  # the other checks still matter; the message may hold a secret
         failure = wrong(first, f"the check itself failed: {type(error).__name__}", "Report this: it is a fault of ours")
-    return [failure, *(skipped(name, f"not looked at, since {first} was not") for name in rest)]
+    return [failure, *(skipped(name, f"not checked, since {first} was not") for name in rest)]

@@ -56,7 +56,7 @@ def check_memory(settings: Settings) -> Iterator[Finding]:
             f"{clients} clients (LIMIT_CLIENTS) that all stop reading could hold {_size(clients * outbox)} "
             f"(WS_MAX_OUTBOX each), and there are {_size(memory)}",
             f"Set LIMIT_CLIENTS to the clients that you expect: {memory // outbox} could hold no more than there is. "
-            "Or have the process end alone when memory does: MemoryMax= for systemd",
+            "Or limit only this process's memory: MemoryMax= for systemd",
         )
 
 

@@ -92,7 +92,7 @@ async def _reached(visit: RedisProbe, url: RedisUrl) -> Finding:
         return risky("redis", f"{answer}, {message}", "Give it one (requirepass, or a user by ACL SETUSER)")
     if url.ssl is None:
         message = "but without TLS: an attacker on the network can read and change what clients get"
-        return risky("redis", f"{answer}, {message}", "Use rediss://, unless the network is yours alone")
+        return risky("redis", f"{answer}, {message}", "Use rediss://, unless the network is private")
     return well("redis", answer)
 
 
@@ -142,4 +142,4 @@ async def _clock(visit: RedisProbe) -> Finding:
 
 def _not_asked(why: str) -> list[Finding]:
     advice = "Start Redis, or correct REDIS_URL: without Redis, people on other instances are missing here"
-    return [wrong("redis", why, advice), *(skipped(name, "not looked at: Redis cannot be asked") for name in _REST)]
+    return [wrong("redis", why, advice), *(skipped(name, "not checked: Redis is unavailable") for name in _REST)]

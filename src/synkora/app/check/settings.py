@@ -12,7 +12,7 @@ from synkora.app.settings import Settings
 from synkora.engine.addresses import UNIX
 from synkora.engine.origins import OPAQUE_ORIGINS
 
-_SESSIONS: Final = "Take out those whose last session has expired (30 days, unless the app says otherwise)"
+_SESSIONS: Final = "Remove secrets whose last session has expired (30 days, unless the app says otherwise)"
 
 
 def check_secret(settings: Settings) -> Iterator[Finding]:
@@ -43,12 +43,12 @@ def check_environment(settings: Settings) -> Iterator[Finding]:
     elif elsewhere := [origin for origin in settings.allowed_origins if not is_local(origin)]:
         yield risky(
             "environment",
-            f"SYNKORA_ENV is development, but pages come from elsewhere ({elsewhere[0]}): weak secrets are taken, and "
-            "the playground signs in every user of this machine",
+            f"SYNKORA_ENV is development, but pages come from elsewhere ({elsewhere[0]}): weak secrets are accepted, "
+            "and the playground signs in every user of this machine",
             "Set SYNKORA_ENV=production where people work",
         )
     else:
-        yield well("environment", "development, for pages of this machine alone")
+        yield well("environment", "development, only for pages of this machine")
 
 
 def _judged(name: str, variable: str, secret: str, settings: Settings) -> Finding:
@@ -116,7 +116,7 @@ def check_limits(settings: Settings) -> Iterator[Finding]:
 def check_metrics(settings: Settings) -> Iterator[Finding]:
     """Check that `/metrics` is not public."""
     if settings.metrics_token is not None:
-        yield well("metrics", "/metrics takes the token of METRICS_TOKEN")
+        yield well("metrics", "/metrics needs the token of METRICS_TOKEN")
     elif is_loopback(settings.host):
         yield well("metrics", "/metrics is for programs of this machine, as WS_HOST says")
     elif settings.environment == "development":
@@ -148,7 +148,7 @@ def check_console(settings: Settings) -> Iterator[Finding]:
             "Set WS_HOST=127.0.0.1, behind a proxy that passes on only /socket.io/, and open /console by ssh -L",
         )
     else:
-        yield well("console", "/console takes the token of CONSOLE_TOKEN")
+        yield well("console", "/console needs the token of CONSOLE_TOKEN")
 
 
 _WIDEST: Final = 8  # prefix length of the largest private networks: 10.0.0.0/8, fd00::/8

@@ -71,7 +71,7 @@ def _times(certificate: x509.Certificate, left: int) -> Iterator[Finding]:
     end = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
     if certificate.not_valid_before_utc > datetime.now(UTC):
         begin = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-        yield wrong("tls", f"the certificate is not good before {begin}", "See whether this machine's clock is right")
+        yield wrong("tls", f"the certificate is not valid before {begin}", "Check this machine's clock")
     elif left < 0:
         yield wrong("tls", f"the certificate has expired on {end}", "Renew it, and restart the server")
     elif left < _SOON:

@@ -103,7 +103,7 @@ def _judged(stranger: _Answer, url: str, bad: FindingStatus) -> Finding:
     if status == _UNAUTHORIZED:
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             message = "the app is asked without TLS: an attacker on the network can read people's sessions"
-            return risky("app", message, "Write https:// into APP_URL, unless the network is yours alone")
+            return risky("app", message, "Write https:// into APP_URL, unless the network is private")
         return well("app", "reachable, and requires a session")
     match status // 100:
         case 2:
@@ -123,13 +123,13 @@ def _judged(stranger: _Answer, url: str, bad: FindingStatus) -> Finding:
 
 def _session(stranger: _Answer, somebody: _Answer, settings: Settings, *, knows_secret: bool) -> Finding:
     if stranger.status != _UNAUTHORIZED:
-        return skipped("app-session", "not looked at: the app does not answer as it should")
+        return skipped("app-session", "not checked: the app does not answer as it should")
     if somebody.status in _NO_ACCESS:
-        return well("app-session", "the app takes sessions made with NEXTAUTH_SECRET")
+        return well("app-session", "the app accepts sessions made with NEXTAUTH_SECRET")
     if somebody.status == _UNAUTHORIZED and knows_secret:
         if settings.database_url is not None:
             return well("app-session", "the app has the same secret, and keeps its sessions in the database")
-        return risky("app-session", "the app has the same secret, and takes no tokens: " + NO_DATABASE, SET_DATABASE)
+        return risky("app-session", "the app has the same secret, and accepts no tokens: " + NO_DATABASE, SET_DATABASE)
     if somebody.status == _UNAUTHORIZED:
         return risky(
             "app-session",
@@ -149,4 +149,4 @@ def _clock(answer: _Answer) -> Finding:
 
 
 def _not_asked(failure: Finding) -> list[Finding]:
-    return [failure, *(skipped(name, "not looked at: the app cannot be asked") for name in _REST)]
+    return [failure, *(skipped(name, "not checked: the app is unavailable") for name in _REST)]

@@ -135,7 +135,7 @@ def body(data: bytes, decoder: Decoder[P]) -> P:
 def blocked(user_id: str, address: str) -> tuple[BlockedKind, str]:
     """Return the user or address in a body. Raises `ConsoleRefused`."""
     if bool(user_id) == bool(address):
-        raise ConsoleRefused(422, "a userId or an address is expected, and one of these alone")
+        raise ConsoleRefused(422, "either a userId or an address is expected")
     if user_id:
         return "user", user_id
     host = address.partition("/")[0]
