@@ -1,4 +1,4 @@
-# `make` alone lists what there is. Everything is installed below this folder, in .venv and tests/clients/node_modules.
+# `make` alone lists the targets. Everything is installed below this folder, in .venv and tests/clients/node_modules.
 
 PYTHON ?= python3
 UV ?= uv
@@ -27,7 +27,7 @@ WEB_SOURCES := $(wildcard web/*.json web/*.ts $(foreach folder,shared playground
 NODE_FOR_WEB := const [major, minor] = process.versions.node.split('.').map(Number); \
 	process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)
 
-# A fresh secret must not hide the one that somebody has put into .env.
+# A fresh secret must not hide the one in .env.
 SETTINGS := $(if $(wildcard .env.local .env),,.env.local)
 
 # The rest of a recipe that has put the names of Debian's packages into $missing.
@@ -54,9 +54,9 @@ help: ## list the targets
 run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: install it and make .env.local)
 	@exec $(BIN)/synkora serve $(ARGS)
 
-# One worker more than there are cores, since the tests wait for processes, browsers and timeouts much of their time.
+# Two workers for each core, since the tests wait for processes, browsers and timeouts most of their time.
 # xdist's own order would put the files with the fewest tests last, and with them the longest.
-WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+WORKERS ?= $(shell expr 2 \* $$(nproc 2>/dev/null || echo 2))
 
 test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install what the tests need and run them all
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

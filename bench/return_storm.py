@@ -25,7 +25,7 @@ _PATIENCE: Final = 120  # seconds for all returns
 
 @dataclass(frozen=True)
 class ReturnStorm:
-    """How many `clients` in how many `projects` return at once, each to so many `missed` edits.
+    """How many `clients` in how many `projects` return at once, each to this many `missed` edits.
 
     Before that, the others work alone for `quiet` seconds.
     """

@@ -86,7 +86,7 @@ static void connect_all(void) {
         turn(20);
     }
     figures.connect_seconds = (double)(now_ns() - began) / SECOND;
-    figures.connect_cpu = until_quiet() - before; /* some servers tell of presence for long after */
+    figures.connect_cpu = until_quiet() - before; /* some servers send presence events for long after */
 }
 
 static void storm(void) {

@@ -17,7 +17,7 @@ SILENCE = "silence"
 class Fault:
     """A fault at a place, or of Redis if there is no place. Times are in seconds.
 
-    `ended` is a while after it was mended, when the server said that all was well again.
+    `ended` is some seconds after the repair, when the server's health was `ok` again.
     """
 
     kind: str

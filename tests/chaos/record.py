@@ -33,7 +33,7 @@ class Visit:
     """A connection's membership in a project, from its request to join.
 
     `confirmed` is when it got the list of members, `left` when it left or ended, `over` when the server had
-    answered what was sent after leaving: nothing of the project may come from then on.
+    answered what was sent after the leave: no event of the project may come afterwards.
     """
 
     connection: "Connection"

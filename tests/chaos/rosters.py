@@ -104,9 +104,9 @@ class View:
         )
 
     def lacks_join(self, visit: Visit, book: Book) -> bool:
-        """Whether the client had to be told of a connection's join, and was not.
+        """Whether a connection's join had to be announced to the client, and was not.
 
-        A connection that leaves and joins again at once has never left for the others: its first visit counts then.
+        A connection that leaves and rejoins immediately has never left for the others: its first visit counts.
         """
         socket_id = visit.connection.socket_id
         if socket_id in self.present:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -48,11 +47,10 @@ class Storm:
     ) -> None:
         await self._strikes.__aexit__(kind, error, trace)
 
-    async def rage(self, seconds: float, kinds: list[str]) -> None:
-        """Cause faults of these kinds for this time. The last ones last longer."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self._begun.append(self._strikes.create_task(self._strike(self._chance.choice(kinds))))
+    async def rage(self, kinds: list[str]) -> None:
+        """Cause a fault of each of these kinds, one after the other. Each lasts on while the next ones begin."""
+        for kind in kinds:
+            self._begun.append(self._strikes.create_task(self._strike(kind)))
             await asyncio.sleep(self._chance.uniform(*_GAP))
 
     async def pass_over(self) -> None:
@@ -61,18 +59,18 @@ class Storm:
         await asyncio.wait(begun)
 
     async def _strike(self, kind: str) -> None:
-        places = self._chance.sample(self._site.places, len(self._site.places))
+        """Cause a fault, as soon as there is something that has none."""
+        places = [place.number for place in self._site.places]
+        targets = [None] if kind in self._of_redis else self._chance.sample(places, len(places))
         share = self._chance.random()
-        if kind in self._of_redis:
-            if None not in self._busy:
-                strike_redis, least, most = self._of_redis[kind]
-                await self._alone(None, strike_redis(least + share * (most - least)))
-            return
-        for place in places:
-            if place.number not in self._busy:
-                strike, least, most = self._of_places[kind]
-                await self._alone(place.number, strike(place, least + share * (most - least)))
-                return
+        while not (free := [target for target in targets if target not in self._busy]):
+            await asyncio.sleep(0.1)
+        if (number := free[0]) is None:
+            strike_redis, least, most = self._of_redis[kind]
+            await self._alone(None, strike_redis(least + share * (most - least)))
+        else:
+            strike, least, most = self._of_places[kind]
+            await self._alone(number, strike(self._site.places[number], least + share * (most - least)))
 
     async def _alone(self, target: int | None, strike: Awaitable[None]) -> None:
         self._busy.add(target)

@@ -192,7 +192,7 @@ async def test_the_backlog_within_one_turn_is_bounded_too(relay: Relay, make_lin
 
 
 async def test_attempts_are_not_made_without_a_pause(relay: Relay, relayed: Link, redis: RedisServer) -> None:
-    """Delays grow up to the longest: an absent Redis costs next to nothing."""
+    """Delays grow up to the longest: an absent Redis costs hardly anything."""
     redis.kill()
     await until(lambda: not relayed.is_up)
     before = relay.connections

@@ -32,7 +32,7 @@ class PresenceMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.dead: list[str] = []
         self.moves = 0
-        self.left_behind: list[tuple[Instance, str, str]] = []  # connections that their instances have not given up
+        self.left_behind: list[tuple[Instance, str, str]] = []  # connections that their instances still hold
         self.cluster: list[Instance] = []
         for _ in INSTANCES:
             self.do(lambda: self.cluster.append(self._new()))

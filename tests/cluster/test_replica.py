@@ -8,14 +8,14 @@ from synkora.collaboration.presence import PresenceEntry
 OURS, THEIRS = "ours00", "theirs"
 
 
-def somebody(socket_id: str, second: int = 0) -> PresenceEntry:
+def entry(socket_id: str, second: int = 0) -> PresenceEntry:
     return PresenceEntry(socket_id, f"user-{socket_id}", "Somebody", f"2026-01-02T03:04:{second:02}.000Z")
 
 
 def announced(
     before: int, version: int, *, left: tuple[str, ...] = (), joined: tuple[str, ...] = (), author: str = THEIRS
 ) -> Announcement:
-    return Announcement(author, before, version, list(left), [somebody(socket_id) for socket_id in joined])
+    return Announcement(author, before, version, list(left), [entry(socket_id) for socket_id in joined])
 
 
 def told(changes: Changes) -> str:
@@ -28,9 +28,9 @@ def told(changes: Changes) -> str:
 def replica() -> Replica:
     """A copy at version 10, with its own connection `o` and one of another instance, `x`."""
     replica = Replica(OURS)
-    replica.join(somebody("o"))
+    replica.join(entry("o"))
     replica.await_snapshot()
-    replica.restore(ReplicaSnapshot(10, [somebody("x")]))
+    replica.restore(ReplicaSnapshot(10, [entry("x")]))
     return replica
 
 
@@ -47,7 +47,7 @@ def test_an_announcement_is_reported_once(replica: Replica) -> None:
 def test_a_connection_that_left_and_rejoined_is_reported_as_both(replica: Replica) -> None:
     """Whether announced, or only visible from a different time of the join."""
     assert told(replica.heed(announced(10, 11, left=("x",), joined=("x",)))) == "-x +x"
-    assert told(replica.restore(ReplicaSnapshot(12, [somebody("x", 1)]))) == "-x +x"
+    assert told(replica.restore(ReplicaSnapshot(12, [entry("x", 1)]))) == "-x +x"
 
 
 def test_its_own_are_its_own_business(replica: Replica) -> None:
@@ -59,14 +59,14 @@ def test_its_own_are_its_own_business(replica: Replica) -> None:
 
 def test_an_own_connection_that_has_left_does_not_return(replica: Replica) -> None:
     """It left before its join was confirmed. If Redis still lists it, Redis gets the members again."""
-    replica.join(somebody("p"))
+    replica.join(entry("p"))
     replica.leave("p")
     assert told(replica.heed(announced(10, 11, joined=("p",), author=OURS))) == "?"
     assert sees(replica) == {"o", "x"}
 
 
 def test_a_lost_announcement_is_noticed(replica: Replica) -> None:
-    """The next one names an unknown version. Its changes are valid all the same."""
+    """The next one names an unknown version. Its changes are valid."""
     assert told(replica.heed(announced(11, 12, joined=("y",)))) == "+y ?"
 
 
@@ -91,7 +91,7 @@ def test_an_audit_finds_lost_changes(replica: Replica) -> None:
 def test_a_connection_missing_in_a_snapshot_is_in_doubt(replica: Replica) -> None:
     """It stays until `settle`, and is then reported once."""
     replica.heed(announced(10, 11, joined=("y", "z")))
-    assert told(replica.restore(ReplicaSnapshot(12, [somebody("z"), somebody("new")]))) == "+new"
+    assert told(replica.restore(ReplicaSnapshot(12, [entry("z"), entry("new")]))) == "+new"
     assert sees(replica) == {"o", "x", "y", "z", "new"}
     assert told(replica.heed(announced(12, 13, joined=("y",)))) == ""
     assert told(replica.settle()) == "-x"
@@ -107,7 +107,7 @@ def test_a_connection_in_doubt_may_be_announced_as_left(replica: Replica) -> Non
 
 def test_a_snapshot_is_reported_in_order_of_arrival(replica: Replica) -> None:
     """By the time of joining, since Redis keeps no order."""
-    assert told(replica.restore(ReplicaSnapshot(11, [somebody("c", 3), somebody("x"), somebody("b", 2)]))) == "+b +c"
+    assert told(replica.restore(ReplicaSnapshot(11, [entry("c", 3), entry("x"), entry("b", 2)]))) == "+b +c"
 
 
 def test_others_can_be_forgotten(replica: Replica) -> None:
@@ -117,9 +117,9 @@ def test_others_can_be_forgotten(replica: Replica) -> None:
 
 def test_its_own_join_and_leave_once(replica: Replica) -> None:
     """A repeat changes nothing. Connections of other instances cannot be removed."""
-    assert not replica.join(somebody("o", 5))
+    assert not replica.join(entry("o", 5))
     assert replica.leave("x") is None
-    assert replica.leave("o") == somebody("o")
+    assert replica.leave("o") == entry("o")
     assert replica.leave("o") is None
 
 
@@ -134,7 +134,7 @@ def test_messages_are_read_as_they_are_written() -> None:
 
 def test_a_return_from_another_instance_is_not_reported(replica: Replica) -> None:
     """The entry is the one that the others know."""
-    assert replica.join(somebody("x", 30)) == somebody("x")
+    assert replica.join(entry("x", 30)) == entry("x")
     assert sees(replica) == {"o", "x"}
     assert told(replica.heed(announced(10, 11, joined=("x",), author=OURS))) == ""
 
@@ -143,7 +143,7 @@ def test_a_return_to_another_instance_is_not_reported(replica: Replica) -> None:
     """The held connection belongs to the other instance from then on, which alone can remove it."""
     replica.hold("o")
     assert told(replica.heed(announced(10, 11, joined=("o",)))) == ""
-    assert replica.leave("o") == somebody("o")
+    assert replica.leave("o") == entry("o")
     assert sees(replica) == {"o", "x"}
     assert told(replica.heed(announced(11, 12, left=("o",)))) == "-o"
 
@@ -151,7 +151,7 @@ def test_a_return_to_another_instance_is_not_reported(replica: Replica) -> None:
 def test_a_snapshot_contains_connections_that_returned_to_another_instance(replica: Replica) -> None:
     replica.hold("o")
     replica.await_snapshot()
-    assert told(replica.restore(ReplicaSnapshot(12, [somebody("o"), somebody("x")]))) == ""
+    assert told(replica.restore(ReplicaSnapshot(12, [entry("o"), entry("x")]))) == ""
     replica.leave("o")
     assert sees(replica) == {"o", "x"}
 
@@ -159,19 +159,19 @@ def test_a_snapshot_contains_connections_that_returned_to_another_instance(repli
 def test_a_moved_connection_may_return(replica: Replica) -> None:
     replica.hold("o")
     replica.heed(announced(10, 11, joined=("o",)))
-    assert replica.join(somebody("o", 40)) == somebody("o")
+    assert replica.join(entry("o", 40)) == entry("o")
     assert told(replica.heed(announced(11, 12, left=("o",)))) == "?"
 
 
 def test_an_adopted_entry_is_as_the_others_know_it(replica: Replica) -> None:
-    replica.join(somebody("y", 50))
+    replica.join(entry("y", 50))
     replica.await_snapshot()
-    replica.restore(ReplicaSnapshot(12, [somebody("x")], [somebody("y")]))
-    assert replica.own["y"] == replica.attendance.get("y") == somebody("y")
+    replica.restore(ReplicaSnapshot(12, [entry("x")], [entry("y")]))
+    assert replica.own["y"] == replica.attendance.get("y") == entry("y")
 
 
 def test_a_live_connection_does_not_move(replica: Replica) -> None:
     """The other instance's announcement is late: the client is connected here."""
     assert told(replica.heed(announced(10, 11, joined=("o",)))) == ""
-    assert replica.leave("o") == somebody("o")
+    assert replica.leave("o") == entry("o")
     assert sees(replica) == {"x"}

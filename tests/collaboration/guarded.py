@@ -35,7 +35,7 @@ class MovedClock(asyncio.SelectorEventLoop):
 class Roles:
     """A policy that knows the given roles by user and project, and counts its questions.
 
-    It answers once `gate` is set, and with `error` where there is one.
+    It answers when `gate` is set, with `error` if there is one.
     """
 
     def __init__(self, **users: Role | None) -> None:

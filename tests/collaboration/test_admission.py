@@ -273,6 +273,9 @@ async def test_buffered_events_count_with_their_memory() -> None:
     refused = sum(len(errors(ann)) for ann in crowd)
     held = 50 * 100 - refused
     assert 0.9 * MAX_BUFFERED_PER_USER < 2_100 * held < 1.1 * MAX_BUFFERED_PER_USER
+    site.roles.gate.set()  # thousands of tasks end here
+    await settle()
+    assert not site.collaboration._admission._buffered_memory
 
 
 async def test_buffered_bytes_are_limited_over_all_projects() -> None:

@@ -109,7 +109,7 @@ async def test_a_cookie_of_an_allowed_page_signs_in(running: Site) -> None:
     """A page that cannot read its cookie, and sends the user's id as token, signs in by the cookie."""
     headers = {"Cookie": f"{COOKIE}={token_of('Alice')}"}
     async with websocket(running.address, origin=PAGE, additional_headers=headers) as client:
-        await client.connect(auth={"token": "somebody-else"})
+        await client.connect(auth={"token": "another-user"})
         assert await user_of(client) == "alice"
 
 

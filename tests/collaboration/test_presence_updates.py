@@ -39,7 +39,7 @@ async def newest_list(person: Person) -> set[str]:
 
 
 async def lose_track(person: Person) -> None:
-    """Wait until a client that does not read has missed so much that none of it is kept."""
+    """Wait until a client that does not read has missed so many events that all are dropped."""
     async with asyncio.timeout(PATIENCE):
         while person.session.outbox.waiting_bytes > 1000:
             await asyncio.sleep(0.01)

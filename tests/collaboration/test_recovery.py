@@ -308,7 +308,7 @@ class TestPresenceAfterARestart:
         return Site(recovery=EmbeddedStore(folder), presence_grace=grace)
 
     async def test_who_returns_in_time_is_not_announced(self, tmp_path: Path) -> None:
-        """Neither to those who return earlier nor to new members; the lists have both, as before."""
+        """Neither to members who returned earlier nor to new members. The lists have both, as before."""
         before, after = self.site(tmp_path), self.site(tmp_path)
         async with before.server.lifespan():
             ann, bob = await two(before)

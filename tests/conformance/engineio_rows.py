@@ -11,7 +11,7 @@ and waits 0.5 s.
 
 import re
 
-from tests.conformance.steps import Answered, Closed, Dial, Expect, Open, Request, Row, Send, Step, Wait, handshake
+from tests.conformance.steps import Answered, Closed, Dial, Expect, Open, Request, Row, Send, Step, TimedOut, handshake
 
 LIMITS = {"pingInterval": 25_000, "pingTimeout": 20_000, "maxPayload": 1_000_000}
 OPENING = "EIO=4&transport=polling"
@@ -102,8 +102,8 @@ ROWS = [
         "websocket: noop, open and upgrade mean nothing", [Dial(), OPENED, Send(["6", "0", "5", "4a"]), Expect(["4a"])]
     ),
     Row("polling: pings that are answered", [Open(), *PONGS_BY_POST], quick=True),
-    Row("polling: a ping that is not answered", [Open(), Request(body="2"), Wait(0.55), GONE], quick=True),
-    Row("polling: silence", [Open(), Wait(0.75), GONE], quick=True),
+    Row("polling: a ping that is not answered", [Open(), Request(body="2"), TimedOut(), GONE], quick=True),
+    Row("polling: silence", [Open(), TimedOut(), GONE], quick=True),
     Row("websocket: pings that are answered", [Dial(), OPENED, *PONGS], quick=True),
     Row("websocket: a ping that is not answered", [Dial(), OPENED, Expect(["2"], pings=True), Closed()], quick=True),
     Row("websocket: pongs that nobody asked for", [Dial(), OPENED, Send(["3", "3", "4a"]), Expect(["4a"])]),

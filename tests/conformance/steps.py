@@ -22,10 +22,10 @@ Check = str | bytes | Callable[[Any], object] | re.Pattern[str]
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request and what it is answered with; `{sid}` in the query is the session's id.
+    """An HTTP request and its response; `{sid}` in the query is the session's id.
 
     A body that is a pattern is searched for; one that is a function is called with the body. With `later` the answer is
-    awaited by `Answered`, and with `abort` the request is given up: both are for polls that hang.
+    awaited by `Answered`, and with `abort` the request is aborted: both are for pending polls.
     """
 
     query: str = "EIO=4&transport=polling&sid={sid}"
@@ -81,13 +81,11 @@ class Closed:
 
 
 @dataclass(frozen=True)
-class Wait:
-    """The seconds of a heartbeat or a timeout of the protocol."""
-
-    seconds: float
+class TimedOut:
+    """The server ends the session, without an answer to its ping."""
 
 
-Step = Request | Answered | Open | Dial | Send | Expect | Closed | Wait
+Step = Request | Answered | Open | Dial | Send | Expect | Closed | TimedOut
 
 
 @dataclass(frozen=True)
@@ -152,8 +150,8 @@ class Runner:
                     matches(await self._receive(name, pings), expected)
             case Closed(name):
                 await self._sockets[name].wait_closed()
-            case Wait(seconds):
-                await asyncio.sleep(seconds)
+            case TimedOut():
+                await until(lambda: len(self._registry) == 0)
 
     async def _request(self, request: Request) -> httpx.Response:
         assert self._http is not None

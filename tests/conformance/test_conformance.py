@@ -1,6 +1,6 @@
 """The protocol texts of Engine.IO v4 and Socket.IO v5 as tables of rows, run against real servers.
 
-What the rows cover stands at the head of each table.
+The head of each table says what its rows cover.
 """
 
 from contextlib import AsyncExitStack

@@ -23,7 +23,7 @@ async def _at_once() -> None:
 class Cluster:
     """Running servers in this event loop. `settle` returns when each knows what the others have done.
 
-    That is: what was sent has arrived, and what will be sent into a room arrives at its present members.
+    So earlier messages have arrived, and later messages reach the present members of a room.
     """
 
     servers: list[SocketServer]

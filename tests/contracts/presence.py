@@ -154,7 +154,7 @@ class PresenceContract:
 class PresenceMachine(RuleBasedStateMachine):
     """Joins and leaves of a few users, compared with a plain list of (project, socket, user, time).
 
-    To be inherited with a `make`; its `TestCase` shows that, whatever people do, both say the same.
+    To be inherited with a `make`. Its `TestCase` compares both after any actions.
     """
 
     def make(self) -> Presence:

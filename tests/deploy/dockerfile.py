@@ -44,9 +44,9 @@ def environment(stage: list[Instruction]) -> dict[str, str]:
 
 
 class Builder:
-    """Does a stage below `root`, which stands for the image's own, with copies out of the folder `context`.
+    """Runs a stage below `root`, in place of the image's root, with copies from the folder `context`.
 
-    `python` is the interpreter that the image would have, and `built` what an earlier stage has made.
+    `python` is the image's interpreter, and `built` the output of an earlier stage.
     """
 
     def __init__(self, root: Path, context: Path, python: Path, built: Path) -> None:

@@ -73,7 +73,7 @@ def test_there_is_room_for_all_clients() -> None:
 
 def test_the_command_serves_the_socket(units: list[Path], port: int, tmp_path: Path) -> None:
     """systemd's own tool listens as the socket unit says, and starts what the service unit says: it answers, names the
-    instance in its sessions' ids, tells that it is ready, takes a reload, and stops well.
+    instance in its sessions' ids, reports that it is ready, accepts a reload, and stops cleanly.
     """
     service, unit = units
     (listen,), (command,), (reload,) = (

@@ -22,8 +22,8 @@ __all__ = ["app", "app_process", "postgres"]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run all tests of this folder in one event loop, since they share browsers, Node.js and servers.
 
-    The mark has to be there before pytest-asyncio looks: otherwise each test has a loop of its own, and pytest starts
-    whatever lives in the loop again for each of them.
+    The mark must exist before pytest-asyncio reads it: otherwise each test has its own loop, and pytest starts
+    everything that lives in the loop again for each test.
     """
     if inspect.iscoroutinefunction(metafunc.function):
         mark = pytest.mark.asyncio(loop_scope="session")
@@ -84,8 +84,8 @@ def way(request: pytest.FixtureRequest) -> Way:
 async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[Connect]:
     """Connects users, by default in JavaScript over WebSocket, and takes `connected` from the events.
 
-    They send their tokens unless `auth` is something else. A client that upgrades is waited for until it has, unless
-    `upgraded` is false. The server has lost the clients of the test before: a client does not wait for its goodbye.
+    They send their tokens unless `auth` is given. A client that upgrades has finished its upgrade, unless
+    `upgraded` is false. The server has no clients of the test before: a client does not wait for its own disconnect.
     """
     await expect_health(server, connections=0)
     clients: list[Client] = []

@@ -103,7 +103,7 @@ class Mover(Member):
     def lacks(self, sender: "Mover", *, at_the_end: bool = False) -> list[int]:
         """The accepted numbers of another user that it missed although it was in the project, and those out of order.
 
-        It was there where it got one that was sent later, or `at_the_end`.
+        It was in the project if it got a later number, or `at_the_end`.
         """
         wrong = []
         for visit in self.visits:

@@ -67,7 +67,7 @@ async def work(people: list[Worker]) -> None:
 async def at_work(node: NodeProcess, servers: list[ServerProcess], seconds: float) -> AsyncIterator[None]:
     """Users that have worked for some seconds when the block begins, and continue in it.
 
-    One of them has a line on which next to nothing comes through.
+    One of them has a very slow connection.
     """
     clients: list[Client] = []
     people: list[Worker] = []

@@ -50,7 +50,7 @@ class RawWebSocket:
     async def open(
         cls, server: ServerProcess, *, slow: bool = False, trust: ssl.SSLContext | None = None, extension: str = ""
     ) -> "RawWebSocket":
-        """Open a session. The kernel of a `slow` client buffers next to nothing."""
+        """Open a session. The kernel of a `slow` client buffers very little."""
         connection = await WebSocket.open(server.port, slow=slow, trust=trust)
         await connection.shake(Sec_WebSocket_Extensions=extension)
         carrier = cls(connection, slow=slow)
@@ -113,7 +113,7 @@ class RawPolling:
 
     @classmethod
     async def open(cls, server: ServerProcess, **headers: str | list[str]) -> "RawPolling":
-        """Open a session. The kernel of a `slow` client buffers next to nothing."""
+        """Open a session. The kernel of a `slow` client buffers very little."""
         http = httpx.AsyncClient(
             base_url=f"{server.url}/socket.io/", headers=fields(headers), timeout=PATIENCE, trust_env=False
         )

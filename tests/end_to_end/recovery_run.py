@@ -130,7 +130,7 @@ class Page:
         self.client.received[project].append(edit_id)
 
     def has_heard(self, since: Mapping[int, int]) -> bool:
-        """Whether it has got an edit in each project that is later than so many edits of its sender."""
+        """Whether it has got an edit in each project that is later than this many edits of its sender."""
         return all(
             any(number >= since[sender] for sender, number in map(_origin, self.client.received[project][-_RECENT:]))
             for project in self.client.projects
@@ -171,7 +171,7 @@ class Host:
 
 
 class Run:
-    """Pages at work, and what goes wrong meanwhile; `faults` counts it.
+    """Pages at work, and faults; `faults` counts them.
 
     With two hosts there are an nginx in front of them and a Redis that keeps its memory in a file.
     """
@@ -191,9 +191,9 @@ class Run:
         return {name: fault for name, fault in kinds.items() if not _KINDS or name in _KINDS}
 
     async def work(self, seconds: float, *, kinds: int | None = None, patience: float = _RETURNED) -> None:
-        """Have all pages edit, and things go wrong, for so long, and until `kinds` of faults were there, or all.
+        """Let all pages edit during faults, for this time, and until `kinds` of faults have happened, or all.
 
-        Then wait until everyone has come back, and until the checker finds nothing, for `patience` seconds at most.
+        Then wait until everyone has returned and the checker finds no error, at most `patience` seconds.
         """
         async with asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(self._edit(page)) for page in self.pages]
@@ -321,7 +321,7 @@ class Run:
 
     @asynccontextmanager
     async def _without_order(self) -> AsyncIterator[None]:
-        """Have Redis away while all pages are connected, since those that return meanwhile have lost their place.
+        """Stop Redis while all pages are connected, since pages that return meanwhile lose their sessions.
 
         Edits of this time have no common order. All of them have to come to all other members, once.
         """

@@ -43,7 +43,7 @@ async def test_the_ui_shows_clients_and_rooms_and_disconnects(
 ) -> None:
     """Clients by transport, the rooms and the user of one, and its disconnection.
 
-    A page that is loaded again is signed in still.
+    A reloaded page is still signed in.
     """
     alice = await connect_by(ALICE, url=watched.url)
     bob = await connect_by(BOB, url=watched.url, way=WAYS["js-polling"])
@@ -146,7 +146,7 @@ async def test_a_server_of_nodes_is_shown_beside_ours(start_server: StartServer,
 async def test_answers_have_the_shape_of_nodes(watched: ServerProcess, node_server: NodeProcess) -> None:
     """The UI gets every field that it gets from Node.js, with the same type, and no other.
 
-    Of what an application or a browser makes up (`data`, headers, parameters) the names are its own.
+    Names within `data`, headers and parameters, which an application or a browser chooses, are not compared.
     """
     original = Address(await node_server.ask("serve", password=TOKEN), PATH)
     ours, theirs = await seen(Address(watched.port, PATH), {"token": ALICE.token}), await seen(original, {})

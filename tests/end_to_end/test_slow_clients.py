@@ -84,9 +84,9 @@ async def work(events: list[Sent], sender: Client | RawClient, *readers: Client 
 
 
 async def expect_the_newest(slow: RawClient, events: list[Sent], *, on_the_way: int = 2 * UNSENT) -> None:
-    """Have it read: of the cursors the newest, of all else everything, in the order in which it was sent.
+    """Let it read: the newest cursors, and everything else, in the order of sending.
 
-    Before these it gets what was `on_the_way` to it, in bytes, when it stopped to read.
+    Before these it gets the bytes that were `on_the_way` when it stopped reading.
     """
     got = await catch_up(slow)
     numbers = [number_of(event) for event in got]

@@ -31,7 +31,7 @@ function start(url, options) {
 class WebApp:
     """Serves the page on localhost. `/?session=TOKEN&cookie=NAME` makes TOKEN the visitor's session.
 
-    With `behind`, the port of a server, requests below /socket.io/ go there, as a proxy in front of both sends them.
+    With `behind`, the port of a server, requests below /socket.io/ go there, as behind a proxy for both.
     """
 
     def __init__(self, behind: int | None = None) -> None:

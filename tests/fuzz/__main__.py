@@ -1,4 +1,4 @@
-"""Fuzz all harnesses, or those that are named: `python -m tests.fuzz [NAME …]`; FUZZ_RUNS is how many inputs in all.
+"""Fuzz all harnesses, or the named ones: `python -m tests.fuzz [NAME …]`. FUZZ_RUNS is the total number of inputs.
 
 Each runs in its own process, with libFuzzer by atheris, from the seeds in corpus/. An input that fails is kept in
 build/fuzz and its traceback is shown.

@@ -1,7 +1,7 @@
 """A server under attack, with members at work.
 
-HOSTILE_MESSAGES is how many hostile messages there are, HOSTILE_SEED what they are chosen by, HOSTILE_RATE how many a
-second. From 100,000 messages on the latency of those at work is judged too; a shared machine could not promise it.
+HOSTILE_MESSAGES is the number of hostile messages, HOSTILE_SEED the seed of their choice, HOSTILE_RATE the number a
+second. From 100,000 messages on, the members' latency is checked too; on a shared machine it is not reliable.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Build Synkora's web app from a checkout, and have two people use its board: `python -m tests.real_app CHECKOUT`.
+"""Build Synkora's web app from a checkout, and let two users use its board: `python -m tests.real_app CHECKOUT`.
 
 Nothing in the checkout is changed: a copy in build/real-app is adapted and built.
 """

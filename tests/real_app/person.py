@@ -64,7 +64,7 @@ class Person(Visitor):
     async def sign_in(self) -> None:
         """Sign in as the app's page does, and open the board.
 
-        The page itself draws by WebGL, which takes all of a processor where there is no graphics card.
+        The sign-in page draws by WebGL, which uses a whole processor without a graphics card.
         """
         # The app's service worker would answer some requests out of its cache.
         await self._go("about:blank", serviceWorkers="block", viewport=_SCREEN)

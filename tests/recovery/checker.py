@@ -11,7 +11,7 @@ from itertools import pairwise
 class Edit:
     """An event that a client has sent into a project. A newer edit with the same key replaces it, unless it has none.
 
-    `accepted`: the server has said that it has the edit. Without `is_ordered` it was sent while the instances could not
+    `accepted`: the server has acknowledged the edit. Without `is_ordered` it was sent while the instances could not
     agree on an order.
     """
 
@@ -26,7 +26,7 @@ class Edit:
 class Client:
     """A client that was a member of its projects from the first edit of the run to the last.
 
-    `sent` and `received` are in the order of the client; what it received are ids by project.
+    `sent` and `received` are in the order of the client. `received` are ids by project.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """Recovery over Redis: clients that return to any of several servers."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -78,11 +79,15 @@ async def joined(server: SocketServer, room: str = "r") -> Page:
     return page
 
 
-async def got(page: Page, count: int) -> list[Any]:
-    """The events of a page, when there are this many."""
+async def until_count(page: Page, count: int) -> None:
     async with asyncio.timeout(10):
         while len(page.events) < count:
             await page.read()
+
+
+async def got(page: Page, count: int) -> list[Any]:
+    """The events of a page, when there are this many."""
+    await until_count(page, count)
     return without_offsets(page.events)
 
 
@@ -94,6 +99,21 @@ async def test_all_get_one_order(servers: list[SocketServer]) -> None:
     orders = [await got(page, 20) for page in pages]
     assert sorted(orders[0]) == [["n", number] for number in range(20)]
     assert all(order == orders[0] for order in orders)
+
+
+async def test_events_that_redis_refuses_to_keep_reach_everybody(
+    redis: RedisServer, servers: list[SocketServer]
+) -> None:
+    """Its memory is full, or another program has written to the keys: the events come without a position."""
+    ann, ben = await joined(servers[0]), await joined(servers[1])
+    redis.do("CONFIG", "SET", "maxmemory", "1")
+    for value in (1, "text", {"a": b"bytes"}):
+        servers[0].to("r").emit("said", value)
+    for page in (ann, ben):
+        await until_count(page, 3)
+        values = sorted(json.dumps(event[1]) for event in page.events if event[0] == "said")
+        assert values == ['"text"', "1", '{"a": {"_placeholder": true, "num": 0}}']
+        assert not any(event[1:] == ["text"] for event in page.events)  # the page would take it for a position
 
 
 async def test_own_events_are_not_replayed(servers: list[SocketServer]) -> None:
@@ -386,7 +406,7 @@ async def test_a_client_continues_in_a_log_that_has_begun_again(
 
 
 async def test_a_session_starts_before_events_sent_while_its_position_is_read(servers: list[SocketServer]) -> None:
-    """A client that loses its connection immediately misses none of them."""
+    """A client that loses its connection immediately misses no event."""
     for number in range(20):
         page = await Page(servers[0]).come()
         page.emit("join", f"room {number}")

@@ -272,7 +272,7 @@ async def test_sessions_that_wait_for_redis_are_bounded_in_bytes(
 
 
 async def test_sessions_that_expire_together_are_dropped_a_part_at_a_time(redis: RedisServer, link: Link) -> None:
-    """Redis would do nothing else meanwhile. An expired session is of no use all the same."""
+    """Redis would do nothing else meanwhile. An expired session is useless anyway."""
     clock = Clock()
     sessions = Followed(link, RecoverySettings(session_age=60), clock).sessions("/")
     for number in range(250):

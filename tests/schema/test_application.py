@@ -462,7 +462,7 @@ async def say(socket: Socket, text: str) -> None:
 
 
 def test_an_event_that_is_emitted_and_not_declared_is_named(tmp_path: Path) -> None:
-    """With its place, in all modules of the program. The output is complete all the same."""
+    """With its place, in all modules of the program. The output is still complete."""
     (tmp_path / "chat.py").write_text(PROGRAM)
     (tmp_path / "rooms.py").write_text("def tell(server):\n    server.emit('told')\n    server.emit('told')\n")
     done = subprocess.run(

@@ -42,7 +42,7 @@ http {{
 class Nginx:
     """Listens on a free port of the loopback address.
 
-    `app` is the port of the web app; `change` is what else than ports to change in the `configuration`.
+    `app` is the port of the web app; `change` makes changes of the `configuration` besides ports.
     """
 
     def __init__(self, app: int, change: Callable[[str], str], configuration: Path) -> None:
@@ -67,7 +67,7 @@ class Nginx:
     def configure(self, instances: Sequence[int]) -> None:
         """Write the configuration for instances on these ports, and let nginx check it.
 
-        There may be fewer of them than in the file: what is left of it then are the lines of the first ones.
+        If they are fewer than in the file, only the lines of the first ones remain.
         """
         text = self._configuration.read_text()
         text = text.replace("listen 80;", f"listen 127.0.0.1:{self.port};").replace(f":{_APP};", f":{self._app};")

@@ -60,7 +60,7 @@ def running_proxy(
 ) -> Iterator[str]:
     """A proxy in front of instances on these ports, in the order of their names; its address.
 
-    `app` is the port of the web app. Where there is nothing, the port may be `NOBODY`.
+    `app` is the port of the web app. A port without a server may be `NOBODY`.
     """
     folder = Path(tempfile.mkdtemp(prefix="synkora-proxy-"))
     address = f"127.0.0.1:{free_port()}"

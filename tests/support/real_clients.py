@@ -89,9 +89,7 @@ class Inbox:
 
 
 class Client:
-    """A client with what it got: `events` are lists of a name and arguments, without positions; `changes` tell of its
-    connection.
-    """
+    """A client with its record: `events` are lists of name and arguments, without positions, `changes` its states."""
 
     def __init__(self, owner: str, way: Way, node: NodeProcess) -> None:
         self.way = way

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 
 class Relay:
-    """Hands on what comes to `port`; `connections` counts those that there were, `downloaded` the server's bytes.
+    """Relays what comes to `port`; `connections` counts all connections, `downloaded` the server's bytes.
 
     New connections go to the port `target`, as behind a load balancer.
 
-    While `is_deaf` what the server sends is thrown away; while `is_stuck` nothing is read from either side.
-    What clients send goes on at `upload_rate` bytes a second, if that is set.
+    While `is_deaf` the server's data is dropped; while `is_stuck` nothing is read from either side.
+    Clients' data is relayed at `upload_rate` bytes a second, if set.
     """
 
     def __init__(self, target: int) -> None:

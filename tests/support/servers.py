@@ -18,7 +18,7 @@ from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
-from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.engine.transports.websocket_protocol import WebSocketProtocol
 from synkora.serving.http_limits import HttpTimeouts
 from synkora.serving.listen import listen
 from synkora.serving.server import Server
@@ -130,7 +130,7 @@ async def serving_engine(
 ) -> AsyncIterator[Address]:
     """Run an Engine.IO server, its polls by ASGI as with any ASGI server, or by the plain call of `serve`.
 
-    Its WebSockets are picows', or where it is `portable` uvicorn's, by ASGI as well.
+    Its WebSockets are picows', or with `portable` uvicorn's, by ASGI as well.
     """
     endpoint = PollingEndpoint(engine.registry)
     path = engine.registry.settings.path

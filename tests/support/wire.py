@@ -121,7 +121,7 @@ class Connection:
     ) -> Self:
         """Connect from the address `source`, over TLS if there is a certificate to `trust`.
 
-        The kernel and the reader of a `slow` one take next to nothing that is not asked for.
+        The kernel and the reader of a `slow` one buffer very little.
         """
         raw = socket.socket()
         try:

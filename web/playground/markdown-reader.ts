@@ -14,7 +14,7 @@ const WITHIN = 1_000; // milliseconds for one text
 const PAUSE = 3_000; // after a text that took longer, so that the next one of its kind costs little
 
 export class MarkdownReader {
-  /** The latest text that has been read, or given up. */
+  /** The latest text that was parsed or aborted. */
   readonly read: ReadonlySignal<Read>;
 
   private readonly latest = signal<Read>({ text: "", tokens: [] });

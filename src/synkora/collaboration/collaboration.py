@@ -228,7 +228,7 @@ class Collaboration:
         return len(adapter_of(self._namespace).rooms.joined(project_id))
 
     def begin_drain(self) -> ClientDrain:
-        """Start to drain clients to other servers; other members are told about each leave as usual."""
+        """Start to drain clients to other servers; other members get each leave as usual."""
         self._draining_clients = ClientDrain(self._members.values(), self.projects)
         return self._draining_clients
 

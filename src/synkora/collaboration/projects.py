@@ -86,7 +86,7 @@ class Projects:
     def exit(self, member: Member, project_id: str, *, at_once: bool = False) -> None:
         """Remove a member from a project. No error without a join, since a page's hooks leave twice.
 
-        The member gets no further events of the project. The others are told after the delay, or `at_once`.
+        The member gets no further events of the project. The others get the leave after the delay, or `at_once`.
         """
         if project_id not in member.projects:
             return
@@ -151,7 +151,7 @@ class Projects:
                 self._presence.add_connection(project_id, entry)
 
     def restore(self, member: Member, project_id: str, role: Role) -> None:
-        """Put a member that has returned back into a project. The others are told of a join if they know of a leave."""
+        """Put a member that has returned back into a project. The others get a join if they got a leave."""
         socket, user = member.socket, member.user
         member.projects[project_id] = role
         self._updates.send_roster(project_id, socket.id, with_count=True)

@@ -250,18 +250,11 @@ class RedisLog:
 
         Raises `InvalidMessage` if the event is nested too deeply.
         """
-        flags: dict[str, Any] = {"sender": self._link.uid, "number": number}
-        if event.members_only:
-            flags[MEMBERS_ONLY] = True
-        options = Options([*event.rooms], [*event.except_rooms], flags)
         if event.attachments:
-            try:
-                arguments = js_numbers.normalize(decode_arguments(event.data, event.attachments, may_leave_out=True))
-            except (InvalidPayload, ProtocolError, RecursionError) as error:
-                raise InvalidMessage(str(error)) from None
-            packet = PublishedEvent(PacketType.EVENT, [*arguments, _PLACE], self._namespace)
+            packet = PublishedEvent(PacketType.EVENT, [*_arguments(event), _PLACE], self._namespace)
         else:
             packet = PublishedEvent(PacketType.EVENT, nsp=self._namespace, id=_PLACE)
+        options = _options(event, {"sender": self._link.uid, "number": number})
         head, _, tail = write(BroadcastMessage(AUTHOR, packet, options)).partition(_PLACE_WRITTEN)
         return head, tail
 
@@ -271,6 +264,7 @@ class RedisLog:
         if isinstance(error, LinkDown):
             return  # it may have been appended: it is sent again, and appended once
         if isinstance(error, RedisRefused):
+            self._publish_only(event)
             self._give_up(number)
         elif number in self._unsent:
             del self._unsent[number]
@@ -279,8 +273,21 @@ class RedisLog:
                 self._forget(call.result()[1])
         self._send_waiting()
 
+    def _publish_only(self, event: LoggedEvent) -> None:
+        """Send an event to the other instances that Redis has refused to keep: its memory may be full."""
+        data = event.data
+        if data.endswith(b'"]'):  # a client would take the string for a position
+            data = self._position.after_event(data)
+        if event.attachments:
+            arguments = _arguments(msgspec.structs.replace(event, data=data))
+            packet = PublishedEvent(PacketType.EVENT, arguments, self._namespace)
+        else:
+            packet = PublishedEvent(PacketType.EVENT, nsp=self._namespace, id=data.decode())
+        message = write(BroadcastMessage(self._link.uid, packet, _options(event, {})))
+        self._link.publish(self._channels.broadcasts_to(event.rooms), message)
+
     def _give_up(self, number: int) -> None:
-        """Lose an event for the other instances; this instance's clients get it."""
+        """Do not keep an event; this instance's clients get it."""
         unsent = self._unsent.pop(number, None)
         if unsent is None:
             return
@@ -527,6 +534,22 @@ class RedisLog:
     def _now(self) -> int:
         """The time in ms since 1970: it decides which events are too old."""
         return ceil(self._clock() * 1000)
+
+
+def _arguments(event: LoggedEvent) -> list[Any]:
+    """Return an event's name and arguments, with attachments. Raises `InvalidMessage` if it is nested too deeply."""
+    try:
+        arguments = decode_arguments(event.data, event.attachments, may_leave_out=True)
+        normal: list[Any] = js_numbers.normalize(arguments)
+    except (InvalidPayload, ProtocolError, RecursionError) as error:
+        raise InvalidMessage(str(error)) from None
+    return normal
+
+
+def _options(event: LoggedEvent, flags: dict[str, Any]) -> Options:
+    if event.members_only:
+        flags[MEMBERS_ONLY] = True
+    return Options([*event.rooms], [*event.except_rooms], flags)
 
 
 def _is_ahead(entry: _Entry, ahead: Ahead | None) -> bool:

@@ -155,7 +155,7 @@ def may_hold_binary(message: bytes) -> bool:
         0xC4 in message  # bytes with a length field of 1, 2 or 4 bytes
         or 0xC5 in message
         or 0xC6 in message
-        or 0xC7 in message  # extensions, likewise
+        or 0xC7 in message  # extensions, too
         or 0xC8 in message
         or 0xC9 in message
         or 0xD4 in message  # extensions of 1, 2, 4, 8 and 16 bytes

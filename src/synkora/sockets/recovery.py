@@ -174,7 +174,7 @@ class NamespaceRecovery:
         self._replayed: WeakValueDictionary[Position, Message] = WeakValueDictionary()  # as long as clients wait
         self._compress = True
         self._head = encode_header(PacketType.EVENT, core.name)  # of events without attachments
-        self._places: set[_Place] = set()  # that are being learnt
+        self._places: set[_Place] = set()  # that are being learnt, without an event since
         self._returning: dict[str, Socket] = {}  # by pid: sockets whose CONNECT is being decided
         self.log = store.log(core.name, self._deliver)
         self.log.on_new_epoch = self._continue
@@ -209,9 +209,10 @@ class NamespaceRecovery:
         self.log.append(draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only)
 
     def _deliver(self, event: LoggedEvent) -> None:
-        for place in self._places:
-            if place.first is None:
+        if self._places:
+            for place in self._places:
                 place.first = event.number
+            self._places.clear()
         if self.log.ahead is None:
             data = after_event(event.data, self.log.epoch, event.number)
         else:

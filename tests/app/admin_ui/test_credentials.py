@@ -50,7 +50,7 @@ def test_a_session_cannot_be_made_up(credentials: Credentials, clock: Clock) -> 
 
 
 def test_a_too_long_id_is_not_a_session(credentials: Credentials, clock: Clock) -> None:
-    """It is refused before its signature is computed, even a valid one: a client's id must cost next to nothing."""
+    """It is refused before its signature is computed, even a valid one: checking a client's id must be cheap."""
     for zeros, holds in ((0, True), (20, True), (100, False)):
         end = "0" * zeros + str(int(clock.now) + SESSION)
         assert credentials.are_session(f"{end}.{credentials._sign(end)}") is holds

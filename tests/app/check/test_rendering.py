@@ -42,6 +42,15 @@ def test_lines() -> None:
     ]
 
 
+def test_answers_of_others_cannot_move_the_cursor() -> None:
+    """A message may have the words of Redis, of a database, or of a certificate."""
+    text = io.StringIO()
+    print_findings([wrong("redis", "\x1b[2Jgone\x9b1A", "\x1b]0;x\x07")], Console(file=text, width=80))
+    assert "\x1b" not in text.getvalue()
+    assert "\x9b" not in text.getvalue()
+    assert r"\x1b[2Jgone\x9b1A" in text.getvalue()
+
+
 def test_a_terminal() -> None:
     """Long lines are wrapped at spaces beside the names."""
     lines = written(45, terminal=True).splitlines()

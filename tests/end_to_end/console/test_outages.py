@@ -31,7 +31,7 @@ async def test_clients_survive_an_announced_restart(
         if (await isClaimed('healthy')) throw new Error('it is not known how the server is');
         await show('Projects');
         await page.locator('.empty').getByText('The server does not answer.').waitFor();
-        if (await isClaimed('There are no projects now')) throw new Error('it is not known what there is');
+        if (await isClaimed('There are no projects now')) throw new Error('the list is not loaded');
         await show('Connections');
         await shows(() => found.textContent(), '0 connections, as it was last');
         await show('Overview');

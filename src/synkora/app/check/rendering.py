@@ -13,6 +13,7 @@ from rich.text import Text
 
 from synkora import __version__
 from synkora.app.check.finding import Finding, FindingStatus, worst
+from synkora.app.logs.text import escaped
 from synkora.protocol.json import encode
 
 #: The signs of the log.
@@ -46,9 +47,11 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
         first, *more = same
         names = f"{first.check} …" if more else first.check
         line = Text.assemble((f"{SIGNS[first.status]} {names}".ljust(indent), _STYLES[first.status]))
-        line.append(_beside(first.message, console, indent), "dim" if first.status is FindingStatus.SKIPPED else "")
+        line.append(
+            _beside(escaped(first.message), console, indent), "dim" if first.status is FindingStatus.SKIPPED else ""
+        )
         if first.advice:
-            line.append("\n" + " " * indent + _beside(f"→ {first.advice}", console, indent), "bold")
+            line.append("\n" + " " * indent + _beside(f"→ {escaped(first.advice)}", console, indent), "bold")
         console.print(line, soft_wrap=True)
     counts = Counter(finding.status for finding in findings)
     told = ", ".join(f"{counts[status]} {status}" for status in reversed(FindingStatus) if counts[status])

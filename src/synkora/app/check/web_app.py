@@ -50,8 +50,8 @@ async def check_app(settings: Settings) -> list[Finding]:
         async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, verify=trust) as client:
             project = url.rstrip("/") + _NO_PROJECT
             stranger = await _ask(client, project)
-            somebody = await _first_taken([_ask(client, project, cookie=session) for session in sessions])
-            knows_secret = somebody.status == _UNAUTHORIZED and await _knows_secret(client, url, secrets)
+            unknown = await _first_taken([_ask(client, project, cookie=session) for session in sessions])
+            knows_secret = unknown.status == _UNAUTHORIZED and await _knows_secret(client, url, secrets)
     except ValueError as error:
         return _not_asked(Finding("app", bad, f"APP_URL {error}", "Write it as this server reaches the app"))
     except httpx.TimeoutException:
@@ -65,7 +65,7 @@ async def check_app(settings: Settings) -> list[Finding]:
         return _not_asked(Finding("app", bad, f"the app did not answer: {type(error).__name__}", advice))
     return [
         _judged(stranger, url, bad),
-        _session(stranger, somebody, settings, knows_secret=knows_secret),
+        _session(stranger, unknown, settings, knows_secret=knows_secret),
         _clock(stranger),
     ]
 
@@ -121,22 +121,22 @@ def _judged(stranger: _Answer, url: str, bad: FindingStatus) -> Finding:
     return Finding("app", bad, f"the app {why}: status {status} for {_NO_PROJECT}, where 401 is due", advice)
 
 
-def _session(stranger: _Answer, somebody: _Answer, settings: Settings, *, knows_secret: bool) -> Finding:
+def _session(stranger: _Answer, unknown: _Answer, settings: Settings, *, knows_secret: bool) -> Finding:
     if stranger.status != _UNAUTHORIZED:
         return skipped("app-session", "not checked: the app does not answer as it should")
-    if somebody.status in _NO_ACCESS:
+    if unknown.status in _NO_ACCESS:
         return well("app-session", "the app accepts sessions made with NEXTAUTH_SECRET")
-    if somebody.status == _UNAUTHORIZED and knows_secret:
+    if unknown.status == _UNAUTHORIZED and knows_secret:
         if settings.database_url is not None:
             return well("app-session", "the app has the same secret, and keeps its sessions in the database")
         return risky("app-session", "the app has the same secret, and accepts no tokens: " + NO_DATABASE, SET_DATABASE)
-    if somebody.status == _UNAUTHORIZED:
+    if unknown.status == _UNAUTHORIZED:
         return risky(
             "app-session",
             "the app does not take a session made with NEXTAUTH_SECRET: then its people cannot sign in here either",
             "Set NEXTAUTH_SECRET to the app's own; ignore this if the app looks users up, or names its cookies itself",
         )
-    message = f"with a session of an unknown user, the app fails with status {somebody.status}"
+    message = f"with a session of an unknown user, the app fails with status {unknown.status}"
     return risky("app-session", message, "See the app's log")
 
 

@@ -66,7 +66,7 @@ def render_text(_: Any, method: str, fields: structlog.typing.EventDict) -> str:
     if error:
         trace = structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]
     if trace:
-        text += "".join(f"\n    {_escaped(line)}" for line in str(trace).split("\n"))
+        text += "".join(f"\n    {escaped(line)}" for line in str(trace).split("\n"))
     return text
 
 
@@ -81,7 +81,7 @@ class _Printable(dict[str, str]):
 
     def __init__(self, fields: Mapping[str, object]) -> None:
         super().__init__(
-            {name: _escaped(str(value)) if name in _OWN_WORDS else _printable(value) for name, value in fields.items()}
+            {name: escaped(str(value)) if name in _OWN_WORDS else _printable(value) for name, value in fields.items()}
         )
 
     def __missing__(self, key: str) -> str:
@@ -92,8 +92,9 @@ def _printable(value: object) -> str:
     text = str(value)
     if len(text) > _SHOWN:
         text = text[:_SHOWN] + "…"
-    return _escaped(text)
+    return escaped(text)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return a text with its control characters as escapes."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

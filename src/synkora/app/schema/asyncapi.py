@@ -43,7 +43,7 @@ _SECURITY: Final = {
         "type": "httpApiKey",
         "in": "cookie",
         "name": NEXTAUTH_V4,
-        "description": "The session cookie of NextAuth v4, likewise.",
+        "description": "The session cookie of NextAuth v4, with the same rules.",
     },
 }
 _HANDSHAKE: Final = {
