@@ -18,7 +18,7 @@ from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
-from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.engine.transports.websocket_protocol import WebSocketProtocol
 from synkora.serving.http_limits import HttpTimeouts
 from synkora.serving.listen import listen
 from synkora.serving.server import Server
