@@ -26,7 +26,6 @@ class Page(LocalPage):
         self._server = server
 
     async def come(self, **auth: object) -> "Page":
-        """Connect, and wait for the answer."""
         await super().come(**auth)
         async with asyncio.timeout(10):
             while self.sid is None:
