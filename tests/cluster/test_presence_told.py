@@ -112,7 +112,7 @@ async def test_a_crowd_on_another_instance_is_counted_a_few_times(sites: Pair) -
 
 
 async def told_until(person: Person, count: int) -> list[object]:
-    """The names of a member's events, up to the first count"""
+    """The names of a member's events, up to the first count."""
     seen: list[list[object]] = []
 
     def came() -> bool:
