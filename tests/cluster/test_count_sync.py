@@ -199,6 +199,19 @@ async def test_a_failure_that_is_reported_twice_counts_once(make: Make) -> None:
     assert b.failures.counts == {ADDRESS: 2}
 
 
+async def test_an_instance_that_stops_says_so_before_its_connections_end(make: Make) -> None:
+    """The others know that it was not lost, and count its connections until the end."""
+    a, b = await make(), await make()
+    a.tallies.users.add("ann")
+    await until(lambda: b.users("ann") == 1)
+    a.tallies.announce_stop()
+    await until(lambda: list(b.tallies.stopped) == [a.link.uid])
+    assert b.users("ann") == 1
+    a.tallies.close()
+    await until(lambda: b.users("ann") == 0)
+    assert list(a.tallies.stopped) == []
+
+
 async def test_changes_of_one_turn_are_one_message(make: Make, link: Link) -> None:
     """A thousand simultaneous clients cause one message, and no reply."""
     a = await make()
