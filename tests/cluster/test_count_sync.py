@@ -24,8 +24,6 @@ SLOW = LinkSettings(beat_interval=NEVER, first_delay=0.01, longest_delay=0.05)
 
 
 class Instance:
-    """One of several instances, with only its counts."""
-
     def __init__(self, link: Link, *, beat: float = NEVER, silence: float = NEVER) -> None:
         self.link = link
         self.failures = FailureBackoff(3)
@@ -42,8 +40,6 @@ Make = Callable[..., Awaitable[Instance]]
 
 @pytest.fixture
 def make(make_link: MakeLink) -> Make:
-    """Makes connected instances."""
-
     async def make_instance(link: Link | None = None, **timing: float) -> Instance:
         link = link or make_link()
         instance = Instance(link, **timing)

@@ -160,7 +160,6 @@ class Host:
         await asyncio.to_thread(self._process.kill)
 
     async def stop(self) -> None:
-        """Stop it like a service manager."""
         assert self._process is not None
         code = await asyncio.to_thread(self._process.stop)
         assert code == 0, self._process.output

@@ -47,7 +47,6 @@ class Followed(RedisStore):
 
 
 def lose(link: Link) -> None:
-    """End the connection of a link that is up."""
     assert link._up is not None
     link._up.end("the test ends the connection")
 
