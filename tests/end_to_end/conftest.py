@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers for one test. Those that still run at its end have to stop without an error."""
+    """Starts servers for one test. Those that still run at its end must stop without an error."""
     servers: list[ServerProcess] = []
 
     def start(**variables: str) -> ServerProcess:
