@@ -9,9 +9,11 @@ from unittest.mock import patch
 import pytest
 from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, settle
 from tests.collaboration.site import SECRET, Site, token_of
+from tests.support.clocks import Clock
 from tests.support.page import Page, without_offsets
 from tests.support.servers import until
 
+from synkora.collaboration import limits, user_work
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.blocks import Block
 from synkora.collaboration.keyed_limit import MAX_PER_KEY
@@ -326,17 +328,16 @@ class TestPresenceAfterARestart:
                 assert tab.take("user:joined", "user:left") == []
 
     async def test_fault_12_who_does_not_return_leaves_once(self, tmp_path: Path) -> None:
-        before, after = self.site(tmp_path), self.site(tmp_path, grace=0.3)
+        before, after = self.site(tmp_path), self.site(tmp_path, grace=2)
         async with before.server.lifespan():
             ann, bob = await two(before, "p", "q")
         async with after.server.lifespan():
             bob.move_to(after)
             await bob.back()
             assert bob.take("user:left") == []
-            await asyncio.sleep(0.4)
+            await until(lambda: after.collaboration.presence.count("p") == 1)
             await bob.read()
             assert sorted(payload["socketId"] for _, payload in bob.take("user:left")) == [ann.sid, ann.sid]
-            assert after.collaboration.presence.count("p") == 1
 
     async def test_who_was_lost_too_long_ago_is_not_listed(self, tmp_path: Path) -> None:
         before, after = self.site(tmp_path), self.site(tmp_path, grace=0.2)
@@ -561,13 +562,16 @@ class TestAccess:
             await settle()
         assert looked_at == [11]
 
-    async def test_an_edit_that_all_instances_share_counts_for_more(self) -> None:
+    async def test_an_edit_that_all_instances_share_counts_for_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Redis numbers and keeps it, which is most of the work."""
+        clock = Clock()
+        for module in (limits, user_work):
+            monkeypatch.setattr(module, "monotonic", clock)
         site = Site(recovery=True, limits=replace(UNLIMITED, user_byte_rate=1_000_000))
         ann, bob = await two(site)
         for is_shared, fewest, most in ((True, 3, 10), (False, 30, 30)):
             with patch.object(MemoryLog, "is_shared", is_shared):
-                await asyncio.sleep(2.1)  # until all before is paid for
+                clock.now += 60  # until all before is paid for
                 for number in range(30):
                     bob.create(str(number))
             await ann.read()
