@@ -91,7 +91,6 @@ def _servers_stop_at_once() -> Generator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _logs_are_configured_for_a_module_alone() -> Generator[None]:
-    """Reset the log's configuration after each module."""
     yield
     structlog.reset_defaults()
     library = logging.getLogger(ROOT)

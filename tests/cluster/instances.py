@@ -52,7 +52,8 @@ class Instance:
     def __init__(self, link: Link, timing: Timing = STILL) -> None:
         self.link = link
         self.witness = Witness()
-        self.presence = self.witness.presence = PresenceSync(link, timing=timing)
+        self.stopped: list[str] = []  # the instances that have announced their stop
+        self.presence = self.witness.presence = PresenceSync(link, timing=timing, stopped=self.stopped)
         self.presence.listen(self.witness)
         self.presence.start()
         self.inside: dict[str, dict[str, PresenceEntry]] = {}
@@ -86,7 +87,6 @@ class Instance:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still sends heartbeats."""
         task = self.presence._task
         return task is not None and not task.done()
 

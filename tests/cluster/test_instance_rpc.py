@@ -47,8 +47,6 @@ Gather = Callable[[int], Awaitable[list[Instance]]]
 
 @pytest.fixture
 def gather(make_link: MakeLink) -> Gather:
-    """Makes connected instances."""
-
     async def make(number: int) -> list[Instance]:
         instances: list[Instance] = []
         for name in "abcdef"[:number]:

@@ -7,6 +7,7 @@ import pytest
 from tests.cluster.instances import Instance, lifetimes
 from tests.contracts.presence import PresenceContract
 from tests.support.links import MakeLink
+from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
@@ -15,6 +16,7 @@ from synkora.cluster.lease import Timing
 from synkora.cluster.presence_sync import PresenceSync
 from synkora.cluster.project_sync import SyncState
 from synkora.collaboration.presence import Presence
+from synkora.collaboration.projects import PRESENCE_GRACE
 from synkora.redis.link import Link, LinkSettings
 
 # An instance is late by less than `silence` though the machine is busy; the other times are those that tests wait for.
@@ -25,7 +27,6 @@ Gather = Callable[..., Awaitable[list[Instance]]]
 
 @pytest.fixture
 async def gather(make_link: MakeLink) -> AsyncIterator[Gather]:
-    """Makes registered instances."""
     gathered: list[Instance] = []
 
     async def make(number: int = 2, timing: Timing = QUICK, **link: LinkSettings) -> list[Instance]:
@@ -152,6 +153,27 @@ async def test_an_instance_that_dies_is_noticed(gather: Gather, redis: RedisServ
     assert one.witness.take() == two.witness.take() == ["-c1"]
     await until(lambda: redis.do("ZCARD", "synkora:instances") == 2)
     assert f"synkora:instance:{dead.link.uid}" not in lifetimes(redis)
+
+
+@pytest.mark.parametrize("announces", [True, False])
+async def test_an_instance_that_announced_its_stop_is_not_logged_as_lost(gather: Gather, *, announces: bool) -> None:
+    """Its clients may return, so that its lease ends by itself, as that of a dead instance does."""
+    one, other = await gather()
+    await met(one, other)
+    if announces:
+        one.stopped.append(other.link.uid)
+    with capture_logs() as logs:
+        await other.presence.close(may_return=True)
+        await everyone_sees({"a"}, one)
+    lost = [line["instance"] for line in logs if line["event"] == "instance_gone"]
+    assert lost == ([] if announces else [other.link.uid])
+
+
+def test_the_clients_of_a_dead_instance_have_the_grace_period_and_leave_within_ten_seconds() -> None:
+    """Its last heartbeat may be one interval old when it dies, and the others look once in an interval."""
+    timing = Timing()
+    assert timing.silence - timing.beat > PRESENCE_GRACE
+    assert timing.silence + timing.beat < 9.5
 
 
 async def test_a_dead_instance_is_removed_in_batches(

@@ -196,6 +196,17 @@ class EventLogContract:
         await trial.append("c")
         assert await trial.missed(after_a) == ["c"]
 
+    async def test_an_hour_away_is_complete_with_the_defaults(self, make: MakeStore) -> None:
+        """Of 20 changes a minute to seven things, the newest of each; and what happened once, at the beginning."""
+        trial = await Trial.start(make)
+        began = trial.log.position
+        await trial.append("once")
+        for minute in range(60):
+            trial.clock.now += 60
+            for number in range(20 * minute, 20 * minute + 20):
+                await trial.append(f"{number}", key=f"k{number % 7}")
+        assert await trial.missed(began) == ["once", *map(str, range(1193, 1200))]
+
     async def test_fault_10_too_many_events_are_refused_as_a_whole(self, make: MakeStore) -> None:
         """The bound itself is still read. Own events do not count."""
         trial = await Trial.start(make, RecoverySettings(replay_events=3))
@@ -306,7 +317,7 @@ class EventLogContract:
     async def test_positions_of_another_log_are_refused(self, make: MakeStore) -> None:
         """Another epoch, or a number that was not assigned yet."""
         trial = await Trial.start(make)
-        epoch, number = await trial.append("a")
+        epoch, number, _ = await trial.append("a")
         assert await trial.missed(Position("another", number)) is Incomplete.EPOCH
         assert await trial.missed(Position(epoch, number + 1)) is Incomplete.EPOCH
 

@@ -166,6 +166,40 @@ async def test_fault_08_a_page_misses_nothing_when_its_instance_ends(
         assert told(bob, "user:left", "user:joined") == []
 
 
+@pytest.mark.parametrize("instances", [1, 2])
+async def test_an_hour_away_costs_as_many_events_as_things_changed(
+    start_server: StartServer, connect_by: Connect, redis: RedisServer, tmp_path: Path, instances: int
+) -> None:
+    """Of 1,000 edits of 25 tasks the client gets the last of each, though the log keeps 100, and through kill -9."""
+    shared = {"STATE_DIR": str(tmp_path / "state")} if instances == 1 else {"REDIS_URL": redis.url}
+    settings = {**SETTINGS, **shared, "RECOVERY_LOG_EVENTS": "100", "LIMIT_EDIT_RATE": "10000"}
+    servers = [start_server(**settings) for _ in range(instances)]
+
+    async def edit(bob: Client, since: int, to: int) -> None:
+        for number in range(since, to):
+            event = ["task:update", {"projectId": PROJECT, "task": {"id": number % 25, "n": number}}]
+            await (bob.call if number == to - 1 else bob.emit)(*event)
+
+    async with relaying(servers[0].port) as relay:
+        alice, bob = await both(connect_by, relay, WAYS["js-websocket"], servers[-1].url)
+        sids = alice.id, bob.id
+        relay.is_stuck = True
+        relay.reset()
+        await edit(bob, 0, 500)
+        servers[0].kill()
+        relay.target = servers[-1].port
+        if instances == 1:
+            start_server(WS_PORT=str(servers[0].port), **settings)
+            await reconnected(bob, sids[1])
+        await edit(bob, 500, 1000)
+        relay.is_stuck = False
+        await reconnected(alice, sids[0])
+        await create(bob, 0)
+        await until_created(alice, 0)
+        updates = [event[1]["n"] for event in alice.events.items if event[0] == "task:update"]
+        assert updates == list(range(975, 1000))
+
+
 async def test_fault_12_a_client_that_does_not_return_leaves_once(
     start_server: StartServer, connect_by: Connect
 ) -> None:

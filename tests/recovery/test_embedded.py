@@ -159,21 +159,31 @@ async def test_fault_08_a_restart_keeps_all(tmp_path: Path, is_killed: bool, is_
     sessions = again.sessions("/")
     assert await sessions.take("pid-1") == msgspec.structs.replace(SESSION, lost_at=clock.now)
     assert await sessions.take("pid-2") is None
-    assert await sessions.take("pid-3") is None
+    assert await sessions.take("pid-3") == msgspec.structs.replace(SESSION, pid="pid-3", lost_at=clock.now)
     assert await sessions.take("pid-4") == lost("pid-4")
     await again.close()
 
 
-async def test_a_session_that_was_taken_is_not_back_after_a_restart(tmp_path: Path) -> None:
-    """A pid works once, whatever happens to the server."""
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_fault_08_a_session_that_was_taken_and_not_saved_is_back_after_a_kill(
+    tmp_path: Path, is_written: bool
+) -> None:
+    """The server was killed while the client was about to return."""
     store = await started(tmp_path)
-    store.sessions("/").save(SESSION)
-    await asyncio.sleep(embedded.INTERVAL * 3)
+    store.sessions("/").save(lost("pid-1"))
+    if is_written:
+        await asyncio.sleep(embedded.INTERVAL * 3)
     assert await store.sessions("/").take("pid-1")
+    if is_written:
+        await asyncio.sleep(embedded.INTERVAL * 3)
     kill(store)
     again = await started(tmp_path)
-    assert await again.sessions("/").take("pid-1") is None
-    await again.close()
+    assert await again.sessions("/").take("pid-1") == lost("pid-1")
+    again.sessions("/").forget("pid-1")
+    kill(again)
+    last = await started(tmp_path)
+    assert await last.sessions("/").take("pid-1") is None
+    await last.close()
 
 
 @pytest.mark.parametrize("is_written", [False, True])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synkora.recovery.position import Position, later, new_epoch, parse
+from synkora.recovery.position import Ahead, Position, later, new_epoch, parse
 
 POSITIONS = st.builds(
     Position, st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=16), st.integers(0)
@@ -15,8 +15,9 @@ POSITIONS = st.builds(
 
 @given(st.integers(0, 2**59))
 def test_a_position_is_read_from_its_text(number: int) -> None:
-    position = Position(new_epoch(), number)
-    assert parse(str(position)) == position
+    for ahead in (None, Ahead("aB3xyz", number)):
+        position = Position(new_epoch(), number, ahead)
+        assert parse(str(position)) == position
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,10 @@ def test_a_position_is_read_from_its_text(number: int) -> None:
         "k3.1 ",
         f"{'k' * 17}.1",
         f"k.{'1' * 16}",
+        "k3.1.",
+        "k3.1.aB3xyz",
+        "k3.1.aB3xyz.",
+        "k3.1.aB3xyz.1g",
     ],
 )
 def test_an_invalid_position_is_none(text: object) -> None:
@@ -54,6 +59,8 @@ def test_any_text_has_an_answer(text: str) -> None:
 def test_the_position_is_the_last_element_of_an_event(event: list[object]) -> None:
     position = Position("k3f9a2", 71)
     assert json.loads(position.after_event(json.dumps(event).encode())) == [*event, "k3f9a2.47"]
+    ahead = position._replace(ahead=Ahead("aB3xyz", 10))
+    assert json.loads(ahead.after_event(json.dumps(event).encode())) == [*event, "k3f9a2.47.aB3xyz.a"]
 
 
 def test_a_replay_starts_at_the_later_of_two_positions() -> None:
@@ -61,5 +68,6 @@ def test_a_replay_starts_at_the_later_of_two_positions() -> None:
     began = Position("e", 10)
     assert later(Position("e", 12), began) == Position("e", 12)
     assert later(Position("e", 3), began) == began
+    assert later(Position("e", 10, Ahead("aB3xyz", 1)), began) == Position("e", 10, Ahead("aB3xyz", 1))
     assert later(Position("f", 99), began) == began
     assert later(None, began) == began

@@ -15,6 +15,7 @@ from tests.support.servers import until
 
 from synkora import RedisAdapter, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
+from synkora.engine.session import State
 from synkora.redis_adapter.adapter import RedisAdapters
 from synkora.sockets.recovery import RecoveryOutcome
 
@@ -26,7 +27,6 @@ class Page(LocalPage):
         self._server = server
 
     async def come(self, **auth: object) -> "Page":
-        """Connect, and wait for the answer."""
         await super().come(**auth)
         async with asyncio.timeout(10):
             while self.sid is None:
@@ -156,6 +156,49 @@ async def test_fault_08_a_server_that_died_kept_its_sessions(servers: list[Socke
     assert await got(page, 1) == [["n", 1]]
 
 
+async def test_fault_08_a_server_that_dies_during_a_return_keeps_the_session(servers: list[SocketServer]) -> None:
+    """It has taken the session, and does not save it."""
+    page = await joined(servers[0])
+    await page.lose()
+    recovery = servers[1].of("/")._core.recovery
+    assert recovery is not None
+    assert page.pid is not None
+    assert await recovery._sessions.take(page.pid) is not None
+    await page.come()
+    assert page.recovered
+
+
+async def test_fault_01_of_two_returns_at_the_same_time_the_later_one_counts(servers: list[SocketServer]) -> None:
+    """An earlier attempt waits for its handlers on another server, over a connection that only seems alive."""
+    page = await joined(servers[0])
+    sid = page.sid
+    await page.lose()
+    may_go_on, arrived = asyncio.Event(), asyncio.Event()
+
+    @servers[1].on_connect
+    async def wait(socket: Socket) -> None:
+        arrived.set()
+        await may_go_on.wait()
+
+    early = Page(servers[1])
+    early.pid = page.pid
+    coming = asyncio.create_task(early.come())
+    async with asyncio.timeout(10):
+        await arrived.wait()
+    await page.come()
+    assert page.recovered
+    await until(lambda: early.session.state is State.CLOSED)
+    may_go_on.set()
+    coming.cancel()
+    assert not servers[1].of("/").sockets
+    await page.lose()
+    servers[1].to("r").emit("n", 1)
+    await page.come()
+    assert page.recovered
+    assert page.sid == sid
+    assert without_offsets(page.events) == [["n", 1]]
+
+
 async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[SocketServer]) -> None:
     """On another server too. Its end does not affect the new connection."""
     page = await joined(servers[0])
@@ -169,6 +212,23 @@ async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[So
     page.move_to(servers[0])
     await page.come()
     assert page.recovered
+
+
+async def test_a_lost_reply_does_not_cost_the_membership(servers: list[SocketServer]) -> None:
+    """The client was not recovered, and does not know its new pid. It comes to another server with the old one."""
+    page = await joined(servers[0])
+    sid = page.sid
+    await page.lose()
+    unheard = Page(servers[1])
+    unheard.pid = page.pid
+    await unheard.come(offset="other")
+    await servers[1].everyone.fetch_sockets()
+    await page.come(offset="other")
+    assert page.sid == unheard.sid == sid
+    await until(lambda: not servers[1].of("/").sockets)
+    await servers[0].everyone.fetch_sockets()  # its server hears of the room
+    servers[1].to("r").emit("n", 1)
+    assert await got(page, 1) == [["n", 1]]
 
 
 async def test_fault_09_nothing_is_lost_or_doubled_between_the_log_and_the_rooms(servers: list[SocketServer]) -> None:
@@ -270,6 +330,38 @@ async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer, *, fo
             expected = [["n", number] for number in range(4)]
             assert await got(here, 4) == expected
             assert await got(there, 4) == expected
+
+
+@pytest.mark.parametrize("back", [0, 1])
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "after an event of another server"])
+async def test_an_event_that_came_without_redis_is_not_replayed(redis: RedisServer, back: int, *, later: bool) -> None:
+    """It has a place in the log after the position that the client has. What others sent meanwhile is replayed."""
+    async with relaying(redis.port) as relay:
+        servers = [server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)]
+        async with servers[0].lifespan(), servers[1].lifespan():
+            page, other = await joined(servers[0]), await joined(servers[1])
+            servers[1].to("r").emit("n", 0)
+            await got(page, 1)
+            relay.is_stuck = True
+            relay.cut()
+            await until(lambda: is_alone(servers[0]))
+            for number in (1, 2):
+                servers[0].to("r").emit("n", number)
+            await got(page, 3)
+            if not later:
+                await page.lose()
+            servers[1].to("r").emit("n", 3)
+            relay.is_stuck = False
+            await got(other, 4)
+            if later:
+                await got(page, 4)
+                await page.lose()
+            servers[0].to("r").emit("n", 4)
+            await got(other, 5)
+            page.move_to(servers[back])
+            await page.come()
+            assert page.recovered
+            assert await got(page, 5) == [["n", number] for number in range(5)]
 
 
 async def test_while_redis_is_away_a_client_returns_without_a_replay(

@@ -16,6 +16,7 @@ from tests.support.sessions import MemoryTransport, request_of, turn
 from synkora import ConnectRefused, Namespace, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
 from synkora.engine.session import Session
+from synkora.recovery.memory import MemorySessions
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.recovery import RecoveryOutcome
 
@@ -323,11 +324,44 @@ class TestIncomplete:
         assert outcomes(server) == {RecoveryOutcome.TOO_MANY: 1, RecoveryOutcome.RECOVERED: 1}
         assert without_offsets(page.events) == [["n", 0], ["n", 5]]
 
-    async def test_the_old_pid_is_used_up(self, server: SocketServer) -> None:
+    @pytest.mark.parametrize("half_open", [True, False])
+    async def test_a_lost_reply_does_not_cost_the_membership(self, server: SocketServer, *, half_open: bool) -> None:
+        """The client comes again with the pid that it knows."""
+        page = await joined(server)
+        sid = page.sid
+        await page.lose()
+        for _ in range(3):
+            unheard = Page(server)
+            unheard.pid = page.pid
+            await unheard.come(offset="other")
+            assert unheard.sid == sid
+            assert unheard.pid != page.pid
+            if not half_open:
+                await unheard.lose()
+        await page.come(offset="other")
+        assert page.sid == sid
+        server.to("r").emit("n", 1)
+        await page.read()
+        assert without_offsets(page.events) == [["n", 1]]
+        assert outcomes(server) == {RecoveryOutcome.EPOCH: 4}
+        recovery = server.of("/")._core.recovery
+        assert recovery is not None
+        assert isinstance(recovery._sessions, MemorySessions)
+        assert len(recovery._sessions) == 2  # the one that it has, and the one by the pid that may still be needed
+
+    @pytest.mark.parametrize("shown_by", ["a join", "a disconnect"])
+    async def test_the_old_pid_is_used_up_when_the_client_has_the_new_one(
+        self, server: SocketServer, shown_by: str
+    ) -> None:
         page = await joined(server)
         old = page.pid
         await page.lose()
         await page.come(offset="other")
+        if shown_by == "a join":
+            page.emit("join", "s")
+        else:
+            page.send("41")
+        await page.read()
         thief = Page(server)
         thief.pid = old
         await thief.come()

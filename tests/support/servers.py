@@ -18,7 +18,7 @@ from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
-from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.engine.transports.websocket_protocol import WebSocketProtocol
 from synkora.serving.http_limits import HttpTimeouts
 from synkora.serving.listen import listen
 from synkora.serving.server import Server
@@ -47,7 +47,6 @@ class Address:
 
 @asynccontextmanager
 async def running(server: uvicorn.Server, path: str) -> AsyncIterator[Address]:
-    """Run a uvicorn server without signal handlers."""
     # uvicorn's own loop between start and stop looks ten times a second whether to stop: tests do not wait for that.
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)

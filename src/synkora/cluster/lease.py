@@ -17,7 +17,8 @@ _RENEWALS: Final = 3  # within a lifetime
 class Timing:
     """Durations of presence over several instances, in seconds.
 
-    An instance sends a heartbeat every `beat`, and is considered dead after `silence`. Each key in Redis expires after
+    An instance sends a heartbeat every `beat`, and is considered dead after `silence`: its clients have at least the
+    difference to return, and the others learn within the sum that they have left. Each key in Redis expires after
     `lifetime`, and is renewed about three times within it. A list is sent after `timeout` even without an answer of
     Redis.
 
@@ -27,7 +28,7 @@ class Timing:
     """
 
     beat: float = 2.0
-    silence: float = 6.0
+    silence: float = 7.2
     lifetime: float = 300.0
     timeout: float = 2.0
     absence: float = 10.0

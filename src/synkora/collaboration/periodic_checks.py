@@ -1,4 +1,4 @@
-"""Periodic checks of members."""
+"""Repeated checks of keys at an interval, such as rechecks of members' access."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable

@@ -20,7 +20,7 @@ from synkora.recovery.ports import (
     ignore,
     nothing,
 )
-from synkora.recovery.position import Position, new_epoch
+from synkora.recovery.position import Ahead, Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
 
 Clock = Callable[[], float]
@@ -50,7 +50,7 @@ class SessionJournal(Protocol):
         ...
 
     def dropped(self, pid: str) -> None:
-        """Record a taken or dropped session."""
+        """Record a dropped session."""
         ...
 
     def expired(self, pid: str) -> None:
@@ -71,6 +71,7 @@ class MemoryLog:
     def __init__(self, settings: RecoverySettings, deliver: Deliver, clock: Clock = time) -> None:
         self.deliver = deliver
         self.on_new_epoch = nothing
+        self.ahead: Ahead | None = None
         self.journal: LogJournal | None = None
         self._settings = settings
         self._clock = clock
@@ -370,16 +371,14 @@ class MemorySessions:
 
     def forget(self, pid: str) -> None:
         """Drop a session, if there is one."""
-        if self.remove(pid) is not None and self.journal is not None:
+        self.remove(pid)
+        if self.journal is not None:
             self.journal.dropped(pid)
 
     async def take(self, pid: str) -> SavedSession | None:
-        """Return a session and drop it."""
+        """Return a session and drop it, without the journal."""
         self._expire()
-        session = self.remove(pid)
-        if session is not None and self.journal is not None:
-            self.journal.dropped(pid)
-        return session
+        return self.remove(pid)
 
     def remove(self, pid: str) -> SavedSession | None:
         """Return a session and drop it, without the journal."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from synkora.recovery.position import Position
+from synkora.recovery.position import Ahead, Position
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -73,10 +73,12 @@ class EventLog(Protocol):
     """Numbers the events of a namespace, and keeps the newest of them. One counter gives all rooms one order.
 
     `on_new_epoch` is called when a shared log has begun again, before an event of the new epoch is delivered: all such
-    events have numbers above that of `position`.
+    events have numbers above that of `position`. `ahead` has the events that a shared log has delivered here without a
+    place in the order.
     """
 
     on_new_epoch: Callable[[], None]
+    ahead: Ahead | None
 
     @property
     def position(self) -> Position:
@@ -158,7 +160,8 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     began at the position `began`. `lost_at` is when the connection was lost, in seconds since 1970; None while the
     client is connected. `joined` has for each of `rooms` the number of the last event before the client joined.
     `outlived` has the epochs of earlier logs: `began` and `joined` are of the log that the session has continued in.
-    `about` is what the application keeps with the session.
+    `about` is what the application keeps with the session. `successor` is the `pid` of the session that the client has
+    got instead, in a reply that may be lost.
     """
 
     pid: str
@@ -170,6 +173,7 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     joined: tuple[int, ...] = ()
     outlived: tuple[str, ...] = ()
     about: bytes = b""
+    successor: str = ""
 
     @property
     def size(self) -> int:
@@ -189,7 +193,10 @@ class SessionStore(Protocol):
         ...
 
     async def take(self, pid: str) -> SavedSession | None:
-        """Return a session and drop it: of all who ask for a `pid`, one gets it."""
+        """Return a session: of all that ask for a `pid` at a time, one gets it, the last one.
+
+        The caller saves or forgets the session. If the process is killed before, the session is as it was.
+        """
         ...
 
     @property

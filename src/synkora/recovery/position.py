@@ -4,21 +4,37 @@ import re
 import secrets
 from typing import Final, NamedTuple
 
-_TEXT: Final = re.compile(r"([0-9a-z]{1,16})\.([0-9a-f]{1,15})")
+_TEXT: Final = re.compile(r"([0-9a-z]{1,16})\.([0-9a-f]{1,15})(?:\.([0-9A-Za-z]{1,16})\.([0-9a-f]{1,15}))?")
 _ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
+class Ahead(NamedTuple):
+    """The events of an instance that its clients got before the events had a place in the order: the last one's number
+    among the instance's events.
+    """
+
+    instance: str
+    number: int
+
+
 class Position(NamedTuple):
-    """The event with this number was the last one. A number means nothing in a log of another `epoch`."""
+    """The event with this number was the last one, besides those `ahead`.
+
+    A number means nothing in a log of another `epoch`.
+    """
 
     epoch: str
     number: int
+    ahead: Ahead | None = None
 
     def __str__(self) -> str:
-        return f"{self.epoch}.{self.number:x}"
+        text = f"{self.epoch}.{self.number:x}"
+        return text if self.ahead is None else f"{text}.{self.ahead.instance}.{self.ahead.number:x}"
 
     def after_event(self, data: bytes) -> bytes:
         """Return an event's JSON array with the position as one more, last element."""
+        if self.ahead is not None:
+            return data[:-1] + f',"{self}"]'.encode()
         return after_event(data, self.epoch, self.number)
 
 
@@ -30,7 +46,10 @@ def after_event(data: bytes, epoch: str, number: int) -> bytes:
 def parse(text: object) -> Position | None:
     """Return the position that a client sent, or None if the value is invalid."""
     found = _TEXT.fullmatch(text) if isinstance(text, str) else None
-    return None if found is None else Position(found[1], int(found[2], 16))
+    if found is None:
+        return None
+    epoch, number, instance, own = found.groups()
+    return Position(epoch, int(number, 16), None if instance is None else Ahead(instance, int(own, 16)))
 
 
 def later(offset: Position | None, began: Position) -> Position:
@@ -40,7 +59,7 @@ def later(offset: Position | None, began: Position) -> Position:
     """
     if offset is None or offset.epoch != began.epoch:
         return began
-    return max(offset, began)
+    return offset if offset.number >= began.number else began
 
 
 def new_epoch() -> str:

@@ -17,7 +17,7 @@ from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
 from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, Missed, nothing
-from synkora.recovery.position import Position, new_epoch, parse
+from synkora.recovery.position import Ahead, Position, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 from synkora.redis_adapter import js_numbers, message_conversion
@@ -47,6 +47,7 @@ _UNSENT_EXTRA: Final = 300  # bytes that a waiting event takes besides its data
 _RESENT_AT_ONCE: Final = 1_000_000
 _COMMAND_EXTRA: Final = 1_000  # bytes of an event's command besides its data
 _MAX_SENDERS: Final = 1000  # as in log_append.lua
+_LONGEST_SENDER: Final = 64  # characters; the id of an instance has fewer
 #: A placeholder for an event's text while its message is encoded. It cannot be guessed.
 _PLACE: Final = secrets.token_hex(8)
 _PLACE_WRITTEN: Final = msgspec.msgpack.encode(_PLACE)
@@ -146,6 +147,7 @@ class RedisLog:
         self._proposed = new_epoch()  # for a log that begins: never that of an earlier one
         self._position = Position(self._proposed, 0)
         self._numbers = count(1)
+        self.ahead: Ahead | None = None
         self._is_new = True
         self._unsent: dict[int, _Unsent] = {}
         self._unsent_size = 0
@@ -164,7 +166,7 @@ class RedisLog:
 
     @property
     def position(self) -> Position:
-        return self._position
+        return self._position if self.ahead is None else self._position._replace(ahead=self.ahead)
 
     @property
     def epoch(self) -> str:
@@ -293,15 +295,16 @@ class RedisLog:
         self._unsent_size -= unsent.event.size + _UNSENT_EXTRA
         self.lost += 1
         if not unsent.is_delivered:
-            self._deliver_unnumbered(unsent.event)
+            self._deliver_unnumbered(number, unsent.event)
 
     def _deliver_here(self, number: int, event: LoggedEvent) -> None:
         """Deliver an event of this instance that Redis may have or get, unless it was delivered."""
         if not self._is_repeated(self._link.uid, number):
-            self._deliver_unnumbered(event)
+            self._deliver_unnumbered(number, event)
 
-    def _deliver_unnumbered(self, event: LoggedEvent) -> None:
-        """Deliver an event that has no position: the position stays that of the event before."""
+    def _deliver_unnumbered(self, number: int, event: LoggedEvent) -> None:
+        """Deliver an event without a place in the order: its position is that of the event before, and says so."""
+        self.ahead = Ahead(self._link.uid, number)
         self.deliver(msgspec.structs.replace(event, number=self._position.number))
 
     def _bound(self) -> None:
@@ -348,7 +351,7 @@ class RedisLog:
             return
         options = broadcast.opts
         sender, number = options.flag("sender"), options.flag("number")
-        if not isinstance(sender, str) or not isinstance(number, int):
+        if not isinstance(sender, str) or len(sender) > _LONGEST_SENDER or not isinstance(number, int):
             log.warning("log_message_unreadable", problem="no sender")
             return
         rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
@@ -362,6 +365,8 @@ class RedisLog:
         if position.epoch != self._position.epoch:
             self._move_to(Position(position.epoch, position.number - 1))
         self._position = position
+        if self.ahead is not None and entry.sender == self._link.uid and entry.number >= self.ahead.number:
+            self.ahead = None
         if not self._is_repeated(entry.sender, entry.number):
             self.deliver(entry.event)
 
@@ -515,7 +520,7 @@ class RedisLog:
 
         def replied(reply: Any) -> None:
             try:
-                found = _found(reply)
+                found = _found(reply, after.ahead)
             except (ValueError, TypeError, LookupError) as error:  # written by another program or version
                 log.warning("log_entry_unreadable", problem=str(error))
                 found = _Found(Incomplete.UNAVAILABLE, 0, after)
@@ -548,15 +553,21 @@ def _options(event: LoggedEvent, flags: dict[str, Any]) -> Options:
     return Options([*event.rooms], [*event.except_rooms], flags)
 
 
-def _found(reply: Any) -> _Found:
+def _is_ahead(entry: _Entry, ahead: Ahead | None) -> bool:
+    return ahead is not None and entry.sender == ahead.instance and entry.number <= ahead.number
+
+
+def _found(reply: Any, ahead: Ahead | None) -> _Found:
+    """Return what has been read, without the events that the client is `ahead` with."""
     reason, epoch, last, looked_at = reply[0].decode(), reply[1].decode(), reply[2], reply[3]
     entries: list[_Entry] | Incomplete
     if reason:
         entries = Incomplete(reason)
     else:
-        entries = [_entry(number, room.decode(), fields) for number, room, fields in reply[4]]
+        read = (_entry(number, room.decode(), fields) for number, room, fields in reply[4])
+        entries = [entry for entry in read if not _is_ahead(entry, ahead)]
         entries.sort(key=lambda entry: entry.event.number)
-    return _Found(entries, looked_at, Position(epoch, last))
+    return _Found(entries, looked_at, Position(epoch, last, ahead))
 
 
 def _missed(found: _Found) -> Missed:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from math import ceil
 from time import time
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -26,17 +27,27 @@ log = Log(__name__)
 
 _SAVE: Final = Script.load(__package__, "session_common", "session_save")
 _TAKE: Final = Script.load(__package__, "session_common", "session_take")
+_FORGET: Final = Script.load(__package__, "session_common", "session_forget")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(SavedSession).decode
+
+
+class _Claim:
+    """A session that is being taken; `session` is there once Redis has answered."""
+
+    __slots__ = ("session",)
+
+    def __init__(self) -> None:
+        self.session: SavedSession | None = None
 
 
 class RedisSessions:
     """A `SessionStore` that all instances share.
 
     A session is written at the end of the turn, once however often it was saved, and a connected one again from time to
-    time, before its key expires. While Redis is unavailable or slow, changes wait in memory, and the oldest are
-    lost beyond a bound. `taken` is called with the socket id of a connected session that another instance
-    took.
+    time, before its key expires. While Redis is unavailable or slow, changes wait in memory, and the oldest are lost
+    beyond a bound. Redis keeps a taken session until it is saved or forgotten, since the instance may be killed before.
+    `taken` is called with the socket id of a session that is in use here, and that another instance took.
     """
 
     def __init__(
@@ -57,13 +68,13 @@ class RedisSessions:
         self._channel = f"{self._prefix}taken".encode()
         self._taken = taken
         self._connected: dict[str, SavedSession] = {}
-        self._pids: dict[str, str] = {}  # of the connected, by the id of the socket
         self._unsaved: dict[str, SavedSession | None] = {}  # None: forgotten
         self._unsaved_size = 0
         self._stale: dict[str, None] = {}  # connected ones to be saved again, by pid
         self._sent: dict[str, SavedSession | None] = {}  # without a reply, the latest of each pid
         self._in_flight = 0  # bytes without a reply
         self._is_armed = False
+        self._claims: dict[str, _Claim] = {}  # by pid: sessions that are being taken, or that are taken and not saved
         self._renewal: asyncio.TimerHandle | None = None
         link.subscribe(self._channel, self._heard)
         link.on_up.append(self._went_up)
@@ -81,62 +92,61 @@ class RedisSessions:
 
     def save(self, session: SavedSession) -> None:
         """Keep a session, in place of the one with the same `pid`."""
+        self._claims.pop(session.pid, None)
         if session.lost_at is None:
             self._connected[session.pid] = session
-            self._pids[session.sid] = session.pid
             self._renew_later()
         else:
-            self._disconnect(session.pid)
+            self._connected.pop(session.pid, None)
         self._write(session.pid, session)
 
     def forget(self, pid: str) -> None:
         """Drop a session, if there is one."""
-        self._disconnect(pid)
+        self._claims.pop(pid, None)
+        self._connected.pop(pid, None)
         self._write(pid, None)
 
     async def take(self, pid: str) -> SavedSession | None:
-        """Return a session and drop it; None while Redis is unavailable."""
+        """Return a session; None while Redis is unavailable, or if another caller has taken it meanwhile."""
         self._flush()
         if pid in self._unsaved:
             self._send(pid, self._remove(pid))
         elif pid in self._stale and pid in self._connected:
             del self._stale[pid]
             self._send(pid, self._connected[pid])
-        try:
-            data = await self._link.run(_TAKE, *self._taking(pid))
-        except (LinkDown, RedisRefused):
+        claim = self._claims[pid] = _Claim()
+        with suppress(LinkDown, RedisRefused):
+            await self._take(pid, claim)
+        if self._claims.get(pid) is not claim:
             return None
-        if data is None:
-            return None
-        try:
-            session = _decode(data)
-        except msgspec.DecodeError as error:  # written by another program or version
-            log.warning("session_unreadable", problem=str(error))
-            return None
-        if len(session.joined) != len(session.rooms):
-            return None
-        if session.lost_at is None and not self._disconnect(pid):
-            self._link.publish(self._channel, _encode((self._link.uid, session.sid)))
-        return session
+        if claim.session is None:
+            del self._claims[pid]
+        else:
+            self._connected.pop(pid, None)
+        return claim.session
+
+    def _take(self, pid: str, claim: _Claim) -> "asyncio.Future[Any]":
+        def answered(data: bytes | None) -> None:
+            claim.session = None if data is None else _read(data)
+
+        args = (pid, self._now(), self._age, self._channel, _encode((self._link.uid, pid)))
+        return self._link.run(_TAKE, self._keys(pid), args, answered)
 
     def _heard(self, message: bytes) -> None:
+        """End the use of a session that another instance has taken after this one."""
         try:
-            taker, sid = msgspec.msgpack.decode(message, type=tuple[str, str])
+            taker, pid = msgspec.msgpack.decode(message, type=tuple[str, str])
         except msgspec.DecodeError as error:
             log.warning("taken_unreadable", problem=str(error))
             return
-        if taker != self._link.uid:
-            pid = self._pids.get(sid)
-            if pid is not None:
-                self._disconnect(pid)
-            self._taken(sid)
-
-    def _disconnect(self, pid: str) -> bool:
-        """Forget that a session is connected here; return whether it was."""
+        if taker == self._link.uid:
+            return
         session = self._connected.pop(pid, None)
-        if session is not None and self._pids.get(session.sid) == pid:
-            del self._pids[session.sid]
-        return session is not None
+        claim = self._claims.get(pid)
+        if claim is not None and claim.session is not None:
+            session = self._claims.pop(pid).session
+        if session is not None:
+            self._taken(session.sid)
 
     # Writing
 
@@ -178,19 +188,18 @@ class RedisSessions:
     def _send(self, pid: str, session: SavedSession | None) -> None:
         if session is None:
             size = _COMMAND_EXTRA
-            call = self._link.run(_TAKE, *self._taking(pid))
+            call = self._link.run(_FORGET, self._keys(pid), (pid,))
         else:
-            keys, (_, now, age) = self._taking(pid)
             data = _encode(session)
             size = len(data) + _COMMAND_EXTRA
             lost_at = "" if session.lost_at is None else ceil(session.lost_at * 1000)
-            bounds = (age, self._settings.max_sessions, self._lifetime, self._settings.session_bytes)
-            call = self._link.run(_SAVE, keys, (pid, data, lost_at, now, *bounds))
+            bounds = (self._age, self._settings.max_sessions, self._lifetime, self._settings.session_bytes)
+            call = self._link.run(_SAVE, self._keys(pid), (pid, data, lost_at, self._now(), *bounds))
         self._sent[pid] = session
         self._in_flight += size
         call.add_done_callback(partial(self._written, pid, session, size))
 
-    def _written(self, pid: str, session: SavedSession | None, size: int, call: "asyncio.Future[bytes | None]") -> None:
+    def _written(self, pid: str, session: SavedSession | None, size: int, call: "asyncio.Future[Any]") -> None:
         self._in_flight -= size
         is_latest = pid in self._sent and self._sent[pid] is session
         if is_latest:
@@ -200,10 +209,17 @@ class RedisSessions:
         if self._unsaved or self._stale:
             self._arm()
 
-    def _taking(self, pid: str) -> tuple[list[bytes], tuple[str, int, int]]:
-        """The keys and the first arguments of both scripts."""
-        names = [f"{self._prefix}{name}".encode() for name in (f"pid:{pid}", "lost", "times")]
-        return names, (pid, ceil(self._clock() * 1000), ceil(self._settings.session_age * 1000))
+    def _keys(self, pid: str) -> list[bytes]:
+        return [f"{self._prefix}{name}".encode() for name in (f"pid:{pid}", "lost", "times")]
+
+    def _now(self) -> int:
+        """The time in ms since 1970."""
+        return ceil(self._clock() * 1000)
+
+    @property
+    def _age(self) -> int:
+        """How long a lost session is kept, in ms."""
+        return ceil(self._settings.session_age * 1000)
 
     def _went_up(self) -> None:
         """Save all again: Redis may have lost its memory."""
@@ -224,3 +240,13 @@ class RedisSessions:
 
 def _size(session: SavedSession | None) -> int:
     return _COMMAND_EXTRA if session is None else session.size
+
+
+def _read(data: bytes) -> SavedSession | None:
+    """Return a session, or None if another program or version has written it."""
+    try:
+        session = _decode(data)
+    except msgspec.DecodeError as error:
+        log.warning("session_unreadable", problem=str(error))
+        return None
+    return session if len(session.joined) == len(session.rooms) else None

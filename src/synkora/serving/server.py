@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 
 from synkora.engine.logs import Log, fault
-from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.engine.transports.websocket_protocol import WebSocketProtocol
 from synkora.serving.http_limits import HttpTimeouts
 from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep

@@ -94,12 +94,14 @@ class SocketRecovery:
     rooms that were left that number and the last one before the leave. `after` is where a replay starts. Until the
     position `until` it has been read, as `missed`, which is encoded as `replay`. `outcome` says whether there is a
     replay, and `size` what it costs. `held` has the messages for the socket after `missed` was read, and before the
-    reply to CONNECT.
+    reply to CONNECT. `former` is the `pid` that the client returned with if it was not recovered: it works until the
+    client is known to have got the reply.
     """
 
     __slots__ = (
         "after",
         "began",
+        "former",
         "held",
         "joined",
         "left",
@@ -117,6 +119,7 @@ class SocketRecovery:
         self.pid = pid
         self.began = began
         self.outlived = outlived
+        self.former = ""
         self.session: SavedSession | None = None
         self.joined: dict[str, int] = {}
         self.left: dict[str, tuple[int, int]] = {}
@@ -210,7 +213,10 @@ class NamespaceRecovery:
             for place in self._places:
                 place.first = event.number
             self._places.clear()
-        data = after_event(event.data, self.log.epoch, event.number)
+        if self.log.ahead is None:
+            data = after_event(event.data, self.log.epoch, event.number)
+        else:
+            data = self.log.position.after_event(event.data)
         head = self._head
         if event.attachments:
             head = encode_header(PacketType.BINARY_EVENT, self._core.name, attachments=len(event.attachments))
@@ -257,6 +263,10 @@ class NamespaceRecovery:
             self.outcomes[RecoveryOutcome.UNKNOWN] += 1
             return
         is_same_user = session.identity == socket.identity
+        if session.successor and is_same_user:
+            await self._sessions.take(session.successor)  # the reply with it was lost
+            self._sessions.forget(session.successor)
+        rival = self._returning.get(brought.pid)
         if not is_same_user or not socket._is_connecting:
             if rival is None:
                 self._sessions.save(session)
@@ -386,9 +396,12 @@ class NamespaceRecovery:
                 self.outcomes[found.outcome] += 1
         position = self.log.position
         if found is None or not found.is_recovered:
-            if found is not None:
-                self._returning.pop(found.pid, None)
+            former = None if found is None else found.session
             found = socket._recovery = SocketRecovery(new_id(), position)
+            if former is not None:
+                self._returning.pop(former.pid, None)
+                found.former = former.pid
+                self._sessions.save(_lost(replace(former, successor=found.pid)))
             self._locate(socket, found, tuple(socket._rooms or ()), begins=True)
         else:
             self._replay(socket, found)
@@ -414,6 +427,7 @@ class NamespaceRecovery:
         found = socket._recovery
         if found is None or found.joined.keys() >= set(rooms):
             return
+        self._forget_former(found)  # the client has got the reply
         position = self.log.position
         new = tuple(room for room in rooms if room not in found.joined)
         found.joined.update(dict.fromkeys(new, position.number))
@@ -507,10 +521,14 @@ class NamespaceRecovery:
 
     def _taken(self, sid: str) -> None:
         """End a connection that only seems alive: its client has returned to another instance."""
-        older = self._core.sockets.get(sid)
-        if older is not None:
-            older._recovery = None
-            older._session.close(Reason.TRANSPORT_CLOSE)
+        older = [socket for socket in (self._core.sockets.get(sid),) if socket is not None]
+        for pid, socket in tuple(self._returning.items()):
+            if socket.id == sid:
+                del self._returning[pid]
+                older.append(socket)
+        for socket in older:
+            socket._recovery = None
+            socket._session.close(Reason.TRANSPORT_CLOSE)
 
     def end(self, socket: "Socket", reason: Reason) -> None:
         """Keep the session of a lost connection for its return, and forget the others."""
@@ -521,6 +539,12 @@ class NamespaceRecovery:
             self._sessions.save(_lost(found.session))
         else:
             self._sessions.forget(found.pid)
+            self._forget_former(found)
+
+    def _forget_former(self, found: SocketRecovery) -> None:
+        if found.former:
+            self._sessions.forget(found.former)
+            found.former = ""
 
 
 def _is_for(event: LoggedEvent, sid: str, joined: Mapping[str, int]) -> bool:

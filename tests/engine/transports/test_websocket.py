@@ -25,7 +25,7 @@ from tests.support.wire import (
 from websockets.asyncio.client import connect
 
 from synkora.engine.close_reasons import Reason
-from synkora.engine.transports.websocket import WebSocketProtocol
+from synkora.engine.transports.websocket_protocol import WebSocketProtocol
 from synkora.protocol.websocket import EXTENSION
 
 

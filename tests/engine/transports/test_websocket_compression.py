@@ -9,7 +9,7 @@ from tests.support.servers import Engine, serving_engine
 from tests.support.wire import TEXT, client_frame, raw_websocket
 
 from synkora.engine.message import Message
-from synkora.engine.transports.websocket import MAX_READ_COMPRESSED
+from synkora.engine.transports.websocket_protocol import MAX_READ_COMPRESSED
 from synkora.protocol import deflate, websocket
 
 CHROMIUM = "permessage-deflate; client_max_window_bits"

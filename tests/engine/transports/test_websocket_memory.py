@@ -10,7 +10,7 @@ from tests.support.wire import CONTINUATION, PING, PONG, TEXT, WebSocket, client
 from synkora.engine.close_reasons import Reason
 from synkora.engine.session import MAX_CONTROL, OVERHEAD_BURST
 from synkora.engine.transports.fragments import SMALL
-from synkora.engine.transports.websocket import MAX_READ, USUAL_BUFFER, WebSocketProtocol
+from synkora.engine.transports.websocket_protocol import MAX_READ, USUAL_BUFFER, WebSocketProtocol
 from synkora.protocol.websocket import CloseCode
 
 LARGE = 900_000

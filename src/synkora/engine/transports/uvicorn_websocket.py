@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from synkora.engine.registry import Registry
-from synkora.engine.transports.websocket import WebSocketProtocol
 from synkora.engine.transports.websocket_heads import split_target
+from synkora.engine.transports.websocket_protocol import WebSocketProtocol
 
 
 class ServerState(Protocol):

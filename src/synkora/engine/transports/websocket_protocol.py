@@ -1,0 +1,281 @@
+"""A WebSocket connection in uvicorn: its handshake, its reads, and picows' parser of frames.
+
+picows exports no protocol class. This module uses its private one, and a test pins the constructor.
+"""
+
+import asyncio
+import http
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from picows import WSAutoPingStrategy, WSUpgradeResponse
+from picows.common import WSUpgradeResponseWithListener
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in picows' public types
+
+from synkora.engine.handshake import HandshakeRefused, Refusal
+from synkora.engine.registry import Ask, Registry
+from synkora.engine.request import Request
+from synkora.engine.transports.websocket import WebSocketTransport
+from synkora.engine.transports.websocket_heads import is_key, parse, subprotocol
+from synkora.protocol.websocket import (
+    EXTENSION,
+    accepts_compression,
+    is_close_frame,
+)
+
+_VERSION: Final = "13"
+_READ_BUFFER: Final = 2048  # bytes, picows' minimum; the buffer grows with the messages
+MAX_READ: Final = 16_384  # bytes per read
+MAX_READ_COMPRESSED: Final = 2048  # bytes per read, of compressed messages; DEFLATE makes a thousand times as much
+USUAL_BUFFER: Final = 28_672  # bytes; picows' buffer grows to this size if no frame is larger than `MAX_READ`
+_SILENT: Final = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1), {})
+_ANY_KEY: Final = "AAAAAAAAAAAAAAAAAAAAAA=="
+# The request that picows gets. The real one is not passed on: picows' space is small, and picows keeps the request.
+_UPGRADE: Final = (
+    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    f"Sec-WebSocket-Version: {_VERSION}\r\nSec-WebSocket-Key: {{}}\r\n\r\n"
+)
+
+
+class _ParserConnection:
+    """The connection that a parser of picows sees: filters what picows writes itself."""
+
+    __slots__ = ("_connection", "_failed", "_is_first")
+
+    def __init__(self, connection: asyncio.Transport, failed: Callable[[bytes], None], *, is_first: bool) -> None:
+        self._connection = connection
+        self._failed = failed
+        self._is_first = is_first
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._connection.get_extra_info(name)
+
+    def get_write_buffer_size(self) -> int:
+        """Never 0: with an empty buffer picows would write to the socket directly."""
+        return 1
+
+    def write(self, data: bytes) -> None:
+        """Write the handshake's response, once per connection. A close frame means that parsing has failed."""
+        if is_close_frame(data):
+            self._failed(bytes(data))
+        elif self._is_first:
+            self._connection.write(data)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _NoParser:
+    """Discards data after a refused request."""
+
+    def get_buffer(self, _: int) -> memoryview:
+        return memoryview(bytearray(MAX_READ))
+
+    def buffer_updated(self, _: int) -> None: ...
+
+    def connection_lost(self, _: Exception | None) -> None: ...
+
+
+_NO_PARSER: Final = _NoParser()
+
+
+def _accept(listener: WebSocketTransport, headers: Mapping[str, str]) -> WSUpgradeResponseWithListener:
+    return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), listener)
+
+
+class WebSocketProtocol(asyncio.BufferedProtocol):
+    """uvicorn's WebSocket protocol for requests below Socket.IO's path; other requests get 404.
+
+    Bind `registry` with `functools.partial` and pass the result to uvicorn as `ws`. picows parses the frames. Its
+    buffer grows with the frames and never shrinks, so a new parser replaces the old one after a large frame.
+    """
+
+    def __init__(self, registry: Registry, *, config: Any, server_state: Any, app_state: Any) -> None:
+        self._registry = registry
+        self._listener: WebSocketTransport | None = None
+        self._parser: Any = _NO_PARSER
+        self._asking: asyncio.Task[None] | None = None
+        self._is_watched = False  # the buffer has grown, or reading has to stop
+        self._is_broken = False
+        self._unread = 0  # bytes received of a large frame
+        self._max_read = MAX_READ
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn passes
+        """Take over a connection from uvicorn's HTTP protocol."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Handle the request that uvicorn has read, once."""
+        request = parse(data, self._transport, self._registry.settings.proxies)
+        try:
+            if not self._registry.settings.serves(request.path):
+                raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)
+            if request.headers.get("sec-websocket-version") != _VERSION:
+                raise HandshakeRefused(Refusal.BAD_REQUEST, f"WebSocket version {_VERSION} is needed", status=426)
+            key = request.headers.get("sec-websocket-key") or ""
+            if not is_key(key):
+                raise HandshakeRefused(Refusal.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
+            sid = self._registry.check_websocket(request)
+            if sid is None and self._registry.ask is not None:
+                self._transport.pause_reading()  # a client may send nothing before the response
+                self._asking = asyncio.get_running_loop().create_task(self._ask(self._registry.ask, request, key))
+                return
+            self._open(request, sid, key)
+        except HandshakeRefused as refusal:
+            self._registry.note_refusal(refusal, request)
+            self._refuse(refusal, request.id)
+
+    async def _ask(self, ask: Ask, request: Request, key: str) -> None:
+        """Let the application decide on a session, and respond."""
+        try:
+            headers = await ask(request)
+            self._transport.resume_reading()
+            self._open(request, None, key, headers)
+        except HandshakeRefused as refusal:
+            self._registry.note_refusal(refusal, request)
+            self._refuse(refusal, request.id)
+
+    def _open(self, request: Request, sid: str | None, key: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Respond to the handshake. Raises `HandshakeRefused`."""
+        self._registry.admit_websocket(request, sid)
+        offers = request.headers.get("sec-websocket-extensions") or ""
+        settings = self._registry.settings
+        deflates = settings.compression and not request.wants_base64 and accepts_compression(offers)
+        self._listener = listener = WebSocketTransport(self._registry, request, sid, self._transport, deflates=deflates)
+        answer = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        if deflates:
+            self._max_read = MAX_READ_COMPRESSED
+            answer["Sec-WebSocket-Extensions"] = EXTENSION
+        if chosen := subprotocol(request.headers.get("sec-websocket-protocol")):
+            answer["Sec-WebSocket-Protocol"] = chosen
+        if request.id is not None:
+            answer["X-Request-Id"] = request.id
+        self._begin_parsing(listener, key, answer)
+
+    # Received data
+
+    def get_buffer(self, sizehint: int) -> Any:
+        """Return the buffer for the next read."""
+        room = self._parser.get_buffer(sizehint)
+        if len(room) > self._max_read:
+            if len(room) > USUAL_BUFFER:
+                self._is_watched = True
+            return room[: self._max_read]
+        return room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Handle received bytes."""
+        if self._is_watched:
+            self._receive_watched(nbytes)
+        else:
+            self._parser.buffer_updated(nbytes)
+            if nbytes == self._max_read:
+                self._pause()
+
+    def _receive_watched(self, size: int) -> None:
+        """Handle a part of a large frame; after its end, replace the parser and its buffer."""
+        listener = self._listener
+        if listener is None or self._has_stopped(listener):
+            return
+        data = bytes(self._parser.get_buffer(size)[:size])
+        listener.tail = -1
+        self._parser.buffer_updated(size)
+        tail, listener.tail = listener.tail, max(listener.tail, 0)
+        if tail < 0:
+            self._unread += size
+            listener.frame_progressed(self._unread)
+            if self._has_stopped(listener):
+                self._begin_parsing(listener)  # frees the part that was received
+            return
+        self._unread = 0
+        listener.frame_ended()
+        if not self._has_stopped(listener):
+            self._is_watched = False
+            self._begin_parsing(listener)
+            self._feed(data[size - tail :])
+            self._pause()
+
+    def _has_stopped(self, listener: WebSocketTransport) -> bool:
+        """Whether reading has to stop."""
+        return self._is_broken or listener.has_stopped_reading or self._transport.is_closing()
+
+    def _pause(self) -> None:
+        """Yield to other clients after a full read."""
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self._listener is not None and not self._has_stopped(self._listener):
+            self._transport.resume_reading()
+
+    # Parser
+
+    def _begin_parsing(
+        self, listener: WebSocketTransport, key: str = _ANY_KEY, answer: Mapping[str, str] | None = None
+    ) -> None:
+        """Start a new parser. With `answer`, it responds to the handshake with these headers."""
+        self._parser = parser = WSProtocol(
+            None,  # host and port: for clients only
+            None,  # path: for clients only
+            False,  # is_client_side
+            lambda _: _accept(listener, answer or {}),
+            _SILENT,
+            True,  # disconnect_on_exception
+            None,  # websocket_handshake_timeout: the request has been read
+            False,  # enable_auto_ping: Engine.IO has its own pings
+            1,  # auto_ping_idle_timeout
+            1,  # auto_ping_reply_timeout
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            False,  # enable_auto_pong: it would write to a slow consumer
+            self._registry.settings.max_payload,
+            None,  # extra_headers: for clients only
+            _READ_BUFFER,
+        )
+        parser.connection_made(_ParserConnection(self._transport, self._framing_failed, is_first=answer is not None))
+        self._feed(_UPGRADE.format(key).encode())
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            room = self._parser.get_buffer(len(data))
+            part, data = data[: len(room)], data[len(room) :]
+            room[: len(part)] = part
+            self._parser.buffer_updated(len(part))
+
+    def _framing_failed(self, close_frame_bytes: bytes) -> None:
+        """Send picows' close frame after the previous frame, which picows delivers next."""
+        self._is_broken = self._is_watched = True
+        if self._listener is not None:
+            asyncio.get_running_loop().call_soon(self._listener.framing_failed, close_frame_bytes)
+
+    # Slow consumer, disconnect
+
+    def pause_writing(self) -> None:
+        """Pass the full write buffer on."""
+        if self._listener is not None:
+            self._listener.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass the empty write buffer on."""
+        if self._listener is not None:
+            self._listener.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Release the parser: parser and protocol refer to each other."""
+        if self._asking is not None:
+            self._asking.cancel()
+        parser, self._parser, self._listener = self._parser, _NO_PARSER, None
+        parser.connection_lost(exc)
+
+    def _refuse(self, refusal: HandshakeRefused, request_id: str | None) -> None:
+        body = refusal.body
+        more = f"retry-after: {refusal.retry_after}\r\n" if refusal.retry_after else ""
+        if request_id is not None:
+            more += f"x-request-id: {request_id}\r\n"
+        head = (
+            f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            f"{more}sec-websocket-version: {_VERSION}\r\nconnection: close\r\n\r\n"
+        )
+        self._transport.write(head.encode() + body)
+        self._transport.close()
