@@ -36,6 +36,12 @@ def _shown(report: _Report) -> _Report:
     return report
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have workers take files by their names, from all folders: those of `bench` all want the same core."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (item.path.name, item.path))
+
+
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
 
@@ -85,7 +91,6 @@ def _servers_stop_at_once() -> Generator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _logs_are_configured_for_a_module_alone() -> Generator[None]:
-    """Reset the log's configuration after each module."""
     yield
     structlog.reset_defaults()
     library = logging.getLogger(ROOT)

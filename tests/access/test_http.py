@@ -35,8 +35,6 @@ PROJECT = {"id": TEAM_PROJECT, "createdById": "creator", "teamId": "team", "team
 
 
 class HttpBackend:
-    """The policy that asks the app."""
-
     def __init__(self, app: App) -> None:
         self.policy = HttpAccess(app.url)
         self._app = app
@@ -177,8 +175,6 @@ def _response(body: object, *headers: str, status: str = "200 OK") -> bytes:
 
 
 async def _answered(answer: bytes, user_id: str = "owner") -> Role | None:
-    """What the policy returns for an answer of the app."""
-
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)

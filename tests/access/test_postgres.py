@@ -19,8 +19,6 @@ from synkora.collaboration.access import Access, AccessUnavailable, Role
 
 
 class PostgresBackend:
-    """The policy that asks the database."""
-
     def __init__(self, database: Database) -> None:
         self.policy = PostgresAccess(database.server.url(parameters="?schema=public&connection_limit=5"))
         self._database = database

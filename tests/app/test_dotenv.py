@@ -74,7 +74,6 @@ pytestmark = pytest.mark.tools
 
 
 def app_reads(cases: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The app's variables for each case."""
     done = subprocess.run(
         ["node", READ_ENV], input=json.dumps(cases), capture_output=True, encoding="utf-8", timeout=_PATIENCE
     )

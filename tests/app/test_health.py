@@ -25,8 +25,6 @@ class TroubledInstance(Instance):
 
 
 class TroubledSite(Site):
-    """Synkora with such an instance."""
-
     def __init__(self) -> None:
         super().__init__()
         self.instance = TroubledInstance(self.server, self.collaboration)
@@ -34,7 +32,6 @@ class TroubledSite(Site):
 
 @pytest_asyncio.fixture
 async def site() -> AsyncIterator[TroubledSite]:
-    """Synkora on a port, with its pages."""
     site = TroubledSite()
     async with serving(site.server, app=make_app(site.instance)) as address:
         site.address = address

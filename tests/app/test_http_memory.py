@@ -84,7 +84,6 @@ def without_collector() -> Iterator[None]:
 async def connected(
     address: Address, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection that ends with a RST."""
     reader, writer = await asyncio.open_connection("127.0.0.1", address.port, ssl=tls)
     try:
         yield reader, writer
@@ -100,7 +99,6 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 async def poll_of_a_session(address: Address, tls: ssl.SSLContext | None) -> bytes:
-    """The target of a new session's polls."""
     async with connected(address, tls) as (reader, writer):
         writer.write(f"GET {POLLING} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         opened = await reader.readuntil(b"}")

@@ -28,7 +28,6 @@ def relays(server: str, *costs: float) -> list[Run]:
 
 
 def sample() -> Measured:
-    """Three rounds of three servers."""
     return Measured(
         [*relays(SYNKORA, 9.0, 4.0, 5.0), *relays(FLOOR, 2.0, 2.5, 3.0), *relays(NODE, 24.0, 20.0, 22.5)],
     )

@@ -22,8 +22,6 @@ _NOTICED = sum(map(float, PINGS.values())) + 2
 
 
 class Client(Protocol):
-    """A page of either kind."""
-
     is_calm: bool
     since: float
     vanished: float
@@ -31,9 +29,7 @@ class Client(Protocol):
     @property
     def is_settled(self) -> bool: ...
 
-    async def run(self) -> None:
-        """Connect and work until cancelled."""
-        ...
+    async def run(self) -> None: ...
 
 
 class Crowd:
@@ -51,7 +47,6 @@ class Crowd:
         return max(max(client.since, client.vanished and client.vanished + _NOTICED) for client in self._clients)
 
     def work(self) -> None:
-        """Let everyone continue."""
         for client in self._clients:
             client.is_calm = False
 

@@ -34,7 +34,6 @@ class OfficialPage:
         return self._connection is not None and self._connection.visit is not None
 
     async def run(self) -> None:
-        """Connect and work until cancelled."""
         options = {
             **APP_OPTIONS,
             "reconnectionDelayMax": 2000,

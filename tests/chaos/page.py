@@ -43,7 +43,6 @@ class Page:
         return connection is not None and connection.visit is not None and connection.visit.left > time.monotonic()
 
     async def run(self) -> None:
-        """Connect and work until cancelled."""
         try:
             while True:
                 await asyncio.sleep(self._chance.uniform(0.1, 1))

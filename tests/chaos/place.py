@@ -53,7 +53,6 @@ class Place:
             self._outputs.append(process.output)
 
     async def stop(self) -> None:
-        """Stop it like a service manager."""
         self.life.stopping = time.monotonic()
         process, self.process = self.process, None
         if process is not None:

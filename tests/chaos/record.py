@@ -47,7 +47,6 @@ class Visit:
 
     @property
     def until(self) -> float:
-        """The time until which it was a member for sure."""
         return min(self.left, self.connection.instance.stopping)
 
     def __str__(self) -> str:
@@ -74,7 +73,6 @@ class Connection:
 
     @property
     def until(self) -> float:
-        """The time until which it was a member for sure."""
         return min(self.ended, self.instance.stopping)
 
     def enter(self, project: str, now: float) -> Visit:
@@ -151,7 +149,6 @@ class Book:
                 self.announced[key] = ""  # two at the same moment
 
     def forget_past(self) -> None:
-        """Drop checked records, except"""
         self.messages.clear()
         self.visits = [visit for visit in self.visits if visit.over == math.inf]
         for visit in self.visits:

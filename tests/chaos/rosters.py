@@ -27,7 +27,6 @@ class View:
         self._is_listed = False
 
     def replay(self, book: Book, faults: Faults) -> Iterator[str]:
-        """Apply all received events, and return the faults."""
         steps = {
             "user:joined": self._join,
             "user:left": self._leave,

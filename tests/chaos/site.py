@@ -74,7 +74,6 @@ class Site:
         await self._recover(fault, place)
 
     async def pause(self, place: Place, seconds: float) -> None:
-        """Freeze an instance for a time."""
         fault = self._begin(PAUSE, place)
         place.pause()
         await asyncio.sleep(seconds)

@@ -111,7 +111,6 @@ def eternal(site: Site) -> list[str]:
 
 
 def remembered(site: Site) -> str:
-    """The keys of presence in Redis."""
     site.redis.resume()
     read = {b"zset": ("ZRANGE", 0, -1, "WITHSCORES"), b"set": ("SMEMBERS",), b"hash": ("HGETALL",)}
     lines = []
@@ -135,7 +134,6 @@ def account(site: Site, kinds: list[str]) -> str:
 
 
 def report(site: Site, wrong: list[str]) -> str:
-    """The details of a failed round."""
     faults = "\n".join(map(str, site.faults.all))
     shown = "\n".join(wrong[:SHOWN])
     return (

@@ -7,7 +7,6 @@ from tests.chaos.record import Book, Connection, Instance
 
 
 def page(book: Book, name: str, place: int = 0) -> Connection:
-    """A member that stays in a project."""
     connection = Connection(book, f"user-{name}", Instance(place), name)
     connection.enter("project", 0)
     connection.take(["users:active", {"users": [], "count": 0}], 1)

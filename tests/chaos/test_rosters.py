@@ -29,8 +29,6 @@ def left(name: str) -> list[Any]:
 
 
 class Room:
-    """Alice, a member from the start, and others."""
-
     def __init__(self) -> None:
         self.book = Book()
         self.faults = Faults()
@@ -38,7 +36,6 @@ class Room:
         self.now = 1.0
 
     def enter(self, name: str, at: float, place: int = 0) -> Visit:
-        """Let a user join."""
         visit = Connection(self.book, f"user-{name}", Instance(place), name).enter("project", at)
         visit.confirmed = at
         return visit

@@ -87,7 +87,6 @@ class Instance:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still sends heartbeats."""
         task = self.presence._task
         return task is not None and not task.done()
 

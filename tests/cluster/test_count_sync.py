@@ -24,8 +24,6 @@ SLOW = LinkSettings(beat_interval=NEVER, first_delay=0.01, longest_delay=0.05)
 
 
 class Instance:
-    """One of several instances, with only its counts."""
-
     def __init__(self, link: Link, *, beat: float = NEVER, silence: float = NEVER) -> None:
         self.link = link
         self.failures = FailureBackoff(3)
@@ -42,8 +40,6 @@ Make = Callable[..., Awaitable[Instance]]
 
 @pytest.fixture
 def make(make_link: MakeLink) -> Make:
-    """Makes connected instances."""
-
     async def make_instance(link: Link | None = None, **timing: float) -> Instance:
         link = link or make_link()
         instance = Instance(link, **timing)
@@ -231,7 +227,17 @@ async def test_changes_of_one_turn_are_one_message(make: Make, link: Link) -> No
     assert len(msgspec.json.decode(received[0])["users"]) == 500
 
 
-@pytest.mark.parametrize("message", [b"", b"\xff", b"[]", b'{"instance":1}', b'{"instance":"x","users":{"ann":"1"}}'])
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b'{"instance":1}',
+        b'{"instance":"x","users":{"ann":"1"}}',
+        b'{"instance":"%b","users":{"ann":1}}' % (b"x" * 41),
+    ],
+)
 async def test_an_invalid_report_is_ignored(make: Make, link: Link, message: bytes) -> None:
     a = await make()
     link.publish(b"synkora:tallies", message)

@@ -27,7 +27,6 @@ Gather = Callable[..., Awaitable[list[Instance]]]
 
 @pytest.fixture
 async def gather(make_link: MakeLink) -> AsyncIterator[Gather]:
-    """Makes registered instances."""
     gathered: list[Instance] = []
 
     async def make(number: int = 2, timing: Timing = QUICK, **link: LinkSettings) -> list[Instance]:

@@ -16,7 +16,6 @@ Pair = tuple[Site, Site]
 
 @pytest.fixture
 async def sites(make_link: MakeLink) -> AsyncIterator[Pair]:
-    """Synkora on two instances."""
     presences = []
     for _ in range(2):
         link = make_link()
@@ -83,7 +82,6 @@ async def test_joins_and_leaves_are_announced_like_on_one_instance(sites: Pair) 
 
 
 def joined_at(site: Site, person: Person) -> str:
-    """The time of a user's join."""
     presence = site.collaboration.presence
     assert isinstance(presence, PresenceSync)
     known = presence._projects[PROJECT].replica.attendance.get(person.id)
@@ -114,7 +112,7 @@ async def test_a_crowd_on_another_instance_is_counted_a_few_times(sites: Pair) -
 
 
 async def told_until(person: Person, count: int) -> list[object]:
-    """The names of a member's events, up to the first count"""
+    """The names of a member's events, up to the first count."""
     seen: list[list[object]] = []
 
     def came() -> bool:

@@ -9,7 +9,7 @@ OURS, THEIRS = "ours00", "theirs"
 
 
 def entry(socket_id: str, second: int = 0) -> PresenceEntry:
-    return PresenceEntry(socket_id, f"user-{socket_id}", "Somebody", f"2026-01-02T03:04:{second:02}.000Z")
+    return PresenceEntry(socket_id, f"user-{socket_id}", "User", f"2026-01-02T03:04:{second:02}.000Z")
 
 
 def announced(

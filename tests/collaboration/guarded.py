@@ -19,7 +19,6 @@ UNLIMITED = Limits(volatile_rate=0, edit_rate=0, other_rate=0, byte_rate=0, user
 
 
 def signed_in(name: str = "ann") -> SignedIn:
-    """A user, as a policy gets them."""
     return SignedIn(User(name), f"token-of-{name}")
 
 
@@ -99,7 +98,6 @@ def errors(person: Person) -> list[dict[str, Any]]:
 
 
 def acks(person: Person) -> list[Any]:
-    """The arguments of all acks so far."""
     return [json.loads(packet[3:]) for packet in person.transport.packets if packet.startswith(b"43")]
 
 

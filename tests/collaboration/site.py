@@ -76,7 +76,6 @@ class Site:
         self.address = Address(0, "/socket.io/")
 
     def come(self, name: str, **claims: object) -> Person:
-        """Connect a user in memory."""
         return Person(self.server, token_of(name, **claims), MemoryTransport(), request_of())
 
     async def meet(self, *names: str, project: str | None = None) -> list[Person]:

@@ -45,7 +45,6 @@ def connect_packet(auth: object) -> str:
 
 
 def refused(packet: str | bytes) -> str:
-    """The message of a CONNECT_ERROR."""
     assert isinstance(packet, str)
     assert packet.startswith("44"), packet
     answer: dict[str, str] = json.loads(packet[2:])

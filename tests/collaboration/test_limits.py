@@ -454,7 +454,6 @@ async def test_limits_end_with_their_connections() -> None:
 
 
 def refusals(person: Person) -> list[dict[str, Any]]:
-    """The messages of refused CONNECTs."""
     return [json.loads(packet[2:]) for packet in person.transport.packets if packet.startswith(b"44")]
 
 

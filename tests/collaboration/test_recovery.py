@@ -565,7 +565,7 @@ class TestAccess:
         """Redis numbers and keeps it, which is most of the work."""
         site = Site(recovery=True, limits=replace(UNLIMITED, user_byte_rate=1_000_000))
         ann, bob = await two(site)
-        for is_shared, fewest, most in ((True, 10, 20), (False, 30, 30)):
+        for is_shared, fewest, most in ((True, 3, 10), (False, 30, 30)):
             with patch.object(MemoryLog, "is_shared", is_shared):
                 await asyncio.sleep(2.1)  # until all before is paid for
                 for number in range(30):

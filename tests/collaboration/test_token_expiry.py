@@ -38,13 +38,11 @@ def token(name: str, ends_in: float | None, **claims: object) -> str:
 
 
 def tampered(token: str) -> str:
-    """The same token with another signature."""
     content, _, signature = token.rpartition(".")
     return f"{content}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
 
 
 def come(site: Site, name: str, ends_in: float | None) -> Person:
-    """Connect a user with a token that expires."""
     return Person(site.server, token(name, ends_in), MemoryTransport(), request_of())
 
 
@@ -80,7 +78,6 @@ def ended(person: Person) -> bool:
 
 
 def has_timer(site: Site) -> bool:
-    """Whether the connected client's expiry is watched."""
     (member,) = site.collaboration._members.values()
     return member in site.collaboration._expiry._ends
 

@@ -23,7 +23,6 @@ PONGS: list[Step] = [Expect(["2"], pings=True), Send(["3"])] * 3
 
 
 def code(number: int) -> re.Pattern[str]:
-    """The body of a refusal with this error code."""
     return re.compile(f'^{{"code":{number},"message":"')
 
 

@@ -29,7 +29,6 @@ MAIN: list[Step] = [Dial(), OPENED, Send(["40"]), Expect(connected())]
 
 
 def exchange(name: str, sent: list[str | bytes], expected: list[Check]) -> Row:
-    """A row for an answer in the main namespace."""
     return Row(name, [*MAIN, Send(sent), Expect(expected)])
 
 

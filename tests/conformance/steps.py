@@ -60,8 +60,6 @@ class Dial:
 
 @dataclass(frozen=True)
 class Send:
-    """Messages of a WebSocket."""
-
     messages: Sequence[str | bytes]
     name: str = "ws"
 
@@ -113,8 +111,6 @@ def handshake(upgrades: list[str], **expected: object) -> Callable[[Any], object
 
 
 class Runner:
-    """Runs the steps of a row against a server."""
-
     def __init__(self, address: Address, registry: Registry, stack: AsyncExitStack) -> None:
         self._registry = registry
         self._base = f"{address.http}{address.path}"

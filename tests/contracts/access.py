@@ -13,17 +13,13 @@ from synkora.identity import SignedIn
 class Backend(Protocol):
     policy: AccessPolicy
 
-    async def show(self, world: World) -> None:
-        """Set the state of the test data."""
-        ...
+    async def show(self, world: World) -> None: ...
 
     async def stop(self) -> None:
         """Make the policy's backend unavailable."""
         ...
 
-    async def start(self) -> None:
-        """Restart it at the same address."""
-        ...
+    async def start(self) -> None: ...
 
 
 class Counted:

@@ -27,7 +27,6 @@ def listed(presence: Presence, project_id: str) -> list[dict[str, Any]]:
 
 
 def moment(second: int) -> str:
-    """A time in the server's format."""
     return f"2026-01-02T03:{second // 60:02}:{second % 60:02}.000Z"
 
 
@@ -158,7 +157,6 @@ class PresenceMachine(RuleBasedStateMachine):
     """
 
     def make(self) -> Presence:
-        """A new, empty implementation."""
         raise NotImplementedError
 
     @initialize()

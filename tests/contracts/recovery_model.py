@@ -41,7 +41,6 @@ class Model:
         self._forgotten: dict[str, int] = {}
 
     def append(self, event: LoggedEvent, now: float) -> None:
-        """Keep an event within the bounds."""
         self.all.append(event)
         self._times[event.number] = now
         for name in event.rooms or (None,):

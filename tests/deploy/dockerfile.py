@@ -18,7 +18,6 @@ class Instruction(NamedTuple):
 
 
 def stages(dockerfile: Path) -> list[list[Instruction]]:
-    """The instructions of each stage, without comments."""
     text = re.sub(r"^#.*\n", "", dockerfile.read_text(encoding="utf-8"), flags=re.MULTILINE)
     found: list[list[Instruction]] = []
     for match in _INSTRUCTION.finditer(text):

@@ -31,7 +31,6 @@ def address(service: dict[str, Any]) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node() -> AsyncIterator[NodeProcess]:
-    """The runner of JavaScript clients."""
     node = await NodeProcess.start("remote-sockets.mjs")
     yield node
     await node.stop()
@@ -39,7 +38,6 @@ async def node() -> AsyncIterator[NodeProcess]:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """The processes to stop at the end of a test."""
     with ExitStack() as stack:
         yield stack
 

@@ -31,7 +31,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node() -> AsyncIterator[NodeProcess]:
-    """The runner of JavaScript clients."""
     node = await NodeProcess.start("remote-sockets.mjs")
     yield node
     await node.stop()

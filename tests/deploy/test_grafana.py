@@ -35,7 +35,6 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def samples(families: dict[str, Any]) -> dict[str, set[str]]:
-    """The labels of each sample, by its name."""
     return {
         sample.name: set().union(*(each.labels for each in family.samples))
         for family in families.values()

@@ -65,7 +65,6 @@ class Pm2:
         return done.stdout
 
     def start(self) -> None:
-        """Start the configuration's processes."""
         self("start", self._configuration.name)
 
     def process(self, name: str) -> dict[str, Any]:

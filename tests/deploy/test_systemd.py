@@ -21,7 +21,6 @@ MOST_EXPOSURE = 11
 
 
 def lines_of(unit: Path, name: str) -> list[str]:
-    """The values of a directive of a unit, in order."""
     lines = [line.partition("=") for line in unit.read_text(encoding="utf-8").splitlines()]
     return [value for key, _, value in lines if key == name]
 

@@ -57,7 +57,6 @@ class AdminPage:
         self._name = chromium.listen(lambda _: None)
 
     async def open(self, origin: str) -> None:
-        """Open the page. It asks for the server's address."""
         options = {"viewport": {"width": 1440, "height": 900}}
         await self._chromium.ask("open", name=self._name, url="about:blank", options=options)
         await self.play(f"""
@@ -66,7 +65,6 @@ class AdminPage:
         """)
 
     async def sign_in(self, server: ServerProcess, password: str = TOKEN) -> None:
-        """Fill in the form and send it."""
         await self.play(f"await signIn({json.dumps(server.url)}, {json.dumps(password)});")
 
     async def play(self, lines: str) -> Any:

@@ -30,7 +30,6 @@ class AppVisitor(Visitor):
         return await self._chromium.ask("evaluate", name=self._name, expression=expression)
 
     async def start(self, url: str | None, options: dict[str, Any]) -> None:
-        """Let the page connect."""
         await self.evaluate(f"start({json.dumps(url) if url else 'undefined'}, {json.dumps(options)})")
 
     async def expect(self, name: str) -> list[Any]:

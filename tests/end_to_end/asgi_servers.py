@@ -62,7 +62,6 @@ class AsgiServer(Program):
         return True
 
     def stop(self) -> None:
-        """Stop it like a service manager."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
         self.wait()

@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers for one test. Those that still run at its end have to stop without an error."""
+    """Starts servers for one test. Those that still run at its end must stop without an error."""
     servers: list[ServerProcess] = []
 
     def start(**variables: str) -> ServerProcess:
@@ -68,7 +68,6 @@ async def node() -> AsyncIterator[NodeProcess]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[NodeProcess]:
-    """One browser. Each visitor has their own cookies."""
     chromium = await start_chromium()
     yield chromium
     await chromium.stop()
@@ -160,7 +159,6 @@ async def mallory(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visitors(chromium: NodeProcess) -> AsyncIterator[list[AppVisitor]]:
-    """Two users, each with their own browser."""
     visitors = [AppVisitor(chromium), AppVisitor(chromium)]
     yield visitors
     for visitor in visitors:

@@ -31,9 +31,7 @@ class Authority(Protocol):
     """The app or its database, which can be unavailable for a time."""
 
     @property
-    def variables(self) -> dict[str, str]:
-        """The settings that make a server ask it."""
-        ...
+    def variables(self) -> dict[str, str]: ...
 
     def policy(self) -> AccessPolicy: ...
 
@@ -60,7 +58,6 @@ class DatabaseAuthority:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The settings that make a server ask it."""
         return {"PROJECT_ACCESS": "postgres", "DATABASE_URL": self._postgres.url()}
 
     def policy(self) -> AccessPolicy:
@@ -105,7 +102,6 @@ class AppAuthority:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The settings that make a server ask it."""
         return {"PROJECT_ACCESS": "http", "APP_URL": self._app.url}
 
     def policy(self) -> AccessPolicy:
@@ -143,7 +139,6 @@ class Guest:
         self._client = client
 
     async def sign_in(self) -> None:
-        """Connect to the main namespace."""
         token = token_of(self.user_id)
         self.socket_id = await self._client.connect(auth={"token": token})
         assert (await self.expect("connected"))["userId"] == self.user_id

@@ -72,7 +72,6 @@ class Mover(Member):
 
     @property
     def failures(self) -> list[list[Any]]:
-        """Its failed attempts to connect."""
         return [change for change in self.changes.items if change[0] == "connect_error"]
 
     async def work(self) -> None:
@@ -95,7 +94,6 @@ class Mover(Member):
         self.accepted.add(number)
 
     async def rest(self) -> None:
-        """Stop waiting for acks."""
         for call in self._calls:
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)

@@ -150,7 +150,6 @@ class RawClient:
         self.carrier = carrier
 
     async def sign_in(self, person: Person) -> None:
-        """Connect to the main namespace."""
         await self.carrier.send("40" + json.dumps({"token": person.token}))
         answer = await self.receive()
         assert isinstance(answer, str)

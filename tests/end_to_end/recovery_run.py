@@ -160,7 +160,6 @@ class Host:
         await asyncio.to_thread(self._process.kill)
 
     async def stop(self) -> None:
-        """Stop it like a service manager."""
         assert self._process is not None
         code = await asyncio.to_thread(self._process.stop)
         assert code == 0, self._process.output
@@ -323,7 +322,7 @@ class Run:
     async def _without_order(self) -> AsyncIterator[None]:
         """Stop Redis while all pages are connected, since pages that return meanwhile lose their sessions.
 
-        Edits of this time have no common order. All of them have to come to all other members, once.
+        Edits of this time have no common order. All of them must reach all other members, once.
         """
         await self._hear_each_other()
         self._is_ordered = False

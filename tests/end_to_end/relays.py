@@ -28,7 +28,6 @@ class Row(NamedTuple):
 
 
 def of_sender(*names: str) -> dict[str, Any]:
-    """The server's fields in a delivery."""
     return {name: SENDER[name] for name in names}
 
 

@@ -21,8 +21,6 @@ _PREFIX: Final = "socket.io"  # of the keys in Redis, by default
 
 
 class Site:
-    """Some instances, Redis, nginx, and the clients."""
-
     def __init__(self, folder: Path, redis: RedisServer, node: NodeProcess) -> None:
         self.instances: list[ServerProcess] = []
         self.members: list[Member] = []
@@ -52,7 +50,6 @@ class Site:
         return [instance.port for instance in self.instances]
 
     def balance(self, instances: int) -> Nginx:
-        """Put nginx in front of the first of the instances."""
         return self.front(running_nginx(self.ports[:instances]))
 
     def front(self, nginx: AbstractContextManager[Nginx]) -> Nginx:
@@ -78,7 +75,6 @@ class Site:
         return member
 
     async def close(self) -> None:
-        """Disconnect all clients, and stop everything."""
         running = [instance for instance in self.instances if instance.process.poll() is None]
         try:
             for member in self.members:
@@ -103,7 +99,6 @@ class Site:
         return all(member.sees == everyone and member.counted == len(everyone) for member in self.members)
 
     async def expect_whole(self) -> None:
-        """Wait until all clients know all users."""
         await calm(
             lambda: self.is_whole, lambda: [(member.person.id, member.counted, member.sees) for member in self.members]
         )

@@ -34,7 +34,6 @@ async def page(chromium: NodeProcess, origin: str) -> AsyncIterator[AdminPage]:
 
 @pytest.fixture
 def watched(start_server: StartServer, origin: str) -> ServerProcess:
-    """A server that the page may connect to."""
     return start_server(**ON, ALLOWED_ORIGINS=origin)
 
 
@@ -124,7 +123,6 @@ async def test_every_instance_is_shown(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def node_server() -> AsyncIterator[NodeProcess]:
-    """Starts a server of Node.js with instrument()."""
     node = await NodeProcess.start("remote-admin.mjs")
     yield node
     await node.stop()
@@ -186,7 +184,6 @@ async def take(admin: Admin, told: dict[str, Any]) -> list[Any]:
 
 
 def grown(stats: list[Any] | None) -> bool:
-    """Whether these are statistics with an increase."""
     return stats is not None and any(each["type"] == "bytesIn" for each in stats[0]["aggregatedEvents"])
 
 

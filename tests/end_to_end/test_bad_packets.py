@@ -7,7 +7,6 @@ from tests.support.people import PROJECT
 
 
 def relay(value: str, event: str = "canvas:update", field: str = "changes") -> str:
-    """The JSON of an event in the bystanders' project."""
     return f'["{event}",{{"projectId":"{PROJECT}","{field}":{value}}}]'
 
 

@@ -48,7 +48,6 @@ def origin(board: App) -> str:
 
 @pytest.fixture
 def server(board: App, origin: str, start_server: StartServer) -> ServerProcess:
-    """The server, which asks the app about access."""
     return start_server(NEXTAUTH_SECRET=SECRET, ALLOWED_ORIGINS=origin, **AppAuthority(board).variables)
 
 

@@ -68,8 +68,6 @@ async def visit_by_polling(server: ServerProcess, number: int) -> None:
 
 
 async def come_and_go(server: ServerProcess, clients: int) -> None:
-    """Let clients visit the server, some at a time."""
-
     async def visit(numbers: Iterator[int]) -> None:
         for number in numbers:
             await (visit_by_polling if number % 10 == 9 else visit_by_websocket)(server, number // 10 * 7 + number)

@@ -26,7 +26,6 @@ def server(start_server: StartServer) -> ServerProcess:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def crowd(server: ServerProcess) -> AsyncIterator[list[Connection]]:
-    """More connections than the server can have."""
     crowd = [await Connection.open(server.port) for _ in range(3 * ROOM)]
     yield crowd
     for connection in crowd:

@@ -20,7 +20,6 @@ KEYS = {"owner": "3d1b7c52-6f0e-4a5e-9c1d-2f8f1c1f7d11", "viewer": "0b9cf2a4-77f
 
 
 def headers_of(user_id: str) -> dict[str, str]:
-    """The headers of a browser on a page of the app."""
     return {"Cookie": f"theme=dark; next-auth.session-token={KEYS[user_id]}", "Origin": PAGE}
 
 

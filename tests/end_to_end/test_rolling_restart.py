@@ -26,7 +26,6 @@ _KINDS = [WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket", "j
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIterator[Site]:
-    """Three instances without clients."""
     site = Site(tmp_path, redis, node)
     try:
         for _ in range(3):
@@ -53,7 +52,6 @@ async def movers(site: Site, node: NodeProcess) -> list[Mover]:
 
 @asynccontextmanager
 async def working(movers: list[Mover]) -> AsyncIterator[None]:
-    """Some members of each project work all the time."""
     tasks = [asyncio.create_task(mover.work()) for mover in movers if movers.index(mover) % 10 < SENDERS]
     try:
         yield
@@ -76,7 +74,6 @@ async def restart(site: Site, instance: ServerProcess) -> None:
 
 
 def companions(mover: Mover, movers: list[Mover]) -> list[Mover]:
-    """The other members of a mover's project."""
     return [other for other in movers if other.project == mover.project and other is not mover]
 
 

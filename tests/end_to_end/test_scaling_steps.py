@@ -79,13 +79,11 @@ def with_more(text: str, ports: list[int]) -> str:
 
 
 def _named(line: str, name: str, port: int) -> str:
-    """A line for the fourth instance, for another one."""
     return re.sub(rf"(?<![a-z]){_FOURTH[0]}(?![a-z])", name, line.replace(str(_FOURTH[1]), str(port)))
 
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    """A Redis with the document's user."""
     with running_redis() as server:
         allow(server, "the-password")
         yield server
@@ -122,7 +120,6 @@ async def expect_relays(members: list[Member]) -> None:
 
 
 async def expect_again(members: list[Member], times: int) -> None:
-    """Wait until each has connected this many times."""
     await calm(lambda: {len(member.ids) for member in members} == {times}, lambda: [each.ids for each in members])
 
 

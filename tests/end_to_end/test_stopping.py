@@ -66,7 +66,6 @@ async def test_a_signal_stops_a_server_without_clients(start_server: StartServer
 
 
 async def open_both(server: ServerProcess) -> tuple[RawPolling, RawWebSocket]:
-    """Two signed-in clients, one for each transport."""
     polling, websocket = await RawPolling.open(server), await RawWebSocket.open(server)
     await RawClient(polling).sign_in(BOB)
     await RawClient(websocket).sign_in(BOB)

@@ -48,7 +48,6 @@ class Server(ServerProcess):
                     await asyncio.sleep(0.05)
 
     async def expect_end(self) -> tuple[int, str]:
-        """Its exit code, and its stderr."""
         _, errors = await asyncio.to_thread(self.shell.communicate, timeout=3 * PATIENCE)
         return self.shell.returncode, errors
 

@@ -44,7 +44,6 @@ class WebApp:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["WebApp"]:
-        """Serve until the end of the context."""
         connections: set[asyncio.Task[None]] = set()
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

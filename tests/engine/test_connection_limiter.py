@@ -44,7 +44,6 @@ def refusal(limiter: ConnectionLimiter, address: str = ADDRESS) -> tuple[int, st
 
 
 def wait_for_turn(limiter: ConnectionLimiter) -> int | None:
-    """The Retry-After of a handshake, if it is refused."""
     try:
         limiter.check(ADDRESS)
     except HandshakeRefused as refused:

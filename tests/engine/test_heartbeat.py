@@ -4,8 +4,6 @@ from synkora.engine.heartbeat import Heartbeat
 
 
 class Patient:
-    """Counts its pings and timeouts."""
-
     def __init__(self) -> None:
         self.pings = 0
         self.timeouts = 0

@@ -72,7 +72,6 @@ class Upgrading(RuleBasedStateMachine):
 
     @rule()
     def say(self) -> None:
-        """The client sends over its current transport."""
         self.said += 1
         self.run(lambda: self.session.receive_text(self.session.transport, b"4%d" % self.said))
 

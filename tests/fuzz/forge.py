@@ -14,7 +14,6 @@ _TAG_SIZE = 16
 
 
 def signed_with_header(header: bytes, secret: str) -> str:
-    """A JWS whose header is these bytes."""
     signing_input = f"{segment(header)}.{segment(_CLAIMS)}"
     signature = hmac.new(secret.encode(), signing_input.encode(), hashlib.sha256).digest()
     return f"{signing_input}.{segment(signature)}"

@@ -142,7 +142,6 @@ class Member:
         await self._line.send(b"42" + json.dumps([event, payload]).encode())
 
     def lacks(self, others: list["Member"]) -> int:
-        """The number of missing messages of the others."""
         return sum(
             other.sent[event] - self.received[event, other.person.id]
             for other in others

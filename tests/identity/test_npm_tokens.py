@@ -37,7 +37,6 @@ ONLY_BY_COOKIE: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def fresh(npm_tokens: NpmTokens) -> dict[str, str]:
-    """A token of each kind, made by the packages."""
     orders = {**ORDERS, **ONLY_BY_COOKIE}
     return dict(
         zip(orders, npm_tokens([{"claims": CLAIMS, "secret": SECRET, **each} for each in orders.values()]), strict=True)

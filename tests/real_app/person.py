@@ -79,7 +79,6 @@ class Person(Visitor):
         await self.open_board()
 
     async def open_board(self) -> None:
-        """Load the board as a new page."""
         await self.play(f"await page.goto('{self._stack.origin}/projects/{PROJECT}/kanban'); await live();")
 
     async def until_told(self, words: str) -> None:
@@ -92,5 +91,4 @@ class Person(Visitor):
         raise AssertionError(f"the page of {self.email} was not told: {words}\n{self.console}")
 
     async def sees(self, *titles: str) -> list[Any]:
-        """The number of cards with each of these titles."""
         return [await self.play(f"return cards('{title}').count();") for title in titles]

@@ -76,7 +76,6 @@ class Stack:
 
 @asynccontextmanager
 async def running(built: Built) -> AsyncIterator[Stack]:
-    """Run everything until the end of the context."""
     postgres = Postgres()
     try:
         postgres.start()

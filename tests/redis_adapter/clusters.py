@@ -47,7 +47,6 @@ async def settle(links: Sequence[Link]) -> None:
 
 @asynccontextmanager
 async def cluster_of(count: int, make_link: MakeLink, **options: Any) -> AsyncIterator[Cluster]:
-    """This many running servers."""
     links = [make_link() for _ in range(count)]
     servers = [server_on(link, **options) for link in links]
     for link in links:

@@ -30,8 +30,6 @@ EVERYONE = Target()
 
 
 class Speaker(ABC):
-    """A program that publishes to Redis."""
-
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -149,8 +147,6 @@ class NodeServer(NodeSpeaker, Server):
 
 
 class PythonServer(Server):
-    """Our server, with the Redis adapter."""
-
     def __init__(self, name: str, server: SocketServer, link: Link, patience: float = 5) -> None:
         super().__init__(name)
         self.server = server
@@ -228,7 +224,6 @@ class Guest:
         self._acks = 0
 
     async def say(self, *event: Any) -> None:
-        """Send an event, and wait for its ack."""
         self._acks += 1
         await self._socket.send(f"42{self._prefix}{self._acks}{json.dumps(event)}")
         answer = await self._socket.receive()
@@ -261,11 +256,9 @@ class Guest:
         await self._socket.send(f"{head}{self._prefix}{found[1]}{json.dumps(data)}", *attachments)
 
     async def disconnected(self) -> None:
-        """Wait until it has left the namespace."""
         assert await self._socket.receive() == "41" + self._prefix
 
     async def closed(self) -> None:
-        """Wait until its connection has ended."""
         while self._socket.connection.close_code is None:
             with suppress(ConnectionClosed):
                 await self._socket.receive()

@@ -82,7 +82,6 @@ class World:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[World]:
-    """The servers, which run for the whole module."""
     async with AsyncExitStack() as stack:
         redis, node = await redis_and_node(stack)
         speakers: dict[str, Speaker] = {}

@@ -27,7 +27,6 @@ class Page(LocalPage):
         self._server = server
 
     async def come(self, **auth: object) -> "Page":
-        """Connect, and wait for the answer."""
         await super().come(**auth)
         async with asyncio.timeout(10):
             while self.sid is None:

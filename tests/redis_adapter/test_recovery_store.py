@@ -19,8 +19,9 @@ from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis_adapter import session_store
 from synkora.redis_adapter.channels import Channels
-from synkora.redis_adapter.event_log import RedisLog
+from synkora.redis_adapter.event_log import AUTHOR, RedisLog
 from synkora.redis_adapter.recovery_store import RedisStore
+from synkora.redis_adapter.wire_codec import BroadcastMessage, Options, PublishedEvent, write
 
 ROOMS = ("p", "q", "r", "s", "busy", "quiet", "p0", "p1", "p2")
 
@@ -46,7 +47,6 @@ class Followed(RedisStore):
 
 
 def lose(link: Link) -> None:
-    """End the connection of a link that is up."""
     assert link._up is not None
     link._up.end("the test ends the connection")
 
@@ -207,6 +207,18 @@ async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServ
     redis.do("XADD", log._keys.room("p")[0], "2-0", "s", "1", "junk", "junk")
     redis.do("HSET", log._keys.of("log"), "number", "2")
     assert await log.read(("p",), Position(log.position.epoch, 0)) is Incomplete.UNAVAILABLE
+
+
+async def test_a_message_with_a_long_name_of_a_sender_is_ignored(redis: RedisServer, link: Link) -> None:
+    """The last number of each sender is remembered."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    await until(lambda: log.position.number == 0)
+    for sender in ("x" * 65, "x"):
+        packet = PublishedEvent(2, nsp="/", id=f'["by",{len(sender)},"{log.position.epoch}.5"]')
+        options = Options(["p"], [], {"sender": sender, "number": 1})
+        log.receive(write(BroadcastMessage(AUTHOR, packet, options)))
+    assert [each.data for each in delivered] == [b'["by",1]']
 
 
 def large(number: int) -> SavedSession:

@@ -37,7 +37,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node() -> AsyncIterator[NodeProcess]:
-    """Node.js with the libraries of its adapter."""
     node = await NodeProcess.start("remote-server.mjs")
     yield node
     await node.stop()

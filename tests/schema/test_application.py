@@ -90,7 +90,7 @@ def server() -> SocketServer:
     @server.on("untyped")
     def untyped(socket, value): ...  # type: ignore[no-untyped-def]  # that is the case
 
-    server.declare("said", str, Say, description="Somebody has said something.")
+    server.declare("said", str, Say, description="A user has said something.")
     server.declare("question", str, answer=Receipt)
     server.declare("scored", str, points=int)
     admin = server.add(Namespace("/admin", refusals="ack"))
@@ -251,7 +251,7 @@ def test_descriptions_are_the_docstrings(server: SocketServer) -> None:
     """The first paragraph of a handler's docstring, or the declared description."""
     text = typescript(server)
     assert "  /** Tell all others. */\n  say: (message: Say, ack: (answer: Receipt) => void) => void;" in text
-    assert "  /** Somebody has said something. */\n" in text
+    assert "  /** A user has said something. */\n" in text
     assert "/** A message of a user. */\nexport interface Say {\n  text: string;\n  to?: Array<string>;\n}" in text
 
 

@@ -26,7 +26,6 @@ def get(address: Address, sid: str | None = None, head: str = "Host: a\r\n", ver
 
 
 async def answer(client: Connection) -> tuple[bytes, bytes]:
-    """The head and the body of the next response."""
     async with asyncio.timeout(PATIENCE):
         head = await client.reader.readuntil(b"\r\n\r\n")
         size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]

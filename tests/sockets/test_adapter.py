@@ -28,8 +28,6 @@ class Watched:
 
 
 class Watching:
-    """Makes adapters, and keeps them by namespace."""
-
     def __init__(self) -> None:
         self.made: dict[str, Any] = {}
 

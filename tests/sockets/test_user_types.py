@@ -117,7 +117,7 @@ async def test() -> None:
     server.start_background_task(tick, 1.5)
 
 
-server.declare("said", message=Say, answer=int, description="Somebody has said something.")
+server.declare("said", message=Say, answer=int, description="A user has said something.")
 server.add(chat)
 server.add(Board("/board"))
 server.of(re.compile("/room-.*"))

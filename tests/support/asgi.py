@@ -48,7 +48,6 @@ class Wire:
         self._open.clear()
 
     def release(self) -> None:
-        """Accept messages again."""
         self._open.set()
 
     def cancel(self) -> None:

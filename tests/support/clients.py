@@ -71,7 +71,6 @@ class WebSocket:
             await self.connection.send(message)
 
     async def receive(self) -> str | bytes:
-        """Return the next message other than a ping."""
         async with asyncio.timeout(PATIENCE):
             while (message := await self.connection.recv()) == "2":
                 await self.connection.send("3")

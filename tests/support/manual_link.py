@@ -67,7 +67,6 @@ class ManualLink(Link):
             tell()
 
     def send(self, most: int = 1000) -> None:
-        """Send the kept commands to Redis."""
         while self._unsent and most > 0:
             command, pending = self._unsent.popleft()
             reply = self._do(*command)
@@ -76,7 +75,6 @@ class ManualLink(Link):
             most -= 1
 
     def deliver(self, most: int = 1000) -> None:
-        """Deliver received messages, in order."""
         if self._socket is not None:
             self._do("PING")  # what was published is before its reply
         while self._came and most > 0:

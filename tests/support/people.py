@@ -20,8 +20,6 @@ ISSUED: list[str] = []
 
 @dataclass(frozen=True)
 class Person:
-    """A user of the web app."""
-
     id: str
     name: str
     image: str | None = None
@@ -43,7 +41,6 @@ CAROL = Person("user-carol", "Carol", "https://example.com/carol.png")
 
 
 def issue(claims: dict[str, Any], *, secret: str = SECRET, expires_in: float = 3600) -> str:
-    """A signed token of these claims."""
     token = sign(claims, secret, expires_in=expires_in)
     ISSUED.append(token)
     return token

@@ -97,7 +97,6 @@ class Program:
 
     @property
     def rss(self) -> int:
-        """Its resident memory in bytes."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def line(self, wanted: Callable[[str], bool]) -> str:

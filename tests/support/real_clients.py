@@ -51,9 +51,7 @@ class Driver(Protocol):
         """Emit an event and return the arguments of its ack."""
         ...
 
-    async def close(self) -> None:
-        """Disconnect without reconnection."""
-        ...
+    async def close(self) -> None: ...
 
 
 class Inbox:
@@ -66,7 +64,6 @@ class Inbox:
         self._arrived = asyncio.Event()
 
     def put(self, item: Any) -> None:
-        """Add received messages."""
         self.items.append(item)
         self._arrived.set()
 
@@ -109,7 +106,6 @@ class Client:
             raise Refused(*change[1:])
 
     async def upgraded(self) -> None:
-        """Wait until the client has upgraded to WebSocket."""
         assert await self.upgrades.next() == "websocket"
 
     async def emit(self, *event: Any) -> None:
@@ -137,7 +133,6 @@ class Client:
         await self.expect("pong")
 
     async def close(self) -> None:
-        """Disconnect without reconnection."""
         if self.is_open:
             self.is_open = False
             await self._driver.close()
@@ -153,8 +148,6 @@ class Client:
 
 
 class JsDriver:
-    """socket.io-client, in Node.js."""
-
     def __init__(self, client: Client, node: NodeProcess) -> None:
         self._client = client
         self._node = node
@@ -180,7 +173,6 @@ class JsDriver:
         return await self._node.ask("call", name=self._name, event=event)
 
     async def close(self) -> None:
-        """Disconnect without reconnection."""
         self._node.order("close", name=self._name)
 
 
@@ -238,7 +230,6 @@ class PythonDriver:
         return await self._sio.call(name, tuple(args), timeout=PATIENCE)
 
     async def close(self) -> None:
-        """Disconnect without reconnection."""
         if self._sio.connected:
             # While a POST is in progress, shutdown() drops the CLOSE packet, and the server keeps the session.
             async with asyncio.timeout(PATIENCE):

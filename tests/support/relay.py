@@ -59,7 +59,6 @@ class Relay:
             writer.transport.abort()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Relay one connection until one side ends it."""
         self.connections += 1
         self._writers.add(writer)
         self._clients.add(writer)

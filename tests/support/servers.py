@@ -47,7 +47,6 @@ class Address:
 
 @asynccontextmanager
 async def running(server: uvicorn.Server, path: str) -> AsyncIterator[Address]:
-    """Run a uvicorn server without signal handlers."""
     # uvicorn's own loop between start and stop looks ten times a second whether to stop: tests do not wait for that.
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)

@@ -199,7 +199,6 @@ class Connection:
         self.writer.transport.abort()
 
     async def close(self) -> None:
-        """Close the connection when all data is sent."""
         self.writer.close()
         try:
             await self.writer.wait_closed()

@@ -1,4 +1,4 @@
-/** What there is to see where the server does not sign anybody in. */
+/** The page of a refused sign-in. */
 export function SignInFailed({ why }: { why: string }) {
   return (
     <main class="alone">

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from synkora.cluster.instance_counts import InstanceCounts
+from synkora.cluster.instance_rpc import InstanceId
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.errors import InvalidPayload, ProtocolError
@@ -28,7 +29,7 @@ class Report(msgspec.Struct, omit_defaults=True):
     end; the `last` report is its end.
     """
 
-    instance: str
+    instance: InstanceId
     addresses: dict[str, int] = {}
     users: dict[str, int] = {}
     failures: dict[str, int] = {}

@@ -18,7 +18,7 @@ class Timing:
     """Durations of presence over several instances, in seconds.
 
     An instance sends a heartbeat every `beat`, and is considered dead after `silence`: its clients have at least the
-    difference to return, and the others are told within the sum that they have left. Each key in Redis expires after
+    difference to return, and the others learn within the sum that they have left. Each key in Redis expires after
     `lifetime`, and is renewed about three times within it. A list is sent after `timeout` even without an answer of
     Redis.
 

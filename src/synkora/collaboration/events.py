@@ -155,7 +155,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "typing:start",
-        "Somebody has started typing.",
+        "A member has started typing.",
         {"context": "task_1", "timestamp": 1795426200000},
         sender=("socketId", "userId", "userName"),
         fields=("context", "timestamp"),
@@ -163,7 +163,7 @@ CATALOGUE: Final = (
     ),
     Event(
         "typing:stop",
-        "Somebody has stopped typing.",
+        "A member has stopped typing.",
         {"context": "task_1"},
         sender=("socketId", "userId"),
         fields=("context",),

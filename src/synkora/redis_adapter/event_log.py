@@ -47,6 +47,7 @@ _UNSENT_EXTRA: Final = 300  # bytes that a waiting event takes besides its data
 _RESENT_AT_ONCE: Final = 1_000_000
 _COMMAND_EXTRA: Final = 1_000  # bytes of an event's command besides its data
 _MAX_SENDERS: Final = 1000  # as in log_append.lua
+_LONGEST_SENDER: Final = 64  # characters; the id of an instance has fewer
 #: A placeholder for an event's text while its message is encoded. It cannot be guessed.
 _PLACE: Final = secrets.token_hex(8)
 _PLACE_WRITTEN: Final = msgspec.msgpack.encode(_PLACE)
@@ -350,7 +351,7 @@ class RedisLog:
             return
         options = broadcast.opts
         sender, number = options.flag("sender"), options.flag("number")
-        if not isinstance(sender, str) or not isinstance(number, int):
+        if not isinstance(sender, str) or len(sender) > _LONGEST_SENDER or not isinstance(number, int):
             log.warning("log_message_unreadable", problem="no sender")
             return
         rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))

@@ -55,7 +55,6 @@ class AdminSite(Site):
 
 @asynccontextmanager
 async def admin_site() -> AsyncIterator[AdminSite]:
-    """Synkora with its admin UI on a port."""
     site = AdminSite()
     async with serving(site.server) as address:
         site.address = address

@@ -33,7 +33,6 @@ def by_id(sockets: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 async def enter(client: WebSocket, project: str = "p") -> str:
-    """Let a new client join a project."""
     sid: str = (await client.event())[1]["socketId"]
     await client.emit("join-project", project)
     await client.event()

@@ -11,8 +11,6 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """Issues certificates into a folder."""
-
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = generate_private_key(SECP256R1())

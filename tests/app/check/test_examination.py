@@ -16,7 +16,6 @@ from synkora.app.settings import Settings
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The only required setting."""
     monkeypatch.setenv("NEXTAUTH_SECRET", GOOD)
 
 

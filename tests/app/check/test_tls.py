@@ -19,8 +19,6 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def look(settings: MakeSettings) -> Any:
-    """The findings for a certificate and its key."""
-
     def look(files: tuple[Path, Path]) -> list[Finding]:
         return list(check_tls(settings(SSL_CERTFILE=str(files[0]), SSL_KEYFILE=str(files[1]))))
 

@@ -20,7 +20,6 @@ from synkora.app.check.web_app import check_app
 
 @pytest.fixture
 def authjs_app(tmp_path: Path) -> Iterator[App]:
-    """The web app with Auth.js v5."""
     app = App(tmp_path, version="v5", cookie="authjs.session-token")
     app.show(small_world())
     app.start()

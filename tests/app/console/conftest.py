@@ -18,7 +18,6 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def desk(files: Path) -> AsyncIterator[Desk]:
-    """A running site with its console."""
     desk = Desk(files)
     # The loggers of the server's modules must not stay with this test's tail.
     structlog.configure(processors=[desk.tail, render_text], cache_logger_on_first_use=False)

@@ -12,7 +12,6 @@ from synkora.engine.incidents import IncidentKind
 
 
 async def refusal_of(person: Person) -> Any:
-    """The message of a refused CONNECT."""
     await turn()
     (packet,) = [packet for packet in person.transport.packets if packet.startswith(b"44")]
     return json.loads(packet[2:])

@@ -16,7 +16,6 @@ from synkora.app.setting_values import LogFormat
 
 @pytest.fixture
 def tail() -> Iterator[LogTail]:
-    """A tail of the text log at the default level."""
     tail = LogTail()
     with configured_logs("info", tail=tail):
         yield tail

@@ -12,7 +12,6 @@ from synkora.app.schema import asyncapi, json_schema, typescript
 
 
 def schema(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a folder without settings."""
     return run(folder, "schema", *arguments, environment={"PATH": os.environ["PATH"]})
 
 

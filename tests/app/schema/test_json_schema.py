@@ -28,7 +28,6 @@ DECODERS = {event.name: Codec(event).decode for event in CATALOGUE} | {
 
 
 def validator(definition: str) -> Draft202012Validator:
-    """Validates values against one of the definitions."""
     return Draft202012Validator({**SCHEMA, "anyOf": [{"$ref": f"#/$defs/{definition}"}]})
 
 

@@ -25,7 +25,6 @@ class ConsoleApi:
         return answer.json()
 
     async def act(self, path: str, **body: str | int) -> Any:
-        """Let it perform an action."""
         answer = await self._send("POST", path, json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()

@@ -25,7 +25,6 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def watch(chromium: NodeProcess, server: ServerProcess) -> AsyncIterator[Watch]:
-    """Opens the page at a view."""
     operators: list[Operator] = []
 
     async def watch(view: str = "Overview", *, server: ServerProcess = server, **options: Any) -> Operator:

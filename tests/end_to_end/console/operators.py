@@ -36,8 +36,6 @@ const signIn = async (token) => {
 
 
 class Operator(Visitor):
-    """An operator on the console's page."""
-
     words = UNTIL + _WORDS
 
     async def watch(self, server: ServerProcess, view: str = "Overview", **options: Any) -> None:

@@ -82,7 +82,6 @@ class Visitor:
         await self.play("await here.first().waitFor();")
 
     async def load(self, server: ServerProcess, query: str = "", **options: Any) -> None:
-        """Load the page, connected or not."""
         await self._go(f"http://localhost:{server.port}/playground{query}", **options)
 
     async def _go(self, url: str, **options: Any) -> None:

@@ -21,8 +21,6 @@ HANDSHAKE = b"EIO=4&transport=websocket"
 
 
 class Life:
-    """A lifespan that records its events."""
-
     def __init__(self, *, fails: bool = False) -> None:
         self.events: list[str] = []
         self._fails = fails
