@@ -36,6 +36,12 @@ def _shown(report: _Report) -> _Report:
     return report
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have workers take files by their names, from all folders: those of `bench` all want the same core."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (item.path.name, item.path))
+
+
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
 

@@ -77,7 +77,7 @@ async def test_a_silent_instance_is_awaited_only_for_the_given_time(gather: Gath
     a, b, c = await gather(3)
     c.questions.close()
     await settle([c.link])
-    assert await a.ask(within=SHORT) == ["b"]
+    assert await a.ask(within=1) == ["b"]  # whose answer takes longer than SHORT on a busy machine
     assert await a.ask(to=c, within=SHORT) == []
     assert await a.ask(to=b) == ["b"]
 
