@@ -14,6 +14,7 @@ from tests.support.wire import PATH, Connection, Refused, Response, WebSocket, r
 
 from synkora.identity.tokens import sign
 
+PING_INTERVAL = 4  # seconds, of the attacked server
 _BETWEEN = 0.01  # seconds from one run of a kind to the next, at least
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from tests.hostile.attacker import PING_INTERVAL
 from tests.hostile.kinds import KINDS
 from tests.hostile.members import Member, PollingLine, WebSocketLine
 from tests.support.people import Person
@@ -42,7 +43,7 @@ SLOWER = 3  # times
 #: are kept for clients that return: by default 64 MB of them would be.
 SETTINGS = {
     "RECOVERY_TOTAL_BYTES": "8000000",
-    "WS_PING_INTERVAL": "4",
+    "WS_PING_INTERVAL": str(PING_INTERVAL),
     "WS_PING_TIMEOUT": "6",
     "WS_CONNECT_TIMEOUT": "6",
     "WS_UPGRADE_TIMEOUT": "3",
