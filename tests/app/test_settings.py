@@ -49,7 +49,7 @@ def test_defaults() -> None:
         "max_payload": 1_000_000,
         "compression": False,
         "compression_threshold": 1024,
-        "write_interval": 0.001,
+        "write_interval": 0.0,
         "connect_timeout": 45.0,
         "upgrade_timeout": 10.0,
         "keep_alive": 65,
