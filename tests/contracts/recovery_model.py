@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -102,6 +102,11 @@ class LogMachine(RuleBasedStateMachine):
     """Events, time, and returning clients, compared with the model. To be inherited with `bounds` and an `open`."""
 
     bounds: RecoverySettings
+
+    @classmethod
+    def within(cls, bounds: RecoverySettings) -> Any:
+        """The machine's test case, with these bounds."""
+        return type(cls.__name__, (cls,), {"bounds": bounds}).TestCase  # type: ignore[attr-defined]
 
     def open(self, clock: Clock) -> RecoveryStore:
         """A new store, or the closed one. The caller starts it."""

@@ -103,16 +103,8 @@ class _Machine(LogMachine):
             self.folder.cleanup()
 
 
-class AgingMachine(_Machine):
-    bounds = AGING
-
-
-class CrowdedMachine(_Machine):
-    bounds = CROWDED
-
-
-TestAging = AgingMachine.TestCase
-TestCrowded = CrowdedMachine.TestCase
+TestAging = _Machine.within(AGING)
+TestCrowded = _Machine.within(CROWDED)
 TestAging.settings = TestCrowded.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
 
 

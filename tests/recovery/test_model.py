@@ -12,13 +12,5 @@ class _Machine(LogMachine):
         return MemoryStore(self.bounds, clock)
 
 
-class AgingMachine(_Machine):
-    bounds = AGING
-
-
-class CrowdedMachine(_Machine):
-    bounds = CROWDED
-
-
-TestAging = AgingMachine.TestCase
-TestCrowded = CrowdedMachine.TestCase
+TestAging = _Machine.within(AGING)
+TestCrowded = _Machine.within(CROWDED)

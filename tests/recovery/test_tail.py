@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 from synkora.recovery.tail import HALF, Tail, TailGap
 
 
-def test_changes_are_read_by_the_next_process(tmp_path: Path) -> None:
-    """Those that the database does not have, in order, from both halves."""
+@pytest.fixture
+def tail(tmp_path: Path) -> Tail:
+    """A tail whose file exists already, and is empty."""
     Tail(tmp_path / "tail").close()
-    tail = Tail(tmp_path / "tail")
+    return Tail(tmp_path / "tail")
+
+
+def test_changes_are_read_by_the_next_process(tail: Tail, tmp_path: Path) -> None:
+    """Those that the database does not have, in order, from both halves."""
     for number in range(1, 6):
         if number in (2, 4):
             tail.swap()
@@ -23,10 +28,8 @@ def test_changes_are_read_by_the_next_process(tmp_path: Path) -> None:
     assert again.read(5) == []
 
 
-def test_older_changes_are_overwritten(tmp_path: Path) -> None:
+def test_older_changes_are_overwritten(tail: Tail, tmp_path: Path) -> None:
     """Their rest after the newer ones is not read."""
-    Tail(tmp_path / "tail").close()
-    tail = Tail(tmp_path / "tail")
     for number in range(1, 4):
         tail.write(number, b"old")
     for _ in (0, 1):
@@ -35,9 +38,7 @@ def test_older_changes_are_overwritten(tmp_path: Path) -> None:
     assert Tail(tmp_path / "tail").read(3) == [b"new"]
 
 
-def test_a_missing_change_is_noticed(tmp_path: Path) -> None:
-    Tail(tmp_path / "tail").close()
-    tail = Tail(tmp_path / "tail")
+def test_a_missing_change_is_noticed(tail: Tail, tmp_path: Path) -> None:
     tail.write(2, b"change")
     with pytest.raises(TailGap):
         Tail(tmp_path / "tail").read(0)
@@ -47,10 +48,8 @@ def test_a_missing_change_is_noticed(tmp_path: Path) -> None:
         Tail(tmp_path / "tail").read(1)
 
 
-def test_a_damaged_change_is_noticed_by_the_next_one(tmp_path: Path) -> None:
+def test_a_damaged_change_is_noticed_by_the_next_one(tail: Tail, tmp_path: Path) -> None:
     """A process killed during a write damages only its last change, which had no effect yet."""
-    Tail(tmp_path / "tail").close()
-    tail = Tail(tmp_path / "tail")
     for number in (1, 2):
         tail.write(number, b"change %d" % number)
         tail.swap()
@@ -62,10 +61,8 @@ def test_a_damaged_change_is_noticed_by_the_next_one(tmp_path: Path) -> None:
         Tail(tmp_path / "tail").read(0)
 
 
-def test_a_change_that_finds_no_room_is_noticed(tmp_path: Path) -> None:
+def test_a_change_that_finds_no_room_is_noticed(tail: Tail, tmp_path: Path) -> None:
     """Even if no later change was written. When the database has it, the tail is complete again."""
-    Tail(tmp_path / "tail").close()
-    tail = Tail(tmp_path / "tail")
     tail.write(1, b"change")
     tail.write(2, bytes(HALF))
     tail.write(3, b"change")
@@ -77,9 +74,7 @@ def test_a_change_that_finds_no_room_is_noticed(tmp_path: Path) -> None:
     assert Tail(tmp_path / "tail").read(3) == [b"change 4"]
 
 
-def test_a_cleared_tail_is_empty(tmp_path: Path) -> None:
-    Tail(tmp_path / "tail").close()
-    tail = Tail(tmp_path / "tail")
+def test_a_cleared_tail_is_empty(tail: Tail, tmp_path: Path) -> None:
     tail.write(7, b"change")
     tail.clear()
     assert Tail(tmp_path / "tail").read(0) == []

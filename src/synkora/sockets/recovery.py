@@ -317,7 +317,7 @@ class NamespaceRecovery:
         await answered
         missed = found.missed
         if is_last:
-            found.replay = self._messages(missed)  # the handler of CONNECT has run: nothing may be awaited any more
+            found.replay = self._messages(missed)  # nothing may be awaited: the handler of CONNECT has run
             found.missed = []
             return
         for end in range(_SLICE, len(missed), _SLICE):
