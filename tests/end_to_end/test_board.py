@@ -154,6 +154,13 @@ async def misses_nothing(
     assert not [line for line in away.console + other.console if "refused" in line]
 
 
+async def _end(server: ServerProcess, ending: signal.Signals) -> None:
+    if ending is signal.SIGKILL:
+        await asyncio.to_thread(server.kill)
+    else:
+        assert await asyncio.to_thread(server.stop) == 0
+
+
 async def test_a_board_of_one_instance_misses_nothing(
     board: App, origin: str, come: Come, start_server: StartServer, tmp_path: Path
 ) -> None:
@@ -165,10 +172,7 @@ async def test_a_board_of_one_instance_misses_nothing(
 
     async def end(ending: signal.Signals) -> None:
         nonlocal server
-        if ending is signal.SIGKILL:
-            await asyncio.to_thread(server.kill)
-        else:
-            assert await asyncio.to_thread(server.stop) == 0
+        await _end(server, ending)
         await owner.play("await offline();")
         server = await asyncio.to_thread(lambda: start_server(WS_PORT=str(server.port), **variables))
 
@@ -187,11 +191,7 @@ async def test_a_board_of_two_instances_misses_nothing(
     (owner, _), (editor, relay) = await come("owner", second.port), await come("editor", first.port)
 
     async def end(ending: signal.Signals) -> None:
-        nonlocal first
-        if ending is signal.SIGKILL:
-            await asyncio.to_thread(first.kill)
-        else:
-            assert await asyncio.to_thread(first.stop) == 0
+        await _end(first, ending)
         relay.target = second.port
 
     await misses_nothing(editor, relay, owner, lambda: asyncio.sleep(0))
