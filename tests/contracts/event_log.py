@@ -304,6 +304,16 @@ class EventLogContract:
         assert await trial.missed(began, "p") is Incomplete.TRIMMED
         assert await trial.missed(began, "q", "r", "s") == ["a", "a", "a"]
 
+    async def test_a_flood_in_one_room_costs_that_room(self, make: MakeStore) -> None:
+        """It keeps an equal share, and a room with less keeps everything."""
+        trial = await Trial.start(make, RecoverySettings(total_bytes=len(event("a")) * 10))
+        began = trial.log.position
+        await trial.append(*"ab", rooms=("quiet",))
+        await trial.append(*"cdefghijklmnop", rooms=("busy",))
+        assert await trial.missed(began, "quiet") == ["a", "b"]
+        assert await trial.missed(began, "busy") is Incomplete.TRIMMED
+        assert await trial.log.kept("busy") == Kept(8, 8 * len(event("a")))
+
     async def test_a_forgotten_room_begins_with_its_floor(self, make: MakeStore) -> None:
         """A new event in it does not make it complete again."""
         trial = await Trial.start(make, RecoverySettings(max_rooms=1))

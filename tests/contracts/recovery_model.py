@@ -51,11 +51,22 @@ class Model:
             self._age(now)
             while len(room.events) > self._bounds.room_events or _size(room.events) > self._bounds.room_bytes:
                 room.floor = room.events.pop(0).number
+        for name in event.rooms:
+            self._make_room(self._rooms[name], event)
         while self._too_many():
             name = next(name for name in self._rooms if name is not None)
             room = self._rooms.pop(name)
             assert name is not None
             self._forgotten[name] = max([room.floor, *(event.number for event in room.events)])
+
+    def _make_room(self, room: _ModelRoom, newest: LoggedEvent) -> None:
+        named = sum(1 for name, room in self._rooms.items() if name is not None and room.events)
+        share = max(self._bounds.total_bytes // max(named, 1), newest.size)
+        while _size(room.events) > share and self._size() > self._bounds.total_bytes:
+            room.floor = room.events.pop(0).number
+
+    def _size(self) -> int:
+        return sum(_size(room.events) for room in self._rooms.values())
 
     def _age(self, now: float) -> None:
         for room in self._rooms.values():
@@ -64,8 +75,8 @@ class Model:
 
     def _too_many(self) -> bool:
         named = {name: room for name, room in self._rooms.items() if name is not None and room.events}
-        size = sum(_size(room.events) for room in self._rooms.values())
-        return bool(named) and (len(named) > self._bounds.max_rooms or size > self._bounds.total_bytes)
+        is_large = self._size() > self._bounds.total_bytes
+        return bool(named) and (len(named) > self._bounds.max_rooms or is_large)
 
     def due(self, rooms: tuple[str, ...], after: int) -> list[str]:
         """The names of all events that a socket in these rooms needs if nothing was trimmed."""

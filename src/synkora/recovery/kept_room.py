@@ -64,9 +64,9 @@ class KeptRoom:
             and _number(entries[self._first]) > too_old
         ):
             return replaced
-        return [*replaced, *self.trim(too_old)]
+        return [*replaced, *self.trim(too_old, self._most_events, self._most_bytes)]
 
-    def trim(self, too_old: int) -> list[LoggedEvent]:
+    def trim(self, too_old: int, most_events: int, most_bytes: int) -> list[LoggedEvent]:
         """Drop the events up to the number `too_old`, and the oldest ones as long as there are too many.
 
         Returns the dropped events.
@@ -75,7 +75,7 @@ class KeptRoom:
         while self.count:
             event = self._entries[self._first]
             if not isinstance(event, int):
-                if event.number > too_old and self.count <= self._most_events and self.size <= self._most_bytes:
+                if event.number > too_old and self.count <= most_events and self.size <= most_bytes:
                     break
                 self.floor = event.number
                 self.count -= 1

@@ -173,6 +173,7 @@ class MemoryLog:
             or self._count > settings.total_events
             or len(rooms) > settings.max_rooms
         ):
+            self._make_room(event)
             self._forget_rooms()
 
     async def kept(self, room: str) -> Kept:
@@ -265,14 +266,31 @@ class MemoryLog:
             self._floor_raised(room)
 
     def _trim(self, room: KeptRoom) -> None:
+        self._trim_to(room, self._settings.room_events, self._settings.room_bytes)
+
+    def _trim_to(self, room: KeptRoom, most_events: int, most_bytes: int) -> None:
         count, size = room.count, room.size
-        dropped = room.trim(self._too_old)
+        dropped = room.trim(self._too_old, most_events, most_bytes)
         if dropped:
             self._count -= count - room.count
             self._size -= size - room.size
             for event in dropped:
                 self._drop(event)
             self._floor_raised(room)
+
+    def _make_room(self, event: LoggedEvent) -> None:
+        """Above a limit of the namespace, drop the oldest events of the newest event's own rooms.
+
+        A room keeps its share, so that a flood in one room does not cost the others what they keep.
+        """
+        excess = self._size - self._settings.total_bytes, self._count - self._settings.total_events
+        for name in event.rooms if max(excess) > 0 else ():
+            room = self._rooms.get(name)
+            if room is not None:
+                share = self._settings.total_events // len(self._rooms), self._settings.total_bytes // len(self._rooms)
+                most_events = max(share[0], room.count - (self._count - self._settings.total_events), 1)
+                most_bytes = max(share[1], room.size - (self._size - self._settings.total_bytes), event.size)
+                self._trim_to(room, most_events, most_bytes)
 
     def _floor_raised(self, room: KeptRoom) -> None:
         if self.journal is not None:

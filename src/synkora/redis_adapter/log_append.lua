@@ -10,7 +10,7 @@
 
 local log, rooms, floors, marks = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sender, max_age = 'sender:' .. ARGV[2], tonumber(ARGV[9])
-local room_events, room_bytes = tonumber(ARGV[10]), tonumber(ARGV[11])
+local room_events, room_bytes, total_bytes = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local FIRST_FIELD, SELDOM, MAX_SENDERS = 17, 64, 1000
 local first_room = FIRST_FIELD + tonumber(ARGV[16])
 local size, text = tonumber(ARGV[FIRST_FIELD + 1]), ARGV[FIRST_FIELD + 3]
@@ -37,16 +37,16 @@ if is_older then
 end
 
 -- Drop the events of a room that are too old or too many.
-local function trim(stream, index, state)
+local function trim(stream, index, state, most_bytes)
   while state.count > 0
-    and (state.first <= too_old or state.bytes > room_bytes or state.count > room_events) do
+    and (state.first <= too_old or state.bytes > most_bytes or state.count > room_events) do
     local found = redis.call('XRANGE', stream, '-', '+', 'COUNT', 2)
     if not found[1] then
       state.count, state.bytes = 0, 0
       return
     end
     state.first = number_of(found[1])
-    if state.first > too_old and state.bytes <= room_bytes and state.count <= room_events then
+    if state.first > too_old and state.bytes <= most_bytes and state.count <= room_events then
       return
     end
     redis.call('XDEL', stream, found[1][1])
@@ -88,7 +88,12 @@ for position = first_room, #ARGV do
   end
   redis.call('XADD', stream, number .. '-0', unpack(ARGV, FIRST_FIELD, first_room - 1))
   state.bytes, state.count = state.bytes + size, state.count + 1
-  trim(stream, index, state)
+  trim(stream, index, state, room_bytes)
+  local excess = total + state.bytes - before - total_bytes
+  if excess > 0 then -- a room with more than its share makes room for itself: a flood costs no other room
+    local share = math.floor(total_bytes / (redis.call('ZCARD', rooms) + (listed and 0 or 1)))
+    trim(stream, index, state, math.max(share, state.bytes - excess, size))
+  end
   -- What has not changed is not written: each field costs time.
   local changes = { 'bytes', state.bytes, 'count', state.count, 'last', number }
   local function change(name, value)
@@ -148,7 +153,7 @@ else
   redis.call('PUBLISH', ARGV[5], ARGV[6] .. string.char(160 + #place) .. place .. ARGV[7])
 end
 
-local is_large = total > tonumber(ARGV[12])
+local is_large = total > total_bytes
 if is_seldom or is_new or is_large then
   local oldest = redis.call('ZRANGE', rooms, 0, 7, 'WITHSCORES')
   if is_large or tonumber(oldest[2]) <= too_old or redis.call('ZCARD', rooms) > tonumber(ARGV[13]) then
