@@ -92,7 +92,7 @@ async def test_a_join_counts_for_more(clock: Clock) -> None:
 
 async def test_repeated_connects_count_too(clock: Clock) -> None:
     """The first CONNECT of a connection does not: a user may open many tabs together."""
-    site = limited(user_byte_rate=1_000_000)
+    site = limited(user_byte_rate=25_000_000)
     tabs = [site.come("Ann") for _ in range(10)]
     await settle()
     work = site.collaboration.members[tabs[0].id].rate_limiter.work
@@ -102,7 +102,7 @@ async def test_repeated_connects_count_too(clock: Clock) -> None:
         tab.send("41")
         tab.send("40" + json.dumps({"token": token_of("Ann")}))
     await settle()
-    assert (work.due - clock.now) * 1_000_000 == pytest.approx(3 * CONNECT_SIZE, rel=0.1)
+    assert (work.due - clock.now) * 25_000_000 == pytest.approx(3 * CONNECT_SIZE, rel=0.1)
     tabs[0].take()
     tabs[0].send("41")
     tabs[0].send("40" + json.dumps({"token": token_of("Ann")}))

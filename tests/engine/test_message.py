@@ -5,7 +5,7 @@ from tests.support.wire import parse_frames
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from synkora.engine.message import Message
+from synkora.engine.message import LARGEST_COMPRESSED, Message
 from synkora.protocol import websocket
 
 SMALL, LARGE = b"4small", b"4" + b"large " * 1000
@@ -67,6 +67,14 @@ def test_a_message_can_be_kept_as_it_is() -> None:
 def test_the_threshold_itself_is_compressed() -> None:
     assert Message(bytes(1023)).deflated_frames(1024)[0] == 0xC1
     assert Message(bytes(1022)).deflated_frames(1024)[0] == 0x81
+
+
+@pytest.mark.parametrize("size", [LARGEST_COMPRESSED, LARGEST_COMPRESSED + 1])
+def test_a_large_message_is_not_compressed(size: int) -> None:
+    is_compressed = size == LARGEST_COMPRESSED
+    message = Message(bytes(size - 1))
+    assert (len(message.deflated_frames(1024)) < size) is is_compressed
+    assert (len(message.polling_blocks(1024)) < size) is is_compressed
 
 
 def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:

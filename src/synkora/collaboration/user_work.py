@@ -10,7 +10,7 @@ from synkora.engine.rate import Rate
 EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
 DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
 JOIN_SIZE: Final = 200_000  # bytes that a join or a question about access counts as
-CONNECT_SIZE: Final = 400_000  # bytes that a further CONNECT over the same connection counts as
+CONNECT_SIZE: Final = 10_000_000  # bytes that a further CONNECT over the same connection counts as
 SHARED_SIZE: Final = 150_000  # bytes added to an event that Redis numbers and keeps, for the work of Redis
 READ_SIZE: Final = 10_000  # bytes that an event counts as which is read for a return and not sent
 _MAX_DEBTORS: Final = 50_000  # users without a connection whose debt is stored

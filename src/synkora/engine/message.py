@@ -3,7 +3,11 @@
 The WebSocket frames are made immediately, since nearly all clients need them; other forms are made on demand.
 """
 
+from typing import Final
+
 from synkora.protocol import deflate, engineio, websocket
+
+LARGEST_COMPRESSED: Final = 131_072  # bytes: more would take the event loop for too long, 35 ms for a megabyte
 
 
 class Message:
@@ -82,7 +86,7 @@ class Message:
         return self._base64
 
     def deflated_frames(self, threshold: int) -> bytes:
-        """Return the WebSocket frames, compressed from `threshold` bytes up.
+        """Return the WebSocket frames, compressed from `threshold` bytes up to `LARGEST_COMPRESSED`.
 
         The frames are cached: all calls have the server's threshold.
         """
@@ -96,7 +100,7 @@ class Message:
 
     @staticmethod
     def _deflate(data: bytes, threshold: int, *, binary: bool) -> bytes:
-        if len(data) >= threshold:
+        if threshold <= len(data) <= LARGEST_COMPRESSED:
             return websocket.compressed_frame(data, binary=binary)
         return websocket.binary_frame(data) if binary else websocket.text_frame(data)
 
@@ -107,13 +111,13 @@ class Message:
         return self._polling
 
     def polling_blocks(self, threshold: int) -> bytes:
-        """Return the DEFLATE blocks of the polling part, compressed from `threshold` bytes up.
+        """Return the DEFLATE blocks of the polling part, compressed from `threshold` bytes up to `LARGEST_COMPRESSED`.
 
         The blocks are cached: all calls have the server's threshold.
         """
         if self._blocks is None:
             part = self.polling_part()
-            is_compressed = self.compress and len(part) >= threshold
+            is_compressed = self.compress and threshold <= len(part) <= LARGEST_COMPRESSED
             self._blocks = deflate.compressed_blocks(part) if is_compressed else deflate.stored_blocks(part)
         return self._blocks
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.clients import Polling
 from tests.support.servers import Address, Engine, serving_engine
 
-from synkora.engine.message import Message
+from synkora.engine.message import LARGEST_COMPRESSED, Message
 from synkora.engine.origins import Origins
 from synkora.engine.transports import poll_responses
 from synkora.protocol import deflate
@@ -126,3 +126,14 @@ async def test_a_broadcast_is_compressed_once(
         answers = await asyncio.gather(*(client.poll() for client in clients))
     assert answers == [[SMALL.decode(), LARGE.decode()], *[[LARGE.decode()]] * 4]
     assert compressed == [LARGE]
+
+
+async def test_a_large_answer_of_small_messages_is_not_compressed(engine: Engine, address: Address) -> None:
+    """To compress it would take the event loop for too long."""
+    async with Polling(address, GZIP) as client:
+        await client.open()
+        for _ in range(LARGEST_COMPRESSED // len(SMALL) + 1):
+            engine.recorders[0].session.send(SMALL[1:])
+        _, headers, size = await sent(client, engine, SMALL)
+    assert headers["content-encoding"] == "gzip"
+    assert size > LARGEST_COMPRESSED

@@ -7,7 +7,7 @@ Sources: Fetch standard, "CORS protocol"; Private Network Access, "CORS prefligh
 from typing import Final, NamedTuple
 
 from synkora.engine.handshake import HandshakeRefused
-from synkora.engine.message import Message
+from synkora.engine.message import LARGEST_COMPRESSED, Message
 from synkora.engine.origins import is_same_origin
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
@@ -101,6 +101,7 @@ class PollResponses:
 
 def _gzip(payload: bytes, messages: list[Message], threshold: int) -> bytes:
     """Compress large messages once for all recipients, or the payload of small messages for this client alone."""
-    if all(message.compress and len(message.polling_part()) < threshold for message in messages):
+    are_small = all(message.compress and len(message.polling_part()) < threshold for message in messages)
+    if are_small and len(payload) <= LARGEST_COMPRESSED:
         return gzip_payload(payload, [compressed_blocks(payload)])
     return gzip_payload(payload, [message.polling_blocks(threshold) for message in messages])
