@@ -19,6 +19,7 @@ from synkora.engine.request import Request
 from synkora.engine.session import Session, State
 from synkora.engine.settings import EngineSettings
 from synkora.engine.timeouts import TimeoutQueue
+from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol.engineio import open_packet
 
 LINGER = 30  # seconds; how long a session's last messages wait for a poll
@@ -61,6 +62,7 @@ class Registry:
         self._sid_prefix = f"{settings.instance}." if settings.instance else ""
         self._connection_limiter = connection_limiter or ConnectionLimiter(ConnectionLimits())
         self.flusher = Flusher(settings.write_interval)
+        self.inflating = TurnBudget()  # of messages that may inflate to a thousand times their size
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
         self.incidents = Incidents()
         self.partial_messages: TimeoutQueue[PartialMessage] = TimeoutQueue(

@@ -7,6 +7,7 @@ import asyncio
 import http
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from picows import WSAutoPingStrategy, WSUpgradeResponse
@@ -98,6 +99,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._asking: asyncio.Task[None] | None = None
         self._is_watched = False  # the buffer has grown, or reading has to stop
         self._is_broken = False
+        self._is_put_off = False  # received bytes wait for their turn
         self._unread = 0  # bytes received of a large frame
         self._max_read = MAX_READ
 
@@ -168,10 +170,21 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         """Handle received bytes."""
         if self._is_watched:
             self._receive_watched(nbytes)
+        elif self._max_read == MAX_READ_COMPRESSED:
+            self._is_put_off = not self._registry.inflating.run(partial(self._parse, nbytes))
+            if self._is_put_off:
+                self._transport.pause_reading()
         else:
-            self._parser.buffer_updated(nbytes)
-            if nbytes == self._max_read:
-                self._pause()
+            self._parse(nbytes)
+
+    def _parse(self, size: int) -> None:
+        """Handle received bytes, now or, of a connection that does not read meanwhile, in a later turn."""
+        self._parser.buffer_updated(size)
+        if self._is_put_off:
+            self._is_put_off = False
+            self._resume()
+        elif size == self._max_read:
+            self._pause()
 
     def _receive_watched(self, size: int) -> None:
         """Handle a part of a large frame; after its end, replace the parser and its buffer."""
