@@ -19,13 +19,17 @@ class Instance:
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """A message that a connection has sent into a project, its `number`th."""
+    """A message that a connection has sent into a project, its `number`th.
+
+    `got` has the sockets that had it in an earlier round, the sender's too.
+    """
 
     id: str
     sender: "Connection"
     project: str
     number: int
     at: float
+    got: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True, eq=False)
@@ -123,11 +127,21 @@ class Connection:
     def _take_message(self, id: str, now: float) -> None:
         message = self._book.messages.get(id)
         if message is None:
-            self._book.faults.append(f"{self} got {id!r}, which nobody has sent of late")
+            self._take_past(id)
         elif self.visit is None or self.visit.project != message.project:
             self._book.faults.append(f"{self} got {id!r} of {message.project}, which it is not in")
         else:
             self.visit.received.append((now, message))
+
+    def _take_past(self, id: str) -> None:
+        """A client that returns gets what it missed in an earlier round, while its instance was cut off, and once."""
+        message = self._book.past.get(id)
+        if message is None:
+            self._book.faults.append(f"{self} got {id!r}, which nobody has sent")
+        elif self.socket_id in message.got:
+            self._book.faults.append(f"{self} got {id!r} again, of an earlier round")
+        else:
+            message.got.add(self.socket_id)
 
 
 class Book:
@@ -137,6 +151,7 @@ class Book:
         self.connections: dict[str, Connection] = {}
         self.visits: list[Visit] = []
         self.messages: dict[str, Message] = {}
+        self.past: dict[str, Message] = {}  # of earlier rounds
         self.faults: list[str] = []
         #: The connections that a list's entries stand for, as far as they were announced.
         self.announced: dict[tuple[str, str], str] = {}
@@ -149,6 +164,12 @@ class Book:
                 self.announced[key] = ""  # two at the same moment
 
     def forget_past(self) -> None:
+        for message in self.messages.values():
+            message.got.add(message.sender.socket_id)
+        for visit in self.visits:
+            for _, message in visit.received:
+                message.got.add(visit.connection.socket_id)
+        self.past |= self.messages
         self.messages.clear()
         self.visits = [visit for visit in self.visits if visit.over == math.inf]
         for visit in self.visits:

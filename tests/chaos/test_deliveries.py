@@ -129,3 +129,16 @@ def test_short_silences_of_redis_add_up(book: Book, faults: Faults) -> None:
     assert [*lost(book, faults)]
     faults.begin(SILENCE, None, 22).ended = 25
     assert not [*lost(book, faults)]
+
+
+def test_a_message_of_an_earlier_round_may_come_once(book: Book) -> None:
+    """To a client that was cut off, and never to one that got it, or to its sender."""
+    alice, bob, carol = page(book, "alice"), page(book, "bob"), page(book, "carol")
+    message = alice.send(20)
+    deliver(bob, message.id)
+    book.forget_past()
+    deliver(carol, message.id)
+    assert book.faults == []
+    for receiver in (bob, carol, alice):
+        deliver(receiver, message.id)
+    assert [fault.rpartition(" got ")[2] for fault in book.faults] == [f"{message.id!r} again, of an earlier round"] * 3
