@@ -245,7 +245,7 @@ def _words(error: Any) -> str:
     return str(error["message"] if isinstance(error, dict) else error)
 
 
-#: Connects a user, who is disconnected after the test: see the fixture `connect_by`.
+#: Connects a user. The fixture `connect_by` disconnects the user after the test.
 Connect = Callable[..., Awaitable[Client]]
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from synkora.protocol import deflate, engineio, websocket
 
-LARGEST_COMPRESSED: Final = 131_072  # bytes: more would take the event loop for too long, 35 ms for a megabyte
+LARGEST_COMPRESSED: Final = 131_072  # bytes: more would take the event loop for too long, up to 55 ms for a megabyte
 
 
 class Message:

@@ -19,11 +19,7 @@ from synkora.engine.registry import Ask, Registry
 from synkora.engine.request import Request
 from synkora.engine.transports.websocket import WebSocketTransport
 from synkora.engine.transports.websocket_heads import is_key, parse, subprotocol
-from synkora.protocol.websocket import (
-    EXTENSION,
-    accepts_compression,
-    is_close_frame,
-)
+from synkora.protocol.websocket import EXTENSION, accepts_compression, is_close_frame
 
 _VERSION: Final = "13"
 _READ_BUFFER: Final = 2048  # bytes, picows' minimum; the buffer grows with the messages
