@@ -29,6 +29,8 @@ const make = async (title) => {
 const move = (title, status) => card(title).getByRole('combobox').selectOption(status);
 const has = (title, status) => page.locator(`[data-status=${status}] .card`, { hasText: title }).waitFor();
 const received = () => page.evaluate('window.received');
+// The server has handled everything that the page has sent.
+const handled = () => page.evaluate(() => new Promise((done) => socket.emit('ping').once('pong', done)));
 """
 
 

@@ -138,7 +138,7 @@ async def misses_nothing(
     relay.is_stuck = True
     relay.reset()
     await away.play("await offline();")
-    await other.play(f"await make('{titles[0]}'); await move('{titles[0]}', 'DONE');")
+    await other.play(f"await make('{titles[0]}'); await move('{titles[0]}', 'DONE'); await handled();")
     await breaks()
     await other.play(f"await live(); await make('{titles[1]}');")
     relay.is_stuck = False
@@ -263,8 +263,6 @@ async def test_edits_are_refused_after_access_is_revoked(
             await make('{title}');
         """)
         for colleague in (editor, owner):
-            await colleague.play("""
-                await page.evaluate(() => new Promise((done) => socket.emit('ping').once('pong', done)));
-            """)
+            await colleague.play("await handled();")
         assert f"refused: task:create: {why}" in editor.console
         assert await owner.play(f"return card('{title}').count();") == 0
