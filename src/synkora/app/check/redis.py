@@ -11,7 +11,7 @@ from synkora.app.check.redis_probe import RedisProbe
 from synkora.app.settings import Settings
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable
 from synkora.redis.link import Script
-from synkora.redis.url import RedisUrl
+from synkora.redis.url import RedisUrl, Server
 
 _PATIENCE: Final = 4.0  # seconds for all
 _REST: Final = ("redis-rights", "redis-memory", "redis-clock")
@@ -66,8 +66,8 @@ async def check_redis(settings: Settings) -> list[Finding]:
     visit = RedisProbe()
     try:
         async with asyncio.timeout(_PATIENCE):
-            await visit.begin(url)
-            reached, memory, clock = await _reached(visit, url), await _memory(visit), await _clock(visit)
+            server = await visit.begin(url)
+            reached, memory, clock = await _reached(visit, server), await _memory(visit), await _clock(visit)
             # Last, since a missing right may end the connection.
             return [reached, await _rights(visit, settings.redis_prefix), memory, clock]
     except TimeoutError:
@@ -80,17 +80,17 @@ async def check_redis(settings: Settings) -> list[Finding]:
         visit.end()
 
 
-async def _reached(visit: RedisProbe, url: RedisUrl) -> Finding:
+async def _reached(visit: RedisProbe, server: Server) -> Finding:
     before = monotonic()
     hello = await visit.ask("HELLO")
     name, version = (hello.get(word, b"?").decode() for word in (b"server", b"version"))  # it may be Valkey
     answer = f"{name.capitalize()} {version} answers in {(monotonic() - before) * 1000:.1f} ms"
-    if url.path is not None or is_loopback(url.host):
+    if server.path is not None or is_loopback(server.host):
         return well("redis", answer)
-    if url.password is None:
+    if server.password is None:
         message = "but needs no password: everyone who can reach Redis can send anything to every client"
         return risky("redis", f"{answer}, {message}", "Give it one (requirepass, or a user by ACL SETUSER)")
-    if url.ssl is None:
+    if server.ssl is None:
         message = "but without TLS: an attacker on the network can read and change what clients get"
         return risky("redis", f"{answer}, {message}", "Use rediss://, unless the network is private")
     return well("redis", answer)

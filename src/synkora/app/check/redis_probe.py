@@ -4,10 +4,11 @@ import asyncio
 from typing import Any, Final
 
 from synkora.redis.connection import Pending, RedisConnection
+from synkora.redis.discovery import Discovery
 from synkora.redis.errors import LinkDown
-from synkora.redis.handshake import greet, open_connection
+from synkora.redis.handshake import open_connection, prepare, sign_in
 from synkora.redis.subscriptions import Receiver
-from synkora.redis.url import RedisUrl
+from synkora.redis.url import RedisUrl, Server
 
 _MAX_WAITING: Final = 1_000_000  # bytes; no command is as long
 
@@ -19,10 +20,16 @@ class RedisProbe:
         self._connection = RedisConnection(self._ended, _MAX_WAITING)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def begin(self, url: RedisUrl) -> None:
-        """Connect and sign in. Raises `OSError`, `LinkDown` and `RedisRefused`."""
-        await open_connection(self._connection, url)
-        await greet(self._connection, url, "synkora-check")
+    async def begin(self, url: RedisUrl) -> Server:
+        """Connect to the Redis of the URL, sign in, and return where it is.
+
+        Raises `OSError`, `LinkDown` and `RedisRefused`.
+        """
+        server = await Discovery(url, "synkora").find()
+        await open_connection(self._connection, server)
+        hello = await sign_in(self._connection, server, "synkora-check")
+        await prepare(self._connection, hello, url.database)
+        return server
 
     async def ask(self, *command: bytes | str | int) -> Any:
         """Send a command and return the reply. Raises `LinkDown` and `RedisRefused`."""
