@@ -454,14 +454,16 @@ class RedisLog:
     def _send_waiting(self) -> None:
         while self._waiting and self._in_flight < _RESENT_AT_ONCE and self._link.is_up and self._held is None:
             number = self._waiting.popleft()
-            self._send(number, self._unsent[number].event)
+            unsent = self._unsent.get(number)
+            if unsent is not None:  # Redis may have confirmed it in the turn in which the link was lost
+                self._send(number, unsent.event)
 
     # Reading
 
     async def kept(self, room: str) -> Kept | None:
         """Ask Redis for the kept state of a room."""
         try:
-            events, size = await self._link.call("HMGET", self._keys.room(room)[1], "count", "bytes")
+            events, size = await self._link.call("HMGET", self._link.key(self._keys.room(room)[1]), "count", "bytes")
         except (LinkDown, RedisRefused):
             return None
         return Kept(int(events or 0), int(size or 0))
