@@ -49,7 +49,7 @@ class Redis:
 
     async def reap(self, uid: str, *, link: Link | None = None, most: int = 1000, ids: Sequence[str] = ()) -> list[str]:
         """Remove an instance from the projects `ids`, and return what is left."""
-        args = (uid, SILENCE, LIFETIME, "reaper", KEYS.channel(""), most, 2, *ids)
+        args: list[bytes | str | int] = [uid, SILENCE, LIFETIME, "reaper", KEYS.channel(""), most, 2, *ids]
         names = (KEYS.instances, KEYS.instance(uid), *map(KEYS.project, ids))
         return [left.decode() for left in await (link or self.link).run(REAP, names, args)]
 
