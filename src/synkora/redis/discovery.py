@@ -36,8 +36,19 @@ class Discovery:
         self.is_cluster = url.is_cluster
         self.database = url.database
         self._url = url
-        self._slot = binascii.crc_hqx(keyspace.encode(), 0) % _SLOTS
+        self._keyspace = keyspace.encode()
+        self._slot = binascii.crc_hqx(self._keyspace, 0) % _SLOTS
         self._servers = deque(url.servers)
+
+    @property
+    def own_keys(self) -> tuple[bytes, ...]:
+        """A key that only the node with the right hash slot takes; none without a Cluster."""
+        return (self.key(self._keyspace),) if self.is_cluster else ()
+
+    def key(self, name: bytes | str) -> bytes:
+        """Return a key's name. In a Cluster, braces around the keyspace put all keys into one hash slot."""
+        name = name.encode() if isinstance(name, str) else name
+        return b"{%b}%b" % (self._keyspace, name.removeprefix(self._keyspace)) if self.is_cluster else name
 
     async def find(self) -> Server:
         """Return the Redis. Raises `LinkDown` with the problem of the server that was asked first."""

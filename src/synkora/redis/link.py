@@ -84,7 +84,6 @@ class Link:
         self.reconnects = 0
         self.data_id = ""
         self._discovery = Discovery(url, keyspace)
-        self._keyspace = keyspace.encode()
         self._address = url.address
         self._settings = settings or LinkSettings()
         self._beat_channel = b"synkora:beat:" + self.uid.encode()
@@ -179,10 +178,7 @@ class Link:
 
     def key(self, name: bytes | str) -> bytes:
         """Return a key's name in this Redis, for `call`. `run` does the same with its keys."""
-        name = name.encode() if isinstance(name, str) else name
-        if not self._discovery.is_cluster:
-            return name
-        return b"{%b}%b" % (self._keyspace, name.removeprefix(self._keyspace))
+        return self._discovery.key(name)
 
     def run(
         self,
@@ -276,8 +272,7 @@ class Link:
         await open_connection(connection, server)
         hello = await sign_in(connection, server, f"synkora-{self.uid}")
         self._discovery.notice(hello)
-        keys = (self.key(self._keyspace),) if self._discovery.is_cluster else ()
-        self.data_id = await prepare(connection, hello, self._discovery.database, *keys)
+        self.data_id = await prepare(connection, hello, self._discovery.database, *self._discovery.own_keys)
         return server
 
     def _begin(self, connection: RedisConnection) -> None:

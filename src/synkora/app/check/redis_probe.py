@@ -6,7 +6,7 @@ from typing import Any, Final
 from synkora.redis.connection import Pending, RedisConnection
 from synkora.redis.discovery import Discovery
 from synkora.redis.errors import LinkDown
-from synkora.redis.handshake import open_connection, prepare, sign_in
+from synkora.redis.handshake import open_connection, prepare, questioning, sign_in
 from synkora.redis.subscriptions import Receiver
 from synkora.redis.url import RedisUrl, Server
 
@@ -14,22 +14,45 @@ _MAX_WAITING: Final = 1_000_000  # bytes; no command is as long
 
 
 class RedisProbe:
-    """One connection, opened like the server's. It does not reconnect."""
+    """One connection, opened like the server's. It does not reconnect.
 
-    def __init__(self) -> None:
+    `data_id` is as in `Link`.
+    """
+
+    def __init__(self, url: RedisUrl, keyspace: str) -> None:
+        self.data_id = ""
+        self._url = url
+        self._discovery = Discovery(url, keyspace)
         self._connection = RedisConnection(self._ended, _MAX_WAITING)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def begin(self, url: RedisUrl) -> Server:
+    @property
+    def is_cluster(self) -> bool:
+        return self._discovery.is_cluster
+
+    async def begin(self) -> Server:
         """Connect to the Redis of the URL, sign in, and return where it is.
 
         Raises `OSError`, `LinkDown` and `RedisRefused`.
         """
-        server = await Discovery(url, "synkora").find()
+        server = await self._discovery.find()
+        if self._url.master is None and not self.is_cluster:
+            async with questioning(server) as (_, hello):
+                try:
+                    self._discovery.notice(hello)
+                except LinkDown:
+                    if not self.is_cluster:
+                        raise
+                    server = await self._discovery.find()
         await open_connection(self._connection, server)
         hello = await sign_in(self._connection, server, "synkora-check")
-        await prepare(self._connection, hello, url.database)
+        self._discovery.notice(hello)
+        self.data_id = await prepare(self._connection, hello, self._url.database, *self._discovery.own_keys)
         return server
+
+    def key(self, name: str) -> bytes:
+        """Return a key's name in this Redis."""
+        return self._discovery.key(name)
 
     async def ask(self, *command: bytes | str | int) -> Any:
         """Send a command and return the reply. Raises `LinkDown` and `RedisRefused`."""
