@@ -159,12 +159,6 @@ class Settings(BaseSettings):
         validation_alias="SSL_KEYFILE",
         description="Key of that certificate (PEM, without a passphrase).",
     )
-    workers: WorkersValue = Field(
-        default=1,
-        validation_alias="WS_WORKERS",
-        description="Processes that share the port and act as one server; auto: one for each core. Without REDIS_URL, "
-        "more than one need redis-server or valkey-server in PATH.",
-    )
     path: PathValue = Field(
         default="/socket.io/",
         validation_alias="WS_PATH",
@@ -264,7 +258,7 @@ class Settings(BaseSettings):
         default=None,
         validation_alias="STATE_DIR",
         description="Folder in which the missed events and the lost clients outlive a restart, of this instance alone; "
-        "the server makes it. Unset: they are kept in memory. With REDIS_URL, Redis keeps them.",
+        "the server makes it. Unset: they are kept in memory. With REDIS_URL or several workers, Redis keeps them.",
     )
     presence_grace: GracePeriodValue = Field(
         default=5,
@@ -281,7 +275,7 @@ class Settings(BaseSettings):
         default=0,
         validation_alias="SHUTDOWN_DRAIN",
         description="Seconds over which a stopping instance sends its clients to the others; 0: all at once. Only "
-        "with REDIS_URL.",
+        "with REDIS_URL, or when a reload replaces one of several workers.",
     )
     log_level: LevelValue = Field(
         default="info",
@@ -381,13 +375,19 @@ class Settings(BaseSettings):
     limit_clients: CountValue = Field(
         default=50_000,
         validation_alias="LIMIT_CLIENTS",
-        description="All clients of this instance.",
+        description="All clients of this server, on all its workers.",
+    )
+    workers: WorkersValue = Field(
+        default=1,
+        validation_alias="WS_WORKERS",
+        description="Processes that share the port and act as one server; auto: one for each core. Without REDIS_URL, "
+        "more than one need redis-server or valkey-server in PATH.",
     )
     redis_url: RedisValue = Field(
         default=None,
         validation_alias="REDIS_URL",
         description="The Redis that joins this instance with others, such as redis://:password@host; rediss:// is "
-        "with TLS, unix:///path a Unix socket. Unset: a single instance.",
+        "with TLS, unix:///path a Unix socket. Unset: a single server.",
     )
     redis_prefix: PrefixValue = Field(
         default="socket.io",
