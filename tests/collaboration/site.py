@@ -31,7 +31,7 @@ def token_of(name: str, **claims: object) -> str:
     return sign({"id": name.lower(), "name": name, **claims}, SECRET, expires_in=3600)
 
 
-class Person:
+class MemoryClient:
     """A client in memory that gets each message as the server's own object."""
 
     def __init__(self, server: SocketServer, token: str, transport: MemoryTransport, request: Request) -> None:
@@ -75,28 +75,28 @@ class Site:
         )
         self.address = Address(0, "/socket.io/")
 
-    def come(self, name: str, **claims: object) -> Person:
-        return Person(self.server, token_of(name, **claims), MemoryTransport(), request_of())
+    def come(self, name: str, **claims: object) -> MemoryClient:
+        return MemoryClient(self.server, token_of(name, **claims), MemoryTransport(), request_of())
 
-    async def meet(self, *names: str, project: str | None = None) -> list[Person]:
+    async def meet(self, *names: str, project: str | None = None) -> list[MemoryClient]:
         """Connect users one after the other, let them join a project, and clear their events."""
-        people = []
+        clients = []
         for name in names:
-            people.append(self.come(name))
+            clients.append(self.come(name))
             if project is not None:
-                people[-1].emit("join-project", project)
+                clients[-1].emit("join-project", project)
             await turn()
-        for person in people:
-            person.take()
-        return people
+        for client in clients:
+            client.take()
+        return clients
 
-    async def crowd(self, size: int, project: str) -> list[Person]:
+    async def crowd(self, size: int, project: str) -> list[MemoryClient]:
         """Connect users who join a project in one turn, and clear their earlier events."""
         crowd = [self.come(f"User {number}") for number in range(size)]
         await turn()
-        for person in crowd:
-            person.take()
-            person.emit("join-project", project)
+        for client in crowd:
+            client.take()
+            client.emit("join-project", project)
         await turn()
         return crowd
 

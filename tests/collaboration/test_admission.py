@@ -16,7 +16,7 @@ from tests.collaboration.guarded import (
     sent_while_waiting,
     settle,
 )
-from tests.collaboration.site import Person
+from tests.collaboration.site import MemoryClient
 
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.admission import MAX_BUFFERED_PER_USER
@@ -34,7 +34,7 @@ def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Gua
     return Guarded(roles, **options)
 
 
-async def waiting_with_bob() -> tuple[Guarded, Person]:
+async def waiting_with_bob() -> tuple[Guarded, MemoryClient]:
     site = waiting("ann", "bob")
     site.roles.gate.set()
     bob = await site.join("Bob")
@@ -42,7 +42,7 @@ async def waiting_with_bob() -> tuple[Guarded, Person]:
     return site, bob
 
 
-async def ann_waits_for_bob() -> tuple[Guarded, Person, Person]:
+async def ann_waits_for_bob() -> tuple[Guarded, MemoryClient, MemoryClient]:
     """The same, with Ann's pending join."""
     site, bob = await waiting_with_bob()
     ann = site.come("Ann")
@@ -296,10 +296,10 @@ async def test_a_member_that_leaves_before_the_answer_is_not_admitted() -> None:
     """Nothing is announced. A buffered edit is relayed for a writer, and refused for a user without access."""
     site, bob = await waiting_with_bob()
     ann, eve = site.come("Ann"), site.come("Eve")
-    for person in (ann, eve):
-        person.emit("join-project", "p")
-        person.emit("task:create", task(1))
-        person.emit("leave-project", "p")
+    for client in (ann, eve):
+        client.emit("join-project", "p")
+        client.emit("task:create", task(1))
+        client.emit("leave-project", "p")
     await settle()
     site.roles.gate.set()
     await settle()
@@ -406,10 +406,10 @@ async def test_an_edit_that_requires_a_question_counts_as_a_join() -> None:
     """Edits to projects without a join have the same rate of questions as joins."""
     roles = Roles()
     site = Guarded(roles, limits=replace(UNLIMITED, other_rate=1))
-    person = site.come("Eve")
+    client = site.come("Eve")
     for number in range(10):
-        person.emit("task:delete", {"projectId": f"p{number}", "taskId": "t"})
+        client.emit("task:delete", {"projectId": f"p{number}", "taskId": "t"})
         await settle()
     assert roles.asked.total() == 3
-    messages = [error["message"] for error in errors(person)]
+    messages = [error["message"] for error in errors(client)]
     assert messages == ["task:delete: join the project first"] * 3 + ["Too many events: slow down"] * 7

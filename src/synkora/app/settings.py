@@ -285,7 +285,7 @@ class Settings(BaseSettings):
     log_format: FormatValue = Field(
         default="text",
         validation_alias="LOG_FORMAT",
-        description="text: lines for people; json: one object a line.",
+        description="text: readable lines; json: one object a line.",
     )
     metrics_token: TokenValue = Field(
         default=None,

@@ -310,7 +310,7 @@ def serve(
 
     def say_where(listening: list[socket.socket]) -> None:
         address = _address(listening[0], is_tls=tls is not None)
-        print(f"Socket.IO at {address} (Ctrl-C stops the server)", file=sys.stderr, flush=True)  # noqa: T201  # for a person at a terminal, not for a log
+        print(f"Socket.IO at {address} (Ctrl-C stops the server)", file=sys.stderr, flush=True)  # noqa: T201  # for a user at a terminal, not for a log
 
     running = Server(
         server,

@@ -115,7 +115,7 @@ class LogSought(msgspec.Struct):
 
 
 class Entry(msgspec.Struct):
-    """A log entry; `text` is its line for people."""
+    """A log entry; `text` is its line of text."""
 
     at: float
     instance: str

@@ -1,4 +1,4 @@
-"""The server's log: events with named fields, written as lines for people or as JSON."""
+"""The server's log: events with named fields, written as text or as JSON."""
 
 import functools
 import logging
@@ -32,10 +32,10 @@ def configure_logs(
 ) -> RepeatedLines:
     """Write events of `level` (debug, info, warning, error) and above to stdout, and the libraries' errors with them.
 
-    Lines for people are coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets the written entries.
-    `output` is the result of `standard_output`; without it, the first line creates one. Each JSON
-    line has the `instance_id` and the number of the `worker`, if given. Returns the counter of warnings and errors,
-    which also reports repeated ones.
+    Text is coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets the written entries.
+    `output` is the result of `standard_output`; without it, the first line creates one. Each JSON line has the
+    `instance_id` and the number of the `worker`, if given. Returns the counter of warnings and errors, which also
+    reports repeated ones.
     """
     repeats = RepeatedLines()
     renderer = _renderer(form, instance_id, worker)
