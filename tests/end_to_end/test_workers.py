@@ -20,11 +20,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.end_to_end.member import Member
 from tests.support.certificates import make_certificate
 from tests.support.node_process import NodeProcess
-from tests.support.people import SECRET, Person
 from tests.support.processes import PATIENCE, Program, Synkora
 from tests.support.real_clients import WAYS
 from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
+from tests.support.users import SECRET, User
 
 TWO = {"WS_WORKERS": "2", "LOG_FORMAT": "json", "PRESENCE_GRACE": "10"}
 START = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
@@ -70,7 +70,7 @@ class Workers:
         latest: dict[str, int] = {}
         for entry in self.logged("client_connected"):
             latest[entry["userId"]] = entry["worker"]
-        return [member for member in members if latest[member.person.id] == number]
+        return [member for member in members if latest[member.user.id] == number]
 
 
 async def enter(workers: Workers, node: NodeProcess, at_least: int = 2) -> list[Member]:
@@ -78,26 +78,26 @@ async def enter(workers: Workers, node: NodeProcess, at_least: int = 2) -> list[
     members: list[Member] = []
     while len(members) < at_least or not (workers.of(0, members) and workers.of(1, members)):
         assert len(members) < 60, "one worker gets all clients"
-        member = await connect(workers, Person(f"user-{next(NUMBERS)}", "Person"), node)
+        member = await connect(workers, User(f"user-{next(NUMBERS)}", "Carol"), node)
         members.append(member)
     await expect_whole(members)
     return members
 
 
-async def connect(workers: Workers, person: Person, node: NodeProcess) -> Member:
+async def connect(workers: Workers, user: User, node: NodeProcess) -> Member:
     """Connect a new member over WebSocket, and wait until the log says on which worker."""
-    member = Member(person, WAYS["js-websocket"], node)
-    await member.connect(workers.server.url, {"token": person.token})
-    await until(lambda: any(entry["userId"] == person.id for entry in workers.logged("client_connected")), PATIENCE)
+    member = Member(user, WAYS["js-websocket"], node)
+    await member.connect(workers.server.url, {"token": user.token})
+    await until(lambda: any(entry["userId"] == user.id for entry in workers.logged("client_connected")), PATIENCE)
     return member
 
 
 async def expect_whole(members: list[Member]) -> None:
-    everyone = {member.person.id for member in members}
+    everyone = {member.user.id for member in members}
     try:
         await until(lambda: all(member.sees == everyone and member.counted == len(everyone) for member in members))
     except TimeoutError:
-        raise AssertionError([(member.person.id, member.counted, member.sees) for member in members]) from None
+        raise AssertionError([(member.user.id, member.counted, member.sees) for member in members]) from None
 
 
 async def expect_edit(sender: Member, members: list[Member], task: str) -> None:
@@ -180,7 +180,7 @@ async def test_a_killed_worker_is_replaced(workers: Workers, members: list[Membe
     await expect_health(workers.server, status="healthy", workers=2, connections=len(members))
     assert [len({*member.ids}) for member in members] == [1] * len(members)
     for sender in members:
-        await expect_edit(sender, members, f"after the loss, from {sender.person.id}")
+        await expect_edit(sender, members, f"after the loss, from {sender.user.id}")
     assert [member.got("user:left") for member in members] == [[]] * len(members)
     after = workers.pids
     assert after[0] == before[0]
