@@ -35,6 +35,7 @@ from synkora.sockets.server import SocketServer
 
 if TYPE_CHECKING:
     from synkora.app.cluster import Cluster
+    from synkora.app.workers.worker import Worker
 
 _NOT_ALLOWED: Final = (
     ": add it to ALLOWED_ORIGINS. If it is the origin of this server's own address, a proxy has replaced Host: have "
@@ -87,9 +88,18 @@ class Instance:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, id: str, repeats: RepeatedLines | None = None, output: Output | None = None
+        cls,
+        settings: Settings,
+        *,
+        id: str,
+        repeats: RepeatedLines | None = None,
+        output: Output | None = None,
+        worker: "Worker | None" = None,
     ) -> Self:
-        """Build an instance from settings. Raises `ValueError` with a line for the operator."""
+        """Build an instance from settings, one of several workers or alone.
+
+        Raises `ValueError` with a line for the operator.
+        """
         failures = FailureBackoff(settings.limit_failed_sign_ins)
         policy = access_policy(settings)
         cluster = None
@@ -97,7 +107,7 @@ class Instance:
             with _asked_for_by("REDIS_URL"):
                 from synkora.app.cluster import Cluster
             cluster = Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures, id)
-        server = _socket_server(settings, cluster)
+        server = _socket_server(settings, cluster, worker)
         collaboration = _collaboration(settings, server, policy, failures, cluster)
         return cls(server, collaboration, cluster, id=id, repeats=repeats, output=output)
 
@@ -180,7 +190,7 @@ class Instance:
         return 0 if self._output is None else self._output.lost
 
 
-def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServer:
+def _socket_server(settings: Settings, cluster: "Cluster | None", worker: "Worker | None") -> SocketServer:
     """Build the Socket.IO server from settings."""
     return SocketServer(
         ping_interval=settings.ping_interval,
@@ -201,8 +211,10 @@ def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServe
             ConnectionLimits(
                 clients=settings.limit_clients,
                 connections_per_address=settings.limit_connections_per_address,
-                handshakes_per_address=settings.limit_handshakes_per_address,
+                # An address' connections are spread over the workers.
+                handshakes_per_address=settings.limit_handshakes_per_address / (worker.seat.count if worker else 1),
             ),
+            clients=None if worker is None else worker.clients,
             connections=None if cluster is None else cluster.counters.addresses,
         ),
         adapter=None if cluster is None else cluster.adapter,
