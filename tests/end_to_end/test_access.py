@@ -21,11 +21,11 @@ from tests.end_to_end.guarded import (
     until_writes,
 )
 from tests.support.clients import websocket
-from tests.support.people import ISSUED, Person
 from tests.support.processes import PATIENCE, Synkora
 from tests.support.real_clients import WAYS, Connect, join
 from tests.support.server_process import ServerProcess, StartServer
 from tests.support.servers import Address
+from tests.support.users import ISSUED, User
 
 NO_ACCESS = "You do not have access to this project"
 LOST_ACCESS = "You no longer have access to this project"
@@ -242,7 +242,7 @@ async def test_an_unreachable_service_is_reported_in_one_line(tmp_path: Path, va
     assert "den" not in line
 
 
-class Member(Person):
+class Member(User):
     """A user of the small world, for the real clients."""
 
     @property

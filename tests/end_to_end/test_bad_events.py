@@ -6,7 +6,7 @@ import pytest
 from tests.end_to_end.bystanders import Bystanders
 from tests.end_to_end.raw import RawClient
 from tests.end_to_end.relays import ROWS, VOLATILE
-from tests.support.people import PROJECT
+from tests.support.users import PROJECT
 
 RELAYED = [row.event for row in ROWS]
 REQUIRED = "Project ID is required"

@@ -3,7 +3,7 @@
 import pytest
 from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.raw import RawClient
-from tests.support.people import PROJECT
+from tests.support.users import PROJECT
 
 
 def relay(value: str, event: str = "canvas:update", field: str = "changes") -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from tests.end_to_end.relays import ROWS, TASK, VOLATILE, Row
-from tests.support.people import ALICE, BOB, CAROL, PROJECT
 from tests.support.real_clients import WAYS, Connect, join, join_both, join_one_and_two
+from tests.support.users import ALICE, BOB, CAROL, PROJECT
 
 
 def filled(delivery: Any, sender_id: str) -> Any:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
-from tests.support.people import ALICE, BOB, TIME, issue, npm_tokens
 from tests.support.real_clients import Connect, Refused, join
 from tests.support.server_process import ServerProcess, StartServer, expect_health
+from tests.support.users import ALICE, BOB, TIME, issue, npm_tokens
 
 PAGE = "http://localhost:3000"  # allowed by default
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.hostile.attacker import Attacker
 from tests.identity.forge import encrypted, segment, signed
-from tests.support.people import SECRET
+from tests.support.users import SECRET
 from tests.support.wire import BINARY, TEXT, Refused, WebSocket, client_frame
 
 from synkora.collaboration.events import CATALOGUE
