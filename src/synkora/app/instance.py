@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import structlog
 
 from synkora.app.all_instances import AllInstances
+from synkora.app.block_sharing import BlockSharing
 from synkora.app.logs.incident_log import IncidentLog
 from synkora.app.logs.output import Output
 from synkora.app.logs.repeated_lines import RepeatedLines
 from synkora.app.metrics.loop_lag import LoopLag
+from synkora.app.moderation import Moderation
 from synkora.app.settings import Settings
 from synkora.app.stats import Stats, read_stats
 from synkora.collaboration.access import AccessPolicy, OpenAccess
@@ -75,6 +77,8 @@ class Instance:
         self.collaboration = collaboration
         self.cluster = cluster
         self.instances = AllInstances(self.id, None if cluster is None else cluster.rpc)
+        self.moderation = Moderation(self.instances, collaboration)
+        self._block_sharing = BlockSharing(self.instances, collaboration.blocks)
         self.lag = LoopLag()
         self.started_at = time.time()
         self._started = time.monotonic()
@@ -112,6 +116,7 @@ class Instance:
         self.lag.__enter__()
         if self.cluster is not None:
             await self.cluster.__aenter__()
+            self._block_sharing.__enter__()
         return self
 
     async def __aexit__(
@@ -119,6 +124,7 @@ class Instance:
     ) -> None:
         """Leave the cluster, and log the incidents that have only been counted."""
         if self.cluster is not None:
+            self._block_sharing.__exit__()
             await self.cluster.__aexit__(kind, error, trace)
         self.lag.__exit__(kind, error, trace)
         self._patterns.tell()
