@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 from tests.support.servers import Address, serving
@@ -17,6 +18,7 @@ from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring, sign
 from synkora.recovery.ports import RecoveryStore
 from synkora.recovery.settings import RecoverySettings
+from synkora.sockets.internals import registry_of
 from synkora.sockets.server import SocketServer
 
 SECRET = "the-secret-of-these-tests-5f0c2a"
@@ -68,6 +70,7 @@ class Site:
 
     def __init__(self, *, recovery: bool | RecoverySettings | RecoveryStore = False, **options: Any) -> None:
         self.server = SocketServer(origins=[PAGE], recovery=recovery)
+        registry_of(self.server).arrivals.share = inf  # a client is connected in the turn in which it comes
         self.collaboration = Collaboration(
             self.server.of("/"),
             Authenticator(Keyring(SECRET)),

@@ -12,6 +12,7 @@ from tests.collaboration.guarded import (
     acks,
     errors,
     first_error,
+    heard,
     names,
     sent_while_waiting,
     settle,
@@ -413,3 +414,45 @@ async def test_an_edit_that_requires_a_question_counts_as_a_join() -> None:
     assert roles.asked.total() == 3
     messages = [error["message"] for error in errors(client)]
     assert messages == ["task:delete: join the project first"] * 3 + ["Too many events: slow down"] * 7
+
+
+# Removal
+
+
+async def test_a_removed_user_has_left_at_once() -> None:
+    """With all tabs, and only the project. The others learn of it, and the policy is asked before another join."""
+    site = Guarded(Roles(ann=Role.EDITOR, bob=Role.EDITOR), leave_delay=5)
+    ann, bob = await site.join_both()
+    again = await site.join("Ann")
+    ann.take()
+    assert site.collaboration.remove("p", "ann") == 2
+    events = await heard(bob, lambda events: any(event[0] == "user:left" for event in events))
+    assert [event[1]["userId"] for event in events if event[0] == "user:left"] == ["ann", "ann"]
+    for tab in (ann, again):
+        assert errors(tab) == [{"message": "You no longer have access to this project", "projectId": "p"}]
+    site.roles.roles["ann", "p"] = None
+    ann.emit("join-project", "p")
+    await settle()
+    assert [error["message"] for error in errors(ann)] == ["You do not have access to this project"]
+    assert site.collaboration.remove("p", "ann") == site.collaboration.remove("other", "bob") == 0
+    await site.close()
+
+
+async def test_a_removed_user_is_not_admitted_by_an_earlier_question() -> None:
+    """The answer was given before the removal. It is not cached either."""
+    site, bob, ann = await ann_waits_for_bob()
+    ann.emit("task:create", task(1))
+    await settle()
+    ann.take()
+    assert site.collaboration.remove("p", "ann") == 0
+    site.roles.gate.set()
+    await settle()
+    assert [error["message"] for error in errors(ann)] == [
+        "You no longer have access to this project",
+        "task:create: join the project first",
+    ]
+    assert bob.take() == []
+    asked = site.roles.asked["ann", "p"]
+    ann.emit("join-project", "p")
+    await settle()
+    assert site.roles.asked["ann", "p"] == asked + 1

@@ -142,6 +142,17 @@ class Server(uvicorn.Server):
             ssl_shutdown_timeout=_TLS_GOODBYE,
         )
 
+    def stop_listening(self) -> None:
+        """Accept no further connections, and end the open HTTP connections after their responses.
+
+        Another process listens on the same socket. A connection without a request yet stays, and is served.
+        """
+        for listening in self.servers:
+            listening.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, PollingProtocol) and connection.cycle is not None:
+                connection.shutdown()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new clients, close the Socket.IO connections, then uvicorn's.
 
