@@ -36,19 +36,22 @@ class RedisProbe:
         Raises `OSError`, `LinkDown` and `RedisRefused`.
         """
         server = await self._discovery.find()
-        if self._url.master is None and not self.is_cluster:
-            async with questioning(server) as (_, hello):
-                try:
-                    self._discovery.notice(hello)
-                except LinkDown:
-                    if not self.is_cluster:
-                        raise
-                    server = await self._discovery.find()
+        if self._url.master is None and not self.is_cluster and await self._belongs_to_cluster(server):
+            server = await self._discovery.find()
         await open_connection(self._connection, server)
         hello = await sign_in(self._connection, server, "synkora-check")
         self._discovery.notice(hello)
         self.data_id = await prepare(self._connection, hello, self._url.database, *self._discovery.own_keys)
         return server
+
+    async def _belongs_to_cluster(self, server: Server) -> bool:
+        async with questioning(server) as (_, hello):
+            try:
+                self._discovery.notice(hello)
+            except LinkDown:
+                if not self.is_cluster:
+                    raise
+        return self.is_cluster
 
     def key(self, name: str) -> bytes:
         """Return a key's name in this Redis."""
