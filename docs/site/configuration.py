@@ -19,7 +19,7 @@ GROUPS: Final = (
         ("WS_PORT", "WS_HOST", "WS_PATH", "SSL_", "TRUSTED_"),
         "[Deploying](deploying.md) has proxies and TLS.",
     ),
-    ("Several instances", ("REDIS_", "WS_INSTANCE"), "[Scaling](scaling.md) has the rest."),
+    ("Several instances", ("REDIS_", "WS_INSTANCE", "WS_ADVERTISE"), "[Scaling](scaling.md) has the rest."),
     (
         "Connections",
         ("WS_",),

@@ -1,10 +1,13 @@
 """Runs Synkora's server until a signal."""
 
+import os
+import secrets
 import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,11 +24,13 @@ from synkora.app.settings import Settings
 from synkora.redis.uid import new_uid
 from synkora.serving.listen import listen
 from synkora.serving.server import Server
+from synkora.serving.session_router import SharedSessions
 from synkora.serving.systemd import notify, passed_sockets
 from synkora.serving.tls import TlsError, renew, tls_context
 
 # The command imports only what the settings require: each import costs start time and memory.
 if TYPE_CHECKING:
+    from synkora.app.cluster import Cluster
     from synkora.app.console.console import Console
     from synkora.app.console.log_tail import LogTail
 
@@ -82,6 +87,19 @@ def run(settings: Settings) -> None:
         problem, advice = listen_problem(error, settings)
         problem = f"P{problem[1:]}" if problem.startswith("port ") else problem  # a host is written as configured
         sys.exit(f"{problem}: {advice[0].lower()}{advice[1:]}")
+    key = secrets.token_bytes(32)
+
+    def announce() -> None:
+        if instance.cluster is not None:
+            from synkora.app.advertising import announcement
+
+            instance.cluster.counters.announce(announcement(settings, sockets[0], key))
+
+    def reload() -> None:
+        _reload(settings, tls)
+        announce()  # the certificate
+
+    announce()
     # A single instance does not drain: without another instance, clients would only be disconnected for longer.
     may_drain = settings.shutdown_drain and instance.cluster is not None
     try:
@@ -95,12 +113,24 @@ def run(settings: Settings) -> None:
             shutdown_timeout=settings.shutdown_timeout,
             keep_alive=settings.keep_alive,
             tls=tls,
-            reload=lambda: _reload(settings, tls),
+            reload=reload,
+            shared=None if instance.cluster is None else _shared_sessions(settings, instance.cluster, key),
         ).run(sockets)
     except OSError as error:
         print(f"The server cannot run: {error}", file=sys.stderr)
         sys.exit(1)
     log.info("stopped")
+
+
+def _shared_sessions(settings: Settings, cluster: "Cluster", key: bytes) -> SharedSessions:
+    folder = os.environ.get("SYNKORA_WORKERS_DIR")  # set by the process that starts workers
+    return SharedSessions(
+        cluster.link.uid,
+        key,
+        cluster.counters.directory,
+        workers=None if folder is None else Path(folder),
+        most=settings.limit_clients,
+    )
 
 
 def _log_tail(settings: Settings) -> "LogTail | None":

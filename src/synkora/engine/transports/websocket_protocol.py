@@ -18,7 +18,7 @@ from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.registry import Ask, Registry
 from synkora.engine.request import Request
 from synkora.engine.transports.websocket import WebSocketTransport
-from synkora.engine.transports.websocket_heads import is_key, parse, subprotocol
+from synkora.engine.transports.websocket_heads import Peer, is_key, parse, peer_of, subprotocol
 from synkora.protocol.websocket import EXTENSION, accepts_compression, is_close_frame
 
 _VERSION: Final = "13"
@@ -85,11 +85,15 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
     """uvicorn's WebSocket protocol for requests below Socket.IO's path; other requests get 404.
 
     Bind `registry` with `functools.partial` and pass the result to uvicorn as `ws`. picows parses the frames. Its
-    buffer grows with the frames and never shrinks, so a new parser replaces the old one after a large frame.
+    buffer grows with the frames and never shrinks, so a new parser replaces the old one after a large frame. `peer` is
+    the client's end of the connection, if another instance has forwarded it.
     """
 
-    def __init__(self, registry: Registry, *, config: Any, server_state: Any, app_state: Any) -> None:
+    def __init__(
+        self, registry: Registry, *, config: Any, server_state: Any, app_state: Any, peer: Peer | None = None
+    ) -> None:
         self._registry = registry
+        self._peer = peer
         self._listener: WebSocketTransport | None = None
         self._parser: Any = _NO_PARSER
         self._asking: asyncio.Task[None] | None = None
@@ -105,7 +109,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle the request that uvicorn has read, once."""
-        request = parse(data, self._transport, self._registry.settings.proxies)
+        request = parse(data, self._peer or peer_of(self._transport), self._registry.settings.proxies)
         try:
             if not self._registry.settings.serves(request.path):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)
