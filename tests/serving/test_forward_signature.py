@@ -1,5 +1,7 @@
 """The signatures of forwarded requests."""
 
+import time
+
 import pytest
 
 from synkora.engine.transports.websocket_heads import Peer
@@ -63,7 +65,7 @@ class Clock:
 def test_a_signature_expires(monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
     """Before and after the time of the owner's clock."""
     clock = Clock(1_000_000)
-    monkeypatch.setattr(forward_signature.time, "time", clock)
+    monkeypatch.setattr(time, "time", clock)
     value = sign(KEY, *REQUEST, PEER)
     late = Clock(clock.now + ahead * (VALID_FOR + 1))
     with pytest.raises(BadSignature, match="expired"):
@@ -74,7 +76,7 @@ def test_a_signature_expires(monkeypatch: pytest.MonkeyPatch, ahead: int) -> Non
 def test_a_signature_cannot_be_replayed_while_it_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of its time neither, if its clock is ahead. Then the owner's memory of it ends."""
     ahead = Clock(1_000_000)
-    monkeypatch.setattr(forward_signature.time, "time", ahead)
+    monkeypatch.setattr(time, "time", ahead)
     value, other = sign(KEY, *REQUEST, PEER), sign(KEY, *REQUEST, PEER)
     clock = Clock(ahead.now - VALID_FOR)
     verifier = Verifier(KEY, clock)

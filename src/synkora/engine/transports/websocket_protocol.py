@@ -6,6 +6,7 @@ picows exports no protocol class. This module uses its private one, and a test p
 import asyncio
 import http
 import logging
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -35,6 +36,23 @@ _UPGRADE: Final = (
 )
 
 
+class _WithoutTcp:
+    """A Unix socket that ignores the options of TCP, which picows sets."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def setsockopt(self, level: int, option: int, value: int) -> None: ...
+
+    def getsockopt(self, level: int, option: int) -> int:
+        return 0
+
+
 class _ParserConnection:
     """The connection that a parser of picows sees: filters what picows writes itself."""
 
@@ -46,7 +64,8 @@ class _ParserConnection:
         self._is_first = is_first
 
     def get_extra_info(self, name: str) -> Any:
-        return self._connection.get_extra_info(name)
+        found = self._connection.get_extra_info(name)
+        return _WithoutTcp(found) if name == "socket" and found.family == socket.AF_UNIX else found
 
     def get_write_buffer_size(self) -> int:
         """Never 0: with an empty buffer picows would write to the socket directly."""
