@@ -232,5 +232,5 @@ chaos: node tools $(DEV_READY) $(CLIENTS_READY) ## have instances and Redis die 
 	@RECOVERY_SECONDS=$${CHAOS_SECONDS:-600} RECOVERY_SEED=$${RECOVERY_SEED:-$$(date +%s)} \
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/end_to_end/test_recovery_run.py -k miss_nothing
 
-real-app: $(DEV_READY) $(CLIENTS_READY) ## have two people use the board of the real web app (APP=… is its checkout; it takes minutes)
+real-app: $(DEV_READY) $(CLIENTS_READY) ## have two users work on the board of the real web app (APP=… is its checkout; it takes minutes)
 	@$(BIN)/python -m tests.real_app "$(APP)"

@@ -1,4 +1,4 @@
-"""The figures for people: as a table for the terminal, and as Markdown."""
+"""The figures as a table for the terminal, and as Markdown."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from rich.text import Text
 UNQUOTABLE = "not to be quoted"
 #: The rows of the README: what each says, its workload and its figure.
 SUMMARY = (
-    ("µs to deliver a cursor to one client, 20 busy projects of 10 people", "relay-200", PER_DELIVERY),
+    ("µs to deliver a cursor to one client, 20 busy projects of 10 users", "relay-200", PER_DELIVERY),
     ("µs, the same with one cursor at a time in each project", "relay-200-single", PER_DELIVERY),
     ("kB of an idle client", "idle", MEMORY),
-    ("ms for 1,000 people to join one project", "joining", JOIN),
+    ("ms for 1,000 users to join one project", "joining", JOIN),
 )
 
 

@@ -22,7 +22,7 @@ main = server.of("/")
 @csrf_exempt
 async def announce(request: HttpRequest) -> HttpResponse:
     main.emit("announced", request.GET.get("text", ""))
-    return HttpResponse(f"{len(main.sockets)} people were told", content_type="text/plain")
+    return HttpResponse(f"{len(main.sockets)} clients were told", content_type="text/plain")
 
 
 @main.on("say")

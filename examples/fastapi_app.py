@@ -36,4 +36,4 @@ def say(socket: Socket, text: str) -> str:
 @app.post("/announce", response_class=PlainTextResponse)
 async def announce(text: str = "") -> str:
     main.emit("announced", text)
-    return f"{len(main.sockets)} people were told"
+    return f"{len(main.sockets)} clients were told"

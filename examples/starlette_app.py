@@ -23,7 +23,7 @@ def say(socket: Socket, text: str) -> str:
 
 async def announce(request: Request) -> PlainTextResponse:
     main.emit("announced", request.query_params.get("text", ""))
-    return PlainTextResponse(f"{len(main.sockets)} people were told")
+    return PlainTextResponse(f"{len(main.sockets)} clients were told")
 
 
 app = Starlette(

@@ -6,7 +6,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from tests.access.processes import App, Postgres
-from tests.access.world import PEOPLE, World, small_world
+from tests.access.world import USERS, World, small_world
 
 SCHEMA = (Path(__file__).parent / "schema.sql").read_text()
 
@@ -27,11 +27,11 @@ class Database:
         run = self.connection
         async with run.transaction():
             await run.execute('TRUNCATE "User", "Session", "Team", "TeamMember", "Project"')
-            await run.executemany('INSERT INTO "User" (id) VALUES ($1)', [(person,) for person in PEOPLE])
+            await run.executemany('INSERT INTO "User" (id) VALUES ($1)', [(user,) for user in USERS])
             await run.executemany('INSERT INTO "Team" (id, name) VALUES ($1, $1)', [(team,) for team in world.teams])
             await run.executemany(
                 'INSERT INTO "TeamMember" (id, "teamId", "userId", role) VALUES ($1 || $2, $1, $2, $3)',
-                [(team, person, role) for team, roles in world.teams.items() for person, role in roles.items()],
+                [(team, user, role) for team, roles in world.teams.items() for user, role in roles.items()],
             )
             await run.executemany(
                 'INSERT INTO "Project" (id, name, "teamId", "createdById", "updatedAt") VALUES ($1, $1, $2, $3, now())',

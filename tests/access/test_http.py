@@ -113,15 +113,15 @@ async def test_one_users_session_is_never_used_for_another(app: App) -> None:
 
     async with listening(serve) as listener:
         policy = HttpAccess(listener.url)
-        people = [nextauth_v4("owner"), nextauth_v4("stranger")]
-        for person in people:
-            await policy.role(person, TEAM_PROJECT)
+        users = [nextauth_v4("owner"), nextauth_v4("stranger")]
+        for user in users:
+            await policy.role(user, TEAM_PROJECT)
         assert policy._client is not None
         assert not policy._client.cookies
         await policy.close()
     assert listener.ever == 1
     assert [cookie.partition(b": ")[2].decode() for cookie in cookies] == [
-        f"next-auth.session-token={person.token}" for person in people
+        f"next-auth.session-token={user.token}" for user in users
     ]
 
 

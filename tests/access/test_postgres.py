@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from tests.access.conftest import Database
 from tests.access.listeners import listening
-from tests.access.world import PEOPLE, TEAM_PROJECT, World, nextauth_v4, small_world
+from tests.access.world import TEAM_PROJECT, USERS, World, nextauth_v4, small_world
 from tests.contracts.access import AccessContract
 from tests.support.processes import PATIENCE
 from tests.support.servers import until
@@ -51,9 +51,9 @@ class TestPostgresAccess(AccessContract):
 
 async def test_connections_are_few_and_shared(policy: PostgresAccess, database: Database) -> None:
     """Any number of simultaneous questions makes no more connections than the URL allows."""
-    people = random.choices(PEOPLE, k=100)
+    users = random.choices(USERS, k=100)
     for _ in range(2):
-        await asyncio.gather(*(policy.role(nextauth_v4(person), f"{person}{n}") for n, person in enumerate(people)))
+        await asyncio.gather(*(policy.role(nextauth_v4(user), f"{user}{n}") for n, user in enumerate(users)))
         assert 1 <= await database.clients() <= 5
 
 
@@ -86,7 +86,7 @@ async def test_prismas_parameters_do_no_harm(database: Database) -> None:
     before = log.stat().st_size
     await database.connection.execute("ALTER ROLE app SET log_statement = 'all'")
     try:
-        questions = [policy.role(nextauth_v4(person), TEAM_PROJECT) for person in ("owner", "stranger")]
+        questions = [policy.role(nextauth_v4(user), TEAM_PROJECT) for user in ("owner", "stranger")]
         assert await asyncio.gather(*questions) == [Role.OWNER, None]
     finally:
         await database.connection.execute("ALTER ROLE app RESET log_statement")

@@ -17,7 +17,7 @@ TEAM_PROJECT: Final = "proj_team"
 OWN_PROJECT: Final = "proj_own"
 ODD_PROJECT: Final = "a b/c?d#e%2f..;é☃😀'\"\\&=+:@"
 _KEYRING: Final = Keyring(SECRET)
-PEOPLE: Final = ("owner", "editor", "viewer", "creator", "stranger", "o'brien; --")
+USERS: Final = ("owner", "editor", "viewer", "creator", "stranger", "o'brien; --")
 
 
 @dataclass

@@ -12,7 +12,8 @@ from tests.support.servers import until
 
 from synkora.app.all_instances import AllInstances, InstanceReplies, Topic
 from synkora.app.cluster import Cluster
-from synkora.app.console.rpc_messages import CONNECTIONS, COUNT, DISCONNECT, LOG, PROJECTS, ProjectNamed, SocketNamed
+from synkora.app.console.rpc_messages import CONNECTIONS, LOG, PROJECTS
+from synkora.app.moderation import COUNT, DISCONNECT, ProjectNamed, SocketNamed
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 

@@ -11,7 +11,7 @@ from tests.collaboration.site import Site
 
 from synkora.app.health import make_app
 from synkora.app.instance import Instance
-from synkora.app.playground import PEOPLE, playground_routes
+from synkora.app.playground import USERS, playground_routes
 from synkora.app.settings import Settings
 from synkora.identity.tokens import Keyring
 
@@ -102,7 +102,7 @@ async def test_a_page_that_has_not_been_built(tmp_path: Path) -> None:
 
 async def test_a_token_signs_in_as_a_user_of_the_playground(app: Starlette) -> None:
     """By default the first user. The token lasts an hour, and the user's id does not exist in the app."""
-    for query, name in (("", PEOPLE[0]), (f"?as={PEOPLE[1]}", PEOPLE[1])):
+    for query, name in (("", USERS[0]), (f"?as={USERS[1]}", USERS[1])):
         answer = await ask(app, "POST", f"/playground/token{query}", origin=HERE)
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-store"
@@ -117,7 +117,7 @@ async def test_a_token_comes_with_connection_options(files: Path) -> None:
     app = app_of(files, WS_PATH="/live/", WS_TRANSPORTS="websocket")
     answer = (await ask(app, "POST", "/playground/token")).json()
     assert (answer["path"], answer["transports"]) == ("/live/", ["websocket"])
-    assert answer["people"] == list(PEOPLE)
+    assert answer["users"] == list(USERS)
 
 
 @pytest.mark.parametrize("name", ["Mallory", "alice", "", "user-1"])
@@ -125,7 +125,7 @@ async def test_other_names_get_no_token(app: Starlette, name: str) -> None:
     """Only names of the playground: no token belongs to a user of the app."""
     answer = await ask(app, "POST", f"/playground/token?as={name}")
     assert answer.status_code == 404
-    assert PEOPLE[0] in answer.text
+    assert USERS[0] in answer.text
 
 
 async def test_tokens_are_not_for_links(app: Starlette) -> None:

@@ -83,6 +83,7 @@ def test_defaults() -> None:
         "limit_handshakes_per_address": 1000,
         "limit_failed_sign_ins": 20,
         "limit_clients": 50_000,
+        "workers": 1,
         "redis_url": None,
         "redis_prefix": "socket.io",
         "instance": "",

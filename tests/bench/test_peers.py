@@ -45,7 +45,7 @@ def strict(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]:
     yield from started(request.param, tmp_path, LIMIT_OTHER_RATE="1")
 
 
-class Person:
+class User:
     def __init__(self, name: str, client: WebSocket, sid: str) -> None:
         self.name = name
         self.client = client
@@ -61,22 +61,22 @@ class Person:
         assert len(event) == 2
         return event[1]
 
-    async def join(self, *others: "Person") -> Any:
+    async def join(self, *others: "User") -> Any:
         """Join the project; the others get the announcement. Returns the list of users."""
         await self.emit("join-project", "p")
         for other in others:
             assert (await other.next("user:joined"))["socketId"] == self.sid
         present = await self.next("users:active")
-        for person in (self, *others):
-            assert await person.next("users:count") == {"count": 1 + len(others)}
+        for user in (self, *others):
+            assert await user.next("users:count") == {"count": 1 + len(others)}
         return present
 
 
 @asynccontextmanager
-async def person(address: Address, name: str) -> AsyncIterator[Person]:
+async def user(address: Address, name: str) -> AsyncIterator[User]:
     auth = {"token": token(id=f"user-{name}", name=name, picture=f"https://example.com/{name}.png")}
     async with websocket(address) as client:
-        someone = Person(name, client, await client.connect(auth=auth))
+        someone = User(name, client, await client.connect(auth=auth))
         connected = await someone.next("connected")
         assert (connected["socketId"], connected["userId"]) == (someone.sid, someone.id)
         yield someone
@@ -106,7 +106,7 @@ async def test_a_client_that_does_not_sign_in_is_refused(address: Address, auth:
 
 async def test_presence_is_announced(address: Address) -> None:
     """A new member gets the list, the others the announcement. After a leave, the remaining members get the list."""
-    async with person(address, "alice") as alice, person(address, "bob") as bob:
+    async with user(address, "alice") as alice, user(address, "bob") as bob:
         assert (await alice.join())["count"] == 1
         present = await bob.join(alice)
         assert present["count"] == 2
@@ -120,7 +120,7 @@ async def test_presence_is_announced(address: Address) -> None:
         await left_alone(alice, bob)
 
 
-async def left_alone(alice: Person, bob: Person) -> None:
+async def left_alone(alice: User, bob: User) -> None:
     """Wait until Alice has learned that Bob has left, and has the list."""
     assert (await alice.next("user:left"))["socketId"] == bob.sid
     assert [user["userId"] for user in (await alice.next("users:active"))["users"]] == [alice.id]
@@ -131,7 +131,7 @@ async def left_alone(alice: Person, bob: Person) -> None:
 async def test_events_are_relayed(address: Address, event: Event) -> None:
     """Every event of the app reaches the other member, as the catalogue says."""
     forwarded = {name: {"some": [name]} for name in ((event.whole,) if event.whole else event.fields)}
-    async with person(address, "alice") as alice, person(address, "bob") as bob:
+    async with user(address, "alice") as alice, user(address, "bob") as bob:
         await alice.join()
         await bob.join(alice)
         await alice.emit(event.name, {"projectId": "p", **forwarded})
@@ -142,7 +142,7 @@ async def test_events_are_relayed(address: Address, event: Event) -> None:
 
 async def test_invalid_events_are_refused(address: Address) -> None:
     """Payload and membership are checked, and the connection stays open."""
-    async with person(address, "alice") as alice:
+    async with user(address, "alice") as alice:
         await alice.emit("task:create")
         await alice.emit("task:create", {"task": {}})
         await alice.emit("canvas:cursor", {"projectId": "elsewhere", "position": {}})
@@ -159,7 +159,7 @@ async def test_invalid_events_are_refused(address: Address) -> None:
 
 async def test_limits_are_checked(strict: Address) -> None:
     async with socketio(strict, {"token": token(id="mallory")}) as mallory:
-        someone = Person("mallory", mallory, "")
+        someone = User("mallory", mallory, "")
         for _ in range(20):
             await someone.emit("ping")
         assert "Too many events" in (await someone.next("error"))["message"]

@@ -12,7 +12,7 @@ from tests.chaos.page import Page
 from tests.chaos.place import PINGS
 from tests.chaos.site import Site
 from tests.support.node_process import NodeProcess
-from tests.support.people import Person
+from tests.support.users import User
 
 PROJECTS = [f"project-{number}" for number in range(4)]
 PAGES, OFFICIAL = 40, 4
@@ -61,12 +61,12 @@ async def crowd(site: Site, chance: random.Random) -> AsyncIterator[Crowd]:
     node = await NodeProcess.start("remote-sockets.mjs")
     clients: list[Client] = []
     for number in range(PAGES):
-        person = Person(f"user-{number * 9 // 10}", f"User {number * 9 // 10}")
-        clients.append(Page(site, person, PROJECTS, random.Random(chance.random())))
+        user = User(f"user-{number * 9 // 10}", f"User {number * 9 // 10}")
+        clients.append(Page(site, user, PROJECTS, random.Random(chance.random())))
     for number in range(OFFICIAL):
-        person = Person(f"official-{number}", f"Official {number}")
+        user = User(f"official-{number}", f"Official {number}")
         place, project = site.places[number % len(site.places)], PROJECTS[number % len(PROJECTS)]
-        clients.append(OfficialPage(site, place, person, project, random.Random(chance.random()), node))
+        clients.append(OfficialPage(site, place, user, project, random.Random(chance.random()), node))
     tasks = [asyncio.create_task(client.run()) for client in clients]
     try:
         yield Crowd(clients)

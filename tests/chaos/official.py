@@ -10,21 +10,21 @@ from tests.chaos.place import Place
 from tests.chaos.record import Connection
 from tests.chaos.site import Site
 from tests.support.node_process import Message, NodeProcess
-from tests.support.people import Person
 from tests.support.real_clients import APP_OPTIONS
+from tests.support.users import User
 
 
 class OfficialPage:
     """A socket.io-client that stays with one instance and reconnects by itself. Otherwise as `Page`."""
 
     def __init__(
-        self, site: Site, place: Place, person: Person, project: str, chance: random.Random, node: NodeProcess
+        self, site: Site, place: Place, user: User, project: str, chance: random.Random, node: NodeProcess
     ) -> None:
         self.is_calm = False
         self.since = 0.0
         self.vanished = 0.0
         self._site, self._place, self._node = site, place, node
-        self._person, self._project, self._chance = person, project, chance
+        self._user, self._project, self._chance = user, project, chance
         self._connection: Connection | None = None
         self._name = node.listen(self._heard)
 
@@ -37,7 +37,7 @@ class OfficialPage:
         options = {
             **APP_OPTIONS,
             "reconnectionDelayMax": 2000,
-            "auth": {"token": self._person.token},
+            "auth": {"token": self._user.token},
             "transports": ["websocket"],
             "timeout": 3000,
         }
@@ -72,7 +72,7 @@ class OfficialPage:
             self._connection.end(now)
             self._connection = None
         if change[0] == "connect":
-            self._connection = Connection(self._site.book, self._person.id, self._place.life, change[1])
+            self._connection = Connection(self._site.book, self._user.id, self._place.life, change[1])
             self._connection.enter(self._project, now)
             self.since = now
             self._node.order("emit", name=self._name, event=["join-project", self._project])

@@ -9,8 +9,8 @@ from contextlib import suppress
 from tests.chaos.place import Place
 from tests.chaos.record import Connection
 from tests.chaos.site import Site
-from tests.support.people import Person
 from tests.support.positions import without_position
+from tests.support.users import User
 from tests.support.wire import CLOSE, TEXT, Refused, WebSocket, client_frame
 
 _PATIENCE = 3  # seconds for a connection, after which another instance is tried
@@ -23,12 +23,12 @@ _WHIMS = {"move": 25, "come_and_go": 10, "leave": 10, "hang_up": 10, "vanish": 4
 class Page:
     """A client that connects to any instance repeatedly. With `is_calm` it stays connected and sends nothing."""
 
-    def __init__(self, site: Site, person: Person, projects: list[str], chance: random.Random) -> None:
+    def __init__(self, site: Site, user: User, projects: list[str], chance: random.Random) -> None:
         self.is_calm = False
         self.since = 0.0  # when it asked to be where it is
         self.vanished = 0.0  # when it last left without a close
         self._site = site
-        self._person = person
+        self._user = user
         self._projects = projects
         self._chance = chance
         self._socket: WebSocket | None = None
@@ -61,11 +61,11 @@ class Page:
             try:
                 await socket.shake()
                 await socket.packet()
-                socket_id = await socket.connect(self._person.token)
+                socket_id = await socket.connect(self._user.token)
             except BaseException:
                 socket.abort()
                 raise
-        self._connection = connection = Connection(self._site.book, self._person.id, life, socket_id)
+        self._connection = connection = Connection(self._site.book, self._user.id, life, socket_id)
         reading = asyncio.create_task(self._read(socket, connection))
         try:
             await self._live(socket, connection, reading)

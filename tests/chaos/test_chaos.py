@@ -45,10 +45,10 @@ async def test_users_are_served_through_a_storm(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     begun = time.monotonic()
     async with Site(tmp_path, PLACES) as site:
-        async with crowd(site, chance) as people, Storm(site, random.Random(chance.random())) as storm:
-            await people.settle()
+        async with crowd(site, chance) as users, Storm(site, random.Random(chance.random())) as storm:
+            await users.settle()
             while True:
-                await one_round(site, people, storm, chance.sample(KINDS or storm.kinds, len(KINDS or storm.kinds)))
+                await one_round(site, users, storm, chance.sample(KINDS or storm.kinds, len(KINDS or storm.kinds)))
                 if time.monotonic() - begun > SECONDS:
                     break
         await until(lambda: not projects(site), CALM)
@@ -60,23 +60,23 @@ async def test_users_are_served_through_a_storm(tmp_path: Path) -> None:
         assert "Traceback" not in site.output, site.output
 
 
-async def one_round(site: Site, people: Crowd, storm: Storm, kinds: list[str]) -> None:
+async def one_round(site: Site, users: Crowd, storm: Storm, kinds: list[str]) -> None:
     """Cause faults, then check everything, including messages afterwards."""
     await storm.rage(kinds)
-    people.rest()
+    users.rest()
     await storm.pass_over()
-    await people.settle()
-    calm = max(site.mended, people.resting_since)
+    await users.settle()
+    calm = max(site.mended, users.resting_since)
     await until(lambda: not untold(site), calm + CALM - time.monotonic())
     assert not untold(site), report(site, untold(site))
-    people.work()
+    users.work()
     await asyncio.sleep(AFTERWARDS)
-    people.rest()
-    await people.settle()
+    users.rest()
+    await users.settle()
     book = site.book
     # The last messages are on their way: a busy machine takes seconds for them.
     await until(
-        lambda: not untold(site) and not any(lost(book, site.faults)), people.resting_since + CALM - time.monotonic()
+        lambda: not untold(site) and not any(lost(book, site.faults)), users.resting_since + CALM - time.monotonic()
     )
     wrong = [*book.faults, *misdelivered(book), *lost(book, site.faults), *untold(site), *eternal(site)]
     for visit in book.visits:
@@ -84,7 +84,7 @@ async def one_round(site: Site, people: Crowd, storm: Storm, kinds: list[str]) -
     assert not wrong, report(site, wrong)
     sys.stdout.write(account(site, kinds))
     book.forget_past()
-    people.work()
+    users.work()
 
 
 def untold(site: Site) -> list[str]:

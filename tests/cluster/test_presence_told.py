@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.collaboration.site import Person, Site, turn
+from tests.collaboration.site import MemoryClient, Site, turn
 from tests.support.links import MakeLink
 from tests.support.processes import PATIENCE
 from tests.support.servers import until
@@ -29,12 +29,12 @@ async def sites(make_link: MakeLink) -> AsyncIterator[Pair]:
         await presence.close()
 
 
-async def hears(person: Person, *expected: str) -> list[object]:
+async def hears(client: MemoryClient, *expected: str) -> list[object]:
     """The payloads of the next events, which must have these names."""
     seen: list[list[object]] = []
 
     def came() -> bool:
-        seen.extend(person.take_events())
+        seen.extend(client.take_events())
         return len(seen) >= len(expected)
 
     await until(came)
@@ -42,9 +42,9 @@ async def hears(person: Person, *expected: str) -> list[object]:
     return [event[1] for event in seen]
 
 
-async def arrive(site: Site, name: str) -> Person:
-    (person,) = await site.meet(name)
-    return person
+async def arrive(site: Site, name: str) -> MemoryClient:
+    (client,) = await site.meet(name)
+    return client
 
 
 async def test_joins_and_leaves_are_announced_like_on_one_instance(sites: Pair) -> None:
@@ -81,10 +81,10 @@ async def test_joins_and_leaves_are_announced_like_on_one_instance(sites: Pair) 
     assert count == {"count": 2}
 
 
-def joined_at(site: Site, person: Person) -> str:
+def joined_at(site: Site, client: MemoryClient) -> str:
     presence = site.collaboration.presence
     assert isinstance(presence, PresenceSync)
-    known = presence._projects[PROJECT].replica.attendance.get(person.id)
+    known = presence._projects[PROJECT].replica.attendance.get(client.id)
     assert known is not None
     return known.joinedAt
 
@@ -96,27 +96,27 @@ async def test_a_crowd_on_another_instance_is_counted_a_few_times(sites: Pair) -
     await hears(here, "users:active", "users:count")
     crowd = [sites[1].come(f"User {number}") for number in range(50)]
     await turn()
-    for person in crowd:
-        person.take()
-        person.emit("join-project", PROJECT)
+    for client in crowd:
+        client.take()
+        client.emit("join-project", PROJECT)
     told = await told_until(here, 51)
     assert told.count("user:joined") == 50
     assert told.count("users:count") < 10
     await told_until(crowd[-1], 51)
 
-    for person in crowd:
-        person.send("41")
+    for client in crowd:
+        client.send("41")
     told = await told_until(here, 1)
     assert told.count("user:left") == 50
     assert told.count("users:active") + told.count("users:count") < 20
 
 
-async def told_until(person: Person, count: int) -> list[object]:
+async def told_until(client: MemoryClient, count: int) -> list[object]:
     """The names of a member's events, up to the first count."""
     seen: list[list[object]] = []
 
     def came() -> bool:
-        seen.extend(person.take_events())
+        seen.extend(client.take_events())
         return ["users:count", {"count": count}] in seen
 
     await until(came)

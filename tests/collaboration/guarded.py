@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tests.collaboration.site import Person, Site, turn
+from tests.collaboration.site import MemoryClient, Site, turn
 from tests.support.servers import until
 
 from synkora.collaboration.access import Role
@@ -68,14 +68,14 @@ class Guarded(Site):
         """Stop the site's background work, such as rechecks."""
         await self.collaboration.close()
 
-    async def join(self, name: str, project: str = "p") -> Person:
+    async def join(self, name: str, project: str = "p") -> MemoryClient:
         """Connect a member who joins a project, and clear its events."""
-        person = self.come(name)
-        person.emit("join-project", project)
-        await heard(person, lambda events: any(event[0] == "users:count" for event in events))
-        return person
+        client = self.come(name)
+        client.emit("join-project", project)
+        await heard(client, lambda events: any(event[0] == "users:count" for event in events))
+        return client
 
-    async def join_both(self) -> tuple[Person, Person]:
+    async def join_both(self) -> tuple[MemoryClient, MemoryClient]:
         """Ann and Bob have joined. Their received events are cleared."""
         ann, bob = await self.join("Ann"), await self.join("Bob")
         await settle()
@@ -87,35 +87,35 @@ class Guarded(Site):
 MakeGuarded = Callable[..., Guarded]
 
 
-def names(person: Person) -> list[str]:
+def names(client: MemoryClient) -> list[str]:
     """The names of the events since the last call."""
-    return [event[0] for event in person.take_events()]
+    return [event[0] for event in client.take_events()]
 
 
-def errors(person: Person) -> list[dict[str, Any]]:
+def errors(client: MemoryClient) -> list[dict[str, Any]]:
     """The payloads of the `error` events since the last call."""
-    return [event[1] for event in person.take_events() if event[0] == "error"]
+    return [event[1] for event in client.take_events() if event[0] == "error"]
 
 
-def acks(person: Person) -> list[Any]:
-    return [json.loads(packet[3:]) for packet in person.transport.packets if packet.startswith(b"43")]
+def acks(client: MemoryClient) -> list[Any]:
+    return [json.loads(packet[3:]) for packet in client.transport.packets if packet.startswith(b"43")]
 
 
-async def heard(person: Person, condition: Callable[[list[list[Any]]], object]) -> list[list[Any]]:
+async def heard(client: MemoryClient, condition: Callable[[list[list[Any]]], object]) -> list[list[Any]]:
     """The events of a client until `condition` holds for them."""
     events: list[list[Any]] = []
 
     def look() -> object:
-        events.extend(person.take_events())
+        events.extend(client.take_events())
         return condition(events)
 
     await until(look)
     return events
 
 
-async def first_error(person: Person) -> dict[str, Any]:
+async def first_error(client: MemoryClient) -> dict[str, Any]:
     """The payload of the next `error` event."""
-    events = await heard(person, lambda events: any(event[0] == "error" for event in events))
+    events = await heard(client, lambda events: any(event[0] == "error" for event in events))
     error: dict[str, Any] = next(event[1] for event in events if event[0] == "error")
     return error
 
@@ -126,7 +126,7 @@ async def settle() -> None:
         await turn()
 
 
-async def sent_while_waiting(site: Guarded, packet: str) -> tuple[Person, Person]:
+async def sent_while_waiting(site: Guarded, packet: str) -> tuple[MemoryClient, MemoryClient]:
     """Ann and Eve have sent a packet before the answer of the policy, and got no ack yet."""
     ann, eve = site.come("Ann"), site.come("Eve")
     ann.send(packet)

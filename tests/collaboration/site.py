@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 from tests.support.servers import Address, serving
@@ -17,6 +18,7 @@ from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring, sign
 from synkora.recovery.ports import RecoveryStore
 from synkora.recovery.settings import RecoverySettings
+from synkora.sockets.internals import registry_of
 from synkora.sockets.server import SocketServer
 
 SECRET = "the-secret-of-these-tests-5f0c2a"
@@ -31,7 +33,7 @@ def token_of(name: str, **claims: object) -> str:
     return sign({"id": name.lower(), "name": name, **claims}, SECRET, expires_in=3600)
 
 
-class Person:
+class MemoryClient:
     """A client in memory that gets each message as the server's own object."""
 
     def __init__(self, server: SocketServer, token: str, transport: MemoryTransport, request: Request) -> None:
@@ -68,6 +70,7 @@ class Site:
 
     def __init__(self, *, recovery: bool | RecoverySettings | RecoveryStore = False, **options: Any) -> None:
         self.server = SocketServer(origins=[PAGE], recovery=recovery)
+        registry_of(self.server).arrivals.share = inf  # a client is connected in the turn in which it comes
         self.collaboration = Collaboration(
             self.server.of("/"),
             Authenticator(Keyring(SECRET)),
@@ -75,28 +78,28 @@ class Site:
         )
         self.address = Address(0, "/socket.io/")
 
-    def come(self, name: str, **claims: object) -> Person:
-        return Person(self.server, token_of(name, **claims), MemoryTransport(), request_of())
+    def come(self, name: str, **claims: object) -> MemoryClient:
+        return MemoryClient(self.server, token_of(name, **claims), MemoryTransport(), request_of())
 
-    async def meet(self, *names: str, project: str | None = None) -> list[Person]:
+    async def meet(self, *names: str, project: str | None = None) -> list[MemoryClient]:
         """Connect users one after the other, let them join a project, and clear their events."""
-        people = []
+        clients = []
         for name in names:
-            people.append(self.come(name))
+            clients.append(self.come(name))
             if project is not None:
-                people[-1].emit("join-project", project)
+                clients[-1].emit("join-project", project)
             await turn()
-        for person in people:
-            person.take()
-        return people
+        for client in clients:
+            client.take()
+        return clients
 
-    async def crowd(self, size: int, project: str) -> list[Person]:
+    async def crowd(self, size: int, project: str) -> list[MemoryClient]:
         """Connect users who join a project in one turn, and clear their earlier events."""
         crowd = [self.come(f"User {number}") for number in range(size)]
         await turn()
-        for person in crowd:
-            person.take()
-            person.emit("join-project", project)
+        for client in crowd:
+            client.take()
+            client.emit("join-project", project)
         await turn()
         return crowd
 

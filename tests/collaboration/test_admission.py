@@ -12,11 +12,12 @@ from tests.collaboration.guarded import (
     acks,
     errors,
     first_error,
+    heard,
     names,
     sent_while_waiting,
     settle,
 )
-from tests.collaboration.site import Person
+from tests.collaboration.site import MemoryClient
 
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.admission import MAX_BUFFERED_PER_USER
@@ -34,7 +35,7 @@ def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Gua
     return Guarded(roles, **options)
 
 
-async def waiting_with_bob() -> tuple[Guarded, Person]:
+async def waiting_with_bob() -> tuple[Guarded, MemoryClient]:
     site = waiting("ann", "bob")
     site.roles.gate.set()
     bob = await site.join("Bob")
@@ -42,7 +43,7 @@ async def waiting_with_bob() -> tuple[Guarded, Person]:
     return site, bob
 
 
-async def ann_waits_for_bob() -> tuple[Guarded, Person, Person]:
+async def ann_waits_for_bob() -> tuple[Guarded, MemoryClient, MemoryClient]:
     """The same, with Ann's pending join."""
     site, bob = await waiting_with_bob()
     ann = site.come("Ann")
@@ -296,10 +297,10 @@ async def test_a_member_that_leaves_before_the_answer_is_not_admitted() -> None:
     """Nothing is announced. A buffered edit is relayed for a writer, and refused for a user without access."""
     site, bob = await waiting_with_bob()
     ann, eve = site.come("Ann"), site.come("Eve")
-    for person in (ann, eve):
-        person.emit("join-project", "p")
-        person.emit("task:create", task(1))
-        person.emit("leave-project", "p")
+    for client in (ann, eve):
+        client.emit("join-project", "p")
+        client.emit("task:create", task(1))
+        client.emit("leave-project", "p")
     await settle()
     site.roles.gate.set()
     await settle()
@@ -406,10 +407,52 @@ async def test_an_edit_that_requires_a_question_counts_as_a_join() -> None:
     """Edits to projects without a join have the same rate of questions as joins."""
     roles = Roles()
     site = Guarded(roles, limits=replace(UNLIMITED, other_rate=1))
-    person = site.come("Eve")
+    client = site.come("Eve")
     for number in range(10):
-        person.emit("task:delete", {"projectId": f"p{number}", "taskId": "t"})
+        client.emit("task:delete", {"projectId": f"p{number}", "taskId": "t"})
         await settle()
     assert roles.asked.total() == 3
-    messages = [error["message"] for error in errors(person)]
+    messages = [error["message"] for error in errors(client)]
     assert messages == ["task:delete: join the project first"] * 3 + ["Too many events: slow down"] * 7
+
+
+# Removal
+
+
+async def test_a_removed_user_has_left_at_once() -> None:
+    """With all tabs, and only the project. The others learn of it, and the policy is asked before another join."""
+    site = Guarded(Roles(ann=Role.EDITOR, bob=Role.EDITOR), leave_delay=5)
+    ann, bob = await site.join_both()
+    again = await site.join("Ann")
+    ann.take()
+    assert site.collaboration.remove("p", "ann") == 2
+    events = await heard(bob, lambda events: any(event[0] == "user:left" for event in events))
+    assert [event[1]["userId"] for event in events if event[0] == "user:left"] == ["ann", "ann"]
+    for tab in (ann, again):
+        assert errors(tab) == [{"message": "You no longer have access to this project", "projectId": "p"}]
+    site.roles.roles["ann", "p"] = None
+    ann.emit("join-project", "p")
+    await settle()
+    assert [error["message"] for error in errors(ann)] == ["You do not have access to this project"]
+    assert site.collaboration.remove("p", "ann") == site.collaboration.remove("other", "bob") == 0
+    await site.close()
+
+
+async def test_a_removed_user_is_not_admitted_by_an_earlier_question() -> None:
+    """The answer was given before the removal. It is not cached either."""
+    site, bob, ann = await ann_waits_for_bob()
+    ann.emit("task:create", task(1))
+    await settle()
+    ann.take()
+    assert site.collaboration.remove("p", "ann") == 0
+    site.roles.gate.set()
+    await settle()
+    assert [error["message"] for error in errors(ann)] == [
+        "You no longer have access to this project",
+        "task:create: join the project first",
+    ]
+    assert bob.take() == []
+    asked = site.roles.asked["ann", "p"]
+    ann.emit("join-project", "p")
+    await settle()
+    assert site.roles.asked["ann", "p"] == asked + 1

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.collaboration.site import PAGE, SECRET, Person, Site, token_of, turn
+from tests.collaboration.site import PAGE, SECRET, MemoryClient, Site, token_of, turn
 from tests.support.clients import Polling, WebSocket, websocket
 from tests.support.servers import Address, serving, until
 from tests.support.sessions import MemoryTransport, request_of
@@ -323,7 +323,7 @@ async def test_a_good_token_does_not_wait_where_others_fail(wary: Address, monke
 async def test_sign_ins_are_counted_by_outcome(site: Site) -> None:
     nobody = sign({"name": "Nobody"}, SECRET, expires_in=3600)
     for token in (token_of("Alice"), token_of("Bob"), nobody, "no-token-at-all", ""):
-        Person(site.server, token, MemoryTransport(), request_of())
+        MemoryClient(site.server, token, MemoryTransport(), request_of())
         await turn()
     signing = site.collaboration.authentication
     assert signing.outcomes == {

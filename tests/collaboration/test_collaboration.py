@@ -91,8 +91,8 @@ async def test_a_project_that_was_not_joined_gets_no_cursors(site: Site, event: 
     bob.emit("leave-project", PROJECT)
     (carol,) = await site.meet("Carol")
     alice.take()
-    for person in (bob, carol):
-        person.emit(event.name, {"projectId": PROJECT})
+    for client in (bob, carol):
+        client.emit(event.name, {"projectId": PROJECT})
     await turn()
     refusal = {"message": f"{event.name}: join the project first", "event": event.name}
     assert bob.take_events() == carol.take_events() == [["error", refusal]]
@@ -104,8 +104,8 @@ async def test_an_event_is_relayed_once_encoded(site: Site, event: Event) -> Non
     """All other members get one message object, volatile if the row says so. The sender gets none."""
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     await site.meet("Dave", project="another")
-    for person in (alice, bob):
-        person.take()
+    for client in (alice, bob):
+        client.take()
     alice.emit(event.name, {"projectId": PROJECT})
     await turn()
     (to_bob,), (to_carol,) = bob.take(), carol.take()
@@ -147,7 +147,7 @@ async def test_an_unknown_event_is_answered(running: Site) -> None:
     """Its sender gets an error, also for events that only the server sends."""
     async with socketio(running.address, {"token": token_of("Alice")}) as client:
         await client.event()
-        for event in ("tasks:create", "users:active", "server:shutdown"):
+        for event in ("tasks:create", "connected", "users:active", "user:left", "server:shutdown", "error", "pong"):
             await client.emit(event, {"projectId": PROJECT})
             assert await error_of(client) == {"message": f"Unknown event: {event}", "event": event}
 
@@ -212,9 +212,9 @@ async def test_joins_and_leaves_are_logged(site: Site) -> None:
 async def test_a_refused_sign_in_is_counted_without_the_token(site: Site) -> None:
     """The count has the reason, without data of the client. Failures are not logged one by one."""
     with capture_logs() as logs:
-        person = site.come("Alice")
-        person.send("41")
-        person.send('40{"token":"s3cret-but-wrong"}')
+        client = site.come("Alice")
+        client.send("41")
+        client.send('40{"token":"s3cret-but-wrong"}')
         await turn()
     (tally,) = site.server.incidents.take()
     assert (tally.kind, tally.label) == ("sign-in refused", "Authentication failed (auth.token: malformed)")
@@ -231,12 +231,12 @@ async def test_presence_may_be_kept_elsewhere() -> None:
 
 async def test_leaves_during_shutdown_are_not_announced(site: Site) -> None:
     """Everyone leaves at the same time: N announcements to N members would be useless and quadratic."""
-    people = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
+    clients = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     site.collaboration.announce_shutdown()
     site.server._registry.close()
     await turn()
-    for person in people:
-        assert [event[0] for event in person.take_events()] == ["server:shutdown"]
+    for client in clients:
+        assert [event[0] for event in client.take_events()] == ["server:shutdown"]
 
 
 async def test_an_operator_ends_a_connection() -> None:
@@ -260,8 +260,8 @@ async def test_an_operator_has_something_to_say() -> None:
     assert site.collaboration.count_here("nowhere") == 0
     site.collaboration.post_notice(PROJECT, "At noon ✓")
     await turn()
-    for person in (alice, bob):
-        ((name, notice),) = person.take_events()
+    for client in (alice, bob):
+        ((name, notice),) = client.take_events()
         assert TIME.fullmatch(notice.pop("timestamp"))
         assert (name, notice) == ("server:notice", {"message": "At noon ✓"})
     assert carol.take_events() == []
@@ -274,4 +274,4 @@ async def test_events_of_a_connection_are_counted() -> None:
     for event in (("ping",), ("unheard-of",), ("task:create", {"projectId": "p"})):
         alice.emit(*event)
     members = site.collaboration.members
-    assert [members[person.id].received for person in (alice, bob)] == [3, 0]
+    assert [members[client.id].received for client in (alice, bob)] == [3, 0]

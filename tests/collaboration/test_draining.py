@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tests.collaboration.guarded import Guarded, Roles, settle
-from tests.collaboration.site import Person, Site, token_of, turn
+from tests.collaboration.site import MemoryClient, Site, token_of, turn
 
 from synkora.collaboration.access import Role
 from synkora.collaboration.draining import SHUTDOWN_MESSAGE, ClientDrain
@@ -14,24 +14,24 @@ PROJECT, OTHER = "proj_1", "proj_2"
 SHUTDOWN = ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]
 
 
-async def part(parting: ClientDrain, *people: Person) -> None:
-    parting.announce([person.session for person in people])
-    for person in people:
-        person.session.drain(Reason.SERVER_SHUTTING_DOWN)
+async def part(parting: ClientDrain, *clients: MemoryClient) -> None:
+    parting.announce([client.session for client in clients])
+    for client in clients:
+        client.session.drain(Reason.SERVER_SHUTTING_DOWN)
     await turn()
 
 
-def told(person: Person, event: str) -> list[Any]:
+def told(client: MemoryClient, event: str) -> list[Any]:
     """The payloads of the events with one name since the last call."""
-    return [args[0] for name, *args in person.take_events() if name == event]
+    return [args[0] for name, *args in client.take_events() if name == event]
 
 
 async def test_members_of_a_project_are_drained_together(site: Site) -> None:
     """A client of several projects leaves with the first one's group. A client without a project is in no group."""
     alice, bob, carol, _ = await site.meet("Alice", "Bob", "Carol", "Dave")
-    for person, projects in ((alice, [PROJECT, OTHER]), (bob, [PROJECT]), (carol, [OTHER])):
+    for client, projects in ((alice, [PROJECT, OTHER]), (bob, [PROJECT]), (carol, [OTHER])):
         for project in projects:
-            person.emit("join-project", project)
+            client.emit("join-project", project)
     await turn()
     groups = site.collaboration.begin_drain().groups
     assert groups == [[alice.session, bob.session], [carol.session]]
@@ -45,8 +45,8 @@ async def test_a_drained_member_gets_the_announcement_and_others_see_the_leave(s
     events = carol.take_events()
     assert [args[0]["socketId"] for name, *args in events if name == "user:left"] == [alice.id, bob.id]
     assert [name for name, *_ in events] == ["user:left", "user:left", "users:active", "users:count"]
-    for person in (alice, bob):
-        person.session.transport_closed(person.transport, Reason.TRANSPORT_CLOSE)
+    for client in (alice, bob):
+        client.session.transport_closed(client.transport, Reason.TRANSPORT_CLOSE)
     await turn()
     assert carol.take_events() == []
     assert site.collaboration.connections == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, acks, errors, heard, names, settle
-from tests.collaboration.site import Person, token_of
+from tests.collaboration.site import MemoryClient, token_of
 from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
@@ -382,10 +382,10 @@ async def test_endless_refused_events_disconnect_the_member_with_a_message(clock
     assert site.collaboration.connections == 1
 
 
-def connect_again(person: Person) -> None:
+def connect_again(client: MemoryClient) -> None:
     """Leave the namespace, and connect again over the same connection."""
-    person.send("41")
-    person.send("40" + json.dumps({"token": token_of("Ann")}))
+    client.send("41")
+    client.send("40" + json.dumps({"token": token_of("Ann")}))
 
 
 async def test_connecting_again_over_the_same_connection_makes_no_new_allowance(clock: Clock) -> None:
@@ -440,12 +440,12 @@ async def test_a_client_that_connects_repeatedly_is_disconnected(clock: Clock) -
 
 async def test_limits_end_with_their_connections() -> None:
     site = limited(other_rate=1.0)
-    people = [site.come("Ann") for _ in range(5)]
+    clients = [site.come("Ann") for _ in range(5)]
     await settle()
-    for person in people:
-        person.session.transport_closed(person.transport, Reason.TRANSPORT_CLOSE)
-    people.clear()
-    del person
+    for client in clients:
+        client.session.transport_closed(client.transport, Reason.TRANSPORT_CLOSE)
+    clients.clear()
+    del client
     gc.collect()
     assert len(site.collaboration._rate_limiters) == 0
 
@@ -453,8 +453,8 @@ async def test_limits_end_with_their_connections() -> None:
 # Connections of a user
 
 
-def refusals(person: Person) -> list[dict[str, Any]]:
-    return [json.loads(packet[2:]) for packet in person.transport.packets if packet.startswith(b"44")]
+def refusals(client: MemoryClient) -> list[dict[str, Any]]:
+    return [json.loads(packet[2:]) for packet in client.transport.packets if packet.startswith(b"44")]
 
 
 async def test_a_users_connections_are_limited() -> None:
@@ -464,14 +464,14 @@ async def test_a_users_connections_are_limited() -> None:
     bob = site.come("Bob")
     await settle()
     assert refusals(third) == [{"message": "Too many connections", "data": {"retryAfter": 10}}]
-    assert [refusals(person) for person in (first, second, bob)] == [[], [], []]
+    assert [refusals(client) for client in (first, second, bob)] == [[], [], []]
     assert site.collaboration.connections == 3
     first.session.transport_closed(first.transport, Reason.TRANSPORT_CLOSE)
     again = site.come("Ann")
     await settle()
     assert refusals(again) == []
-    for person in (second, again, bob, third):
-        person.session.transport_closed(person.transport, Reason.TRANSPORT_CLOSE)
+    for client in (second, again, bob, third):
+        client.session.transport_closed(client.transport, Reason.TRANSPORT_CLOSE)
     assert site.collaboration.connections == 0
     assert not site.collaboration._connections
 
@@ -491,7 +491,7 @@ async def test_a_refused_connection_does_not_count_for_the_user() -> None:
 
 async def test_zero_connections_of_a_user_means_unlimited() -> None:
     site = limited(connections=0)
-    people = [site.come("Ann") for _ in range(100)]
+    clients = [site.come("Ann") for _ in range(100)]
     await settle()
-    assert not any(refusals(person) for person in people)
-    assert names(people[-1]) == ["connected"]
+    assert not any(refusals(client) for client in clients)
+    assert names(clients[-1]) == ["connected"]

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from tests.collaboration.site import Person, Site, turn
+from tests.collaboration.site import MemoryClient, Site, turn
 from tests.support.processes import PATIENCE
 
 from synkora.collaboration import presence_updates, unsent_presence
@@ -18,30 +18,30 @@ def names(events: list[list[object]]) -> list[object]:
     return [event[0] for event in events]
 
 
-async def crowd(site: Site, size: int) -> list[Person]:
+async def crowd(site: Site, size: int) -> list[MemoryClient]:
     """Members with the longest possible entries in a list."""
-    people = [site.come(f"Member {number}", picture=f"https://example.com/{'x' * 1000}") for number in range(size)]
-    for person in people:
-        person.emit("join-project", PROJECT)
+    clients = [site.come(f"Member {number}", picture=f"https://example.com/{'x' * 1000}") for number in range(size)]
+    for client in clients:
+        client.emit("join-project", PROJECT)
         await turn()
-    for person in people:
-        person.take()
-    return people
+    for client in clients:
+        client.take()
+    return clients
 
 
-async def newest_list(person: Person) -> set[str]:
+async def newest_list(client: MemoryClient) -> set[str]:
     async with asyncio.timeout(PATIENCE):
         while True:
-            for event in reversed(person.take_events()):
+            for event in reversed(client.take_events()):
                 if event[0] == "users:active":
                     return {user["userName"] for user in event[1]["users"]}
             await asyncio.sleep(0.01)
 
 
-async def lose_track(person: Person) -> None:
+async def lose_track(client: MemoryClient) -> None:
     """Wait until a client that does not read has missed so many events that all are dropped."""
     async with asyncio.timeout(PATIENCE):
-        while person.session.outbox.waiting_bytes > 1000:
+        while client.session.outbox.waiting_bytes > 1000:
             await asyncio.sleep(0.01)
 
 
@@ -83,9 +83,9 @@ async def test_a_leave_is_announced_immediately_in_a_small_project(site: Site) -
 
 async def test_a_new_member_gets_the_list_while_others_wait(site: Site) -> None:
     alice, bob, *_ = await crowd(site, 20)
-    for person in (alice, bob):
+    for client in (alice, bob):
         for event in ("leave-project", "join-project", "leave-project"):
-            person.emit(event, PROJECT)
+            client.emit(event, PROJECT)
             await turn()
     dave = site.come("Dave")
     dave.emit("join-project", PROJECT)
@@ -99,12 +99,12 @@ async def test_many_lists_are_sent_over_several_turns(site: Site, monkeypatch: p
     """Some members get their list later if all lists are too much for one turn. Each gets one correct list."""
     monkeypatch.setattr(presence_updates, "ROSTER_CHUNK", 1000)
     monkeypatch.setattr(presence_updates, "ROSTER_RATE", 200_000)
-    people = await site.crowd(30, PROJECT)
-    got = [names(person.take_events()).count("users:active") for person in people]
+    clients = await site.crowd(30, PROJECT)
+    got = [names(client.take_events()).count("users:active") for client in clients]
     assert 0 < sum(got) < 30
-    for person, already in zip(people, got, strict=True):
+    for client, already in zip(clients, got, strict=True):
         if not already:
-            assert len(await newest_list(person)) == 30
+            assert len(await newest_list(client)) == 30
 
 
 async def test_expensive_changes_are_sent_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +116,8 @@ async def test_expensive_changes_are_sent_together(site: Site, monkeypatch: pyte
     await turn()
     assert names(alice.take_events()) == ["user:joined", "users:count"]
     bob.take()
-    for person in (second, third):
-        person.emit("join-project", PROJECT)
+    for client in (second, third):
+        client.emit("join-project", PROJECT)
         await turn()
     carol.emit("leave-project", PROJECT)
     carol.emit("join-project", PROJECT)
@@ -140,13 +140,13 @@ async def test_expensive_changes_are_sent_together(site: Site, monkeypatch: pyte
         ("users:count", None),
     ]
     bundles = [
-        [message for write in person.transport.writes for message in write if isinstance(message, Bundle)]
-        for person in (alice, bob)
+        [message for write in client.transport.writes for message in write if isinstance(message, Bundle)]
+        for client in (alice, bob)
     ]
     assert len(bundles[0]) == 1
     assert bundles[0] == bundles[1]
-    for person, gone in ((carol, ["New 1"]), (third, ["Carol", "New 1"])):
-        events = [event for event in person.take_events() if event[0].startswith("user")]
+    for client, gone in ((carol, ["New 1"]), (third, ["Carol", "New 1"])):
+        events = [event for event in client.take_events() if event[0].startswith("user")]
         *left, roster, count = events[-len(gone) - 2 :]
         assert [(event[0], event[1]["userName"]) for event in left] == [("user:left", name) for name in gone]
         assert {user["userName"] for user in roster[1]["users"]} == {"Alice", "Bob", "Carol", "New 0", "New 2"}
@@ -157,8 +157,8 @@ async def test_a_client_that_does_not_read_stays_and_finally_gets_the_list(site:
     """Missed joins and leaves are replaced by one current list and one count."""
     alice, sloth = await site.meet("Alice", "Sloth", project=PROJECT)
     sloth.transport.writable = False
-    for person in await crowd(site, 100):
-        person.send("41")
+    for client in await crowd(site, 100):
+        client.send("41")
         await turn()
     await lose_track(sloth)
     await site.meet("Bob", "Carol", project=PROJECT)
@@ -212,8 +212,8 @@ async def test_the_list_replaces_larger_changes(site: Site, monkeypatch: pytest.
     alice.take()
     for _ in range(5):
         for event in ("leave-project", "join-project"):
-            for person in crowd_of_one:
-                person.emit(event, PROJECT)
+            for client in crowd_of_one:
+                client.emit(event, PROJECT)
             await turn()
     bob.emit("leave-project", PROJECT)
     await turn()

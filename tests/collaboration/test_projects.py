@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.collaboration.site import Person, Site, turn
+from tests.collaboration.site import MemoryClient, Site, turn
 from tests.support.servers import until
 
 from synkora.collaboration.local_presence import LocalPresence
@@ -14,14 +14,14 @@ from synkora.collaboration.presence import PresenceEntry
 PROJECT = "proj_456"
 
 
-def names(person: Person) -> list[str]:
+def names(client: MemoryClient) -> list[str]:
     """The names of the events since the last call."""
-    return [event[0] for event in person.take_events()]
+    return [event[0] for event in client.take_events()]
 
 
-def active(person: Person) -> list[list[str]]:
+def active(client: MemoryClient) -> list[list[str]]:
     """The users of each list since the last call."""
-    events = person.take_events()
+    events = client.take_events()
     return [[user["userName"] for user in event[1]["users"]] for event in events if event[0] == "users:active"]
 
 
@@ -112,8 +112,8 @@ async def test_many_joins_in_one_turn_make_one_list(site: Site) -> None:
     """Each joiner gets one complete list and one count. Each is encoded once for everybody."""
     crowd = await site.crowd(50, PROJECT)
     lists, counts = set(), set()
-    for position, person in enumerate(crowd):
-        *joined, roster, count = person.take()
+    for position, client in enumerate(crowd):
+        *joined, roster, count = client.take()
         assert [message.packet[:15] for message in joined] == [b'42["user:joined'] * (len(crowd) - position - 1)
         assert roster.packet.startswith(b'42["users:active"')
         assert roster.packet.count(b"userId") == len(crowd)
@@ -125,13 +125,13 @@ async def test_many_joins_in_one_turn_make_one_list(site: Site) -> None:
 
 async def test_many_leaves_in_one_turn_make_one_list(site: Site) -> None:
     """The remaining members get each leave, one list and one count."""
-    people = await site.meet(*(f"User {number}" for number in range(20)), project=PROJECT)
-    for person in people:
-        person.take()
-    for person in people[2:]:
-        person.emit("leave-project", PROJECT)
+    clients = await site.meet(*(f"User {number}" for number in range(20)), project=PROJECT)
+    for client in clients:
+        client.take()
+    for client in clients[2:]:
+        client.emit("leave-project", PROJECT)
     await turn()
-    first, second = people[0].take(), people[1].take()
+    first, second = clients[0].take(), clients[1].take()
     assert [message.packet[3:16] for message in first[:18]] == [b'"user:left",{'] * 18
     assert [message.packet[3:16] for message in first[18:]] == [b'"users:active', b'"users:count"']
     assert [id(message) for message in first] == [id(message) for message in second]
@@ -211,9 +211,9 @@ async def test_joining_and_disconnecting_in_one_turn(site: Site) -> None:
 
 
 async def test_nothing_remains_after_the_last_leave(site: Site) -> None:
-    people = await site.meet("Alice", "Bob", project=PROJECT)
-    people[0].emit("leave-project", PROJECT)
-    people[1].send("41")
+    clients = await site.meet("Alice", "Bob", project=PROJECT)
+    clients[0].emit("leave-project", PROJECT)
+    clients[1].send("41")
     await turn()
     assert site.collaboration.presence.project_count == 0
     assert len(site.server.of("/")._core.adapter.rooms) == 0
@@ -238,34 +238,34 @@ async def test_a_project_named_like_a_connection_is_refused(site: Site, whose: s
 async def test_every_member_ends_with_the_true_count(steps: list[tuple[int, str]]) -> None:
     """In any order of joins, leaves and turns, the last count of each member is correct, and so is a requested list."""
     site = Site()
-    people: dict[int, Person] = {}
+    clients: dict[int, MemoryClient] = {}
     inside: dict[int, str] = {}
     for number, step in steps:
         if step == "turn":
             await turn()
         elif step == "go":
-            if number in people:
-                people.pop(number).send("41")
+            if number in clients:
+                clients.pop(number).send("41")
                 inside.pop(number, None)
         else:
             name = f"User {number % 3}"  # two of the four are one user
-            if number not in people:
-                people[number] = site.come(name)
-            people[number].emit(f"{step}-project", PROJECT)
+            if number not in clients:
+                clients[number] = site.come(name)
+            clients[number].emit(f"{step}-project", PROJECT)
             if step == "join":
                 inside[number] = name
             else:
                 inside.pop(number, None)
     await turn()
     users = set(inside.values())
-    assert site.collaboration.connections == len(people)
+    assert site.collaboration.connections == len(clients)
     assert site.collaboration.presence.count(PROJECT) == len(users)
     for number in inside:
-        counts = [event[1]["count"] for event in people[number].take_events() if event[0] == "users:count"]
+        counts = [event[1]["count"] for event in clients[number].take_events() if event[0] == "users:count"]
         assert counts[-1] == len(users)
-        people[number].emit("join-project", PROJECT)
+        clients[number].emit("join-project", PROJECT)
         await turn()
-        assert [set(names) for names in active(people[number])] == [users]
+        assert [set(names) for names in active(clients[number])] == [users]
 
 
 class PartialPresence(LocalPresence):
@@ -279,25 +279,25 @@ class PartialPresence(LocalPresence):
         return self.is_known
 
 
-async def meet_partially(*names: str) -> tuple[list[Person], PartialPresence, Callable[[], None]]:
+async def meet_partially(*names: str) -> tuple[list[MemoryClient], PartialPresence, Callable[[], None]]:
     """Members of a project with an unknown list, and the function that makes the list known."""
     presence = PartialPresence()
     site = Site(presence=presence)
-    people = await site.meet(*names)
+    clients = await site.meet(*names)
 
     def complete() -> None:
         presence.is_known = True
         projects.completed(PROJECT)
 
     projects = site.collaboration.projects
-    return people, presence, complete
+    return clients, presence, complete
 
 
 async def test_a_list_that_is_not_known_is_waited_for() -> None:
     """Members that joined meanwhile get list and count once, when they are known. Joins are announced immediately."""
     (alice, bob), _, complete = await meet_partially("Alice", "Bob")
-    for person in (alice, bob, alice):
-        person.emit("join-project", PROJECT)
+    for client in (alice, bob, alice):
+        client.emit("join-project", PROJECT)
         await turn()
     assert (names(alice), names(bob)) == (["user:joined"], [])
     complete()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from joserfc import jws
 from tests.collaboration.guarded import UNLIMITED, MakeGuarded, Roles, acks, errors, first_error, heard, names, settle
-from tests.collaboration.site import SECRET, Person, Site, running_site, token_of
+from tests.collaboration.site import SECRET, MemoryClient, Site, running_site, token_of
 from tests.support.clients import Polling, websocket
 from tests.support.servers import until
 from tests.support.sessions import MemoryTransport, request_of
@@ -42,16 +42,16 @@ def tampered(token: str) -> str:
     return f"{content}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
 
 
-def come(site: Site, name: str, ends_in: float | None) -> Person:
-    return Person(site.server, token(name, ends_in), MemoryTransport(), request_of())
+def come(site: Site, name: str, ends_in: float | None) -> MemoryClient:
+    return MemoryClient(site.server, token(name, ends_in), MemoryTransport(), request_of())
 
 
-async def refreshed(person: Person, payload: object) -> dict[str, Any]:
+async def refreshed(client: MemoryClient, payload: object) -> dict[str, Any]:
     """The ack of `auth:refresh`."""
-    before = len(acks(person))
-    person.send('429["auth:refresh",' + json.dumps(payload) + "]")
+    before = len(acks(client))
+    client.send('429["auth:refresh",' + json.dumps(payload) + "]")
     await settle()
-    (answer,) = acks(person)[before]
+    (answer,) = acks(client)[before]
     result: dict[str, Any] = answer
     return result
 
@@ -73,8 +73,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def ended(person: Person) -> bool:
-    return not person.session.is_live
+def ended(client: MemoryClient) -> bool:
+    return not client.session.is_live
 
 
 def has_timer(site: Site) -> bool:
@@ -270,7 +270,7 @@ async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
     failures = FailureBackoff(2)
     server = SocketServer()
     Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), failures=failures, incidents=server.incidents)
-    ann = Person(server, token("Ann", 3600), MemoryTransport(), request_of())
+    ann = MemoryClient(server, token("Ann", 3600), MemoryTransport(), request_of())
     await settle()
     for wrong in (tampered(token("Ann", 3600)), token("Bob", 3600)):
         assert (await refreshed(ann, wrong))["ok"] is False
@@ -347,7 +347,7 @@ async def test_access_is_asked_for_with_the_fresh_token(guarded: MakeGuarded) ->
 
     site = guarded(Asked(ann=Role.OWNER), recheck=0.02, limits=UNLIMITED)
     first, fresh = token("Ann", 3600), token("Ann", 7200)
-    ann = Person(site.server, first, MemoryTransport(), request_of())
+    ann = MemoryClient(site.server, first, MemoryTransport(), request_of())
     ann.emit("join-project", "p")
     await until(lambda: len(tokens) > 1)
     assert set(tokens) == {first}

@@ -32,8 +32,8 @@ async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
     tabs = [await site.join("Ann") for _ in range(3)]
     bob = await site.join("Bob")
     await settle()
-    for person in (*tabs, bob):
-        person.take()
+    for client in (*tabs, bob):
+        client.take()
     for _ in range(10):
         tabs[0].emit(*EDIT)
     await settle()

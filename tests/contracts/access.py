@@ -121,9 +121,9 @@ class AccessContract:
 
     async def test_many_different_questions_are_all_answered(self, backend: Backend) -> None:
         """Simultaneous users get their own answers, however few connections there are."""
-        people = [("owner", Role.OWNER), ("viewer", Role.VIEWER), ("stranger", None)] * 40
-        roles = await asyncio.gather(*(backend.policy.role(nextauth_v4(name), TEAM_PROJECT) for name, _ in people))
-        assert roles == [role for _, role in people]
+        users = [("owner", Role.OWNER), ("viewer", Role.VIEWER), ("stranger", None)] * 40
+        roles = await asyncio.gather(*(backend.policy.role(nextauth_v4(name), TEAM_PROJECT) for name, _ in users))
+        assert roles == [role for _, role in users]
 
     async def test_recovery_needs_no_restart(self, backend: Backend) -> None:
         """During an outage the policy is unavailable, and afterwards it answers again."""

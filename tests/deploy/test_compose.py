@@ -14,10 +14,10 @@ import yaml
 from tests.docs.documents import ROOT
 from tests.support.nginx import running_nginx
 from tests.support.node_process import NodeProcess
-from tests.support.people import ALICE, BOB, CAROL
 from tests.support.real_clients import WAYS, Client
 from tests.support.redis_server import running_redis
 from tests.support.server_process import ServerProcess, expect_health
+from tests.support.users import ALICE, BOB, CAROL
 
 FOLDER = ROOT / "deploy" / "docker"
 SERVICES: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))["services"]
@@ -89,9 +89,9 @@ async def test_it_is_one_server(stack: ExitStack, node: NodeProcess, tmp_path: P
 
     nginx = stack.enter_context(running_nginx([server.port for server in servers], change=listening))
     clients = []
-    for person, way in ((ALICE, "js-polling"), (BOB, "js-upgrade"), (CAROL, "js-websocket")):
-        client = Client(person.name, WAYS[way], node)
-        await client.connect(nginx.url, {"token": person.token})
+    for user, way in ((ALICE, "js-polling"), (BOB, "js-upgrade"), (CAROL, "js-websocket")):
+        client = Client(user.name, WAYS[way], node)
+        await client.connect(nginx.url, {"token": user.token})
         clients.append(client)
         await client.emit("join-project", "p")
         event, *_ = await client.next()

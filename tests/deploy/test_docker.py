@@ -11,9 +11,9 @@ import pytest_asyncio
 from tests.deploy.dockerfile import Builder, command, environment, stages, texts
 from tests.docs.documents import ROOT
 from tests.support.node_process import NodeProcess
-from tests.support.people import ALICE, SECRET
 from tests.support.processes import PATIENCE, Program, free_port
 from tests.support.real_clients import WAYS, Client
+from tests.support.users import ALICE, SECRET
 
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 WEB, SERVER, IMAGE = stages(DOCKERFILE)

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from tests.docs.documents import ROOT
-from tests.support.people import CLIENTS, SECRET
 from tests.support.processes import PATIENCE, free_port
+from tests.support.users import CLIENTS, SECRET
 
 CONFIGURATION = ROOT / "deploy" / "pm2" / "ecosystem.config.cjs"
 APP, SERVER = "synkora-app", "synkora-ws"

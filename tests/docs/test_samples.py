@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
 from tests.docs.documents import DOCUMENTS, ROOT, blocks
-from tests.support.people import ALICE, BOB, Person
 from tests.support.processes import PATIENCE, Program, free_port
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess
 from tests.support.servers import serving, until
+from tests.support.users import ALICE, BOB, User
 
 from synkora import SocketServer
 from synkora.testing import Client, connect
@@ -207,9 +207,9 @@ async def test_library_question() -> None:
         await ben.disconnect()
 
 
-def _person(folder: Path, person: Person) -> subprocess.Popen[str]:
+def _user(folder: Path, user: User) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        ["node", "person.mjs", person.token], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["node", "user.mjs", user.token], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
@@ -228,20 +228,20 @@ def _read_until(process: subprocess.Popen[str], beginning: str) -> str:
     raise AssertionError(f"no {beginning} in:\n{''.join(seen)}")
 
 
-def test_two_people(server: ServerProcess, tmp_path: Path) -> None:
+def test_two_users(server: ServerProcess, tmp_path: Path) -> None:
     """The client of docs/getting-started.md, run for two users, shows the first one the second one and their task."""
     (sample,) = blocks(ROOT / "docs" / "getting-started.md", "js")
-    (tmp_path / "person.mjs").write_text(sample.text.replace("http://localhost:3001", server.url), encoding="utf-8")
+    (tmp_path / "user.mjs").write_text(sample.text.replace("http://localhost:3001", server.url), encoding="utf-8")
     (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "clients" / "node_modules")
-    people: list[subprocess.Popen[str]] = []
+    processes: list[subprocess.Popen[str]] = []
     try:
-        people.append(_person(tmp_path, ALICE))
-        _read_until(people[0], "users:count")
-        people.append(_person(tmp_path, BOB))
-        assert json.loads(_read_until(people[0], "user:joined").partition(" ")[2])["userName"] == "Bob"
-        assert _read_until(people[0], "task:create") == 'task:create {"title":"Say hello"}\n'
+        processes.append(_user(tmp_path, ALICE))
+        _read_until(processes[0], "users:count")
+        processes.append(_user(tmp_path, BOB))
+        assert json.loads(_read_until(processes[0], "user:joined").partition(" ")[2])["userName"] == "Bob"
+        assert _read_until(processes[0], "task:create") == 'task:create {"title":"Say hello"}\n'
     finally:
-        for process in people:
+        for process in processes:
             process.kill()
             process.communicate()
 
@@ -262,9 +262,9 @@ def test_session_refresh(server: ServerProcess, tmp_path: Path) -> None:
     (sample,) = blocks(ROOT / "docs" / "security-details.md", "js")
     route = f"data:text/plain,{ALICE.token}"
     text = sample.text.replace("https://app.example.com/api/session-token", route)
-    (tmp_path / "person.mjs").write_text(text.replace("https://app.example.com", server.url), encoding="utf-8")
+    (tmp_path / "user.mjs").write_text(text.replace("https://app.example.com", server.url), encoding="utf-8")
     (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "clients" / "node_modules")
-    alice = _person(tmp_path, ALICE)
+    alice = _user(tmp_path, ALICE)
     try:
         assert re.fullmatch(r"session until \d{4}-\d\d-\d\dT[\d:.]+Z\n", _read_until(alice, "session"))
     finally:

@@ -9,8 +9,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.support.node_process import NodeProcess
-from tests.support.people import CLIENTS
 from tests.support.server_process import ServerProcess
+from tests.support.users import CLIENTS
 
 TOKEN = "the-token-of-the-console-81bd"
 ON = {"ADMIN_UI": "true", "CONSOLE_TOKEN": TOKEN}

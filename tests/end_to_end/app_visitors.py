@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 from tests.end_to_end.playground.visitors import Visitor
 from tests.end_to_end.web_app import WebApp
-from tests.support.people import ALICE, BOB, PROJECT, Person, npm_tokens
 from tests.support.positions import without_position
+from tests.support.users import ALICE, BOB, PROJECT, User, npm_tokens
 
 V4 = {"cookie": "next-auth.session-token", "by": "nextauth"}
 V5 = {"cookie": "authjs.session-token", "by": "authjs", "salt": "authjs.session-token"}
@@ -16,12 +16,12 @@ V5 = {"cookie": "authjs.session-token", "by": "authjs", "salt": "authjs.session-
 class AppVisitor(Visitor):
     """A user in their own browser, on a page of the app."""
 
-    async def visit(self, app: WebApp, person: Person | None, session: dict[str, str]) -> None:
-        """Open the page, with a session of `person` if given."""
+    async def visit(self, app: WebApp, user: User | None, session: dict[str, str]) -> None:
+        """Open the page, with a session of `user` if given."""
         query = ""
-        if person is not None:
+        if user is not None:
             cookie = session["cookie"]
-            [token] = npm_tokens([{"claims": {**person.claims, "sub": person.id}, **session}])
+            [token] = npm_tokens([{"claims": {**user.claims, "sub": user.id}, **session}])
             query = urlencode({"session": token, "cookie": cookie})
         await self._chromium.ask("open", name=self._name, url=f"{app.origin}/?{query}")
         assert await self.evaluate("document.cookie") == ""
@@ -48,12 +48,12 @@ async def collaborate(
     visitors: list[AppVisitor], app: WebApp, url: str | None, options: dict[str, Any], session: dict[str, str]
 ) -> str:
     """Let Alice and Bob sign in by their cookies and see each other's work. Returns Alice's final transport."""
-    people = ALICE, BOB
-    for visitor, person in zip(visitors, people, strict=True):
-        await visitor.visit(app, person, session)
+    users = ALICE, BOB
+    for visitor, user in zip(visitors, users, strict=True):
+        await visitor.visit(app, user, session)
         # The page cannot read the cookie, and sends the user's id for a token.
-        await visitor.start(url, {"auth": {"token": person.id}, **options})
-        assert (await visitor.expect("connected"))[1]["userId"] == person.id
+        await visitor.start(url, {"auth": {"token": user.id}, **options})
+        assert (await visitor.expect("connected"))[1]["userId"] == user.id
         await visitor.evaluate(f"void socket.emit('join-project', '{PROJECT}')")
         await visitor.expect("users:active")
     alice, bob = visitors

@@ -10,17 +10,17 @@ from tests.access.processes import App
 from tests.access.world import TEAM_PROJECT
 from tests.end_to_end.guarded import token_of
 from tests.end_to_end.playground.visitors import UNTIL, Visitor
-from tests.support.people import CLIENTS
+from tests.support.users import CLIENTS
 
 _VITE = CLIENTS.parent.parent / "web" / "node_modules" / "vite" / "bin" / "vite.js"
 
 #: Helpers of the tests' lines of Playwright: elements of the page, and users' actions.
 _WORDS = """
 const card = (title) => page.locator('.card', { hasText: title });
-const people = page.getByRole('list', { name: 'People' }).getByRole('listitem');
+const users = page.getByRole('list', { name: 'Users' }).getByRole('listitem');
 const live = () => page.getByText('Live', { exact: true }).waitFor();
 const offline = () => page.getByText('Offline', { exact: true }).waitFor();
-const names = async () => (await people.allTextContents()).sort().join(', ');
+const names = async () => (await users.allTextContents()).sort().join(', ');
 const make = async (title) => {
   await page.getByLabel('Title of a new task').fill(title);
   await page.keyboard.press('Enter');
@@ -57,7 +57,7 @@ class Colleague(Visitor):
             await page.context().addCookies([{json.dumps(cookie)}]);
             await page.goto({json.dumps(board)});
             await live();
-            await people.first().waitFor();
+            await users.first().waitFor();
         """)
 
     async def events(self, name: str) -> list[Any]:

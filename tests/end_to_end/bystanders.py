@@ -1,10 +1,10 @@
 """Two well-behaved clients in a project, and a third one that is not."""
 
 from tests.end_to_end.raw import RawClient
-from tests.support.people import PROJECT, Person
 from tests.support.real_clients import Client
+from tests.support.users import PROJECT, User
 
-MALLORY = Person("user-mallory", "Mallory")
+MALLORY = User("user-mallory", "Mallory")
 
 
 class Bystanders:

@@ -11,9 +11,9 @@ from tests.end_to_end.browser import start_chromium
 from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.support.node_process import NodeProcess
-from tests.support.people import ALICE, BOB, Person
 from tests.support.real_clients import WAYS, Client, Connect, Way, join
 from tests.support.server_process import ServerProcess, StartServer, expect_health
+from tests.support.users import ALICE, BOB, User
 
 __all__ = ["app", "app_process", "postgres"]
 
@@ -90,7 +90,7 @@ async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[
     clients: list[Client] = []
 
     async def connect(
-        person: Person,
+        user: User,
         *,
         url: str | None = None,
         way: Way | None = None,
@@ -98,9 +98,9 @@ async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[
         headers: dict[str, str] | None = None,
         upgraded: bool = True,
     ) -> Client:
-        client = Client(person.name, way or WAYS["js-websocket"], node)
+        client = Client(user.name, way or WAYS["js-websocket"], node)
         clients.append(client)
-        await client.connect(url or server.url, {"token": person.token} if auth is ... else auth, headers)
+        await client.connect(url or server.url, {"token": user.token} if auth is ... else auth, headers)
         if upgraded and client.way.upgrades:
             await client.upgraded()
         connected = await client.expect("connected")
@@ -116,8 +116,8 @@ async def connect_by(server: ServerProcess, node: NodeProcess) -> AsyncIterator[
 async def connect(connect_by: Connect, way: Way) -> Connect:
     """Connects users with the client and transports of the test's parameter."""
 
-    async def connect(person: Person, **details: Any) -> Client:
-        return await connect_by(person, **{"way": way, **details})
+    async def connect(user: User, **details: Any) -> Client:
+        return await connect_by(user, **{"way": way, **details})
 
     return connect
 

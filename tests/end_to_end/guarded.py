@@ -12,10 +12,10 @@ from tests.access.fixtures import Database
 from tests.access.processes import App, Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, World, nextauth_v4
 from tests.support.clients import WebSocket
-from tests.support.people import ISSUED
 from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving
+from tests.support.users import ISSUED
 
 from synkora.access.http import HttpAccess
 from synkora.access.postgres import PostgresAccess

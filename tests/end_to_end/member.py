@@ -4,16 +4,16 @@ import asyncio
 from typing import Any
 
 from tests.support.node_process import NodeProcess
-from tests.support.people import PROJECT, Person
 from tests.support.real_clients import Client, Way
+from tests.support.users import PROJECT, User
 
 
 class Member(Client):
     """A client that joins a project after every connect, as the app's pages do, and keeps its events."""
 
-    def __init__(self, person: Person, way: Way, node: NodeProcess, *, project: str = PROJECT) -> None:
-        super().__init__(person.name, way, node)
-        self.person = person
+    def __init__(self, user: User, way: Way, node: NodeProcess, *, project: str = PROJECT) -> None:
+        super().__init__(user.name, way, node)
+        self.user = user
         self.project = project
         self.ids: list[str] = []  # one for each time that it has connected
         self._joining: set[asyncio.Task[None]] = set()

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from tests.end_to_end.member import Member
 from tests.support.node_process import NodeProcess
-from tests.support.people import Person
 from tests.support.real_clients import Inbox, Way
+from tests.support.users import User
 
 #: Numbers what happens, in the order in which the test learns of it.
 _CLOCK: Final = itertools.count()
@@ -28,7 +28,7 @@ class _Heard(Inbox):
     """The events of a user, each also recorded."""
 
     def __init__(self, mover: "Mover") -> None:
-        super().__init__(mover.person.name)
+        super().__init__(mover.user.name)
         self._mover = mover
 
     def put(self, item: Any) -> None:
@@ -39,8 +39,8 @@ class _Heard(Inbox):
 class Mover(Member):
     """A member that sends numbers, and records the others' numbers by connection."""
 
-    def __init__(self, person: Person, way: Way, node: NodeProcess, *, project: str) -> None:
-        super().__init__(person, way, node, project=project)
+    def __init__(self, user: User, way: Way, node: NodeProcess, *, project: str) -> None:
+        super().__init__(user, way, node, project=project)
         self.events = _Heard(self)
         self.visits: list[Visit] = []
         self.sent: list[int] = []  # when each number was sent
@@ -86,7 +86,7 @@ class Mover(Member):
             await asyncio.sleep(0.1)
 
     async def _send(self, number: int) -> None:
-        task = {"from": self.person.id, "number": number}
+        task = {"from": self.user.id, "number": number}
         try:
             await self.call("task:update", {"projectId": self.project, "task": task})
         except AssertionError:
@@ -105,7 +105,7 @@ class Mover(Member):
         """
         wrong = []
         for visit in self.visits:
-            got = visit.got.get(sender.person.id, [])
+            got = visit.got.get(sender.user.id, [])
             wrong += [after for before, after in itertools.pairwise(got) if before >= after]
             is_last = at_the_end and visit is self.visits[-1]
             until = len(sender.sent) if is_last else max(got, default=-1)
@@ -118,7 +118,7 @@ class Mover(Member):
 def accept_what_came(movers: Iterable[Mover]) -> None:
     """A received number was accepted, although its sender may have been moved before the ack."""
     movers = list(movers)
-    by_id = {mover.person.id: mover for mover in movers}
+    by_id = {mover.user.id: mover for mover in movers}
     for mover in movers:
         for visit in mover.visits:
             for sender, numbers in visit.got.items():

@@ -10,9 +10,9 @@ from typing import Final
 
 from tests.end_to_end.raw import RawClient, RawWebSocket, enter
 from tests.support.node_process import NodeProcess
-from tests.support.people import Person
 from tests.support.real_clients import WAYS, Client
 from tests.support.server_process import ServerProcess
+from tests.support.users import User
 
 _NAMES: Final = """
     Alice Moreau, Bob Tanaka, Carol Nwosu, Dave Lindqvist, Ines Ferreira, Frank Osei, Judy Albrecht, Ken Watanabe,
@@ -52,14 +52,14 @@ class Worker:
         await self._client.emit(event, {"projectId": self._project, **payload})
 
 
-async def work(people: list[Worker]) -> None:
+async def work(workers: list[Worker]) -> None:
     """Do something: most often, move the cursor."""
     chance = random.Random(7)
     for turn in itertools.count():
         busy = 0.55 + 0.35 * math.sin(turn * _TURN / 14) + 0.1 * chance.random()
-        for person in people:
+        for worker in workers:
             if chance.random() < busy:
-                await person.work(chance)
+                await worker.work(chance)
         await asyncio.sleep(_TURN)
 
 
@@ -70,20 +70,20 @@ async def at_work(node: NodeProcess, servers: list[ServerProcess], seconds: floa
     One of them has a very slow connection.
     """
     clients: list[Client] = []
-    people: list[Worker] = []
-    working = asyncio.create_task(work(people))
+    workers: list[Worker] = []
+    working = asyncio.create_task(work(workers))
     names = [name.strip() for name in _NAMES.split(",")]
     for number, name in enumerate(names):
-        person = Person(f"user-{1001 + number}", name)
+        user = User(f"user-{1001 + number}", name)
         client = Client(name, WAYS["js-polling" if number % 8 == 5 else "js-websocket"], node)
         clients.append(client)
-        await client.connect(servers[number % len(servers)].url, {"token": person.token})
+        await client.connect(servers[number % len(servers)].url, {"token": user.token})
         project = PROJECTS[number * number % len(PROJECTS)]
         await client.emit("join-project", project)
-        people.append(Worker(client, project))
+        workers.append(Worker(client, project))
         await asyncio.sleep(seconds / (2 * len(names)))
     slow = await RawWebSocket.open(servers[0], slow=True)
-    await enter(RawClient(slow), Person("user-1999", "Stan Fisher"), PROJECTS[0])
+    await enter(RawClient(slow), User("user-1999", "Stan Fisher"), PROJECTS[0])
     await clients[0].emit("join-project")  # of which project it does not say
     await asyncio.sleep(seconds / 2)
     yield

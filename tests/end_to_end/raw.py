@@ -9,10 +9,10 @@ import zlib
 from typing import Any, NamedTuple, Protocol
 
 import httpx
-from tests.support.people import Person
 from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
 from tests.support.server_process import ServerProcess
+from tests.support.users import User
 from tests.support.wire import BINARY, TEXT, WebSocket, client_frame, fields
 from websockets.frames import Opcode
 
@@ -149,8 +149,8 @@ class RawClient:
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
 
-    async def sign_in(self, person: Person) -> None:
-        await self.carrier.send("40" + json.dumps({"token": person.token}))
+    async def sign_in(self, user: User) -> None:
+        await self.carrier.send("40" + json.dumps({"token": user.token}))
         answer = await self.receive()
         assert isinstance(answer, str)
         assert answer.startswith("40{"), answer
@@ -190,8 +190,8 @@ class RawClient:
         return packet
 
 
-async def enter(client: RawClient, person: Person, project: str) -> RawClient:
-    await client.sign_in(person)
+async def enter(client: RawClient, user: User, project: str) -> RawClient:
+    await client.sign_in(user)
     await client.join(project)
     return client
 

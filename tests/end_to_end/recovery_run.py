@@ -13,12 +13,12 @@ from typing import Any, Final
 from tests.recovery.checker import Client, Edit, violations
 from tests.support.nginx import running_nginx
 from tests.support.node_process import Message, NodeProcess
-from tests.support.people import Person
 from tests.support.processes import PATIENCE, free_port
 from tests.support.real_clients import APP_OPTIONS
 from tests.support.redis_server import RedisServer
 from tests.support.relay import Relay, relaying
 from tests.support.server_process import ServerProcess, expect_health
+from tests.support.users import User
 
 PROJECTS: Final = ("project-a", "project-b")
 #: A connection that only seems alive lasts for up to three seconds.
@@ -53,7 +53,7 @@ class Page:
     """A page that joins its projects once, on mount. `client` is the checker's record."""
 
     def __init__(self, number: int, relay: Relay, node: NodeProcess) -> None:
-        person = Person(f"user-{number // 2}", f"User {number // 2}")  # two tabs each
+        user = User(f"user-{number // 2}", f"User {number // 2}")  # two tabs each
         projects = PROJECTS if number % 3 == 0 else PROJECTS[number % 2 :][:1]
         self.client = Client(f"page {number}", projects)
         self.relay = relay
@@ -62,7 +62,7 @@ class Page:
         self.lists = 0  # of users, that it has got: one for each join
         self.farewells = 0  # number of `user:left` events
         self.number = number
-        self._token = person.token
+        self._token = user.token
         self._node = node
         self._name = node.listen(self._heard)
         self._asking: set[asyncio.Task[None]] = set()

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from tests.support.people import ALICE
+from tests.support.users import ALICE
 
 TASK = {
     "id": "t1",

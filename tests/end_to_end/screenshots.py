@@ -62,7 +62,7 @@ await page.mouse.move({x}, {y}, {{ steps: 3 }});
 
 
 async def take(folder: Path) -> None:
-    """Have people work on projects, and take pictures of what they see, and of what operators see."""
+    """Have users work on projects, and take pictures of what they see, and of what operators see."""
     chromium = await start_chromium()
     with tempfile.TemporaryDirectory() as empty:
         try:

@@ -9,10 +9,10 @@ from typing import Final
 from tests.end_to_end.member import Member
 from tests.support.nginx import Nginx, running_nginx
 from tests.support.node_process import NodeProcess
-from tests.support.people import Person
 from tests.support.real_clients import Way
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess, expect_health
+from tests.support.users import User
 
 #: Seconds within which all is calm again: a dead instance is noticed within 10, and clients wait up to 5 to come back.
 _CALM: Final = 20
@@ -61,9 +61,9 @@ class Site:
 
     async def _connect(self, way: Way) -> Member:
         number = len(self.members)
-        member = Member(Person(f"user-{number}", f"Person {number}"), way, self._node)
+        member = Member(User(f"user-{number}", f"User {number}"), way, self._node)
         self.members.append(member)
-        await member.connect(self.nginx.url, {"token": member.person.token})
+        await member.connect(self.nginx.url, {"token": member.user.token})
         if way.upgrades:
             await member.upgraded()
         return member
@@ -89,12 +89,12 @@ class Site:
 
     @property
     def is_whole(self) -> bool:
-        everyone = {member.person.id for member in self.members}
+        everyone = {member.user.id for member in self.members}
         return all(member.sees == everyone and member.counted == len(everyone) for member in self.members)
 
     async def expect_whole(self) -> None:
         await calm(
-            lambda: self.is_whole, lambda: [(member.person.id, member.counted, member.sees) for member in self.members]
+            lambda: self.is_whole, lambda: [(member.user.id, member.counted, member.sees) for member in self.members]
         )
 
     async def expect_recovered(self, members: list[Member], instances: int) -> None:

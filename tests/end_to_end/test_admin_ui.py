@@ -9,11 +9,11 @@ from tests.app.admin_ui.admins import Admin, visitor
 from tests.end_to_end.admin_ui import ON, TOKEN, AdminPage, serving_ui
 from tests.support.clients import websocket
 from tests.support.node_process import NodeProcess
-from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.real_clients import WAYS, Connect, join
 from tests.support.redis_server import running_redis
 from tests.support.server_process import ServerProcess, StartServer
 from tests.support.servers import Address
+from tests.support.users import ALICE, BOB, PROJECT
 
 PATH = "/socket.io/"
 

@@ -3,7 +3,7 @@
 import pytest
 from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.raw import RawClient
-from tests.support.people import PROJECT
+from tests.support.users import PROJECT
 
 
 def relay(value: str, event: str = "canvas:update", field: str = "changes") -> str:
@@ -25,33 +25,20 @@ CLOSING: dict[str, list[str | bytes]] = {
     "an unknown Socket.IO type": ["47"],
     "a letter for a Socket.IO type": ["4hello"],
     "an event without a payload": ["42"],
-    "an event that is an object": ['42{"event":"ping"}'],
-    "an event that is a string": ['42"ping"'],
     "an event without a name": ["42[]"],
     "an event whose name is null": ["42[null]"],
     "an event whose name is an object": ["42[{}]"],
     "an event with a reserved name": ['42["disconnect"]'],
-    "an ack id of letters": ['42x["ping"]'],
-    "an ack id of a hundred digits": ["42" + "9" * 100 + '["ping"]'],
-    "an ack id below zero": ['42-1["ping"]'],
     "a refusal from a client": ['44{"message":"no"}'],
-    "an event of another namespace": ['42/admin,["ping"]'],
     "an ack without an id": ["43[]"],
-    "an ack that is no array": ["430{}"],
+    "an event of another namespace": ['42/admin,["ping"]'],
     # JSON
     "half of a JSON text": ['42["canvas:update",{"projectId":'],
     "something behind the JSON": [f"42{relay('1')}]"],
-    "a comma too many": [f"42{relay('[1,]')}"],
     "single quotes": ["42['ping']"],
     "NaN": [f"42{relay('NaN')}"],
     "NaN in a field that is ignored": [f"42{relay('NaN', field='ignored')}"],
     "NaN for an unknown event": ['42["no such event",NaN]'],
-    "Infinity": [f"42{relay('-Infinity')}"],
-    "undefined": [f"42{relay('undefined')}"],
-    "a hexadecimal number": [f"42{relay('0x10')}"],
-    "a number that begins with 0": [f"42{relay('01')}"],
-    "a line break in a string": [f"42{relay(chr(34) + chr(10) + chr(34))}"],
-    "an unknown escape": [f"42{relay(chr(34) + chr(92) + 'x41' + chr(34))}"],
     "a byte order mark": ["42\ufeff" + relay("1")],
     # UTF-8
     "an invalid byte": [f"42{relay(chr(34) + chr(0xDCFF) + chr(34))}"],
@@ -70,11 +57,6 @@ CLOSING: dict[str, list[str | bytes]] = {
     "an attachment that nothing refers to": [f"451-{relay('1')}", b"\x00"],
     "an attachment that two refer to": [f"451-{relay(f'[{placeholder(chr(48))},{placeholder(chr(48))}]')}", b"\x00"],
     "a placeholder past the attachments": [f"451-{relay(placeholder('1'))}", b"\x00"],
-    "a placeholder below zero": [f"451-{relay(placeholder('-1'))}", b"\x00"],
-    "a placeholder that is text": [f"451-{relay(placeholder(chr(34) + '0' + chr(34)))}", b"\x00"],
-    "a placeholder that is null": [f"451-{relay(placeholder('null'))}", b"\x00"],
-    "a placeholder that is half": [f"451-{relay(placeholder('0.5'))}", b"\x00"],
-    "a placeholder without a number": [f"451-{relay('{' + chr(34) + '_placeholder' + chr(34) + ':true}')}", b"\x00"],
     "a bad placeholder deep inside": [
         f"451-{relay('[[{' + chr(34) + 'a' + chr(34) + ':' + placeholder('7') + '}]]')}",
         b"1",

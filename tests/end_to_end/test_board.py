@@ -125,7 +125,7 @@ async def test_after_a_restart_without_a_folder_the_board_continues_to_send(
     )
     for colleague in (owner, editor):
         await colleague.play("await live();")
-    await owner.play("await page.reload(); await live(); await people.first().waitFor();")
+    await owner.play("await page.reload(); await live(); await users.first().waitFor();")
     await edits_arrive(editor, owner)
     assert not [line for line in owner.console + editor.console if "refused" in line]
 

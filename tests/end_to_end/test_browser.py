@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 from tests.end_to_end.app_visitors import V4, V5, AppVisitor, collaborate
 from tests.end_to_end.web_app import WebApp
-from tests.support.people import ALICE, BOB
 from tests.support.server_process import ServerProcess
+from tests.support.users import ALICE, BOB
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

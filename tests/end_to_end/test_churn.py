@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterator
 
 from tests.end_to_end.raw import Closed, Packet, RawWebSocket
-from tests.support.people import ALICE, BOB, CAROL
 from tests.support.server_process import ServerProcess, StartServer, expect_health
+from tests.support.users import ALICE, BOB, CAROL
 from tests.support.wire import CLOSE, Connection, client_frame
 
 AT_A_TIME = 200
 PROJECTS = 50
-TOKENS = [person.token for person in (ALICE, BOB, CAROL)]
+TOKENS = [user.token for user in (ALICE, BOB, CAROL)]
 ROUND = 1000  # clients
 #: What the memory may grow by in the three rounds after the first: 2 kB for each client would be more.
 SLACK = 6_000_000

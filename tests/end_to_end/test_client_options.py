@@ -1,8 +1,8 @@
 """Options of the real client that change the wire format."""
 
 import pytest
-from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.real_clients import WAYS, Connect, join
+from tests.support.users import ALICE, BOB, PROJECT
 
 OPTIONS = {
     "forceBase64": {"forceBase64": True},

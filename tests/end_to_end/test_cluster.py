@@ -10,12 +10,12 @@ import pytest
 import pytest_asyncio
 from tests.end_to_end.console.api import TOKEN, ConsoleApi
 from tests.end_to_end.raw import RawWebSocket
-from tests.support.people import ALICE, BOB, CAROL, PROJECT, Person
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS, Client, Connect, Refused, Way, join
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
+from tests.support.users import ALICE, BOB, CAROL, PROJECT, User
 
 PASSWORD = "the-password-of-redis-7d1e"
 AWAY = "! Redis is unavailable: "
@@ -62,7 +62,7 @@ async def quick_pair(servers: tuple[ServerProcess, ServerProcess], connect_by: C
 async def meet(servers: tuple[ServerProcess, ServerProcess], connect: Connect, way: Way) -> Pair:
     """Let Alice and Bob join the project, each on their own server."""
     alice, bob = [
-        await connect(person, url=server.url, way=way) for person, server in zip((ALICE, BOB), servers, strict=True)
+        await connect(user, url=server.url, way=way) for user, server in zip((ALICE, BOB), servers, strict=True)
     ]
     await join(alice)
     await bob.emit("join-project", PROJECT)
@@ -81,9 +81,9 @@ async def listed(client: Client) -> set[str]:
     return {user["userId"] for user in active["users"]}
 
 
-async def expect_left(client: Client, person: Person, *remaining: Person) -> None:
+async def expect_left(client: Client, user: User, *remaining: User) -> None:
     """Check that the next events are a user's leave and the remaining users."""
-    assert (await client.expect("user:left"))["userId"] == person.id
+    assert (await client.expect("user:left"))["userId"] == user.id
     assert await listed(client) == {other.id for other in remaining}
     assert await client.expect("users:count") == {"count": len(remaining)}
 
@@ -109,7 +109,7 @@ async def test_a_lone_surrogate_is_relayed_unchanged(
     servers: tuple[ServerProcess, ServerProcess], connect_by: Connect
 ) -> None:
     """In an event and in a name, JavaScript's escape of a cut character reaches the clients of another server."""
-    half = Person("user-half", "Zo\ud83d")
+    half = User("user-half", "Zo\ud83d")
     alice = await connect_by(half, url=servers[0].url)
     await join(alice)
     bob = await connect_by(BOB, url=servers[1].url, way=WAYS["js-polling"])
@@ -138,7 +138,7 @@ async def test_a_project_named_like_a_socket_of_another_server_does_not_reach_it
     first, second = (start_server(REDIS_URL=redis.url, CONSOLE_TOKEN=TOKEN) for _ in range(2))
     way = WAYS["js-websocket"]
     alice = await connect_by(ALICE, url=first.url, way=way)
-    bob, carol = [await connect_by(person, url=second.url, way=way) for person in (BOB, CAROL)]
+    bob, carol = [await connect_by(user, url=second.url, way=way) for user in (BOB, CAROL)]
     named = alice.id
     await join(bob, project=named)
     await join(carol, bob, project=named)
@@ -300,9 +300,9 @@ async def test_deployments_with_different_prefixes_share_nothing(
     """Even with the same Redis and the same project ids."""
     first, second = (start_server(REDIS_URL=redis.url, REDIS_PREFIX=prefix) for prefix in ("staging", "production"))
     alice, bob = await connect_by(ALICE, url=first.url), await connect_by(BOB, url=second.url)
-    for client, person in ((alice, ALICE), (bob, BOB)):
+    for client, user in ((alice, ALICE), (bob, BOB)):
         await client.emit("join-project", PROJECT)
-        assert await listed(client) == {person.id}
+        assert await listed(client) == {user.id}
         assert await client.expect("users:count") == {"count": 1}
         await client.emit("task:create", {"projectId": PROJECT, "task": 1})
     names = [key.decode() for key in redis.do("KEYS", "*")] + [key.decode() for key in redis.do("PUBSUB", "CHANNELS")]

@@ -9,12 +9,12 @@ import pytest
 import pytest_asyncio
 from tests.end_to_end.behind_nginx import HANDSHAKE, client_of
 from tests.end_to_end.raw import RawClient, RawWebSocket
-from tests.support.people import ALICE, BOB, CAROL
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS, Client, Connect, join
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
+from tests.support.users import ALICE, BOB, CAROL
 
 HOURS = "3600"  # seconds: a test has to bring the end about itself
 
@@ -39,19 +39,19 @@ async def halfway(
     """A stopping instance that has drained the first of its two clients."""
     draining, other = start_server(REDIS_URL=redis.url, SHUTDOWN_DRAIN=HOURS), start_server(REDIS_URL=redis.url)
     carol = await connect_by(CAROL, url=other.url)
-    people = {}
-    for person in (ALICE, BOB):
-        client = people[person.name] = await connect_by(person, url=draining.url, way=WAYS[request.param])
-        await join(client, project=person.name)
-        await carol.emit("join-project", person.name)
+    clients = {}
+    for user in (ALICE, BOB):
+        client = clients[user.name] = await connect_by(user, url=draining.url, way=WAYS[request.param])
+        await join(client, project=user.name)
+        await carol.emit("join-project", user.name)
         await client.expect("user:joined")
         await client.expect("users:count")
         await carol.expect("users:active")
         await carol.expect("users:count")
     draining.signal()
-    await until(lambda: any(map(has_gone, people.values())), PATIENCE)
-    (gone,) = [client for client in people.values() if has_gone(client)]
-    ((project, left),) = [(name, client) for name, client in people.items() if client is not gone]
+    await until(lambda: any(map(has_gone, clients.values())), PATIENCE)
+    (gone,) = [client for client in clients.values() if has_gone(client)]
+    ((project, left),) = [(name, client) for name, client in clients.items() if client is not gone]
     yield Halfway(draining, gone, left, project, carol)
 
 

@@ -13,10 +13,10 @@ import pytest_asyncio
 from tests.docs.documents import blocks
 from tests.end_to_end.asgi_servers import COMMANDS, App, AsgiServer, asgi_server
 from tests.support.node_process import NodeProcess
-from tests.support.people import ALICE, BOB, CAROL, PROJECT, SECRET
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS, Client, Connect, Refused, join
 from tests.support.redis_server import running_redis
+from tests.support.users import ALICE, BOB, CAROL, PROJECT, SECRET
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
@@ -44,17 +44,17 @@ def example(request: pytest.FixtureRequest, command: str) -> Iterator[AsgiServer
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def people(example: AsgiServer, node: NodeProcess) -> AsyncIterator[list[Client]]:
+async def clients(example: AsgiServer, node: NodeProcess) -> AsyncIterator[list[Client]]:
     """The real client three times: by default, over polling only, and over WebSocket only."""
-    people = [Client(way, WAYS[way], node) for way in ("js-upgrade", "js-polling", "js-websocket")]
-    for person in people:
-        await person.connect(example.url, None)
-    await people[0].upgraded()
-    yield people
-    for person in people:
-        await person.close()
+    clients = [Client(way, WAYS[way], node) for way in ("js-upgrade", "js-polling", "js-websocket")]
+    for client in clients:
+        await client.connect(example.url, None)
+    await clients[0].upgraded()
+    yield clients
+    for client in clients:
+        await client.close()
     async with asyncio.timeout(PATIENCE):  # some servers wait for clients when they are to stop
-        while await announce(example, "Is anybody there?") != "0 people were told":
+        while await announce(example, "Is anybody there?") != "0 clients were told":
             await asyncio.sleep(0.02)
 
 
@@ -64,16 +64,16 @@ async def announce(example: AsgiServer, text: str) -> str:
         return (await http.post("/announce", params={"text": text})).text
 
 
-async def test_examples(people: list[Client], example: AsgiServer, command: str) -> None:
+async def test_examples(clients: list[Client], example: AsgiServer, command: str) -> None:
     """Clients get each other's and the application's events, with every framework, server and transport."""
-    for person in people:
-        assert await person.call("say", "Grüße") == "told the others"
-        for other in people:
-            if other is not person:
+    for client in clients:
+        assert await client.call("say", "Grüße") == "told the others"
+        for other in clients:
+            if other is not client:
                 assert await other.next() == ["said", "Grüße"]
-    assert await announce(example, "Tea!") == "3 people were told"
-    for person in people:
-        assert await person.next() == ["announced", "Tea!"]
+    assert await announce(example, "Tea!") == "3 clients were told"
+    for client in clients:
+        assert await client.next() == ["announced", "Tea!"]
     if command.startswith("uvicorn"):
         assert (BY_UVICORN in example.output) is (command == "uvicorn")
 
@@ -127,8 +127,8 @@ async def test_users_work_in_an_integrated_server(web: StartWeb, connect_by: Con
     server.line(lambda line: line == "✓ Alice joined project proj_456")
     with pytest.raises(Refused, match="Authentication required"):
         await connect_by(CAROL, url=server.url, auth={})
-    for person in (alice, bob):
-        await person.close()
+    for client in (alice, bob):
+        await client.close()
 
 
 async def test_clients_are_informed_when_the_application_stops(web: StartWeb, connect_by: Connect) -> None:
@@ -137,10 +137,10 @@ async def test_clients_are_informed_when_the_application_stops(web: StartWeb, co
     alice = await connect_by(ALICE, url=server.url, way=WAYS["js-websocket"])
     bob = await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
     server.signal(signal.SIGTERM)
-    for person in (alice, bob):
-        assert (await person.expect("server:shutdown"))["message"]
-        assert (await person.changes.next())[0] == "disconnect"
-        await person.close()
+    for client in (alice, bob):
+        assert (await client.expect("server:shutdown"))["message"]
+        assert (await client.changes.next())[0] == "disconnect"
+        await client.close()
 
 
 @pytest.mark.parametrize("command", ["uvicorn-fast", "uvicorn"])
@@ -172,7 +172,7 @@ async def test_integrated_servers_are_one_over_redis(web: StartWeb, connect_by: 
         await alice.emit("task:create", {"projectId": PROJECT, "task": {"title": "Tea"}})
         assert await bob.expect("users:count") == {"count": 2}
         assert await bob.next() == ["task:create", {"title": "Tea"}]
-        for person in (alice, bob):
-            await person.close()
+        for client in (alice, bob):
+            await client.close()
         for server in (first, second):
             server.stop()

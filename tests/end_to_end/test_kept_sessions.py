@@ -8,14 +8,14 @@ import pytest_asyncio
 from tests.access.fixtures import Database, postgres
 from tests.access.processes import Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, small_world
-from tests.support.people import Person
 from tests.support.real_clients import WAYS, Connect, Refused
 from tests.support.server_process import StartServer
+from tests.support.users import User
 
 __all__ = ["postgres"]
 
 PAGE = "http://localhost:3000"  # allowed by default
-OWNER = Person("owner", "Owner")
+OWNER = User("owner", "Owner")
 KEYS = {"owner": "3d1b7c52-6f0e-4a5e-9c1d-2f8f1c1f7d11", "viewer": "0b9cf2a4-77f0-4e2c-8a8e-6f64a0ddbe02"}
 
 
@@ -43,18 +43,18 @@ async def test_users_work_with_sessions_of_the_database(
     """The page sends the user's id as token, and its cookie: an owner can edit, a viewer cannot."""
     variables = {"PROJECT_ACCESS": "postgres", "DATABASE_URL": database.server.url()}
     server = start_server(NEXTAUTH_SECRET=SECRET, **variables)
-    people = {}
+    clients = {}
     for user_id in KEYS:
         auth = {"token": user_id}
         client = await connect_by(OWNER, url=server.url, way=way, auth=auth, headers=headers_of(user_id))
         await client.emit("join-project", TEAM_PROJECT)
         assert user_id in [user["userId"] for user in (await client.expect("users:active"))["users"]]
         await client.expect("users:count")
-        people[user_id] = client
-    await people["owner"].emit("task:create", {"projectId": TEAM_PROJECT, "task": {"id": "t"}})
-    assert await people["viewer"].expect("task:create") == {"id": "t"}
-    await people["viewer"].emit("task:create", {"projectId": TEAM_PROJECT, "task": {"id": "u"}})
-    assert "viewers may not change" in (await people["viewer"].expect("error"))["message"]
+        clients[user_id] = client
+    await clients["owner"].emit("task:create", {"projectId": TEAM_PROJECT, "task": {"id": "t"}})
+    assert await clients["viewer"].expect("task:create") == {"id": "t"}
+    await clients["viewer"].emit("task:create", {"projectId": TEAM_PROJECT, "task": {"id": "u"}})
+    assert "viewers may not change" in (await clients["viewer"].expect("error"))["message"]
     assert not any(key in server.output for key in KEYS.values())
 
 

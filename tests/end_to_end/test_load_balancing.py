@@ -11,10 +11,10 @@ from tests.end_to_end.member import Member
 from tests.end_to_end.raw import RawClient, RawPolling
 from tests.end_to_end.site import Site, calm
 from tests.support.node_process import NodeProcess
-from tests.support.people import BOB, PROJECT
 from tests.support.real_clients import WAYS
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess
+from tests.support.users import BOB, PROJECT
 
 #: socket.io-client as pages have it, three of each kind, in an order that mixes the kinds on each instance.
 _POLLING, _UPGRADE, _WEBSOCKET = (WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket"))
@@ -63,11 +63,11 @@ async def test_clients_of_every_kind_see_each_other(site: Site) -> None:
     await site.enter(*CROWD, *WAYS.values())
     assert all(map(site.of, site.instances))
     for member in site.members:
-        await member.emit("task:create", {"projectId": PROJECT, "task": member.person.id})
+        await member.emit("task:create", {"projectId": PROJECT, "task": member.user.id})
 
     def missing() -> list[list[str]]:
-        sent = [member.person.id for member in site.members]
-        return [sorted({*sent} - {*member.got("task:create"), member.person.id}) for member in site.members]
+        sent = [member.user.id for member in site.members]
+        return [sorted({*sent} - {*member.got("task:create"), member.user.id}) for member in site.members]
 
     await calm(lambda: not any(missing()), missing)
     assert {len(member.got("task:create")) for member in site.members} == {len(site.members) - 1}

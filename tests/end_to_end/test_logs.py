@@ -8,9 +8,9 @@ import httpx
 import pytest
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.relays import ROWS
-from tests.support.people import ALICE, PROJECT, issue
 from tests.support.real_clients import Connect, join_both
 from tests.support.server_process import ServerProcess, StartServer
+from tests.support.users import ALICE, PROJECT, issue
 
 from synkora import __version__
 

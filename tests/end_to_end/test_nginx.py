@@ -8,10 +8,10 @@ import pytest
 from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows, ports_of
 from tests.support.nginx import CONFIGURATION, INSTANCES, WITH_NODEJS, running_nginx
 from tests.support.node_process import NodeProcess
-from tests.support.people import ALICE, BOB
 from tests.support.real_clients import WAYS, Client, Connect, Way, exchange_large_message
 from tests.support.redis_server import running_redis
 from tests.support.server_process import ServerProcess, StartServer, expect_health
+from tests.support.users import ALICE, BOB
 
 _SID = re.compile(r'0\{"sid":"(?P<sid>[\w.-]+)"')
 

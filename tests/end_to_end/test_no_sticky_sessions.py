@@ -10,10 +10,10 @@ import pytest_asyncio
 from tests.end_to_end.behind_nginx import HANDSHAKE, client_of, knows
 from tests.end_to_end.site import calm
 from tests.support.balancer import tcp_balancer
-from tests.support.people import ALICE, BOB
 from tests.support.real_clients import WAYS, Client, Connect, exchange_large_message
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess, expect_health
+from tests.support.users import ALICE, BOB
 
 UNKNOWN = {"code": 1, "message": "Session ID unknown"}
 UPGRADE = {

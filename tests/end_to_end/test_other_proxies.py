@@ -12,12 +12,12 @@ from tests.docs.documents import ROOT, blocks
 from tests.end_to_end.behind_nginx import BEHIND_PROXY, HANDSHAKE, client_of, knows, ports_of
 from tests.end_to_end.web_app import WebApp
 from tests.support.certificates import make_certificate
-from tests.support.people import ALICE, BOB
 from tests.support.processes import PATIENCE
 from tests.support.proxies import CADDY, HAPROXY, INSTANCES, NOBODY, Kind, running_proxy
 from tests.support.real_clients import WAYS, Connect, Way, exchange_large_message, join
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.server_process import ServerProcess, StartServer, expect_health
+from tests.support.users import ALICE, BOB
 
 _SID = re.compile(r'0\{"sid":"(?P<sid>[\w.-]+)"')
 

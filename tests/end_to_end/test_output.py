@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.end_to_end.relays import ROWS
-from tests.support.people import ALICE, BOB, PROJECT, SECRET, Person, issue, npm_tokens
 from tests.support.real_clients import Connect, Refused, join
 from tests.support.server_process import ServerProcess, StartServer
+from tests.support.users import ALICE, BOB, PROJECT, SECRET, User, issue, npm_tokens
 
 
 async def expect_line(server: ServerProcess, pattern: str) -> None:
@@ -71,7 +71,7 @@ async def test_a_disconnect_is_logged_with_its_reason(start_server: StartServer)
 
     async def sign_in(name: str) -> RawWebSocket:
         carrier = await RawWebSocket.open(server)
-        await RawClient(carrier).sign_in(Person(name, name))
+        await RawClient(carrier).sign_in(User(name, name))
         return carrier
 
     ends = {
@@ -106,7 +106,7 @@ async def test_names_cannot_forge_lines(start_server: StartServer) -> None:
     for kind in (RawWebSocket, RawPolling):
         carrier = await kind.open(server)
         eve = RawClient(carrier)
-        await eve.sign_in(Person("user-eve", odd))
+        await eve.sign_in(User("user-eve", odd))
         await eve.join(f"p\n{forged}\x1b[1A")
         await eve.emit("task:create", {"projectId": f"p\n{forged}\x1b[1A"})
         await eve.emit(f"unknown\n{forged}\x1b[1A")

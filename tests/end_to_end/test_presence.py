@@ -2,24 +2,24 @@
 
 from typing import Any
 
-from tests.support.people import ALICE, BOB, CAROL, PROJECT, TIME, Person
-from tests.support.real_clients import Client, Connect, join, join_both, join_one_and_two
+from tests.support.real_clients import Client, Connect, join, join_one_and_two
+from tests.support.users import ALICE, BOB, CAROL, PROJECT, TIME, User
 
 
-def listed(person: Person) -> dict[str, Any]:
+def listed(user: User) -> dict[str, Any]:
     """A user in `users:active`, without the time."""
-    entry = {"userId": person.id, "userName": person.name}
-    return entry if person.image is None else {**entry, "userImage": person.image}
+    entry = {"userId": user.id, "userName": user.name}
+    return entry if user.image is None else {**entry, "userImage": user.image}
 
 
-def announced(person: Person, client: Client) -> dict[str, Any]:
+def announced(user: User, client: Client) -> dict[str, Any]:
     """A user in `user:joined`, without the times."""
-    return {"socketId": client.id, **listed(person)}
+    return {"socketId": client.id, **listed(user)}
 
 
-def parted(person: Person, client: Client) -> dict[str, Any]:
+def parted(user: User, client: Client) -> dict[str, Any]:
     """A user in `user:left`, without the time."""
-    return {"socketId": client.id, "userId": person.id, "userName": person.name}
+    return {"socketId": client.id, "userId": user.id, "userName": user.name}
 
 
 async def expect_timed(client: Client, event: str) -> dict[str, Any]:
@@ -32,15 +32,15 @@ async def expect_timed(client: Client, event: str) -> dict[str, Any]:
     return payload
 
 
-async def expect_active(client: Client, *people: Person) -> dict[str, str]:
-    """Check that `users:active` comes next and lists `people`, each once. Returns their join times."""
+async def expect_active(client: Client, *users: User) -> dict[str, str]:
+    """Check that `users:active` comes next and lists `users`, each once. Returns their join times."""
     active = await client.expect("users:active")
     assert sorted(active) == ["count", "users"]
-    assert active["count"] == len(people)
+    assert active["count"] == len(users)
     since = {user["userId"]: user.pop("joinedAt") for user in active["users"]}
     assert all(map(TIME.fullmatch, since.values()))
     assert sorted(active["users"], key=lambda user: str(user["userId"])) == [
-        listed(person) for person in sorted(people, key=lambda person: person.id)
+        listed(user) for user in sorted(users, key=lambda user: user.id)
     ]
     return since
 
@@ -75,28 +75,12 @@ async def test_a_join_is_sent_in_order(connect: Connect) -> None:
         await client.hears_nothing()
 
 
-async def test_a_leave_is_sent_in_order(connect: Connect) -> None:
-    """The others get the leave, the list and the count. The member that left gets nothing, and may rejoin."""
-    alice, bob = await join_both(connect)
-    await alice.emit("leave-project", PROJECT)
-    assert await expect_timed(bob, "user:left") == parted(ALICE, alice)
-    await expect_active(bob, BOB)
-    await expect_count(bob, 1)
-    await alice.hears_nothing()
-
-    await alice.emit("join-project", PROJECT)
-    await expect_active(alice, ALICE, BOB)
-    await expect_count(alice, 2)
-    assert await expect_timed(bob, "user:joined") == announced(ALICE, alice)
-    await expect_count(bob, 2)
-
-
 async def test_a_disconnect_leaves_every_project(connect: Connect) -> None:
     alice, bob, carol = await join_one_and_two(connect)
     await alice.close()
-    for client, person in ((bob, BOB), (carol, CAROL)):
+    for client, user in ((bob, BOB), (carol, CAROL)):
         assert await expect_timed(client, "user:left") == parted(ALICE, alice)
-        await expect_active(client, person)
+        await expect_active(client, user)
         await expect_count(client, 1)
         await client.hears_nothing()
 
@@ -130,46 +114,10 @@ async def test_two_tabs_are_one_user(connect: Connect) -> None:
     await expect_count(bob, 1)
 
 
-async def test_joining_again_asks_for_the_list_again(connect: Connect) -> None:
-    """A page's hooks join two or three times: each join is answered with the list, and not announced."""
-    alice, bob = await join_both(connect)
-    for _ in range(2):
-        await alice.emit("join-project", PROJECT)
-        await expect_active(alice, ALICE, BOB)
-    await alice.hears_nothing()
-    await bob.hears_nothing()
-
-
-async def test_a_repeated_leave_is_not_announced(connect: Connect) -> None:
-    """Each hook of a page leaves on unmount: only the first is announced, and none is an error."""
-    alice, bob = await join_both(connect)
-    for _ in range(2):
-        await alice.emit("leave-project", PROJECT)
-    for event in ("user:left", "users:active", "users:count"):
-        await bob.expect(event)
-    await alice.emit("leave-project", "never joined")
-    await alice.hears_nothing()
-    await bob.hears_nothing()
-
-
-async def test_a_project_drops_members_that_have_left(connect: Connect) -> None:
-    alice = await connect(ALICE)
-    await join(alice)
-    await alice.close()
-    bob = await connect(BOB)
-    await bob.emit("join-project", PROJECT)
-    active = await bob.expect("users:active")
-    while active["count"] > 1:  # her goodbye was still on its way
-        event, active = await bob.next()
-        if event != "users:active":
-            active = {"count": 2}
-    assert [user["userId"] for user in active["users"]] == [BOB.id]
-
-
 async def test_names_are_shown_as_they_are(connect: Connect) -> None:
     """The server escapes nothing. A user without a name is Anonymous."""
-    odd = Person("<b>42</b>", 'Zoë "🚀" <script>\u2028', "https://example.com/zoë.png?<b>&amp;")
-    zoe, nobody = await connect(odd), await connect(Person("user-x", ""))
+    odd = User("<b>42</b>", 'Zoë "🚀" <script>\u2028', "https://example.com/zoë.png?<b>&amp;")
+    zoe, nobody = await connect(odd), await connect(User("user-x", ""))
     await join(zoe)
     await join(nobody)
     assert await expect_timed(zoe, "user:joined") == {
@@ -179,4 +127,4 @@ async def test_names_are_shown_as_they_are(connect: Connect) -> None:
     }
     await expect_count(zoe, 2)
     await zoe.emit("join-project", PROJECT)
-    await expect_active(zoe, odd, Person("user-x", "Anonymous"))
+    await expect_active(zoe, odd, User("user-x", "Anonymous"))

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS, Client, Connect, Way, join
 from tests.support.redis_server import RedisServer
 from tests.support.relay import Relay, relaying
 from tests.support.server_process import StartServer
 from tests.support.servers import until
+from tests.support.users import ALICE, BOB, PROJECT
 
 JS_WAYS = [way for way in WAYS.values() if way.language == "js"]
 #: Two seconds until a half-open connection is noticed; the grace is the default.

@@ -10,14 +10,14 @@ import pytest_asyncio
 from tests.end_to_end.mover import Mover, accept_what_came
 from tests.end_to_end.site import Site, calm
 from tests.support.node_process import NodeProcess
-from tests.support.people import Person
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess
+from tests.support.users import User
 
 DRAINING = {"SHUTDOWN_DRAIN": "2", "LOG_LEVEL": "warning"}
-PEOPLE = 60
+USERS = 60
 PROJECTS = 6
 SENDERS = 2  # of each project
 #: In an order that gives no instance, and no project, its own kind.
@@ -40,12 +40,12 @@ async def site(tmp_path: Path, redis: RedisServer, node: NodeProcess) -> AsyncIt
 async def movers(site: Site, node: NodeProcess) -> list[Mover]:
     """Users of several projects, each project with members on every instance."""
     movers = []
-    for number in range(PEOPLE):
-        person = Person(f"user-{number}", f"Person {number}")
-        mover = Mover(person, _KINDS[number % len(_KINDS)], node, project=f"project {number // (PEOPLE // PROJECTS)}")
+    for number in range(USERS):
+        user = User(f"user-{number}", f"User {number}")
+        mover = Mover(user, _KINDS[number % len(_KINDS)], node, project=f"project {number // (USERS // PROJECTS)}")
         movers.append(mover)
         site.members.append(mover)
-        await mover.connect(site.nginx.url, {"token": person.token})
+        await mover.connect(site.nginx.url, {"token": user.token})
     await calm(lambda: all(mover.is_in for mover in movers), lambda: [mover.visits for mover in movers])
     return movers
 
@@ -89,7 +89,7 @@ async def test_clients_are_away_for_one_reconnect_and_no_relay_is_lost(site: Sit
     def missing() -> dict[str, list[int]]:
         accept_what_came(movers)
         lacks = {
-            f"{mover.person.id} from {other.person.id}": mover.lacks(other, at_the_end=True)
+            f"{mover.user.id} from {other.user.id}": mover.lacks(other, at_the_end=True)
             for mover in movers
             for other in companions(mover, movers)
         }
@@ -102,8 +102,7 @@ async def test_clients_are_away_for_one_reconnect_and_no_relay_is_lost(site: Sit
 
     def whole() -> list[bool]:
         return [
-            mover.sees == {mover.person.id, *(other.person.id for other in companions(mover, movers))}
-            for mover in movers
+            mover.sees == {mover.user.id, *(other.user.id for other in companions(mover, movers))} for mover in movers
         ]
 
     await calm(lambda: all(whole()), whole)

@@ -17,10 +17,10 @@ from tests.end_to_end.member import Member
 from tests.end_to_end.site import Site, calm
 from tests.support.nginx import CONFIGURATION, WITH_NODEJS, running_nginx
 from tests.support.node_process import NodeProcess
-from tests.support.people import CLIENTS, PROJECT, SECRET
 from tests.support.processes import Program, free_port
 from tests.support.real_clients import WAYS
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.users import CLIENTS, PROJECT, SECRET
 
 DOCUMENT: Final = ROOT / "docs" / "scaling.md"
 NODE_SERVER: Final = ROOT / "bench" / "peers" / "node" / "server.mjs"
@@ -97,12 +97,12 @@ async def expect_relays(members: list[Member]) -> None:
     await calm(lambda: all(map(is_in, members)), lambda: [member.ids for member in members if not is_in(member)])
     before = [len(member.got("task:create")) for member in members]
     for member in members:
-        await member.emit("task:create", {"projectId": PROJECT, "task": member.person.id})
+        await member.emit("task:create", {"projectId": PROJECT, "task": member.user.id})
 
     def got() -> list[list[str]]:
         return [sorted(each.got("task:create")[start:]) for each, start in zip(members, before, strict=True)]
 
-    wanted = [sorted(each.person.id for each in members if each is not member) for member in members]
+    wanted = [sorted(each.user.id for each in members if each is not member) for member in members]
     await calm(lambda: [len(each) for each in got()] == [len(each) for each in wanted], got)
     assert got() == wanted
 

@@ -13,15 +13,15 @@ import pytest
 import pytest_asyncio
 from tests.end_to_end.raw import DEFLATE, Carrier, RawClient, RawPolling, RawWebSocket, catch_up, enter
 from tests.support.certificates import make_certificate
-from tests.support.people import ALICE, BOB, PROJECT, Person
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS, Client, Connect, join
 from tests.support.server_process import ServerProcess, StartServer, expect_health
+from tests.support.users import ALICE, BOB, PROJECT, User
 
 from synkora.engine.backlog import VOLATILE_LIMIT
 from synkora.engine.transports.websocket import UNSENT
 
-SLOTH = Person("user-sloth", "Sloth")
+SLOTH = User("user-sloth", "Sloth")
 BUSY = {
     "WS_COMPRESSION": "true",
     "LIMIT_VOLATILE_RATE": "0",
@@ -158,9 +158,9 @@ async def test_over_tls_it_is_the_same(start_server: StartServer, carriers: list
     certfile, keyfile = make_certificate(tmp_path, "server")
     trust = ssl.create_default_context(cafile=certfile)
     server = start_server(**BUSY, SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile), LOG_LEVEL="warning")
-    for person in (SLOTH, ALICE, BOB):
+    for user in (SLOTH, ALICE, BOB):
         carriers.append(await RawWebSocket.open(server, slow=True, trust=trust))
-        await enter(RawClient(carriers[-1]), person, PROJECT)
+        await enter(RawClient(carriers[-1]), user, PROJECT)
     slow, alice, bob = map(RawClient, carriers)
     for client in (slow, alice):
         await catch_up(client)

@@ -1,10 +1,10 @@
 """The real client over a connection with a slow upload."""
 
 import pytest
-from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.real_clients import WAYS, Connect, join
 from tests.support.relay import relaying
 from tests.support.server_process import StartServer
+from tests.support.users import ALICE, BOB, PROJECT
 
 DOCUMENT = "x" * 400_000
 RATE = 50_000  # bytes a second

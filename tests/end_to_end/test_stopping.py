@@ -6,10 +6,10 @@ import signal
 import httpx
 import pytest
 from tests.end_to_end.raw import Closed, RawClient, RawPolling, RawWebSocket
-from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS, Client, Connect, join
 from tests.support.server_process import ServerProcess, StartServer, expect_health
+from tests.support.users import ALICE, BOB, PROJECT
 
 #: python-socketio takes the packet that ends a session over polling for a dismissal; socket.io-client comes back.
 STAYS_AWAY = WAYS["python-polling"]

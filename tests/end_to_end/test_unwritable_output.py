@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.end_to_end.raw import RawClient, RawWebSocket
-from tests.support.people import SECRET, Person
 from tests.support.processes import PATIENCE, free_port
 from tests.support.server_process import ServerProcess
+from tests.support.users import SECRET, User
 
 PAGE = 4096  # bytes: the smallest pipe
 SERVE = f"exec {sys.executable} -m synkora serve"
-TALKATIVE = Person("user-talkative", "x" * 200)  # each line about them is as long as one can be
+TALKATIVE = User("user-talkative", "x" * 200)  # each line about them is as long as one can be
 
 
 class Server(ServerProcess):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.people import CLIENTS
+from tests.support.users import CLIENTS
 
 _LIBRARY = CLIENTS / "node_modules" / "socket.io-client" / "dist" / "socket.io.js"
 _LIMIT = 2**20

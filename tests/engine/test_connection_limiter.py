@@ -192,7 +192,7 @@ def test_counts_never_exceed_their_limits_and_return_to_zero(steps: list[tuple[b
         assert sum(address.startswith("2001") for address in inside) <= 2
     for address in inside:
         limiter.remove(address)
-    assert limiter._clients == 0
+    assert limiter._clients.total("") == 0
     assert not limiter._connections
 
 
@@ -237,12 +237,12 @@ async def test_both_transports_are_refused_with_a_message_and_retry_after(
         async with websocket(address):
             assert await refused_polling(address) == answer
             assert await refused_websocket(address) == answer
-        await until(lambda: limiter._clients == 0)
+        await until(lambda: limiter._clients.total("") == 0)
         async with Polling(address) as client:
             await client.open()
             assert await refused_websocket(address) == answer
             await client.post("1")
-        await until(lambda: limiter._clients == 0)
+        await until(lambda: limiter._clients.total("") == 0)
         assert not limiter._connections
 
 
@@ -270,8 +270,8 @@ async def test_an_upgrade_is_no_second_connection() -> None:
             assert await probe.receive() == "3probe"
             await probe.send("5")
             await probe.connect()
-            assert limiter._clients == 1
-        await until(lambda: limiter._clients == 0)
+            assert limiter._clients.total("") == 1
+        await until(lambda: limiter._clients.total("") == 0)
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
@@ -291,7 +291,7 @@ async def test_many_at_once_are_no_way_around_the_limit(transport: str) -> None:
             except InvalidStatus as refused:
                 return refused.response.status_code
             finally:
-                most = max(most, limiter._clients)
+                most = max(most, limiter._clients.total(""))
 
         http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         statuses = await asyncio.gather(*(come_in() for _ in range(40)))
@@ -307,18 +307,18 @@ async def test_counts_return_to_zero_however_sessions_end() -> None:
     closed.receive_text(closed.transport, b"1")
     lost.transport_closed(lost.transport, Reason.TRANSPORT_CLOSE)
     ended.close(Reason.SERVER_NAMESPACE_DISCONNECT)
-    assert limiter._clients == 1
+    assert limiter._clients.total("") == 1
     transport = MemoryTransport("polling", writable=False)
     polling = registry.open(request_of(), transport)
     transport.lingers = True
     polling.close(Reason.SERVER_NAMESPACE_DISCONNECT)
-    assert limiter._clients == 2, "its last words still take room"
+    assert limiter._clients.total("") == 2, "its last words still take room"
     for _ in range(2):  # polls: one gets the last messages, one the farewell
         transport.writable = True
         polling.transport_ready(transport)
-    assert limiter._clients == 1
+    assert limiter._clients.total("") == 1
     lingering.close(Reason.PING_TIMEOUT)
     lingering.transport_closed(lingering.transport, Reason.TRANSPORT_CLOSE)
-    assert limiter._clients == 0
+    assert limiter._clients.total("") == 0
     assert not limiter._connections
     registry.close()

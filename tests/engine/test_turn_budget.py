@@ -57,3 +57,14 @@ async def test_failed_work_does_not_hold_up_the_rest() -> None:
     assert not work.budget.run(partial(work.do, "a"))
     await asyncio.sleep(0)
     assert work.done == ["a"]
+
+
+async def test_the_tasks_of_work_count_too() -> None:
+    work = Work()
+    assert work.budget.run(partial(work.do, "a"), 1)
+    assert not work.budget.run(partial(work.do, "b"), 1)
+    assert not work.budget.run(partial(work.do, "c"))
+    await asyncio.sleep(0)
+    assert work.done == ["a", "b"]
+    await asyncio.sleep(0)
+    assert work.done == ["a", "b", "c"]

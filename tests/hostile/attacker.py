@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.people import SECRET
+from tests.support.users import SECRET
 from tests.support.wire import PATH, Connection, Refused, Response, WebSocket, request
 
 from synkora.identity.tokens import sign

@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from typing import Any, Protocol
 
-from tests.support.people import Person
 from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
+from tests.support.users import User
 from tests.support.wire import PATH, TEXT, Connection, Response, WebSocket, request
 
 _EDIT, _CURSOR = "canvas:update", "canvas:cursor"
@@ -84,8 +84,8 @@ class PollingLine:
 class Member:
     """One of a project's members. `faults` has wrong and missing messages."""
 
-    def __init__(self, person: Person, project: str, line: Line, latencies: list[float]) -> None:
-        self.person = person
+    def __init__(self, user: User, project: str, line: Line, latencies: list[float]) -> None:
+        self.user = user
         self.project = project
         self.socket_id = ""
         self.faults: list[str] = []
@@ -104,14 +104,14 @@ class Member:
     async def join(self) -> None:
         await self._line.open()
         self._reading = asyncio.create_task(self._read())
-        await self._line.send(b"40" + json.dumps({"token": self.person.token}).encode())
+        await self._line.send(b"40" + json.dumps({"token": self.user.token}).encode())
         async with asyncio.timeout(PATIENCE):
             await self._connected.wait()
             await self._line.send(b"42" + json.dumps(["join-project", self.project]).encode())
             await self._joined.wait()
 
     def meet(self, members: list["Member"]) -> None:
-        self._peers = {member.person.id: member.socket_id for member in members if member is not self}
+        self._peers = {member.user.id: member.socket_id for member in members if member is not self}
 
     def start(self, interval: float) -> None:
         """Begin to send a cursor every `interval` seconds, and an edit with each fourth."""
@@ -128,7 +128,7 @@ class Member:
                 number += 1
                 await asyncio.sleep(interval)
         except (AssertionError, OSError, EOFError, TimeoutError) as error:
-            self.faults.append(f"{self.person.name} could not send: {error!r}")
+            self.faults.append(f"{self.user.name} could not send: {error!r}")
 
     async def stop(self) -> None:
         self._stopped = True
@@ -137,13 +137,13 @@ class Member:
 
     async def _emit(self, event: str, field: str) -> None:
         self.sent[event] += 1
-        content = {"by": self.person.id, "in": self.project, "number": self.sent[event], "at": time.perf_counter()}
+        content = {"by": self.user.id, "in": self.project, "number": self.sent[event], "at": time.perf_counter()}
         payload = {"projectId": self.project, field: content}
         await self._line.send(b"42" + json.dumps([event, payload]).encode())
 
     def lacks(self, others: list["Member"]) -> int:
         return sum(
-            other.sent[event] - self.received[event, other.person.id]
+            other.sent[event] - self.received[event, other.user.id]
             for other in others
             if other is not self
             for event in (_EDIT, _CURSOR)
@@ -166,7 +166,7 @@ class Member:
                         self._take(packet)
         except (AssertionError, OSError, EOFError, TimeoutError) as error:
             if not self._leaving:
-                self.faults.append(f"{self.person.name} was disconnected: {error!r}")
+                self.faults.append(f"{self.user.name} was disconnected: {error!r}")
 
     def _take(self, packet: bytes) -> None:
         if packet.startswith(b"40"):
@@ -184,26 +184,26 @@ class Member:
         elif name == "users:count":
             self._joined.set()
         elif name not in _PRESENCE:
-            self.faults.append(f"{self.person.name} got {name}: {argument}")
+            self.faults.append(f"{self.user.name} got {name}: {argument}")
         if name == "users:active" and any(user["userId"] not in self._everyone for user in argument["users"]):
-            self.faults.append(f"{self.person.name} sees strangers: {argument}")
+            self.faults.append(f"{self.user.name} sees strangers: {argument}")
 
     @property
     def _everyone(self) -> Any:
-        return _Anyone() if not self._peers else {self.person.id, *self._peers}
+        return _Anyone() if not self._peers else {self.user.id, *self._peers}
 
     def _take_content(self, event: str, content: Any, socket_id: str | None = None) -> None:
         sender = content.get("by") if isinstance(content, dict) else None
         if sender not in self._peers or content["in"] != self.project:
-            self.faults.append(f"{self.person.name} got what is not theirs: {event} {content}")
+            self.faults.append(f"{self.user.name} got what is not theirs: {event} {content}")
             return
         if socket_id is not None and socket_id != self._peers[sender]:
-            self.faults.append(f"{self.person.name} got a cursor of {sender} under another's id")
+            self.faults.append(f"{self.user.name} got a cursor of {sender} under another's id")
         self._latencies.append(time.perf_counter() - content["at"])
         self.received[event, sender] += 1
         if content["number"] != self.received[event, sender]:
             self.faults.append(
-                f"{self.person.name} got {event} {content['number']} of {sender}, "
+                f"{self.user.name} got {event} {content['number']} of {sender}, "
                 f"and {self.received[event, sender]} was due"
             )
             self.received[event, sender] = content["number"]

@@ -21,8 +21,8 @@ import pytest
 from tests.hostile.attacker import PING_INTERVAL
 from tests.hostile.kinds import KINDS
 from tests.hostile.members import Member, PollingLine, WebSocketLine
-from tests.support.people import Person
 from tests.support.server_process import ServerProcess
+from tests.support.users import User
 
 from synkora.identity.tokens import sign
 
@@ -140,8 +140,8 @@ async def _under_attack(server: ServerProcess, members: list[Member]) -> str:
 async def _join(port: int, members: list[Member], latencies: list[float]) -> None:
     for number in range(MEMBERS):
         line = (WebSocketLine, PollingLine)[number % 2](port, f"127.0.1.{1 + number}")
-        person = Person(f"member-{number}", f"Member {number}")
-        member = Member(person, f"project-{number // 2 % PROJECTS}", line, latencies)
+        user = User(f"member-{number}", f"Member {number}")
+        member = Member(user, f"project-{number // 2 % PROJECTS}", line, latencies)
         await member.join()
         members.append(member)
     for member in members:

@@ -12,13 +12,13 @@ from typing import Final
 
 from tests.access.processes import find_program
 from tests.real_app.checkout import Built, UnfitError, build, examine
-from tests.real_app.person import Person
 from tests.real_app.scenarios import SCENARIOS, Office
 from tests.real_app.stack import running
+from tests.real_app.user import User
 from tests.support.node_process import NodeProcess
 
 _FOLDER: Final = Path("build/real-app").absolute()
-_PEOPLE: Final = {"alice": "alice@example.com", "bob": "bob@example.com"}
+_USERS: Final = {"alice": "alice@example.com", "bob": "bob@example.com"}
 _SHOWN: Final = 40  # lines of a program, once something has failed
 
 
@@ -52,8 +52,8 @@ async def _drive(built: Built) -> int:
     chromium = await NodeProcess.start("remote-browser.mjs", shutil.which("chromium") or "")
     try:
         async with running(built) as stack:
-            await stack.make_people(_PEOPLE)
-            alice, bob = (Person(chromium, stack, email) for email in _PEOPLE.values())
+            await stack.make_users(_USERS)
+            alice, bob = (User(chromium, stack, email) for email in _USERS.values())
             office = Office(stack, alice, bob)
             for scenario in SCENARIOS:
                 began = time.monotonic()
@@ -63,8 +63,8 @@ async def _drive(built: Built) -> int:
                     _show_failure(office, f"✗ {scenario.__doc__}\n{error}")
                     return 1
                 _say(f"✓ {scenario.__doc__} ({time.monotonic() - began:.0f} s)")
-            for person in (alice, bob):
-                await person.close()
+            for user in (alice, bob):
+                await user.close()
     finally:
         await chromium.stop()
     return 0
@@ -73,7 +73,7 @@ async def _drive(built: Built) -> int:
 def _show_failure(office: Office, words: str) -> None:
     _complain(words)
     said = {"the server": office.stack.server.output, "the app": office.stack.app.output}
-    said |= {person.email: "\n".join(person.console) for person in (office.alice, office.bob)}
+    said |= {user.email: "\n".join(user.console) for user in (office.alice, office.bob)}
     for name, text in said.items():
         _complain("\n".join([f"--- {name}", *text.splitlines()[-_SHOWN:]]))
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.real_app.person import Person
 from tests.real_app.stack import Stack
+from tests.real_app.user import User
 from tests.support.servers import until
 
 from synkora.collaboration.access_answers import DENIED_TTL
@@ -20,11 +20,11 @@ class Office:
     """The app and two users: Alice owns the project, Bob may edit it."""
 
     stack: Stack
-    alice: Person
-    bob: Person
+    alice: User
+    bob: User
 
 
-async def _edits_arrive(sender: Person, receiver: Person) -> None:
+async def _edits_arrive(sender: User, receiver: User) -> None:
     """Create, rename, move and delete a card. Fails unless the other user sees each edit."""
     number = next(_numbers)
     title, other = f"Card {number}", f"Renamed {number}"
@@ -46,8 +46,8 @@ async def _both_ways(office: Office) -> None:
 async def _lose_the_connection(office: Office, lose: Callable[[], Awaitable[None]]) -> None:
     """Bob edits on a page that has reconnected. Alice sees the edit on a reloaded page."""
     await lose()
-    for person in (office.alice, office.bob):
-        await person.play("await live();")
+    for user in (office.alice, office.bob):
+        await user.play("await live();")
     await office.alice.open_board()
     for _ in range(3):
         await _edits_arrive(office.bob, office.alice)
@@ -59,8 +59,8 @@ async def sign_in(office: Office) -> None:
     """Two users sign in, and edit one board."""
     await office.stack.give_role(office.alice.email, "OWNER")
     await office.stack.give_role(office.bob.email, "EDITOR")
-    for person in (office.alice, office.bob):
-        await person.sign_in()
+    for user in (office.alice, office.bob):
+        await user.sign_in()
     await _both_ways(office)
 
 
@@ -74,8 +74,8 @@ async def reset(office: Office) -> None:
 
     async def cut() -> None:
         office.stack.relay.cut()
-        for person in (office.alice, office.bob):
-            await person.play("await offline();")
+        for user in (office.alice, office.bob):
+            await user.play("await offline();")
 
     await _lose_the_connection(office, cut)
 
@@ -85,8 +85,8 @@ async def restart(office: Office) -> None:
 
     async def start_again() -> None:
         assert await asyncio.to_thread(office.stack.server.stop) == 0
-        for person in (office.alice, office.bob):
-            await person.play("await offline();")
+        for user in (office.alice, office.bob):
+            await user.play("await offline();")
         await asyncio.to_thread(office.stack.start_again)
 
     await _lose_the_connection(office, start_again)

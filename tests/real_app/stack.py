@@ -12,10 +12,10 @@ import asyncpg
 import httpx
 from tests.access.processes import Postgres
 from tests.real_app.checkout import Built, tables
-from tests.support.people import SECRET
 from tests.support.processes import Program, free_port
 from tests.support.relay import Relay, relaying
 from tests.support.server_process import ServerProcess
+from tests.support.users import SECRET
 
 PROJECT: Final = "project-of-two"
 _PASSWORD: Final = secrets.token_urlsafe()
@@ -59,12 +59,12 @@ class Stack:
     def start_again(self) -> None:
         self.server = ServerProcess(self._folder, WS_PORT=str(self.server.port), **self._settings)
 
-    async def make_people(self, people: dict[str, str]) -> None:
+    async def make_users(self, users: dict[str, str]) -> None:
         """Register users with these names and addresses, and create the first one's project."""
         async with httpx.AsyncClient(base_url=self.origin, timeout=_PATIENCE, trust_env=False) as http:
-            for name, email in people.items():
-                person = {"name": name, "email": email, "password": self.password}
-                (await http.post("/api/auth/register", json=person)).raise_for_status()
+            for name, email in users.items():
+                user = {"name": name, "email": email, "password": self.password}
+                (await http.post("/api/auth/register", json=user)).raise_for_status()
         await self._database.execute(_MAKE_PROJECT)
 
     async def give_role(self, email: str, role: str | None) -> None:

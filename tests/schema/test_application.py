@@ -14,7 +14,7 @@ import msgspec
 import pydantic
 import pytest
 from jsonschema import Draft7Validator
-from tests.support.people import CLIENTS
+from tests.support.users import CLIENTS
 
 from synkora import Namespace, Socket, SocketServer
 from synkora.schema.asyncapi import asyncapi

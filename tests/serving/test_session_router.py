@@ -435,7 +435,7 @@ async def test_a_dead_worker_is_unknown(site: Site, folder: Path) -> None:
     """Its socket may be left behind."""
     one = await site.start(Instance("aaa"), workers=folder)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
-        left.bind(str(folder / "bbb"))
+        left.bind(str(folder / "sessions-bbb"))
     assert (await ask(one.address, "bbb.x")).json() == UNKNOWN
     assert one.total == {}
 

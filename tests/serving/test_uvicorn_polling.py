@@ -1,12 +1,13 @@
 """Polls answered by a plain call: HTTP. The transport's tests have the rest of polling."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from tests.sockets.conftest import address, server
 from tests.support.clients import Polling
 from tests.support.processes import PATIENCE
-from tests.support.servers import Address, serving, until
+from tests.support.servers import Address, most_in_one_turn, serving, until
 from tests.support.sessions import turn
 from tests.support.wire import Connection, raw
 
@@ -42,6 +43,17 @@ async def test_a_connection_that_breaks_ends_the_session_whose_poll_hangs_on_it(
         await until(lambda: server._registry.find(polling.sid).transport.writable)
         client.writer.transport.abort()
         await until(lambda: not len(server._registry))
+
+
+async def test_sessions_that_are_opened_at_once_share_the_turns(server: SocketServer, address: Address) -> None:
+    server._registry.arrivals.share = 1e-9
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw(address)) for _ in range(20)]
+        for client in clients:
+            client.writer.write(get(address))
+        assert await most_in_one_turn(lambda: len(server._registry), len(clients)) <= 2
+        for client in clients:
+            assert (await answer(client))[1].startswith(b"0")
 
 
 async def test_a_connection_that_breaks_between_polls_ends_nothing(server: SocketServer, address: Address) -> None:

@@ -3,13 +3,15 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from tests.support.clients import Polling, websocket
 from tests.support.logs import capture_logs
 from tests.support.page import Page
-from tests.support.servers import Address, serving, until
+from tests.support.servers import Address, most_in_one_turn, serving, until
+from tests.support.wire import TEXT, client_frame, raw_websocket
 
 from synkora import ConnectRefused, Socket, SocketServer
 
@@ -80,6 +82,27 @@ async def test_a_second_connect_is_a_repeat(server: SocketServer, address: Addre
         await client.send('421["echo",1]')
         assert await client.receive() == "431[1]"
     assert welcomed == [{"token": "a"}]
+
+
+async def test_clients_that_connect_at_once_share_the_turns(server: SocketServer, address: Address) -> None:
+    """A client that leaves before its turn is not connected."""
+    welcomed: list[Socket] = []
+    main = server.of("/")
+    main.on_connect(lambda socket, auth: welcomed.append(socket))
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw_websocket(address)) for _ in range(20)]
+        server._registry.arrivals.share = 1e-9
+        for client in clients:
+            await client.text()
+        for client in clients:
+            client.writer.write(client_frame(TEXT, b"40"))
+        clients.pop().abort()
+        assert await most_in_one_turn(lambda: len(main.sockets), len(clients)) <= 2
+        for client in clients:
+            assert (await client.text()).startswith("40")
+    await until(lambda: not main.sockets)
+    assert len(welcomed) in (19, 20)
+    assert not main._core.deciding
 
 
 def later(handler: Callable[[Socket, Any], None]) -> Callable[[Socket, Any], Awaitable[None]]:

@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.people import CLIENTS
 from tests.support.processes import PATIENCE
+from tests.support.users import CLIENTS
 
 Message = dict[str, Any]
 _LONGEST_LINE = 16_000_000

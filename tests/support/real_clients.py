@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Protocol
 import aiohttp
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
 from tests.support.node_process import Message, NodeProcess
-from tests.support.people import ALICE, BOB, CAROL, PROJECT
 from tests.support.positions import without_position
 from tests.support.processes import PATIENCE
+from tests.support.users import ALICE, BOB, CAROL, PROJECT
 
 #: The web app's options of its client, besides `auth`.
 APP_OPTIONS = {"autoConnect": False, "reconnection": True, "reconnectionDelay": 1000, "reconnectionDelayMax": 30000}

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.support.people import ISSUED, SECRET
 from tests.support.processes import PATIENCE, Synkora
+from tests.support.users import ISSUED, SECRET
 
-_PORT = re.compile(r'(?:Server running on port: |"event":"started","instanceId":"[A-Za-z0-9]+","port":)(\d+)')
+_PORT = re.compile(
+    r'(?:Server running on port: |"event":"started","instanceId":"[A-Za-z0-9]+",(?:"worker":\d+,)?"port":)(\d+)'
+)
 
 
 class ServerProcess(Synkora):

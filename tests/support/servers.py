@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -151,6 +151,16 @@ async def serving_engine(
         finally:
             engine.registry.close()
             patience.cancel()
+
+
+async def most_in_one_turn(count: Callable[[], int], end: int) -> int:
+    """Wait until `count()` is `end`, and return its largest increase in one turn of the event loop."""
+    most = 0
+    async with asyncio.timeout(PATIENCE):
+        while (before := count()) < end:
+            await asyncio.sleep(0)
+            most = max(most, count() - before)
+    return most
 
 
 async def until(condition: Any, within: float = PATIENCE) -> None:

@@ -46,7 +46,7 @@ export const CHARTS: readonly ChartKind[] = [
     ],
   },
   {
-    title: "People",
+    title: "Users",
     unit: "users, and projects in use",
     ofSeveral: "counted on each instance",
     merging: "sum",

@@ -2,7 +2,7 @@
 
 import { useRef } from "preact/hooks";
 import { Hint, PanelHeader } from "./panel-header";
-import { colourOf } from "./person";
+import { colourOf } from "./user";
 import { Pointers } from "./pointers";
 import type { Project } from "./project";
 import { CANVAS, type Point, freshId } from "./values";

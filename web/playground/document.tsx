@@ -3,7 +3,7 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { Markdown } from "./markdown";
 import { PanelHeader } from "./panel-header";
-import { Flag, colourOf } from "./person";
+import { Flag, colourOf } from "./user";
 import type { Caret } from "./presence";
 import type { Project } from "./project";
 import { FILE } from "./seeds";

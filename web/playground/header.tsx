@@ -2,7 +2,7 @@
 
 import icon from "../shared/icon.svg";
 import { ThemeButton } from "../shared/theme";
-import { Avatar } from "./person";
+import { Avatar } from "./user";
 import type { Project } from "./project";
 import { Status } from "./status";
 
@@ -47,10 +47,10 @@ export function Header({ project, other, otherAddress, isSplit, onSplit }: Heade
 }
 
 function Here({ project }: { project: Project }) {
-  const people = project.presence.people.value;
+  const users = project.presence.users.value;
   return (
     <ul role="list" class="here" aria-label="Who is here">
-      {people.map(({ userId, userName }) => (
+      {users.map(({ userId, userName }) => (
         <Avatar key={userId} name={userName} isMe={userName === project.me} />
       ))}
     </ul>

@@ -24,6 +24,6 @@ function start(signedIn: SignedIn): void {
   const connection = new Connection(signedIn);
   const project = new Project(query.get("project") || "playground", signedIn.name, connection);
   document.title = `${signedIn.name} · Playground · Synkora`;
-  render(<Page project={project} people={signedIn.people} isBeside={query.has("beside")} />, document.body);
+  render(<Page project={project} users={signedIn.users} isBeside={query.has("beside")} />, document.body);
   connection.connect();
 }

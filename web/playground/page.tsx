@@ -15,16 +15,16 @@ import { traffic } from "./traffic";
 
 interface PageProps {
   project: Project;
-  people: string[];
+  users: string[];
   /** Whether this page is the one beside another. */
   isBeside: boolean;
 }
 
-export function Page({ project, people, isBeside }: PageProps) {
+export function Page({ project, users, isBeside }: PageProps) {
   const beside = useSignal<string | null>(null);
   const passed = useMemo(() => traffic(project.connection.socket), [project]);
-  const present = new Set(project.presence.people.value.map(({ userName }) => userName));
-  const other = people.find((name) => name !== project.me && !present.has(name)) ?? project.me;
+  const present = new Set(project.presence.users.value.map(({ userName }) => userName));
+  const other = users.find((name) => name !== project.me && !present.has(name)) ?? project.me;
   const toggleBeside = () => (beside.value = beside.value === null ? other : null);
   return (
     <div class={beside.value === null ? "halves" : "halves both"}>

@@ -1,6 +1,6 @@
 /** The others' cursors over a part of the page, each with a name that stays inside the part. */
 
-import { Flag, colourOf } from "./person";
+import { Flag, colourOf } from "./user";
 import type { Project } from "./project";
 import type { Surface } from "./values";
 

@@ -4,7 +4,7 @@ import { type Signal, signal } from "@preact/signals";
 import type { Connection } from "./connection";
 import { type Place, isObject, readName, readPlace } from "./values";
 
-export interface Person {
+export interface User {
   userId: string;
   userName: string;
 }
@@ -22,7 +22,7 @@ type BySocket<T> = Signal<ReadonlyMap<string, T>>;
 const TYPING_LASTS = 5_000; // milliseconds, where nobody says that it is over
 
 export class Presence {
-  readonly people = signal<readonly Person[]>([]);
+  readonly users = signal<readonly User[]>([]);
   readonly pointers: BySocket<Place & { by: string }> = signal(new Map());
   readonly carets: BySocket<Caret> = signal(new Map());
   readonly selections: BySocket<{ by: string; cell: string }> = signal(new Map());
@@ -31,10 +31,10 @@ export class Presence {
   private readonly timers = new Map<string, ReturnType<typeof setTimeout>>();
 
   constructor({ socket }: Connection) {
-    socket.on("users:active", ({ users }: { users: Person[] }) => (this.people.value = users));
-    socket.on("user:joined", ({ userId, userName }: Person) => {
-      if (!this.people.peek().some((person) => person.userId === userId))
-        this.people.value = [...this.people.peek(), { userId, userName }];
+    socket.on("users:active", ({ users }: { users: User[] }) => (this.users.value = users));
+    socket.on("user:joined", ({ userId, userName }: User) => {
+      if (!this.users.peek().some((user) => user.userId === userId))
+        this.users.value = [...this.users.peek(), { userId, userName }];
     });
     socket.on("user:left", ({ socketId }: { socketId: string }) => this.forget(socketId));
     socket.on("disconnect", () => this.forgetAll());
@@ -71,7 +71,7 @@ export class Presence {
   }
 
   private forgetAll(): void {
-    this.people.value = [];
+    this.users.value = [];
     for (const known of this.all) known.value = new Map();
   }
 }

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { PanelHeader } from "./panel-header";
-import { Flag, colourOf } from "./person";
+import { Flag, colourOf } from "./user";
 import type { Project } from "./project";
 import { COLUMNS, ROWS, shown } from "./sums";
 import { LONGEST_CELL } from "./values";

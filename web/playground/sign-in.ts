@@ -4,7 +4,7 @@
 export interface SignedIn {
   token: string;
   name: string;
-  people: string[];
+  users: string[];
   path: string;
   transports: ("polling" | "websocket")[];
 }

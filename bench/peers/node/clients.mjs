@@ -13,17 +13,17 @@ const ON_THE_WAY = 0.25;
 const LAST = 3; // for what is still on its way in the end
 
 const now = () => performance.now() / 1000;
-const people = [];
-const messages = []; // {at, by, got: a set of the numbers of people}
+const users = [];
+const messages = []; // {at, by, got: a set of the numbers of users}
 let failedAttempts = 0;
 
-class Person {
+class User {
   constructor(number) {
     this.number = number;
     this.project = Math.floor((number * projects) / clients); // those of a project are on every instance
     this.spells = []; // in the project: {from, to}
     this.connects = [];
-    const claims = { id: `user-${number}`, name: `Person ${number}` };
+    const claims = { id: `user-${number}`, name: `User ${number}` };
     const token = jwt.sign(claims, process.env.NEXTAUTH_SECRET, { expiresIn: 3600 });
     this.socket = io(url, { ...OPTIONS, auth: { token } });
     this.socket.on("connect", () => {
@@ -67,36 +67,36 @@ async function until(condition) {
 }
 
 for (let number = 0; number < clients; number += 1) {
-  people.push(new Person(number));
-  await until(() => people.filter((person) => !person.isIn).length < AT_ONCE);
+  users.push(new User(number));
+  await until(() => users.filter((user) => !user.isIn).length < AT_ONCE);
 }
-await until(() => people.every((person) => person.isIn));
+await until(() => users.every((user) => user.isIn));
 await sleep(1000);
 const timers = [];
-for (const person of people) {
+for (const user of users) {
   await sleep((pause * 1000) / clients);
-  timers.push(setInterval(() => person.send(), pause * 1000));
+  timers.push(setInterval(() => user.send(), pause * 1000));
 }
 process.stdout.write("working\n");
 process.stdin.resume();
 await once(process.stdin, "end");
-await until(() => people.every((person) => person.isIn));
+await until(() => users.every((user) => user.isIn));
 timers.forEach(clearInterval);
 await sleep(LAST * 1000);
 
-const byProject = Array.from({ length: projects }, (_, project) => people.filter((person) => person.project === project));
+const byProject = Array.from({ length: projects }, (_, project) => users.filter((user) => user.project === project));
 let [due, lost, away] = [0, 0, 0];
 for (const message of messages) {
-  for (const person of byProject[people[message.by].project]) {
-    if (person.number === message.by) continue;
-    const was = person.presence(message);
+  for (const user of byProject[users[message.by].project]) {
+    if (user.number === message.by) continue;
+    const was = user.presence(message);
     if (was) due += 1;
-    if (was && !message.got.has(person.number)) lost += 1;
-    if (was === false && !message.got.has(person.number)) away += 1;
+    if (was && !message.got.has(user.number)) lost += 1;
+    if (was === false && !message.got.has(user.number)) away += 1;
   }
 }
-const gaps = people.flatMap((person) => person.gaps).sort((a, b) => a - b);
-const again = people.flatMap(({ connects }) => connects.slice(1)).sort((a, b) => a - b);
+const gaps = users.flatMap((user) => user.gaps).sort((a, b) => a - b);
+const again = users.flatMap(({ connects }) => connects.slice(1)).sort((a, b) => a - b);
 let peak = 0;
 for (let first = 0, last = 0; last < again.length; last += 1) {
   while (again[last] - again[first] > 1) first += 1;

@@ -10,6 +10,8 @@ import typer
 
 from synkora import __version__
 from synkora.app.settings import Settings, SettingsError, describe, load_settings
+from synkora.app.workers.count import worker_count
+from synkora.app.workers.seat import Seat
 
 _LONGEST_ID = 200  # the server's limit
 _THIRTY_DAYS = 30 * 24 * 3600
@@ -78,13 +80,22 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port to listen on, whatever WS_PORT says; 0 takes a free one.")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER|auto", help="Processes that share the port, whatever WS_WORKERS says."),
+    ] = None,
 ) -> None:
     """Start the server; SIGINT (Ctrl-C) or SIGTERM stops it."""
-    settings = _settings(host=host, port=port)
+    settings = _settings(host=host, port=port, workers=workers)
     # Imported late, so that --help and wrong settings are answered at once.
+    seat = Seat.take()
+    if seat is None and (count := worker_count(settings.workers)) > 1:
+        from synkora.app.workers.parent import run_workers
+
+        raise typer.Exit(run_workers(settings, count))
     from synkora.app.server import run
 
-    run(settings)
+    run(settings, seat)
 
 
 @app.command()
@@ -166,10 +177,10 @@ def schema(
         raise typer.Exit(1) from None
 
 
-def _settings(*, host: str | None = None, port: int | None = None) -> Settings:
+def _settings(*, host: str | None = None, port: int | None = None, workers: str | None = None) -> Settings:
     """Load the settings, or print what is wrong with them on stderr and exit with 1."""
     try:
-        return load_settings(host=host, port=port)
+        return load_settings(host=host, port=port, workers=workers)
     except SettingsError as error:
         for line in error.lines:
             typer.echo(line, err=True)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import structlog
 
 from synkora.app.all_instances import AllInstances
+from synkora.app.block_sharing import BlockSharing
 from synkora.app.logs.incident_log import IncidentLog
 from synkora.app.logs.output import Output
 from synkora.app.logs.repeated_lines import RepeatedLines
 from synkora.app.metrics.loop_lag import LoopLag
+from synkora.app.moderation import Moderation
 from synkora.app.settings import Settings
 from synkora.app.stats import Stats, read_stats
 from synkora.collaboration.access import AccessPolicy, OpenAccess
@@ -33,6 +35,7 @@ from synkora.sockets.server import SocketServer
 
 if TYPE_CHECKING:
     from synkora.app.cluster import Cluster
+    from synkora.app.workers.worker import Worker
 
 _NOT_ALLOWED: Final = (
     ": add it to ALLOWED_ORIGINS. If it is the origin of this server's own address, a proxy has replaced Host: have "
@@ -74,6 +77,8 @@ class Instance:
         self.collaboration = collaboration
         self.cluster = cluster
         self.instances = AllInstances(self.id, None if cluster is None else cluster.rpc)
+        self.moderation = Moderation(self.instances, collaboration)
+        self._block_sharing = BlockSharing(self.instances, collaboration.blocks)
         self.lag = LoopLag()
         self.started_at = time.time()
         self._started = time.monotonic()
@@ -83,9 +88,18 @@ class Instance:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, id: str, repeats: RepeatedLines | None = None, output: Output | None = None
+        cls,
+        settings: Settings,
+        *,
+        id: str,
+        repeats: RepeatedLines | None = None,
+        output: Output | None = None,
+        worker: "Worker | None" = None,
     ) -> Self:
-        """Build an instance from settings. Raises `ValueError` with a line for the operator."""
+        """Build an instance from settings, one of several workers or alone.
+
+        Raises `ValueError` with a line for the operator.
+        """
         failures = FailureBackoff(settings.limit_failed_sign_ins)
         policy = access_policy(settings)
         cluster = None
@@ -93,7 +107,7 @@ class Instance:
             with _asked_for_by("REDIS_URL"):
                 from synkora.app.cluster import Cluster
             cluster = Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures, id)
-        server = _socket_server(settings, cluster)
+        server = _socket_server(settings, cluster, worker)
         collaboration = _collaboration(settings, server, policy, failures, cluster)
         return cls(server, collaboration, cluster, id=id, repeats=repeats, output=output)
 
@@ -102,6 +116,7 @@ class Instance:
         self.lag.__enter__()
         if self.cluster is not None:
             await self.cluster.__aenter__()
+            self._block_sharing.__enter__()
         return self
 
     async def __aexit__(
@@ -109,6 +124,7 @@ class Instance:
     ) -> None:
         """Leave the cluster, and log the incidents that have only been counted."""
         if self.cluster is not None:
+            self._block_sharing.__exit__()
             await self.cluster.__aexit__(kind, error, trace)
         self.lag.__exit__(kind, error, trace)
         self._patterns.tell()
@@ -174,7 +190,7 @@ class Instance:
         return 0 if self._output is None else self._output.lost
 
 
-def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServer:
+def _socket_server(settings: Settings, cluster: "Cluster | None", worker: "Worker | None") -> SocketServer:
     """Build the Socket.IO server from settings."""
     return SocketServer(
         ping_interval=settings.ping_interval,
@@ -195,8 +211,10 @@ def _socket_server(settings: Settings, cluster: "Cluster | None") -> SocketServe
             ConnectionLimits(
                 clients=settings.limit_clients,
                 connections_per_address=settings.limit_connections_per_address,
-                handshakes_per_address=settings.limit_handshakes_per_address,
+                # An address' connections are spread over the workers.
+                handshakes_per_address=settings.limit_handshakes_per_address / (worker.seat.count if worker else 1),
             ),
+            clients=None if worker is None else worker.clients,
             connections=None if cluster is None else cluster.counters.addresses,
         ),
         adapter=None if cluster is None else cluster.adapter,

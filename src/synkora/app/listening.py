@@ -1,9 +1,29 @@
-"""Explains why a server cannot listen on its address."""
+"""Opens the sockets that the settings name, or explains why they cannot be opened."""
 
 import errno
 import socket
+import sys
 
 from synkora.app.settings import Settings
+from synkora.serving.listen import listen
+from synkora.serving.systemd import passed_sockets
+
+
+def open_sockets(settings: Settings) -> list[socket.socket]:
+    """Return the service manager's listening sockets, or else new ones.
+
+    Exits with 1 and a line on stderr if it cannot listen.
+    """
+    try:
+        sockets = passed_sockets()
+    except OSError as error:
+        sys.exit(f"Cannot listen: {error.strerror}")
+    try:
+        return sockets or listen(settings.host, settings.port)
+    except OSError as error:
+        problem, advice = listen_problem(error, settings)
+        problem = f"P{problem[1:]}" if problem.startswith("port ") else problem  # a host is written as configured
+        sys.exit(f"{problem}: {advice[0].lower()}{advice[1:]}")
 
 
 def listen_problem(error: OSError, settings: Settings) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from synkora.app.static_pages import PLAYGROUND, page_routes
 from synkora.identity.tokens import sign
 
 #: The users of the playground. The app has no users with these ids, so a token gives access to no real account.
-PEOPLE: Final = ("Alice", "Bob", "Carol", "Dave", "Frank", "Judy")
+USERS: Final = ("Alice", "Bob", "Carol", "Dave", "Frank", "Judy")
 
 _LIFETIME: Final = 3600  # seconds; the page asks for a new token whenever it connects
 _ELSEWHERE: Final = (
@@ -34,14 +34,14 @@ def playground_routes(settings: Settings, files: Path = PLAYGROUND) -> list[Rout
     async def token(request: Request) -> Response:
         if not is_local(request):
             return PlainTextResponse(_ELSEWHERE, 403)
-        name = request.query_params.get("as", PEOPLE[0])
-        if name not in PEOPLE:
-            return PlainTextResponse(f"Nobody here has that name; there are {', '.join(PEOPLE)}.", 404)
+        name = request.query_params.get("as", USERS[0])
+        if name not in USERS:
+            return PlainTextResponse(f"Nobody here has that name; there are {', '.join(USERS)}.", 404)
         return JSONResponse(
             {
                 "token": sign({"id": f"playground:{name.lower()}", "name": name}, secret, expires_in=_LIFETIME),
                 "name": name,
-                "people": PEOPLE,
+                "users": USERS,
                 "path": settings.path,
                 "transports": settings.transports,
             },

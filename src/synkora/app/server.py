@@ -10,22 +10,22 @@ from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 from starlette.routing import BaseRoute
 
 from synkora.app.banner import greet
 from synkora.app.health import make_app
 from synkora.app.instance import Instance
-from synkora.app.listening import listen_problem
+from synkora.app.listening import open_sockets
 from synkora.app.logs.configure import configure_logs, standard_output
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
 from synkora.app.settings import Settings
 from synkora.redis.uid import new_uid
-from synkora.serving.listen import listen
 from synkora.serving.server import Server
 from synkora.serving.session_router import SharedSessions
-from synkora.serving.systemd import notify, passed_sockets
+from synkora.serving.systemd import notify
 from synkora.serving.tls import TlsError, renew, tls_context
 
 # The command imports only what the settings require: each import costs start time and memory.
@@ -33,21 +33,28 @@ if TYPE_CHECKING:
     from synkora.app.cluster import Cluster
     from synkora.app.console.console import Console
     from synkora.app.console.log_tail import LogTail
+    from synkora.app.workers.seat import Seat
+    from synkora.app.workers.worker import Worker
 
 log = structlog.get_logger(__name__)
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Exits with 1 and a line on stderr if it cannot listen, or not with TLS."""
+def run(settings: Settings, seat: "Seat | None" = None) -> None:
+    """Serve until SIGINT or SIGTERM; with a `seat`, as one of several workers, also until the parent says so.
+
+    Exits with 1 and a line on stderr if it cannot listen, or not with TLS.
+    """
     log_tail = _log_tail(settings)
     instance_id = new_uid()
-    output = standard_output(settings.log_format, instance_id)
+    worker = _worker(seat)
+    number = None if seat is None else seat.number
+    output = standard_output(settings.log_format, instance_id, number)
     repeats = configure_logs(
-        settings.log_level, settings.log_format, tail=log_tail, output=output, instance_id=instance_id
+        settings.log_level, settings.log_format, tail=log_tail, output=output, instance_id=instance_id, worker=number
     )
     try:
         tls = _tls(settings)
-        instance = Instance.from_settings(settings, id=instance_id, repeats=repeats, output=output)
+        instance = Instance.from_settings(settings, id=instance_id, repeats=repeats, output=output, worker=worker)
     except (TlsError, ValueError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
@@ -55,7 +62,8 @@ def run(settings: Settings) -> None:
         from synkora.app.admin_ui.serve import serve_admin_ui
 
         serve_admin_ui(instance, settings.console_token.get_secret_value())
-    pages: list[BaseRoute] = [metrics_route(ServerCollector(instance), settings.metrics_token)]
+    siblings = None if worker is None else worker.siblings
+    pages: list[BaseRoute] = [metrics_route(ServerCollector(instance), settings.metrics_token, siblings)]
     if settings.has_playground:
         from synkora.app.playground import playground_routes
 
@@ -70,23 +78,22 @@ def run(settings: Settings) -> None:
     def started(sockets: list[socket.socket]) -> None:
         if console is not None:
             console.listens_on(sockets[0].getsockname()[1])
-        greet(settings, sockets, output.write)
-        notify("READY=1")
+        if worker is None:
+            greet(settings, sockets, output.write)
+            notify("READY=1")
+        else:
+            worker.greet = lambda: greet(settings, sockets, output.write)
+            worker.say_ready()
 
     async def before_close() -> None:
         notify("STOPPING=1")
         await instance.announce_stop()
 
-    try:
-        sockets = passed_sockets()
-    except OSError as error:
-        sys.exit(f"Cannot listen: {error.strerror}")
-    try:
-        sockets = sockets or listen(settings.host, settings.port)
-    except OSError as error:
-        problem, advice = listen_problem(error, settings)
-        problem = f"P{problem[1:]}" if problem.startswith("port ") else problem  # a host is written as configured
-        sys.exit(f"{problem}: {advice[0].lower()}{advice[1:]}")
+    async def drain() -> None:
+        if worker is None or worker.may_drain:
+            await instance.drain(settings.shutdown_drain)
+
+    sockets = open_sockets(settings) if seat is None else seat.sockets()
     key = secrets.token_bytes(32)
 
     def announce() -> None:
@@ -102,28 +109,63 @@ def run(settings: Settings) -> None:
     announce()
     # A single instance does not drain: without another instance, clients would only be disconnected for longer.
     may_drain = settings.shutdown_drain and instance.cluster is not None
+    server = Server(
+        instance.server,
+        app=make_app(instance, pages, siblings),
+        around=_around(instance, console, worker),
+        drain=drain if may_drain else None,
+        before_close=before_close,
+        started=started,
+        shutdown_timeout=settings.shutdown_timeout,
+        keep_alive=settings.keep_alive,
+        tls=tls,
+        reload=reload if worker is None else None,  # the parent replaces the worker
+        shared=None if instance.cluster is None else _shared_sessions(settings, instance.cluster, key),
+    )
+    if worker is not None:
+        _tell_health(worker, instance)
+        worker.serve_with(server)
     try:
-        Server(
-            instance.server,
-            app=make_app(instance, pages),
-            around=_around(instance, console),
-            drain=(lambda: instance.drain(settings.shutdown_drain)) if may_drain else None,
-            before_close=before_close,
-            started=started,
-            shutdown_timeout=settings.shutdown_timeout,
-            keep_alive=settings.keep_alive,
-            tls=tls,
-            reload=reload,
-            shared=None if instance.cluster is None else _shared_sessions(settings, instance.cluster, key),
-        ).run(sockets)
+        server.run(sockets)
     except OSError as error:
         print(f"The server cannot run: {error}", file=sys.stderr)
         sys.exit(1)
-    log.info("stopped")
+    if worker is None:
+        log.info("stopped")
+
+
+def _worker(seat: "Seat | None") -> "Worker | None":
+    if seat is None:
+        return None
+    from synkora.app.workers.worker import Worker
+
+    return Worker(seat)
+
+
+def _tell_health(worker: "Worker", instance: Instance) -> None:
+    from synkora.app.workers.health import TOPIC, WorkerHealth
+
+    def answer() -> bytes:
+        status, reason = instance.status
+        collaboration = instance.collaboration
+        return msgspec.msgpack.encode(
+            WorkerHealth(
+                worker.seat.number,
+                worker.siblings.is_leaving,
+                status,
+                reason,
+                collaboration.connections,
+                collaboration.presence.local_projects,
+            )
+        )
+
+    worker.siblings.answer(TOPIC, answer)
 
 
 def _shared_sessions(settings: Settings, cluster: "Cluster", key: bytes) -> SharedSessions:
-    folder = os.environ.get("SYNKORA_WORKERS_DIR")  # set by the process that starts workers
+    from synkora.app.workers.seat import FOLDER
+
+    folder = os.environ.get(FOLDER)
     return SharedSessions(
         cluster.link.uid,
         key,
@@ -142,9 +184,9 @@ def _log_tail(settings: Settings) -> "LogTail | None":
 
 
 @asynccontextmanager
-async def _around(instance: Instance, console: "Console | None") -> AsyncIterator[None]:
+async def _around(instance: Instance, console: "Console | None", worker: "Worker | None") -> AsyncIterator[None]:
     with console or nullcontext():
-        async with instance:
+        async with instance, worker or nullcontext():
             yield
 
 

@@ -245,6 +245,11 @@ AccessValue = Annotated[
 IntervalValue = Annotated[float, Field(ge=0.05, le=3600), Allowed("a number of seconds from 0.05 to 3600")]
 WriteIntervalValue = Annotated[float, Field(ge=0, le=0.01), Allowed("a number of seconds from 0 to 0.01")]
 GracePeriodValue = Annotated[float, Field(ge=0, le=3600), Allowed("a number of seconds from 0 to 3600")]
+WorkersValue = Annotated[
+    Annotated[int, Field(ge=1, le=256)] | Literal["auto"],
+    BeforeValidator(_lower),
+    Allowed("auto, or a whole number from 1 to 256"),
+]
 AwayValue = Annotated[float, Field(ge=1, le=604_800), Allowed("a number of seconds from 1 to 604800")]
 KeptCountValue = Annotated[int, Field(ge=1, le=1_000_000), Allowed("a whole number from 1 to 1000000")]
 KeptSizeValue = Annotated[

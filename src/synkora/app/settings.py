@@ -46,6 +46,7 @@ from synkora.app.setting_values import (
     ThresholdValue,
     TokenValue,
     TransportsValue,
+    WorkersValue,
     WriteIntervalValue,
 )
 from synkora.app.setting_warnings import origin_warnings, secret_warnings
@@ -258,7 +259,7 @@ class Settings(BaseSettings):
         default=None,
         validation_alias="STATE_DIR",
         description="Folder in which the missed events and the lost clients outlive a restart, of this instance alone; "
-        "the server makes it. Unset: they are kept in memory. With REDIS_URL, Redis keeps them.",
+        "the server makes it. Unset: they are kept in memory. With REDIS_URL or several workers, Redis keeps them.",
     )
     presence_grace: GracePeriodValue = Field(
         default=5,
@@ -275,7 +276,7 @@ class Settings(BaseSettings):
         default=0,
         validation_alias="SHUTDOWN_DRAIN",
         description="Seconds over which a stopping instance sends its clients to the others; 0: all at once. Only "
-        "with REDIS_URL.",
+        "with REDIS_URL, or when a reload replaces one of several workers.",
     )
     log_level: LevelValue = Field(
         default="info",
@@ -285,7 +286,7 @@ class Settings(BaseSettings):
     log_format: FormatValue = Field(
         default="text",
         validation_alias="LOG_FORMAT",
-        description="text: lines for people; json: one object a line.",
+        description="text: readable lines; json: one object a line.",
     )
     metrics_token: TokenValue = Field(
         default=None,
@@ -375,13 +376,19 @@ class Settings(BaseSettings):
     limit_clients: CountValue = Field(
         default=50_000,
         validation_alias="LIMIT_CLIENTS",
-        description="All clients of this instance.",
+        description="All clients of this server, on all its workers.",
+    )
+    workers: WorkersValue = Field(
+        default=1,
+        validation_alias="WS_WORKERS",
+        description="Processes that share the port and act as one server; auto: one for each core. Without REDIS_URL, "
+        "more than one need redis-server or valkey-server in PATH.",
     )
     redis_url: RedisValue = Field(
         default=None,
         validation_alias="REDIS_URL",
         description="The Redis that joins this instance with others, such as redis://:password@host; rediss:// is "
-        "with TLS, unix:///path a Unix socket. Unset: a single instance.",
+        "with TLS, unix:///path a Unix socket. Unset: a single server.",
     )
     redis_prefix: PrefixValue = Field(
         default="socket.io",
@@ -453,10 +460,15 @@ class Settings(BaseSettings):
     def _idle(self) -> list[str]:
         """Settings without effect, one line each."""
         found: list[str] = []
-        if self.shutdown_drain and self.redis_url is None:
+        if self.shutdown_drain and self.redis_url is None and self.workers == 1:
             found.append("SHUTDOWN_DRAIN does nothing without REDIS_URL: there is no other instance to send clients to")
         if self.state_dir is not None and not self.recovery:
             found.append("STATE_DIR does nothing with RECOVERY=false: nothing is kept")
+        elif self.state_dir is not None and self.redis_url is None and self.workers != 1:
+            found.append(
+                "STATE_DIR does nothing with several workers: they keep all in a Redis of their own, which ends with "
+                "the server. To keep it, set REDIS_URL"
+            )
         return found
 
     def problems(self) -> list[str]:
@@ -493,20 +505,20 @@ def _mistaken() -> Iterator[str]:
         yield f"{name}, from {source}, is no setting of this server's: write {meant}, if that is what you mean"
 
 
-def load_settings(*, host: str | None = None, port: int | None = None) -> Settings:
+def load_settings(*, host: str | None = None, port: int | None = None, workers: str | None = None) -> Settings:
     """Read the settings; arguments override variables.
 
     Raises `SettingsError` with one line for each invalid variable and each contradiction.
     """
-    settings = read_settings(host=host, port=port)
+    settings = read_settings(host=host, port=port, workers=workers)
     if problems := settings.problems():
         raise SettingsError(problems)
     return settings
 
 
-def read_settings(*, host: str | None = None, port: int | None = None) -> Settings:
+def read_settings(*, host: str | None = None, port: int | None = None, workers: str | None = None) -> Settings:
     """Like `load_settings`, but without the check for contradictions."""
-    options = {"WS_HOST": host, "WS_PORT": port}
+    options = {"WS_HOST": host, "WS_PORT": port, "WS_WORKERS": workers}
     given: dict[str, Any] = {variable: value for variable, value in options.items() if value is not None}
     try:
         return Settings(**given)

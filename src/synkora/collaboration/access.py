@@ -94,5 +94,9 @@ class Access:
         async with self._limit.slot(signed_in.user.id):
             return await self._policy.role(signed_in, project_id)
 
+    def forget(self, user_id: str, project_id: str) -> None:
+        """Remove the cached role."""
+        self._answers.forget((user_id, project_id))
+
     async def close(self) -> None:
         await self._policy.close()

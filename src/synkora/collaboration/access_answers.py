@@ -60,6 +60,12 @@ class AccessAnswers(Generic[K, V]):
         """Remove all answers."""
         self._answers.clear()
 
+    def forget(self, key: K) -> None:
+        """Remove an answer. One that is on its way is neither kept nor given to later callers."""
+        self._answers.pop(key, None)
+        for is_fresh in (False, True):
+            self._asking.pop((key, is_fresh), None)
+
     def cached(self, key: K) -> V | None:
         """Return the cached answer; None for a cached refusal or without a cached answer."""
         answer = self._answers.get(key)
@@ -75,23 +81,23 @@ class AccessAnswers(Generic[K, V]):
         if task is None:
             if len(self._asking) >= MAX_QUESTIONS:
                 raise AccessUnavailable("too many questions at a time")
-            task = asyncio.get_running_loop().create_task(self._ask_and_count(key, ask))
+            task = asyncio.get_running_loop().create_task(self._ask_and_count(asking, ask))
             self._asking[asking] = task
             task.add_done_callback(lambda done: self._answered(asking, done))
         return await asyncio.shield(task)
 
-    async def _ask_and_count(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
+    async def _ask_and_count(self, asking: tuple[K, bool], ask: Callable[[], Awaitable[V | None]]) -> V | None:
         began = perf_counter()
         outcome = AccessOutcome.UNAVAILABLE
         try:
-            value = await self._ask(key, ask)
+            value = await self._ask(asking, ask)
             outcome = AccessOutcome.DENIED if value is None else AccessOutcome.GRANTED
             return value
         finally:
             self.outcomes[outcome] += 1
             self.durations.observe(perf_counter() - began)
 
-    async def _ask(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
+    async def _ask(self, asking: tuple[K, bool], ask: Callable[[], Awaitable[V | None]]) -> V | None:
         try:
             async with asyncio.timeout(self._answer_timeout):
                 value = await ask()
@@ -107,7 +113,8 @@ class AccessAnswers(Generic[K, V]):
             raise AccessUnavailable("the policy gave up") from None
         except Exception as error:
             raise AccessUnavailable(f"{type(error).__name__} in the policy") from error
-        self._store(key, value)
+        if self._asking.get(asking) is asyncio.current_task():
+            self._store(asking[0], value)
         return value
 
     def _store(self, key: K, value: V | None) -> None:
@@ -120,6 +127,7 @@ class AccessAnswers(Generic[K, V]):
             self._answers.popitem(last=False)
 
     def _answered(self, asking: tuple[K, bool], task: "asyncio.Task[V | None]") -> None:
-        self._asking.pop(asking, None)
+        if self._asking.get(asking) is task:
+            del self._asking[asking]
         if not task.cancelled():
             task.exception()  # marks the exception as retrieved, even if no caller waits for it

@@ -197,6 +197,24 @@ class Admission:
         if not self._access.is_open:
             self._rechecks.add((member, project_id))
 
+    def remove(self, member: Member, project_id: str) -> bool:
+        """Remove a member whose access was revoked; return whether the member had joined.
+
+        Joins and events that wait for an answer are refused.
+        """
+        pending = member.pending.pop(project_id, None)
+        if pending is not None:
+            self._release(member, pending)
+            pending.complete_joins(EventRefused(_REVOKED, projectId=project_id))
+            for event in pending.buffered:
+                complete(event.decided, _not_joined(event.name))
+        if project_id not in member.projects:
+            return False
+        self._rechecks.drop((member, project_id))
+        self._projects.exit(member, project_id, at_once=True)
+        _tell_revoked(member, project_id)
+        return True
+
     def withdraw_all(self, member: Member, *, may_return: bool = False) -> None:
         """Leave all projects at the end of the connection."""
         for pending in member.pending.values():
@@ -224,8 +242,7 @@ class Admission:
         if project_id not in member.projects:
             return False
         if role is None:
-            self._projects.exit(member, project_id, at_once=True)
-            _tell_revoked(member, project_id)
+            self.remove(member, project_id)
             return False
         member.projects[project_id] = role
         return True

@@ -208,6 +208,15 @@ class Collaboration:
             member.socket.disconnect(close=True)
         return len(members)
 
+    def remove(self, project_id: str, user_id: str) -> int:
+        """Remove a user from a project on this server; return the number of connections that were in the project.
+
+        The access policy is asked again when the user joins.
+        """
+        self.access.forget(user_id, project_id)
+        of_user = [member for member in self._members.values() if member.user.id == user_id]
+        return sum([self._admission.remove(member, project_id) for member in of_user])
+
     def members_of(self, project_id: str) -> list[Member]:
         """Return the members of a project who are connected to this server."""
         joined = adapter_of(self._namespace).rooms.joined(project_id)

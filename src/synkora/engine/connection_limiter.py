@@ -14,6 +14,7 @@ from synkora.engine.incidents import Limit
 _BURST: Final = 10  # seconds of the handshake rate; an office's clients all reconnect after a restart
 _MAX_ADDRESSES: Final = 50_000
 _RETRY_AFTER: Final = 10  # seconds, if the time until a place is free is unknown
+_ALL: Final = ""  # the one name of the count of all clients
 _ROUNDING: Final = 1e-6  # seconds; rounding of float sums must not shorten a burst by one
 
 
@@ -29,12 +30,15 @@ class ConnectionLimits:
 class ConnectionLimiter:
     """Admits sessions within the limits. A /64 of IPv6 counts as one address.
 
-    `connections` counts sessions per address, over all servers of a cluster.
+    `connections` counts sessions per address, over all servers of a cluster; `clients` counts all sessions, over all
+    processes that share the limit.
     """
 
-    def __init__(self, settings: ConnectionLimits, connections: Counts | None = None) -> None:
+    def __init__(
+        self, settings: ConnectionLimits, connections: Counts | None = None, clients: Counts | None = None
+    ) -> None:
         self._settings = settings
-        self._clients = 0
+        self._clients = LocalCounts() if clients is None else clients
         self._connections = LocalCounts() if connections is None else connections  # empty counts are false
         self._due: OrderedDict[str, float] = OrderedDict()
 
@@ -45,7 +49,7 @@ class ConnectionLimiter:
         """
         settings = self._settings
         key = rate_limit_key(address)
-        if 0 < settings.clients <= self._clients:
+        if 0 < settings.clients <= self._clients.total(_ALL):
             raise HandshakeRefused(
                 Refusal.FORBIDDEN, "Server is full", status=503, retry_after=_RETRY_AFTER, limit=Limit.CLIENTS
             )
@@ -66,12 +70,12 @@ class ConnectionLimiter:
 
     def add(self, address: str) -> None:
         """Count a new session."""
-        self._clients += 1
+        self._clients.add(_ALL)
         self._connections.add(rate_limit_key(address))
 
     def remove(self, address: str) -> None:
         """Count the end of a session."""
-        self._clients -= 1
+        self._clients.remove(_ALL)
         self._connections.remove(rate_limit_key(address))
 
 

@@ -63,6 +63,7 @@ class Registry:
         self._connection_limiter = connection_limiter or ConnectionLimiter(ConnectionLimits())
         self.flusher = Flusher(settings.write_interval)
         self.inflating = TurnBudget()  # of messages that may inflate to a thousand times their size
+        self.arrivals = TurnBudget()  # handshakes and CONNECTs: thousands of clients may return at once
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
         self.incidents = Incidents()
         self.partial_messages: TimeoutQueue[PartialMessage] = TimeoutQueue(

@@ -10,26 +10,29 @@ SHARE: Final = 0.005  # seconds of a turn
 
 
 class TurnBudget:
-    """Does work until a turn's share is spent, and the rest in later turns, in its order."""
+    """Does work until a turn's share, in seconds, is spent, and the rest in later turns, in its order."""
 
-    __slots__ = ("_clock", "_is_armed", "_share", "_spent", "_waiting")
+    __slots__ = ("_clock", "_is_armed", "_spent", "_waiting", "share")
 
     def __init__(self, share: float = SHARE, clock: Callable[[], float] = perf_counter) -> None:
-        self._share = share
+        self.share = share
         self._clock = clock
         self._spent = 0.0
         self._is_armed = False
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[tuple[Callable[[], None], float]] = deque()
 
-    def run(self, work: Callable[[], None]) -> bool:
-        """Do `work` and return True, or put it off to a later turn and return False."""
-        if self._waiting or self._spent >= self._share:
-            self._waiting.append(work)
+    def run(self, work: Callable[[], None], afterwards: float = 0.0) -> bool:
+        """Do `work` and return True, or put it off to a later turn and return False.
+
+        `afterwards` are the seconds that the tasks of this work will take; they count too.
+        """
+        if self._waiting or self._spent >= self.share:
+            self._waiting.append((work, afterwards))
             return False
-        self._do(work)
+        self._do(work, afterwards)
         return True
 
-    def _do(self, work: Callable[[], None]) -> None:
+    def _do(self, work: Callable[[], None], afterwards: float) -> None:
         if not self._is_armed:
             self._is_armed = True
             asyncio.get_running_loop().call_soon(self._begin_turn)
@@ -37,10 +40,10 @@ class TurnBudget:
         try:
             work()
         finally:
-            self._spent += self._clock() - began
+            self._spent += self._clock() - began + afterwards
 
     def _begin_turn(self) -> None:
         self._is_armed = False
         self._spent = 0.0
-        while self._waiting and self._spent < self._share:
-            self._do(self._waiting.popleft())
+        while self._waiting and self._spent < self.share:
+            self._do(*self._waiting.popleft())

@@ -30,10 +30,13 @@ class WorkerSockets:
 
     def __init__(self, folder: Path, tag: str, take: Callable[[socket.socket, bytes], None]) -> None:
         self._folder = folder
-        self._own = folder / tag
+        self._own = self._path(tag)
         self._take = take
         self._listening: socket.socket | None = None
         self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
+
+    def _path(self, tag: str) -> Path:
+        return self._folder / f"sessions-{tag}"
 
     def start(self) -> None:
         """Accept connections from other workers. Raises `OSError`."""
@@ -63,7 +66,7 @@ class WorkerSockets:
 
     def has(self, tag: str) -> bool:
         """Whether a worker with this tag has been here; it may have died."""
-        return _KIND is not None and (self._folder / tag).exists()
+        return _KIND is not None and self._path(tag).exists()
 
     def pass_on(self, tag: str, descriptor: int, data: bytes) -> bool:
         """Pass a connection to the worker `tag`, which gets a duplicate of its descriptor. Return whether it was sent.
@@ -75,7 +78,7 @@ class WorkerSockets:
         with socket.socket(socket.AF_UNIX, _KIND) as passing:
             passing.setblocking(False)
             try:
-                passing.connect(str(self._folder / tag))
+                passing.connect(str(self._path(tag)))
                 passing.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
             except OSError:
                 return False

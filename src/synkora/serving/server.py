@@ -171,6 +171,17 @@ class Server(uvicorn.Server):
             ssl_shutdown_timeout=_TLS_GOODBYE,
         )
 
+    def stop_listening(self) -> None:
+        """Accept no further connections, and end the open HTTP connections after their responses.
+
+        Another process listens on the same socket. A connection without a request yet stays, and is served.
+        """
+        for listening in self.servers:
+            listening.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, PollingProtocol) and connection.cycle is not None:
+                connection.shutdown()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new clients, close the Socket.IO connections, then uvicorn's.
 
@@ -332,7 +343,7 @@ def serve(
 
     def say_where(listening: list[socket.socket]) -> None:
         address = _address(listening[0], is_tls=tls is not None)
-        print(f"Socket.IO at {address} (Ctrl-C stops the server)", file=sys.stderr, flush=True)  # noqa: T201  # for a person at a terminal, not for a log
+        print(f"Socket.IO at {address} (Ctrl-C stops the server)", file=sys.stderr, flush=True)  # noqa: T201  # for a user at a terminal, not for a log
 
     running = Server(
         server,

@@ -139,7 +139,7 @@ class PollingProtocol(HttpProtocol):
             and not self.flow.write_paused  # the client is slow, and ASGI's `send` waits for it
         ):
             # Outside the call of the parser, and outside the previous response.
-            self.loop.call_soon(self._poll, cycle, handling)
+            self.loop.call_soon(self._polling.begin, scope, functools.partial(self._poll, cycle, handling))
         else:
             cycle.default_headers = [*cycle.default_headers, (HEADER, handling.id)]
 

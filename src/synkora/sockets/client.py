@@ -1,13 +1,15 @@
 """A session's sockets, one per namespace."""
 
 from collections.abc import Awaitable
-from typing import Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
 from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
+from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol.errors import InvalidPayload, MessageTimeout, PayloadTooLarge, UnexpectedPacket
 from synkora.protocol.json import encode
 from synkora.protocol.socketio import (
@@ -21,12 +23,14 @@ from synkora.protocol.socketio import (
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.handlers import FAILURES, outcome
 from synkora.sockets.namespace_core import INTERNAL, NamespaceCore, handler_failed
-from synkora.sockets.recovery import RETURN_KEYS, NamespaceRecovery
+from synkora.sockets.recovery import RETURN_KEYS, NamespaceRecovery, Return
 from synkora.sockets.socket import Socket, SocketState
 
 #: Maximum namespaces per connection: it keeps the payload of CONNECT for each.
 MAX_NAMESPACES: Final = 100
 MAX_EARLY: Final = 65_536  # bytes of a message before the reply to CONNECT: a token has up to 16,384
+
+_RETURN: Final = 0.001  # seconds that the task of a return takes
 
 _CONNECTING: Final = SocketState.CONNECTING
 _CONNECTED: Final = SocketState.CONNECTED
@@ -35,6 +39,7 @@ _CONNECTED: Final = SocketState.CONNECTED
 class Host(Protocol):
     """Finds the namespaces of clients, and runs the clients' timeouts."""
 
+    arrivals: TurnBudget
     max_attachments: int
     settings: EngineSettings
 
@@ -157,6 +162,16 @@ class Client:
         self._sockets[name] = socket
         if self._left is not None:
             self._left.discard(name)
+        core.deciding += 1
+        self._host.arrivals.run(partial(self._decide, socket, auth, brought), 0 if brought is None else _RETURN)
+
+    def _decide(self, socket: Socket, auth: dict[str, Any], brought: Return | None) -> None:
+        """Let the handlers of CONNECT decide; the socket may have disconnected meanwhile."""
+        core = socket._core
+        core.deciding -= 1
+        if socket._state is not _CONNECTING:
+            self._settle(socket)
+            return
         if core.recovery is not None and brought is not None:
             core.deciding += 1
             core.spawn(self._connect_again(socket, core.recovery, core.decide_return(socket, auth, brought)))

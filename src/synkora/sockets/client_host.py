@@ -32,6 +32,7 @@ class ClientHost:
         self.connecting: TimeoutQueue[Client] = TimeoutQueue(
             connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
         )
+        self.arrivals = registry.arrivals
         self._incomplete = registry.partial_messages
 
     def accept(self, session: Session) -> Client:

@@ -140,8 +140,8 @@ async def test_a_socket_is_disconnected(site: AdminSite) -> None:
 
 async def test_all_in_a_room_are_disconnected(site: AdminSite) -> None:
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol")
-    for person in (alice, bob):
-        person.emit("join-project", "p")
+    for client in (alice, bob):
+        client.emit("join-project", "p")
     with capture_logs() as logged:
         async with admin(site.address) as someone:
             await someone.emit("_disconnect", "/", False, "p")

@@ -132,7 +132,7 @@ async def test_too_many_sockets_are_not_sent(site: AdminSite, monkeypatch: pytes
     monkeypatch.setattr(watch, "MOST_SOCKETS", 3)
     async with admin(site.address) as someone:
         await someone.told("all_sockets")
-        people = await site.meet("Alice", "Bob", "Carol")
+        clients = await site.meet("Alice", "Bob", "Carol")
         assert await someone.told("config") == [{"supportedFeatures": FIGURES}]
         assert await someone.told("all_sockets") == [[]]
         names = {(await someone.event())[0] for _ in range(5)}
@@ -140,7 +140,7 @@ async def test_too_many_sockets_are_not_sent(site: AdminSite, monkeypatch: pytes
         async with admin(site.address) as late:
             assert await late.told("config") == [{"supportedFeatures": FIGURES}]
             assert await late.told("all_sockets") == [[]]
-        people[0].send("41")
+        clients[0].send("41")
         assert await someone.told("config") == [{"supportedFeatures": TABLES}]
         (sockets,) = await someone.told("all_sockets")
         assert len(sockets) == 3

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 from tests.app.console.desk import Desk
-from tests.collaboration.site import Person, turn
+from tests.collaboration.site import MemoryClient, turn
 
 from synkora.collaboration.blocks import LONGEST_BLOCK, MAX_BLOCKS, Block
 from synkora.engine.incidents import IncidentKind
 
 
-async def refusal_of(person: Person) -> Any:
+async def refusal_of(client: MemoryClient) -> Any:
     await turn()
-    (packet,) = [packet for packet in person.transport.packets if packet.startswith(b"44")]
+    (packet,) = [packet for packet in client.transport.packets if packet.startswith(b"44")]
     return json.loads(packet[2:])
 
 
@@ -22,9 +22,9 @@ async def test_a_user_is_blocked(desk: Desk) -> None:
     alice, again, bob = await desk.site.meet("Alice", "Alice", "Bob")
     assert await desk.act("block", userId="alice", seconds=600) == {"disconnected": 2, "unanswered": []}
     await turn()
-    for person in (alice, again):
-        assert person.transport.packets[-1] == b"41"
-        assert person.transport.closed_with is not None
+    for client in (alice, again):
+        assert client.transport.packets[-1] == b"41"
+        assert client.transport.closed_with is not None
     assert bob.transport.closed_with is None
     refused = await refusal_of(desk.site.come("Alice"))
     assert refused["message"] == "Blocked by the operators of this server"

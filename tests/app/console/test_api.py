@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 from tests.app.console.desk import SECRET, TOKEN, Desk
-from tests.collaboration.site import Person, Site, turn
+from tests.collaboration.site import MemoryClient, Site, turn
 
 from synkora import __version__
 from synkora.app.console import tables
@@ -81,7 +81,7 @@ async def test_the_overview(desk: Desk) -> None:
 
 async def test_a_long_answer_is_compressed(desk: Desk) -> None:
     """If the client accepts gzip. Short answers and refusals are not compressed."""
-    await desk.site.meet(*(f"Person {number}" for number in range(30)))
+    await desk.site.meet(*(f"User {number}" for number in range(30)))
     identity, gzip = ({"accept-encoding": encoding} for encoding in ("identity", "gzip"))
     plain = await desk.send("GET", "/api/connections", headers=identity)
     assert len(plain.content) > COMPRESSED_FROM
@@ -98,11 +98,11 @@ async def test_a_long_answer_is_compressed(desk: Desk) -> None:
 
 
 async def test_the_table_of_connections(desk: Desk) -> None:
-    await desk.site.meet(*(f"Person {number}" for number in range(5)))
-    table = await desk.ask("connections", search="person", sort="user", order="desc", offset=1, limit=2)
-    assert [row["userName"] for row in table.pop("rows")] == ["Person 3", "Person 2"]
+    await desk.site.meet(*(f"User {number}" for number in range(5)))
+    table = await desk.ask("connections", search="user", sort="user", order="desc", offset=1, limit=2)
+    assert [row["userName"] for row in table.pop("rows")] == ["User 3", "User 2"]
     assert table == {"total": 5, "matched": 5, "reachable": 5, "unanswered": []}
-    table = await desk.ask("connections", search="person 4")
+    table = await desk.ask("connections", search="user 4")
     assert (table["total"], table["matched"]) == (5, 1)
     (instance,) = (await desk.ask("overview"))["instances"]
     assert table["rows"][0]["instance"] == instance["id"]
@@ -284,8 +284,8 @@ async def test_a_client_is_disconnected(desk: Desk) -> None:
     assert lines.count(("warning", f"✗ Disconnected from the console: {alice.id}, by 192.0.2.1")) == 1
 
 
-def notices(person: Person) -> list[Any]:
-    return [payload for event, *payload in person.take_events() if event == "server:notice"]
+def notices(client: MemoryClient) -> list[Any]:
+    return [payload for event, *payload in client.take_events() if event == "server:notice"]
 
 
 async def test_a_notice(desk: Desk) -> None:
@@ -293,8 +293,8 @@ async def test_a_notice(desk: Desk) -> None:
     (carol,) = await desk.site.meet("Carol", project="p2")
     assert await desk.act("notice", projectId="p1", message="  At noon \u2713 ") == {"recipients": 3, "unanswered": []}
     await turn()
-    for person in (alice, alice_too, bob):
-        ((notice,),) = notices(person)
+    for client in (alice, alice_too, bob):
+        ((notice,),) = notices(client)
         assert notice["message"] == "At noon \u2713"
         assert notice["timestamp"].endswith("Z")
     assert notices(carol) == []

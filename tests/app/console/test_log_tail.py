@@ -27,7 +27,7 @@ def lines(tail: LogTail, number: int = 0, level: Level = "debug") -> list[str]:
 
 def say(count: int = 1) -> None:
     for number in range(count):
-        structlog.get_logger().info("project_left", userName=f"Person {number}", projectId="p")
+        structlog.get_logger().info("project_left", userName=f"User {number}", projectId="p")
 
 
 @pytest.mark.parametrize("form", get_args(LogFormat))
@@ -37,7 +37,7 @@ def test_lines_are_like_text_lines(form: LogFormat, monkeypatch: pytest.MonkeyPa
     tail = LogTail()
     with configured_logs("info", form, tail):
         say()
-        assert lines(tail) == ["✓ Person 0 left project p"]
+        assert lines(tail) == ["✓ User 0 left project p"]
         (entry,) = tail.after(0, "debug", "i").entries
         assert (entry.instance, entry.level, entry.event) == ("i", "info", "project_left")
 
@@ -45,7 +45,7 @@ def test_lines_are_like_text_lines(form: LogFormat, monkeypatch: pytest.MonkeyPa
 def test_the_log_itself_is_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     with configured_logs("info", "json", LogTail()):
         say()
-    assert '"event":"project_left","userName":"Person 0","projectId":"p"}' in capsys.readouterr().out
+    assert '"event":"project_left","userName":"User 0","projectId":"p"}' in capsys.readouterr().out
 
 
 def test_hidden_entries_are_not_stored(tail: LogTail) -> None:
@@ -87,7 +87,7 @@ def test_only_newer_entries_are_returned(tail: LogTail) -> None:
 def test_the_oldest_are_forgotten(tail: LogTail) -> None:
     say(KEEPS + 5)
     assert len(lines(tail)) == KEEPS
-    assert lines(tail)[0] == "✓ Person 5 left project p"
+    assert lines(tail)[0] == "✓ User 5 left project p"
 
 
 def test_nothing_can_forge_a_line(tail: LogTail) -> None:

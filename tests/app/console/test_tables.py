@@ -31,8 +31,8 @@ async def site_of(*names: str) -> Site:
     """A site with these users, each in a project named by the first letter of the user's name."""
     site = Site()
     for name in names:
-        person = site.come(name)
-        person.emit("join-project", f"project-{name[0].lower()}")
+        client = site.come(name)
+        client.emit("join-project", f"project-{name[0].lower()}")
         await turn()
     return site
 
@@ -76,11 +76,11 @@ async def test_orders() -> None:
 
 async def test_the_slowest_clients_come_first() -> None:
     site = Site()
-    people = await site.meet("Alice", "Bob", "Carol")
-    for person, times in zip(people, (1, 3, 2), strict=True):
-        person.transport.writable = False
+    clients = await site.meet("Alice", "Bob", "Carol")
+    for client, times in zip(clients, (1, 3, 2), strict=True):
+        client.transport.writable = False
         for _ in range(times):
-            person.emit("ping")
+            client.emit("ping")
     await turn()
     assert await names(site, sort="waiting", is_descending=True) == ["Bob", "Carol", "Alice"]
 
@@ -133,8 +133,8 @@ async def test_projects() -> None:
     """Each user counts once, however many connections they have."""
     site = Site()
     for name, project in (("Alice", "p1"), ("Alice", "p1"), ("Bob", "p1"), ("Bob", "p2"), ("Carol", "other")):
-        person = site.come(name)
-        person.emit("join-project", project)
+        client = site.come(name)
+        client.emit("join-project", project)
         await turn()
 
     async def found(**given: Any) -> list[tuple[str, int, int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from tests.collaboration.site import Person, Site, token_of, turn
+from tests.collaboration.site import MemoryClient, Site, token_of, turn
 
 from synkora.app.schema.json_schema import document, schemas_of
 from synkora.app.schema.messages import from_clients, title, to_clients
@@ -41,13 +41,13 @@ def test_titles(name: str, expected: str) -> None:
     assert title(name) == expected
 
 
-async def ask(person: Person, *event: object) -> list[Any]:
+async def ask(client: MemoryClient, *event: object) -> list[Any]:
     """The ack of an event that is answered within the turn."""
     number = next(_IDS)
-    person.send(f"42{number}{json.dumps(event)}")
+    client.send(f"42{number}{json.dumps(event)}")
     await turn()
     beginning = f"43{number}".encode()
-    (ack,) = (packet for packet in person.transport.packets if packet.startswith(beginning + b"["))
+    (ack,) = (packet for packet in client.transport.packets if packet.startswith(beginning + b"["))
     answer: list[Any] = json.loads(ack.removeprefix(beginning))
     return answer
 
@@ -55,8 +55,8 @@ async def ask(person: Person, *event: object) -> list[Any]:
 async def test_every_event_of_the_server_is_in_the_schema(site: Site) -> None:
     """Two users send everything, valid and invalid: the schema describes all events that they get."""
     alice, bob = site.come("Alice", picture="https://a.test/a.png"), site.come("Bob")
-    for person in (alice, bob, alice):
-        person.emit("join-project", "project_1")
+    for client in (alice, bob, alice):
+        client.emit("join-project", "project_1")
         await turn()
     for event in CATALOGUE:
         alice.emit(event.name, {"projectId": "project_1", **event.example})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs.documents import ROOT, blocks
-from tests.support.people import CLIENTS
+from tests.support.users import CLIENTS
 
 from synkora import __version__
 from synkora.app.schema.messages import from_clients, to_clients

@@ -21,7 +21,7 @@ function since(joinedAt) {
   return new Intl.RelativeTimeFormat("en").format(Math.round(seconds), "second");
 }
 
-function People() {
+function Users() {
   const [users, setUsers] = useState([]);
   const listeners = useMemo(
     () => ({
@@ -33,7 +33,7 @@ function People() {
   );
   useProject(projectId, listeners);
   return (
-    <ul aria-label="People">
+    <ul aria-label="Users">
       {users.map(({ userId, userName, joinedAt }) => (
         <li key={userId} title={`Joined ${since(joinedAt)}`}>
           {userName}
@@ -102,14 +102,14 @@ function Board() {
             ))}
         </ul>
       ))}
-      <People />
+      <Users />
     </>
   );
 }
 
 const TABS = {
   Board,
-  Documents: People,
+  Documents: Users,
   Analytics: () => <p>Nobody joins from here.</p>,
 };
 

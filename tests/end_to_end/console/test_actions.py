@@ -6,14 +6,14 @@ import pytest
 from tests.end_to_end.console.operators import Watch
 from tests.end_to_end.playground.visitors import Visitor
 from tests.support.node_process import NodeProcess
-from tests.support.people import ALICE, BOB, CAROL, PROJECT
 from tests.support.real_clients import Connect, Refused, join
 from tests.support.server_process import ServerProcess
+from tests.support.users import ALICE, BOB, CAROL, PROJECT
 
 
 async def test_a_user_is_kept_out(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """With all connections, for the chosen time or until an operator lifts the block."""
-    alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
+    alice, again, bob = [await connect_by(user, url=server.url) for user in (ALICE, ALICE, BOB)]
     operator = await watch("Connections")
     await operator.play("""
         await row('Alice').first().getByRole('button', { name: 'Disconnect' }).click();
@@ -40,7 +40,7 @@ async def test_a_user_is_kept_out(server: ServerProcess, connect_by: Connect, wa
 
 async def test_a_client_is_disconnected(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """After a confirmation: the client gets the operator's name, and its row disappears."""
-    alice, bob = [await connect_by(person, url=server.url) for person in (ALICE, BOB)]
+    alice, bob = [await connect_by(user, url=server.url) for user in (ALICE, BOB)]
     operator = await watch("Connections")
     await operator.play("""
         await row('Alice').getByRole('button', { name: 'Disconnect' }).click();
@@ -63,7 +63,7 @@ async def test_a_client_is_disconnected(server: ServerProcess, connect_by: Conne
 
 async def test_a_notice_reaches_only_the_project(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """Unchanged. The page counts the characters, and shows the number of recipients."""
-    alice, bob, carol = [await connect_by(person, url=server.url) for person in (ALICE, BOB, CAROL)]
+    alice, bob, carol = [await connect_by(user, url=server.url) for user in (ALICE, BOB, CAROL)]
     await join(alice)
     await join(bob, alice)
     await join(carol, project="another")

@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from tests.end_to_end.console.api import TOKEN, ConsoleApi
 from tests.end_to_end.console.operators import REDIS_PASSWORD
-from tests.support.people import ALICE, BOB, CAROL, SECRET
 from tests.support.real_clients import WAYS, Client, Connect, Refused
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess, StartServer
+from tests.support.users import ALICE, BOB, CAROL, SECRET
 
 from synkora.app.console.concurrency_limit import MOST_RUNNING, MOST_WAITING
 
@@ -34,20 +34,20 @@ class World(NamedTuple):
 @pytest_asyncio.fixture(loop_scope="session")
 async def world(redis: RedisServer, start_server: StartServer, connect_by: Connect) -> World:
     first, second = (start_server(REDIS_URL=redis.url, CONSOLE_TOKEN=TOKEN) for _ in range(2))
-    people = []
-    for person, server, way, project in (
+    clients = []
+    for user, server, way, project in (
         (ALICE, first, "js-websocket", "p1"),
         (CAROL, first, "js-polling", "p2"),
         (BOB, second, "js-polling", "p1"),
         (ALICE, second, "js-websocket", "p1"),
     ):
-        client = await connect_by(person, url=server.url, way=WAYS[way])
+        client = await connect_by(user, url=server.url, way=WAYS[way])
         await client.emit("join-project", project)
-        people.append(client)
+        clients.append(client)
     consoles = (ConsoleApi(first), ConsoleApi(second))
     for console in consoles:
         await console.until("projects", lambda table: [row["users"] for row in table["rows"]] == [2, 1])
-    return World((first, second), consoles, *people)
+    return World((first, second), consoles, *clients)
 
 
 async def heard(client: Client, name: str) -> Any:

@@ -7,11 +7,11 @@ import httpx
 import pytest_asyncio
 from tests.end_to_end.console.operators import Watch
 from tests.end_to_end.raw import RawClient, RawWebSocket, enter
-from tests.support.people import ALICE, BOB, PROJECT
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS, Connect, join
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess, StartServer
+from tests.support.users import ALICE, BOB, PROJECT
 
 
 async def metric(server: ServerProcess, name: str) -> int:
@@ -40,8 +40,8 @@ async def test_the_figures_count_the_clients_actions(server: ServerProcess, conn
         await shows(() => newest('Connections'), '3');
         await shows(() => line('Connections', 'WebSocket'), '2');
         await shows(() => line('Connections', 'polling'), '1');
-        await shows(() => line('People', 'users'), '2');
-        await shows(() => line('People', 'projects'), '2');
+        await shows(() => line('Users', 'users'), '2');
+        await shows(() => line('Users', 'projects'), '2');
         await says('Events in', 'canvas:cursor: 0/s now');
         await says('Events in', '40 in all');
         await says('Events in', 'task:create: 0/s now');
@@ -72,7 +72,7 @@ async def test_the_charts_point_at_one_time(server: ServerProcess, connect_by: C
         const slider = page.getByRole('slider', { name: 'Time of the values' });
         await slider.press('Home');
         await shows(() => newest('Connections'), '0');
-        await shows(() => line('People', 'users'), '0');
+        await shows(() => line('Users', 'users'), '0');
         const told = await slider.getAttribute('aria-valuetext');
         if (!/^[0-9:]{8}$/.test(told)) throw new Error(`no time: ${told}`);
         await slider.press('End');

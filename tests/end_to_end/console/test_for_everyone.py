@@ -7,16 +7,16 @@ import pytest_asyncio
 from tests.end_to_end.console.operators import TOKEN, Operator, Watch
 from tests.end_to_end.playground.visitors import DESK, PHONE
 from tests.support.node_process import NodeProcess
-from tests.support.people import BOB, PROJECT, Person
 from tests.support.real_clients import WAYS, Connect, join
 from tests.support.server_process import ServerProcess, StartServer
+from tests.support.users import BOB, PROJECT, User
 
 DEVICES = {"desk": DESK, "phone": PHONE, "small phone": {**PHONE, "viewport": {"width": 320, "height": 568}}}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def busy(server: ServerProcess, connect_by: Connect) -> ServerProcess:
-    alice = await connect_by(Person("user-" + "long" * 12, "Alexandra Wilhelmina " * 3), url=server.url)
+    alice = await connect_by(User("user-" + "long" * 12, "Alexandra Wilhelmina " * 3), url=server.url)
     bob = await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
     await join(alice, project="project-with-a-name-as-long-as-it-can-sensibly-be-and-longer-still")
     await join(bob)

@@ -4,11 +4,11 @@ import asyncio
 
 import httpx
 from tests.end_to_end.console.operators import REDIS_PASSWORD, TOKEN, Watch
-from tests.support.people import ALICE, PROJECT, SECRET
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import Connect, join
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess, StartServer
+from tests.support.users import ALICE, PROJECT, SECRET
 
 
 async def test_the_log_is_shown_as_it_is_written(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 
 from tests.end_to_end.console.operators import Watch
-from tests.support.people import ALICE
 from tests.support.real_clients import Connect
 from tests.support.server_process import ServerProcess, StartServer
+from tests.support.users import ALICE
 
 
 async def test_clients_survive_an_announced_restart(

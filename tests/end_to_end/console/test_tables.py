@@ -3,9 +3,9 @@
 import asyncio
 
 from tests.end_to_end.console.operators import Watch
-from tests.support.people import ALICE, BOB, CAROL, PROJECT, Person
 from tests.support.real_clients import WAYS, Connect, join
 from tests.support.server_process import ServerProcess
+from tests.support.users import ALICE, BOB, CAROL, PROJECT, User
 
 
 async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
@@ -38,7 +38,7 @@ async def test_names_cannot_turn_a_sentence_round(server: ServerProcess, connect
     """Invisible characters of names and ids are escaped as in the log, and each name is isolated from the text around
     it.
     """
-    eve = await connect_by(Person("user\u200b", "\u202eevE\u2066"), url=server.url)
+    eve = await connect_by(User("user\u200b", "\u202eevE\u2066"), url=server.url)
     for project in (" ", "\u3164", "שלום"):
         await eve.emit("join-project", project)
     operator = await watch("Connections")
@@ -71,28 +71,28 @@ async def test_of_many_projects_the_first_are_shown(server: ServerProcess, conne
 
 async def test_300_connections_are_paged_through(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """A click on the column's heading sorts: each row appears once, in order. A second click reverses the order."""
-    people = [Person(f"user-{number:03}", f"Person {number:03}") for number in range(300)]
-    await asyncio.gather(*(connect_by(person, url=server.url) for person in people))
+    users = [User(f"user-{number:03}", f"User {number:03}") for number in range(300)]
+    await asyncio.gather(*(connect_by(user, url=server.url) for user in users))
     operator = await watch("Connections")
     names = await operator.play("""
         const heading = page.getByRole('columnheader', { name: 'User' });
         await heading.getByRole('button').click();
         await page.locator('th[aria-sort=ascending]', { hasText: 'User' }).waitFor();
-        await row('Person 000').waitFor();
+        await row('User 000').waitFor();
         const names = [];
         for (let from = 0; from < 300; from += 50) {
           await page.getByText(`${from + 1}–${from + 50} of 300`).waitFor();
-          await row(`Person ${String(from).padStart(3, '0')}`).waitFor();
+          await row(`User ${String(from).padStart(3, '0')}`).waitFor();
           names.push(...await rows.locator('.who strong').allTextContents());
           if (from < 250) await button('Next').click();
         }
         if (await button('Next').isEnabled()) throw new Error('there is no next page');
         await heading.getByRole('button').click();
         await page.locator('th[aria-sort=descending]', { hasText: 'User' }).waitFor();
-        await until(async () => await rows.locator('.who strong').first().textContent() === 'Person 299');
+        await until(async () => await rows.locator('.who strong').first().textContent() === 'User 299');
         return names;
     """)
-    assert names == [person.name for person in people]
+    assert names == [user.name for user in users]
     assert operator.console == []
 
 
@@ -139,7 +139,7 @@ async def test_the_overviews_cards_are_one_grid(server: ServerProcess, watch: Wa
 
 async def test_a_project_is_opened(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
     """Its members with their traffic. Its address opens it again."""
-    alice, again, bob = [await connect_by(person, url=server.url) for person in (ALICE, ALICE, BOB)]
+    alice, again, bob = [await connect_by(user, url=server.url) for user in (ALICE, ALICE, BOB)]
     for client in (alice, again, bob):
         await client.emit("join-project", "a/b c")
     operator = await watch("Projects")

@@ -2,6 +2,7 @@ import asyncio
 import functools
 import logging
 import zlib
+from contextlib import AsyncExitStack
 
 import pytest
 import websockets.exceptions
@@ -11,7 +12,7 @@ from tests.contracts.websocket import WebSocketContract, echoing_engine, expect_
 from tests.support.clients import websocket
 from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
-from tests.support.servers import Address, Engine, serving_engine, until
+from tests.support.servers import Address, Engine, most_in_one_turn, serving_engine, until
 from tests.support.wire import (
     BINARY,
     CLOSE,
@@ -21,6 +22,7 @@ from tests.support.wire import (
     WebSocket,
     client_frame,
     raw_websocket,
+    upgrade,
 )
 from websockets.asyncio.client import connect
 
@@ -32,6 +34,31 @@ from synkora.protocol.websocket import EXTENSION
 @pytest.fixture
 def engine() -> Engine:
     return echoing_engine()
+
+
+async def test_handshakes_that_come_at_once_share_the_turns(engine: Engine) -> None:
+    """A client that leaves before its turn gets no session."""
+    engine.registry.arrivals.share = 1e-9
+    async with serving_engine(engine) as address, AsyncExitStack() as stack:
+        clients = [await WebSocket.open(address.port) for _ in range(20)]
+        for client in clients:
+            stack.callback(client.abort)
+            client.writer.write(upgrade(path=address.path))
+        assert await most_in_one_turn(lambda: len(engine.registry), len(clients)) <= 2
+        for client in clients:
+            assert await client.status() == 101
+            assert (await client.text()).startswith("0")
+        gone = await WebSocket.open(address.port)
+        for _ in range(5):
+            clients.append(await WebSocket.open(address.port))
+            stack.callback(clients[-1].abort)
+            clients[-1].writer.write(upgrade(path=address.path))
+        gone.writer.write(upgrade(path=address.path))
+        gone.abort()
+        for client in clients[20:]:
+            assert await client.status() == 101
+    await until(lambda: not len(engine.registry))
+    assert engine.registry.open_websockets == 0
 
 
 PICOWS_ARGUMENTS = {

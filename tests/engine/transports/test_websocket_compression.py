@@ -5,12 +5,11 @@ import zlib
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.support.servers import Engine, serving_engine
+from tests.support.servers import Engine, most_in_one_turn, serving_engine
 from tests.support.wire import TEXT, client_frame, raw_websocket
 
 from synkora.engine.message import Message
 from synkora.engine.transports.websocket_protocol import MAX_READ_COMPRESSED
-from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol import deflate, websocket
 
 CHROMIUM = "permessage-deflate; client_max_window_bits"
@@ -56,11 +55,8 @@ async def test_others_have_their_turns_while_compressed_messages_are_inflated() 
     async with serving_engine(engine) as address, raw_websocket(address, extensions=FIREFOX) as client:
         await client.text()
         client.writer.write(frame * number)
-        messages, in_one_turn = engine.recorders[0].messages, 0
-        async with asyncio.timeout(10):
-            while (before := len(messages)) < number:
-                await asyncio.sleep(0)
-                in_one_turn = max(in_one_turn, len(messages) - before)
+        messages = engine.recorders[0].messages
+        in_one_turn = await most_in_one_turn(lambda: len(messages), number)
     assert in_one_turn <= 4 * MAX_READ_COMPRESSED // len(frame)  # a turn may have a few small reads
 
 
@@ -71,18 +67,14 @@ async def test_connections_share_the_turns_in_which_messages_are_inflated() -> N
         client_frame(TEXT, deflate.compressed_blocks(b"4%d" % number + b"x" * 100_000), rsv=4) for number in range(each)
     ]
     engine = Engine(compression=True)
-    engine.registry.inflating = TurnBudget(1e-9)
+    engine.registry.inflating.share = 1e-9
     async with serving_engine(engine) as address, AsyncExitStack() as stack:
         opened = [await stack.enter_async_context(raw_websocket(address, extensions=FIREFOX)) for _ in range(clients)]
         for client in opened:
             await client.text()
             client.writer.write(b"".join(frames))
         received = [recorder.messages for recorder in engine.recorders]
-        in_one_turn = 0
-        async with asyncio.timeout(10):
-            while (before := sum(map(len, received))) < clients * each:
-                await asyncio.sleep(0)
-                in_one_turn = max(in_one_turn, sum(map(len, received)) - before)
+        in_one_turn = await most_in_one_turn(lambda: sum(map(len, received)), clients * each)
     assert in_one_turn <= 2 * MAX_READ_COMPRESSED // len(frames[0])
     assert [[message.rstrip(b"x") for message in messages] for messages in received] == [
         [b"%d" % number for number in range(each)]

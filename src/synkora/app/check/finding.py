@@ -39,7 +39,7 @@ def risky(check: str, message: str, advice: str) -> Finding:
 
 
 def wrong(check: str, message: str, advice: str) -> Finding:
-    """The server would not start, or people could not work with it."""
+    """The server would not start, or users could not work with it."""
     return Finding(check, FindingStatus.WRONG, message, advice)
 
 

@@ -141,5 +141,5 @@ async def _clock(visit: RedisProbe) -> Finding:
 
 
 def _not_asked(why: str) -> list[Finding]:
-    advice = "Start Redis, or correct REDIS_URL: without Redis, people on other instances are missing here"
+    advice = "Start Redis, or correct REDIS_URL: without Redis, users on other instances are missing here"
     return [wrong("redis", why, advice), *(skipped(name, "not checked: Redis is unavailable") for name in _REST)]

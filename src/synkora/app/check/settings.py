@@ -45,7 +45,7 @@ def check_environment(settings: Settings) -> Iterator[Finding]:
             "environment",
             f"SYNKORA_ENV is development, but pages come from elsewhere ({elsewhere[0]}): weak secrets are accepted, "
             "and the playground signs in every user of this machine",
-            "Set SYNKORA_ENV=production where people work",
+            "Set SYNKORA_ENV=production where users work",
         )
     else:
         yield well("environment", "development, only for pages of this machine")
@@ -90,7 +90,7 @@ def check_origins(settings: Settings) -> Iterable[Finding]:
             message, advice = f"{origin} has all sites of a whole domain of the web", "Name a domain of your own"
         elif in_earnest and is_local(origin):
             message = f"{origin}: in production a page on a visitor's own machine may connect"
-            advice = "Name the address that people open the app by, and take this one out, if no installed app has it"
+            advice = "Name the address that users open the app by, and take this one out, if no installed app has it"
         elif in_earnest and origin.startswith("http://"):
             message = f"{origin}: without TLS, an attacker on the network can read and change pages and sessions"
             advice = "Serve the app by https, and write https:// here"
@@ -108,7 +108,7 @@ def check_limits(settings: Settings) -> Iterator[Finding]:
         if name.startswith("limit_") and getattr(settings, name) == 0
     ]
     if off:
-        yield risky("limits", f"0 is no limit: {', '.join(off)}", "Write what people need, or leave it out")
+        yield risky("limits", f"0 is no limit: {', '.join(off)}", "Write what users need, or leave it out")
     else:
         yield well("limits", "each is on")
 

@@ -102,7 +102,7 @@ def _judged(stranger: _Answer, url: str, bad: FindingStatus) -> Finding:
     parts, status = urlsplit(url), stranger.status
     if status == _UNAUTHORIZED:
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-            message = "the app is asked without TLS: an attacker on the network can read people's sessions"
+            message = "the app is asked without TLS: an attacker on the network can read users' sessions"
             return risky("app", message, "Write https:// into APP_URL, unless the network is private")
         return well("app", "reachable, and requires a session")
     match status // 100:
@@ -133,7 +133,7 @@ def _session(stranger: _Answer, unknown: _Answer, settings: Settings, *, knows_s
     if unknown.status == _UNAUTHORIZED:
         return risky(
             "app-session",
-            "the app does not take a session made with NEXTAUTH_SECRET: then its people cannot sign in here either",
+            "the app does not take a session made with NEXTAUTH_SECRET: then its users cannot sign in here either",
             "Set NEXTAUTH_SECRET to the app's own; ignore this if the app looks users up, or names its cookies itself",
         )
     message = f"with a session of an unknown user, the app fails with status {unknown.status}"

@@ -36,7 +36,6 @@ from synkora.app.console.rpc_messages import (
     ConnectionsSought,
     LogSought,
     News,
-    ProjectNamed,
     ProjectsSought,
     Rows,
     UserIn,
@@ -46,6 +45,7 @@ from synkora.app.console.selection import merged
 from synkora.app.console.settings_in_force import SettingInForce
 from synkora.app.console.sign_in import ConsoleRefused, ConsoleSignIn
 from synkora.app.instance import Instance
+from synkora.app.moderation import ProjectNamed
 from synkora.app.static_pages import takes_gzip
 from synkora.collaboration.blocks import MAX_BLOCKS
 from synkora.protocol.json import encode

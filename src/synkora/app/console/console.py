@@ -7,7 +7,6 @@ from typing import Self
 from starlette.routing import BaseRoute
 
 from synkora.app.console.api import Api
-from synkora.app.console.block_sharing import BlockSharing
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.own_answers import ConsoleInstance
 from synkora.app.console.sampling import Sampler, sample_of
@@ -24,7 +23,6 @@ class Console:
     def __init__(self, settings: Settings, instance: Instance, *, log_tail: LogTail, files: Path = CONSOLE) -> None:
         token = None if settings.console_token is None else settings.console_token.get_secret_value()
         guard = ConsoleSignIn(token, instance.server.settings.proxies, instance.server.incidents)
-        self._sharing = BlockSharing(instance.instances, instance.collaboration.blocks)
         self._sampler = Sampler(lambda: sample_of(instance))
         self._answers = ConsoleInstance(instance, self._sampler, log_tail)
         api = Api(instance, guard, settings_in_force(settings))
@@ -36,11 +34,9 @@ class Console:
 
     def __enter__(self) -> Self:
         self._sampler.__enter__()
-        self._sharing.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sharing.__exit__(kind, error, trace)
         self._sampler.__exit__(kind, error, trace)

@@ -5,37 +5,29 @@ import os
 import socket
 
 from synkora import __version__
-from synkora.app.all_instances import Nothing
 from synkora.app.console import tables
 from synkora.app.console.concurrency_limit import MOST_RUNNING
 from synkora.app.console.log_tail import LogTail
 from synkora.app.console.rpc_messages import (
-    BLOCK,
-    BLOCKS,
     CONNECTIONS,
-    COUNT,
-    DISCONNECT,
     LOG,
     NEWS,
     PROJECT,
     PROJECTS,
-    Blocking,
     Condition,
     ConnectionRow,
     ConnectionsSought,
     LogPage,
     LogSought,
     News,
-    ProjectNamed,
     ProjectPart,
     ProjectRow,
     ProjectsSought,
     Rows,
-    SocketNamed,
 )
 from synkora.app.console.sampling import Sampler
 from synkora.app.instance import Instance
-from synkora.collaboration.blocks import Block
+from synkora.app.moderation import ProjectNamed
 
 
 class ConsoleInstance:
@@ -54,11 +46,7 @@ class ConsoleInstance:
         fleet.answer(CONNECTIONS, self._connections)
         fleet.answer(PROJECTS, self._projects)
         fleet.answer(LOG, self._log)
-        fleet.answer(DISCONNECT, self._disconnect)
-        fleet.answer(COUNT, self._count)
         fleet.answer(PROJECT, self._project)
-        fleet.answer(BLOCK, self._block)
-        fleet.answer(BLOCKS, self._blocks)
 
     @property
     def name(self) -> str:
@@ -81,21 +69,5 @@ class ConsoleInstance:
     async def _log(self, sought: LogSought) -> LogPage:
         return self._log_tail.after(sought.after.get(self._id, 0), sought.level, self._id)
 
-    async def _disconnect(self, named: SocketNamed) -> bool:
-        return self._collaboration.disconnect(named.socket_id)
-
-    async def _count(self, named: ProjectNamed) -> int:
-        return self._collaboration.count_here(named.project_id)
-
     async def _project(self, named: ProjectNamed) -> ProjectPart:
         return tables.project(self._collaboration, named.project_id)
-
-    async def _block(self, asked: Blocking) -> int:
-        if asked.block is not None:
-            self._collaboration.blocks.add(asked.block)
-            if asked.block.is_lifted:
-                return 0
-        return self._collaboration.disconnect_all(asked.kind, asked.name)
-
-    async def _blocks(self, _: Nothing) -> list[Block]:
-        return self._collaboration.blocks.known

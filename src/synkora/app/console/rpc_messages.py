@@ -7,9 +7,8 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from synkora.app.all_instances import Nothing, Topic
-from synkora.collaboration.blocks import MAX_BLOCKS, Block, BlockedKind
-from synkora.identity.user import MAX_ID_LENGTH
+from synkora.app.all_instances import Topic
+from synkora.app.moderation import Count, ProjectNamed
 from synkora.protocol.json import Raw
 
 T = TypeVar("T")
@@ -24,7 +23,6 @@ ConnectionsOrder = Literal["since", "user", "transport", "address", "waiting", "
 ProjectsOrder = Literal["project", "users", "connections"]
 Transport = Literal["", "websocket", "polling"]
 Words = Annotated[str, msgspec.Meta(max_length=200)]
-Count = Annotated[int, msgspec.Meta(ge=0, lt=10**15)]  # the log's cursor takes 15 digits
 Most = Annotated[int, msgspec.Meta(ge=1, le=REACH)]
 
 
@@ -115,7 +113,7 @@ class LogSought(msgspec.Struct):
 
 
 class Entry(msgspec.Struct):
-    """A log entry; `text` is its line for people."""
+    """A log entry; `text` is its line of text."""
 
     at: float
     instance: str
@@ -129,26 +127,6 @@ class LogPage(msgspec.Struct):
 
     last: Count
     entries: list[Entry]
-
-
-class SocketNamed(msgspec.Struct, rename="camel"):
-    """The connection to close."""
-
-    socket_id: str
-
-
-class ProjectNamed(msgspec.Struct, rename="camel"):
-    """The project whose connections to count."""
-
-    project_id: str
-
-
-class Blocking(msgspec.Struct):
-    """Requests to add or lift a block. Without a block, connections are closed only."""
-
-    kind: BlockedKind
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
-    block: Block | None
 
 
 class UserIn(msgspec.Struct, rename="camel"):
@@ -174,10 +152,4 @@ CONNECTIONS: Final = Topic[ConnectionsSought, Rows[ConnectionRow]](
 )
 PROJECTS: Final = Topic[ProjectsSought, Rows[ProjectRow]]("projects", ProjectsSought, Rows[ProjectRow])
 LOG: Final = Topic[LogSought, LogPage]("log", LogSought, LogPage)
-DISCONNECT: Final = Topic[SocketNamed, bool]("disconnect", SocketNamed, bool)
-COUNT: Final = Topic[ProjectNamed, int]("count", ProjectNamed, Count)
 PROJECT: Final = Topic[ProjectNamed, ProjectPart]("project", ProjectNamed, ProjectPart)
-BLOCK: Final = Topic[Blocking, int]("block", Blocking, Count)
-BLOCKS: Final = Topic[Nothing, list[Block]](
-    "blocks", Nothing, Annotated[list[Block], msgspec.Meta(max_length=MAX_BLOCKS)]
-)

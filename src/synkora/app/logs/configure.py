@@ -1,4 +1,4 @@
-"""The server's log: events with named fields, written as lines for people or as JSON."""
+"""The server's log: events with named fields, written as text or as JSON."""
 
 import functools
 import logging
@@ -28,16 +28,18 @@ def configure_logs(
     tail: structlog.typing.Processor | None = None,
     output: Output | None = None,
     instance_id: str = "",
+    worker: int | None = None,
 ) -> RepeatedLines:
     """Write events of `level` (debug, info, warning, error) and above to stdout, and the libraries' errors with them.
 
-    Lines for people are coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets the written entries.
-    `output` is the result of `standard_output`; without it, the first line creates one. With an `instance_id`, each
-    JSON line has the id. Returns the counter of warnings and errors, which also reports repeated ones.
+    Text is coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets the written entries.
+    `output` is the result of `standard_output`; without it, the first line creates one. Each JSON line has the
+    `instance_id` and the number of the `worker`, if given. Returns the counter of warnings and errors, which also
+    reports repeated ones.
     """
     repeats = RepeatedLines()
-    renderer = _renderer(form, instance_id)
-    one_output = functools.cache(lambda: output or standard_output(form, instance_id))
+    renderer = _renderer(form, instance_id, worker)
+    one_output = functools.cache(lambda: output or standard_output(form, instance_id, worker))
     structlog.configure(
         processors=[repeats, _add_request_id, *((tail,) if tail else ()), renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -61,18 +63,18 @@ def forward_library(level: str) -> None:
     library.propagate = False
 
 
-def standard_output(form: LogFormat, instance_id: str = "") -> Output:
+def standard_output(form: LogFormat, instance_id: str = "", worker: int | None = None) -> Output:
     """Return a writer to standard output. It reports lost lines in the given form."""
 
     def tell_lost(lines: int) -> str:
-        return str(_renderer(form, instance_id)(None, "warning", {"event": "lines_lost", "lines": lines}))
+        return str(_renderer(form, instance_id, worker)(None, "warning", {"event": "lines_lost", "lines": lines}))
 
     return Output(sys.stdout, tell_lost)
 
 
-def _renderer(form: LogFormat, instance_id: str) -> structlog.typing.Processor:
+def _renderer(form: LogFormat, instance_id: str, worker: int | None) -> structlog.typing.Processor:
     if form == "json":
-        return functools.partial(render_json, instance_id=instance_id)
+        return functools.partial(render_json, instance_id=instance_id, worker=worker)
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal
     return render_text if is_plain else render_colored

@@ -11,8 +11,10 @@ _SHOWN: Final = 1000  # characters of one value
 _LEVELS: Final = {"exception": "error", "critical": "error"}
 
 
-def render_json(_: Any, method: str, fields: structlog.typing.EventDict, instance_id: str = "") -> str:
-    """Render an entry as an object: time, level, event, instance and fields (a structlog processor).
+def render_json(
+    _: Any, method: str, fields: structlog.typing.EventDict, instance_id: str = "", worker: int | None = None
+) -> str:
+    """Render an entry as an object: time, level, event, instance, worker and fields (a structlog processor).
 
     Non-ASCII characters are escaped, so that no value can forge a line or move a terminal's cursor.
     """
@@ -20,6 +22,8 @@ def render_json(_: Any, method: str, fields: structlog.typing.EventDict, instanc
     entry = {"timestamp": now(), "level": _LEVELS.get(method, method), "event": fields.pop("event")}
     if instance_id:
         entry["instanceId"] = instance_id
+    if worker is not None:
+        entry["worker"] = worker
     entry |= {name: _value(value) for name, value in fields.items()}
     if error:
         trace = structlog.processors.format_exc_info(None, method, {"exc_info": error})["exception"]

@@ -2,7 +2,7 @@
 
 import hmac
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -12,17 +12,27 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+if TYPE_CHECKING:
+    from synkora.app.workers.siblings import Siblings
+
 KEPT: Final = 1.0  # seconds that a page is cached
 
 _OPEN_METRICS: Final = "application/openmetrics-text"
 
 
-def metrics_route(collector: Collector, token: SecretStr | None) -> Route:
-    """`/metrics`: the metrics of `collector` and of the process. Without a `token` the page is public."""
+def metrics_route(collector: Collector, token: SecretStr | None, siblings: "Siblings | None" = None) -> Route:
+    """`/metrics`: the metrics of `collector` and of the process. Without a `token` the page is public.
+
+    With `siblings`, the page has the metrics of all workers.
+    """
     registry = CollectorRegistry()
     registry.register(collector)
     ProcessCollector(registry=registry)
     GCCollector(registry)
+    if siblings is not None:
+        from synkora.app.workers.metrics import answer_metrics, metrics_of_all
+
+        answer_metrics(siblings, registry)
     pages: dict[str, tuple[float, bytes]] = {}
 
     async def metrics(request: Request) -> Response:
@@ -31,7 +41,8 @@ def metrics_route(collector: Collector, token: SecretStr | None) -> Route:
         encode, content_type = choose_encoder(_format(request.headers.get("accept", "")))
         made, page = pages.get(content_type, (0.0, b""))
         if not page or monotonic() - made >= KEPT:
-            made, page = pages[content_type] = monotonic(), encode(registry)
+            whole = registry if siblings is None else await metrics_of_all(siblings)
+            made, page = pages[content_type] = monotonic(), encode(whole)
         return Response(page, headers={"Content-Type": content_type})
 
     return Route("/metrics", metrics)

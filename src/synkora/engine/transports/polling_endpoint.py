@@ -66,6 +66,13 @@ class PollingEndpoint:
 
     # Polls
 
+    def begin(self, scope: Mapping[str, Any], poll: Callable[[], None]) -> None:
+        """Call `poll` for a GET, now or, if it opens a session, perhaps in a later turn."""
+        if b"sid=" in scope["query_string"]:
+            poll()
+        else:
+            self._registry.arrivals.run(poll)
+
     def get(
         self, request: Request, reply: Callable[[PollResponse], None], has_unread: Callable[[], bool] | None = None
     ) -> Callable[[], None] | None:

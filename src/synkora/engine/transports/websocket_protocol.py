@@ -127,7 +127,17 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Handle the request that uvicorn has read, once."""
+        """Handle the request that uvicorn has read, once, now or in a later turn."""
+        self._is_put_off = not self._registry.arrivals.run(partial(self._handle_request, data))
+        if self._is_put_off:
+            self._transport.pause_reading()  # a client may send nothing before the response
+
+    def _handle_request(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        if self._is_put_off:
+            self._is_put_off = False
+            self._transport.resume_reading()
         request = parse(data, self._peer or peer_of(self._transport), self._registry.settings.proxies)
         try:
             if not self._registry.settings.serves(request.path):

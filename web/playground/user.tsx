@@ -8,7 +8,7 @@ const COLOURS = 8;
 export function colourOf(name: string): string {
   let sum = 0;
   for (const letter of name) sum += letter.codePointAt(0) ?? 0;
-  return `person-${sum % COLOURS}`;
+  return `user-${sum % COLOURS}`;
 }
 
 export function Avatar({ name, isMe }: { name: string; isMe: boolean }) {

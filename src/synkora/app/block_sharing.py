@@ -4,11 +4,11 @@ import asyncio
 from typing import Final, Self
 
 from synkora.app.all_instances import AllInstances, Nothing
-from synkora.app.console.rpc_messages import BLOCKS
+from synkora.app.moderation import BLOCKS
 from synkora.collaboration.blocks import Blocks
 
 EVERY: Final = 2.0  # seconds
-_TRIES: Final = 3  # an instance without a console never answers
+_TRIES: Final = 3  # an older instance without a console never answers
 
 
 class BlockSharing:

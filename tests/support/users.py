@@ -19,7 +19,7 @@ ISSUED: list[str] = []
 
 
 @dataclass(frozen=True)
-class Person:
+class User:
     id: str
     name: str
     image: str | None = None
@@ -35,9 +35,9 @@ class Person:
         return issue(self.claims)
 
 
-ALICE = Person("user-alice", "Alice", "https://example.com/alice.png")
-BOB = Person("user-bob", "Bob")
-CAROL = Person("user-carol", "Carol", "https://example.com/carol.png")
+ALICE = User("user-alice", "Alice", "https://example.com/alice.png")
+BOB = User("user-bob", "Bob")
+CAROL = User("user-carol", "Carol", "https://example.com/carol.png")
 
 
 def issue(claims: dict[str, Any], *, secret: str = SECRET, expires_in: float = 3600) -> str:

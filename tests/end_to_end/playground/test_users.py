@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tests.end_to_end.playground.visitors import Visit, Visitor
 from tests.support.node_process import NodeProcess
-from tests.support.people import BOB
 from tests.support.real_clients import Connect, join
 from tests.support.server_process import ServerProcess, StartServer
+from tests.support.users import BOB
 
 
 async def test_the_start_tells_the_address(development: ServerProcess) -> None:

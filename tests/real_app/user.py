@@ -51,7 +51,7 @@ const drag = async (title, name) => {
 """
 
 
-class Person(Visitor):
+class User(Visitor):
     """A user with this name and address, and their own browser."""
 
     words = UNTIL + _WORDS

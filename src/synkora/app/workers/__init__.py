@@ -1,0 +1,1 @@
+"""Worker processes that share a port and a Redis, and act as one server."""

@@ -1,0 +1,65 @@
+"""What a worker gets from the parent: its number, its sockets, and the folder that all workers share."""
+
+import os
+import socket
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+#: The folder that all workers of one parent share, and a worker's number.
+FOLDER: Final = "SYNKORA_WORKERS_DIR"
+NUMBER: Final = "SYNKORA_WORKER"
+_SEAT: Final = "SYNKORA_WORKER_SEAT"
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """A worker's place; `control` and `listening` are inherited file descriptors.
+
+    `count` is the number of workers, `slot` the place of its count of clients: while a worker is replaced, two
+    processes have one number and different slots. `started_at` is the server's start, in seconds since the epoch.
+    `may_drain`: other servers share the Redis, so that clients can be sent there when all workers stop.
+    """
+
+    number: int
+    slot: int
+    count: int
+    folder: str
+    control: int
+    listening: list[int]
+    started_at: float
+    may_drain: bool
+
+    @classmethod
+    def take(cls, environment: MutableMapping[str, str] = os.environ) -> Self | None:
+        """Return the seat that the parent has put into the environment; None for a process that is no worker."""
+        given = environment.pop(_SEAT, None)
+        return None if given is None else msgspec.json.decode(given, type=cls)
+
+    def variables(self) -> dict[str, str]:
+        """The variables of the worker's environment."""
+        return {
+            FOLDER: self.folder,
+            NUMBER: str(self.number),
+            _SEAT: msgspec.json.encode(self).decode(),
+        }
+
+    def sockets(self) -> list[socket.socket]:
+        """Return the listening sockets."""
+        return [_inherited(number) for number in self.listening]
+
+    def control_socket(self) -> socket.socket:
+        """Return the connection to the parent."""
+        return _inherited(self.control)
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder)
+
+
+def _inherited(number: int) -> socket.socket:
+    os.set_inheritable(number, False)
+    inherited = socket.socket(fileno=number)
+    inherited.setblocking(False)
+    return inherited

@@ -1,0 +1,100 @@
+"""A worker's side: it takes the parent's orders, and answers the other workers."""
+
+import asyncio
+import shutil
+import signal
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from synkora.app.workers.client_count import ClientCounts, SharedClientCount
+from synkora.app.workers.seat import Seat
+from synkora.app.workers.siblings import Siblings
+from synkora.serving.server import Server
+
+#: Seconds for which a worker that leaves still opens sessions: a connection that it has accepted sends its request
+#: within that time, and gets no refusal.
+_LAST_REQUESTS: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Follows the orders of the parent, as an asynchronous context manager within the server's run.
+
+    The orders are `greet`, `close` (accept no more connections), `leave` (send the clients to the other workers, and
+    end), `stop` (with all workers) and `hurry` (like a further signal). Without a parent it stops at once.
+    """
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+        self.siblings = Siblings(seat)
+        self.clients = SharedClientCount(ClientCounts(seat.path), seat.slot)
+        self.greet: Callable[[], None] = lambda: None
+        self._control = seat.control_socket()
+        self._server: Server | None = None
+        self._is_leaving = False
+        self._is_orphaned = False
+        self._leave_task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.siblings.start()
+        asyncio.get_running_loop().add_reader(self._control, self._take_order)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.get_running_loop().remove_reader(self._control)
+        self.siblings.stop()
+        if self._is_orphaned:
+            shutil.rmtree(self.seat.path, ignore_errors=True)  # the parent would have
+
+    def serve_with(self, server: Server) -> None:
+        """Set the server that orders are for."""
+        self._server = server
+
+    def say_ready(self) -> None:
+        """Tell the parent that this worker accepts clients."""
+        self._control.send(b"ready")
+
+    @property
+    def may_drain(self) -> bool:
+        """Whether there are others to send the clients to."""
+        return not self._is_orphaned and (self._is_leaving or self.seat.may_drain)
+
+    def _take_order(self) -> None:
+        try:
+            order = self._control.recv(100).decode()
+        except BlockingIOError:
+            return
+        except OSError:
+            order = ""
+        server = self._server
+        match order:
+            case _ if server is None:
+                pass
+            case "greet":
+                self.greet()
+            case "close":
+                self.siblings.is_leaving = True
+                server.stop_listening()
+            case "leave":
+                self._is_leaving = self.siblings.is_leaving = True
+                self._leave_task = asyncio.get_running_loop().create_task(self._leave(server))
+            case "stop":
+                server.should_exit = True
+            case "hurry":
+                server.handle_exit(signal.SIGINT, None)
+            case "":
+                log.error("parent_ended")
+                self._is_orphaned = True
+                asyncio.get_running_loop().remove_reader(self._control)
+                server.should_exit = True
+
+    async def _leave(self, server: Server) -> None:
+        server.stop_listening()
+        await asyncio.sleep(_LAST_REQUESTS)
+        server.should_exit = True

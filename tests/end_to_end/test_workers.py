@@ -1,0 +1,360 @@
+"""Several workers on one port, as one server for clients and operators."""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
+from tests.end_to_end.member import Member
+from tests.support.certificates import make_certificate
+from tests.support.node_process import NodeProcess
+from tests.support.processes import PATIENCE, Program, Synkora
+from tests.support.real_clients import WAYS
+from tests.support.server_process import ServerProcess, StartServer, expect_health
+from tests.support.servers import until
+from tests.support.users import SECRET, User
+
+TWO = {"WS_WORKERS": "2", "LOG_FORMAT": "json", "PRESENCE_GRACE": "10"}
+START = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
+NUMBERS = itertools.count()  # of the users: the log of a server that several tests use names each once
+HANDSHAKE = {"EIO": "4", "transport": "polling"}
+SYNKORA = (sys.executable, "-m", "synkora")
+
+
+class Workers:
+    """A server with two workers, and their processes."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.server = server
+        self.parent = psutil.Process(server.process.pid)
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """The process ids of the workers by their numbers."""
+        found = {}
+        for process in self.parent.children():
+            variables = process.environ()
+            if "SYNKORA_WORKER" in variables:
+                found[int(variables["SYNKORA_WORKER"])] = process.pid
+        return found
+
+    @property
+    def redis(self) -> psutil.Process | None:
+        return next((each for each in self.parent.children() if each.name() == "redis-server"), None)
+
+    @property
+    def folder(self) -> Path:
+        return Path(psutil.Process(self.pids[0]).environ()["SYNKORA_WORKERS_DIR"])
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.server.stdout]
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.entries if entry["event"] == event]
+
+    def of(self, number: int, members: list[Member]) -> list[Member]:
+        """The members whose latest connection is one of this worker."""
+        latest: dict[str, int] = {}
+        for entry in self.logged("client_connected"):
+            latest[entry["userId"]] = entry["worker"]
+        return [member for member in members if latest[member.user.id] == number]
+
+
+async def enter(workers: Workers, node: NodeProcess, at_least: int = 2) -> list[Member]:
+    """Connect members of one project until each worker has some of them. Waits until all know all."""
+    members: list[Member] = []
+    while len(members) < at_least or not (workers.of(0, members) and workers.of(1, members)):
+        assert len(members) < 60, "one worker gets all clients"
+        member = await connect(workers, User(f"user-{next(NUMBERS)}", "Carol"), node)
+        members.append(member)
+    await expect_whole(members)
+    return members
+
+
+async def connect(workers: Workers, user: User, node: NodeProcess) -> Member:
+    """Connect a new member over WebSocket, and wait until the log says on which worker."""
+    member = Member(user, WAYS["js-websocket"], node)
+    await member.connect(workers.server.url, {"token": user.token})
+    await until(lambda: any(entry["userId"] == user.id for entry in workers.logged("client_connected")), PATIENCE)
+    return member
+
+
+async def expect_whole(members: list[Member]) -> None:
+    everyone = {member.user.id for member in members}
+    try:
+        await until(lambda: all(member.sees == everyone and member.counted == len(everyone) for member in members))
+    except TimeoutError:
+        raise AssertionError([(member.user.id, member.counted, member.sees) for member in members]) from None
+
+
+async def expect_edit(sender: Member, members: list[Member], task: str) -> None:
+    """An edit reaches each other member."""
+    await sender.emit("task:create", {"projectId": sender.project, "task": task})
+    others = [member for member in members if member is not sender]
+    await until(lambda: all(["task:create", task] in member.events.items for member in others), PATIENCE)
+
+
+async def leave(members: list[Member]) -> None:
+    for member in members:
+        await member.close()
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """Two workers for all tests that leave two workers behind."""
+    server = ServerProcess(tmp_path_factory.mktemp("workers"), **TWO)
+    yield Workers(server)
+    assert server.stop() == 0, server.output
+    assert server.stderr == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def members(workers: Workers, node: NodeProcess) -> AsyncIterator[list[Member]]:
+    """Members of one project, at least two on each worker."""
+    await expect_health(workers.server, connections=0, workers=2)
+    members = await enter(workers, node, at_least=6)
+    yield members
+    await leave(members)
+
+
+async def test_clients_of_all_workers_work_together(workers: Workers, members: list[Member]) -> None:
+    """They see each other in the project, and get each other's edits."""
+    for number in (0, 1):
+        (sender, *_) = workers.of(number, members)
+        await expect_edit(sender, members, f"from worker {number}")
+
+
+async def test_health_and_metrics_cover_all_workers(workers: Workers, members: list[Member]) -> None:
+    """A project on both workers counts once. Each sample has its worker."""
+    await expect_health(workers.server, status="healthy", connections=len(members), rooms=1, workers=2)
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
+        page = (await http.get(f"{workers.server.url}/metrics")).text
+    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    assert {sample.labels.get("worker") for sample in samples} == {"0", "1"}
+    signed_in = {
+        int(sample.labels["worker"]): sample.value
+        for sample in samples
+        if sample.name == "synkora_signed_in_connections"
+    }
+    assert signed_in == {number: len(workers.of(number, members)) for number in (0, 1)}
+    up = {sample.labels["worker"]: sample.value for sample in samples if sample.name == "synkora_worker_up"}
+    assert up == {"0": 1, "1": 1}
+    pages = page.splitlines()
+    assert len([line for line in pages if line.startswith("# TYPE synkora_connections ")]) == 1
+
+
+async def test_a_worker_that_does_not_answer_is_visible(workers: Workers) -> None:
+    """In the health and in the metrics."""
+    frozen = psutil.Process(workers.pids[1])
+    frozen.suspend()
+    try:
+        await expect_health(workers.server, status="degraded", reason="worker 1 of 2 missing", workers=1)
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
+            page = (await http.get(f"{workers.server.url}/metrics")).text
+        assert 'synkora_worker_up{worker="0"} 1.0' in page
+        assert 'synkora_worker_up{worker="1"} 0.0' in page
+    finally:
+        frozen.resume()
+    await expect_health(workers.server, status="healthy", workers=2)
+
+
+async def test_a_killed_worker_is_replaced(workers: Workers, members: list[Member]) -> None:
+    """Its clients come back to any worker, keep their socket ids, and nobody sees a leave."""
+    before = workers.pids
+    lost = workers.of(1, members)
+    os.kill(before[1], signal.SIGKILL)
+    await until(lambda: all(len(member.ids) == 2 for member in lost), PATIENCE)
+    await expect_health(workers.server, status="healthy", workers=2, connections=len(members))
+    assert [len({*member.ids}) for member in members] == [1] * len(members)
+    for sender in members:
+        await expect_edit(sender, members, f"after the loss, from {sender.user.id}")
+    assert [member.got("user:left") for member in members] == [[]] * len(members)
+    after = workers.pids
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    assert [(entry["worker"], entry["reason"]) for entry in workers.logged("worker_ended")] == [
+        (1, "killed by SIGKILL; another one starts now")
+    ]
+
+
+async def test_redis_that_dies_is_started_again(workers: Workers, members: list[Member]) -> None:
+    """Clients stay connected, and all are one server again."""
+    redis = workers.redis
+    assert redis is not None
+    redis.kill()
+    await until(lambda: len(workers.logged("private_redis_ended")) == 1, PATIENCE)
+    await until(lambda: workers.redis is not None and workers.redis.pid != redis.pid, PATIENCE)
+    await expect_health(workers.server, status="healthy", workers=2)
+    for number in (0, 1):
+        await expect_edit(workers.of(number, members)[0], members, f"with the new Redis, from {number}")
+    assert [len(member.ids) for member in members] == [1] * len(members)
+
+
+async def test_a_reload_refuses_no_connection(workers: Workers, members: list[Member]) -> None:
+    """SIGHUP replaces the workers one after the other. Clients that connect all the time are served, and those that
+    were connected are recovered.
+    """
+    before = workers.pids
+    refused: list[object] = []
+    opened = 0
+    is_over = asyncio.Event()
+
+    async def connect_all_the_time() -> None:
+        nonlocal opened
+        while not is_over.is_set():
+            async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
+                try:
+                    answer = await http.get(f"{workers.server.url}/socket.io/", params=HANDSHAKE)
+                    if answer.status_code != 200:
+                        refused.append((answer.status_code, answer.text))
+                except httpx.HTTPError as error:
+                    refused.append(error)
+                opened += 1
+            await asyncio.sleep(0.005)
+
+    connecting = [asyncio.create_task(connect_all_the_time()) for _ in range(4)]
+    workers.server.process.send_signal(signal.SIGHUP)
+    await until(lambda: workers.logged("reloaded") != [], PATIENCE)
+    is_over.set()
+    await asyncio.gather(*connecting)
+    assert refused == []
+    assert opened > 100
+    assert set(before.values()).isdisjoint(workers.pids.values())
+    assert sorted(workers.pids) == [0, 1]
+    await until(lambda: all(len(member.ids) >= 2 for member in members), PATIENCE)
+    assert [len({*member.ids}) for member in members] == [1] * len(members)
+    await expect_edit(members[0], members, "after the reload")
+    assert [member.got("user:left") for member in members] == [[]] * len(members)
+
+
+async def test_the_limit_of_clients_is_that_of_all_workers(start_server: StartServer) -> None:
+    """However the clients are spread."""
+    server = start_server(WS_WORKERS="2", LIMIT_CLIENTS="5")
+    async with httpx.AsyncClient(
+        trust_env=False, timeout=PATIENCE, limits=httpx.Limits(max_keepalive_connections=0)
+    ) as http:
+        statuses = [(await http.get(f"{server.url}/socket.io/", params=HANDSHAKE)).status_code for _ in range(12)]
+    assert statuses == [200] * 5 + [503] * 7
+
+
+async def test_a_stop_tells_every_client(start_server: StartServer, node: NodeProcess) -> None:
+    """SIGTERM exits with 0. Redis and the folder are gone, and the log has one end."""
+    workers = Workers(start_server(**TWO))
+    members = await enter(workers, node)
+    redis, folder = workers.redis, workers.folder
+    assert redis is not None
+    assert folder.stat().st_mode & 0o777 == 0o700
+    workers.server.signal()
+    assert await asyncio.to_thread(workers.server.wait) == 0
+    await until(lambda: all(len(member.got("server:shutdown")) == 1 for member in members), PATIENCE)
+    await leave(members)
+    assert not redis.is_running()
+    assert not folder.exists()
+    assert workers.server.stderr == []
+    assert len(workers.logged("started")) == 1
+    assert workers.entries[-1]["event"] == "stopped"
+    assert len(workers.logged("stopped")) == 1
+
+
+async def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
+    """Workers and Redis end with it."""
+    workers = Workers(ServerProcess(tmp_path, **TWO))
+    try:
+        family, folder = workers.parent.children(), workers.folder
+        assert len(family) == 3
+        workers.parent.kill()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, family, PATIENCE)
+        assert alive == []
+        assert not folder.exists()
+    finally:
+        workers.server.kill()
+
+
+def test_a_machine_without_redis(tmp_path: Path) -> None:
+    """The one line says what to install."""
+    with Synkora(tmp_path, "serve", "--workers", "2", **{**START, "PATH": str(tmp_path)}) as program:
+        assert program.wait() == 1
+    assert program.stdout == []
+    assert program.stderr == [
+        "several workers share a Redis, and neither redis-server nor valkey-server is installed: "
+        "apt install redis-server (Debian, Ubuntu), set REDIS_URL, or set WS_WORKERS=1"
+    ]
+
+
+def test_what_keeps_workers_from_starting_is_said_once(tmp_path: Path) -> None:
+    """A worker says it, and the server does not start."""
+    certfile, keyfile = make_certificate(tmp_path, "first")
+    certfile.write_text("no certificate")
+    tls = {"SSL_CERTFILE": str(certfile), "SSL_KEYFILE": str(keyfile)}
+    with Synkora(tmp_path, "serve", **{**START, **tls, "WS_WORKERS": "2"}) as program:
+        assert program.wait() == 1
+    assert len(program.stderr) == 1
+    assert program.stderr[0].startswith("SSL_CERTFILE, SSL_KEYFILE: ")
+
+
+async def test_a_reload_takes_a_renewed_certificate(tmp_path: Path, start_server: StartServer) -> None:
+    """An unusable one keeps the workers."""
+    first, second = make_certificate(tmp_path, "first"), make_certificate(tmp_path, "second")
+    server = start_server(WS_WORKERS="2", LOG_FORMAT="json", SSL_CERTFILE=str(first[0]), SSL_KEYFILE=str(first[1]))
+    workers = Workers(server)
+    shown = first[0].read_text()
+    good = [file.read_text() for file in second]
+    assert await asyncio.to_thread(certificate_of, server.port) == shown
+    before = workers.pids
+    first[0].write_text("no certificate")
+    server.process.send_signal(signal.SIGHUP)
+    await until(lambda: workers.logged("not_reloaded") != [], PATIENCE)
+    assert workers.pids == before
+    assert await asyncio.to_thread(certificate_of, server.port) == shown
+    for file, text in zip(first, good, strict=True):
+        file.write_text(text)
+    server.process.send_signal(signal.SIGHUP)
+    await until(lambda: workers.logged("reloaded") != [], PATIENCE)
+    assert await asyncio.to_thread(certificate_of, server.port) == good[0]
+
+
+def certificate_of(port: int) -> str:
+    return "\n".join(ssl.get_server_certificate(("127.0.0.1", port)).splitlines()) + "\n"
+
+
+async def test_the_parent_talks_to_the_service_manager(tmp_path: Path) -> None:
+    """It passes the manager's socket to the workers, and says once that all are ready, and once that they stop."""
+    notices = tmp_path / "notices"
+    given = {
+        "NEXTAUTH_SECRET": "the-secret-of-workers-71b0e3-and-more",
+        "WS_WORKERS": "2",
+        "NOTIFY_SOCKET": str(notices),
+    }
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+        probe.close()
+        manager.bind(str(notices))
+        manager.settimeout(PATIENCE)
+        listen = f"--listen=127.0.0.1:{port}"
+        command = ["systemd-socket-activate", listen, *(f"--setenv={name}={value}" for name, value in given.items())]
+        with Program([*command, *SYNKORA, "serve"], tmp_path) as program:
+            async with httpx.AsyncClient(
+                transport=httpx.AsyncHTTPTransport(retries=10), timeout=PATIENCE, trust_env=False
+            ) as http:
+                health = (await http.get(f"http://127.0.0.1:{port}/health")).json()
+            assert health["workers"] >= 1
+            assert await asyncio.to_thread(manager.recv, 100) == b"READY=1"
+            program.signal(signal.SIGTERM)
+            assert await asyncio.to_thread(manager.recv, 100) == b"STOPPING=1"
+            assert await asyncio.to_thread(program.wait) == 0
+            manager.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                manager.recv(100)
