@@ -1,6 +1,7 @@
 """Sessions behind balancers without a rule about sessions: each request, or each connection, goes to the next."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest_asyncio
 from tests.end_to_end.behind_nginx import HANDSHAKE, client_of, knows
 from tests.end_to_end.site import calm
 from tests.support.balancer import tcp_balancer
+from tests.support.certificates import make_certificate
 from tests.support.real_clients import WAYS, Client, Connect, exchange_large_message
 from tests.support.redis_server import RedisServer
-from tests.support.server_process import ServerProcess, expect_health
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.users import ALICE, BOB
 
 UNKNOWN = {"code": 1, "message": "Session ID unknown"}
@@ -172,3 +174,26 @@ async def test_a_forwarding_header_of_a_client_is_refused(instances: list[Server
                     assert answer.status_code == 421, answer.text
     async with client_of(other.url) as http:
         assert await knows(http, sid)
+
+
+async def test_workers_of_one_server(start_server: StartServer, connect_by: Connect) -> None:
+    """Each connection goes to any of three workers. Clients connect at the first attempt, whatever their transports."""
+    server = start_server(WS_WORKERS="3")
+    clients = [await connect_by(ALICE, url=server.url, way=way) for way in [*WAYS.values()] * 3]
+    for client in clients:
+        await client.hears_nothing()
+        assert changes_of(client) == STAYED
+        await client.close()
+    await expect_health(server, connections=0)
+
+
+async def test_workers_with_tls(start_server: StartServer, tmp_path: Path) -> None:
+    """Requests over new connections, at whichever worker they arrive."""
+    certfile, keyfile = make_certificate(tmp_path, "server")
+    server = start_server(WS_WORKERS="3", SSL_CERTFILE=str(certfile), SSL_KEYFILE=str(keyfile))
+    url, trust = server.url.replace("http:", "https:"), ssl.create_default_context(cafile=certfile)
+    async with client_of(url, verify=trust) as http:
+        sid = str((await http.get("", params=HANDSHAKE)).text.partition('"sid":"')[2].partition('"')[0])
+    for _ in range(12):
+        async with client_of(url, verify=trust) as http:
+            assert await knows(http, sid)
