@@ -93,7 +93,7 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
         if worker is None or worker.may_drain:
             await instance.drain(settings.shutdown_drain)
 
-    sockets = open_sockets(settings) if seat is None else seat.sockets()
+    sockets = open_sockets(settings) if worker is None else worker.sockets
     key = secrets.token_bytes(32)
 
     def announce() -> None:
