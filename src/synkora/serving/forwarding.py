@@ -5,7 +5,7 @@ import contextlib
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from synkora.engine.logs import Log
 from synkora.engine.tasks import Tasks
@@ -28,6 +28,23 @@ HOP_BY_HOP: Final = frozenset(
 _OF_THIS_SERVER: Final = frozenset((b"date", b"server", b"x-request-id"))
 
 log = Log(__name__)
+
+
+class Client(Protocol):
+    """The connection that a request has come over."""
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the connection has ended."""
+        ...
+
+    def on_leave(self, leave: Callable[[], None] | None) -> None:
+        """Call `leave` when the connection ends, until this is called again."""
+        ...
+
+    def hang_up(self) -> None:
+        """End the connection."""
+        ...
 
 
 class ForwardCounts:
@@ -114,10 +131,10 @@ class Forwarder:
 
     # Requests without an upgrade
 
-    def request_app(self, owner: Owner, signature: tuple[bytes, bytes], local: App, hang_up: Callable[[], None]) -> App:
-        """Return an ASGI application that forwards one request. `local` answers if the owner cannot be reached.
+    def request_app(self, owner: Owner, signature: tuple[bytes, bytes], local: App, client: Client) -> App:
+        """Return an ASGI application that forwards one request of `client`.
 
-        `hang_up` ends the client's connection.
+        `local` answers if the owner cannot be reached, or does not accept the request.
         """
 
         async def forward(scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,70 +142,62 @@ class Forwarder:
             body = _Body(receive, scope)
             head = _head(scope, signature, body.framing)
             try:
-                answer = await self._send_request(owner, head, body, send)
+                is_answered = await self._send_request(owner, head, body, send, client)
             except OwnerLost as error:
-                self.note_lost("polling", error)
-                answer = False
-            if answer is None:
-                hang_up()
-                await body.until_left()
-            elif not answer:
+                is_answered = client.has_left
+                if not is_answered:
+                    self.note_lost("polling", error)
+            if not is_answered:
                 await local(scope, receive, send)
 
         return forward
 
-    async def _send_request(self, owner: Owner, head: bytes, body: "_Body", send: Send) -> bool | None:
+    async def _send_request(self, owner: Owner, head: bytes, body: "_Body", send: Send, client: Client) -> bool:
         """Do `_exchange` over a kept connection or a new one. Raises `OwnerLost`."""
         kept = self._connections.take(owner.tag)
         if kept is not None:
             try:
-                return await self._use(kept, owner, head, body, send)
+                return await self._use(kept, owner, head, body, send, client)
             except OwnerLost:  # the owner has closed it at this moment
-                if not body.is_unread:
+                if not body.is_unread or client.has_left:
                     raise
         connection = OwnerConnection()
         await self.connect(owner, connection)
-        return await self._use(connection, owner, head, body, send)
+        return await self._use(connection, owner, head, body, send, client)
 
     async def _use(
-        self, connection: OwnerConnection, owner: Owner, head: bytes, body: "_Body", send: Send
-    ) -> bool | None:
+        self, connection: OwnerConnection, owner: Owner, head: bytes, body: "_Body", send: Send, client: Client
+    ) -> bool:
         with self.pending(owner.tag, connection.abort):
+            client.on_leave(connection.abort)
             try:
-                return await self._exchange(connection, head, body, send)
+                return await self._exchange(connection, head, body, send, client)
             finally:
+                client.on_leave(None)
                 self._connections.give_back(owner.tag, connection)
 
-    async def _exchange(self, connection: OwnerConnection, head: bytes, body: "_Body", send: Send) -> bool | None:
-        """Send a request and relay its response.
+    async def _exchange(
+        self, connection: OwnerConnection, head: bytes, body: "_Body", send: Send, client: Client
+    ) -> bool:
+        """Send a request and relay its response; return whether the owner accepts the request.
 
-        Returns False if the owner does not accept it, before anything was sent to the client, and None if the response
-        is not whole. Raises `OwnerLost` before the response.
+        A response that does not come to its end ends the client's connection. Raises `OwnerLost` before the response.
         """
         connection.begin(head)
-        sending = asyncio.get_running_loop().create_task(body.send_to(connection))
+        await body.send_to(connection)
+        status, headers = await connection.head
+        if status == MISDIRECTED:
+            self.note_refused()
+            return False
+        kept = without(headers, HOP_BY_HOP | _OF_THIS_SERVER)
+        await send({"type": "http.response.start", "status": status, "headers": kept})
         try:
-            await asyncio.wait((sending, connection.head), return_when=asyncio.FIRST_COMPLETED)
-            if not connection.head.done():
-                connection.abort()  # the client has left
-                return True
-            status, headers = connection.head.result()
-            if status == MISDIRECTED:
-                self.note_refused()
-                return False
-            kept = without(headers, HOP_BY_HOP | _OF_THIS_SERVER)
-            await send({"type": "http.response.start", "status": status, "headers": kept})
-            try:
-                async for part in connection.body():
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-            except OwnerLost:
-                return None
-            await send({"type": "http.response.body", "body": b""})
-            return True
-        finally:
-            sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sending
+            async for part, is_last in connection.body():
+                await send({"type": "http.response.body", "body": part, "more_body": not is_last})
+        except OwnerLost:
+            client.hang_up()
+            await body.until_left()
+        return True
 
 
 class _Body:
@@ -209,7 +218,7 @@ class _Body:
             )
 
     async def send_to(self, connection: OwnerConnection) -> None:
-        """Send the body; then wait until the client has left."""
+        """Send the body, as far as it comes."""
         while self._more:
             message = await self._receive()
             self.is_unread = False
@@ -220,7 +229,6 @@ class _Body:
             if self._is_chunked:
                 part = (b"%x\r\n%b\r\n" % (len(part), part) if part else b"") + (b"" if self._more else b"0\r\n\r\n")
             await connection.write(part)
-        await self.until_left()
 
     async def until_left(self) -> None:
         """Wait until the client has left."""

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import socket
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Final
@@ -98,7 +97,7 @@ class OwnerConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_size = 0
-        self._parts: deque[bytes] = deque()
+        self._parts: list[bytes] = []
         self._buffered = 0
         self._changed = asyncio.Event()
         self._is_complete = True
@@ -125,21 +124,26 @@ class OwnerConnection(asyncio.Protocol):
             self._transport.write(data)
         await self._writable.wait()
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """Yield the parts of the response's body. Raises `OwnerLost` if its end does not come."""
+    async def body(self) -> AsyncIterator[tuple[bytes, bool]]:
+        """Yield parts of the response's body, and whether each is the last. Raises `OwnerLost` without a last one."""
         while True:
-            while self._parts:
-                part = self._parts.popleft()
-                self._buffered -= len(part)
-                if self._buffered < MAX_BUFFER and not self._is_lost:
-                    self._transport.resume_reading()
-                yield part
             if self._is_complete:
+                yield b"".join(self._take()), True
                 return
+            for part in self._take():
+                yield part, False
             if self._is_lost:
                 raise OwnerLost("the owner has ended the connection within a response")
-            self._changed.clear()
-            await self._changed.wait()
+            if not self._parts and not self._is_complete:
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _take(self) -> list[bytes]:
+        parts, self._parts = self._parts, []
+        if self._buffered >= MAX_BUFFER and not self._is_lost:
+            self._transport.resume_reading()
+        self._buffered = 0
+        return parts
 
     def abort(self) -> None:
         """End the connection; the owner notices that the client has left."""

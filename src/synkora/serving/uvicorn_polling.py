@@ -49,6 +49,19 @@ class PollingProtocol(HttpProtocol):
         self._leave: Callable[[], None] | None = None
         self._has_unread: Callable[[], bool] | None = None
 
+    @property
+    def has_left(self) -> bool:
+        """Whether the connection has ended."""
+        return self.transport.is_closing()
+
+    def on_leave(self, leave: Callable[[], None] | None) -> None:
+        """Call `leave` when the connection ends, until this is called again."""
+        self._leave = leave
+
+    def hang_up(self) -> None:
+        """End the connection."""
+        self.transport.abort()
+
     def continue_with(self, data: bytes) -> None:
         """Take what another worker has read of this connection, before the connection is made."""
         self._handed_over = data
@@ -159,7 +172,7 @@ class PollingProtocol(HttpProtocol):
             status, words = self._refusal(refused)
             return functools.partial(_answer_with, status, words)
         if route.owner is not None:
-            return router.forwarder.request_app(route.owner, route.signature, app, self.transport.abort)
+            return router.forwarder.request_app(route.owner, route.signature, app, self)
         if route.peer is not None:
             scope["client"] = (route.peer.address, 0) if route.peer.address else None
             scope["scheme"] = "https" if route.peer.over_tls else "http"
