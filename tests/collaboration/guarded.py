@@ -68,6 +68,11 @@ class Guarded(Site):
         """Stop the site's background work, such as rechecks."""
         await self.collaboration.close()
 
+    async def answer(self) -> None:
+        """Let the policy answer from now on, and the server finish what waited for it."""
+        self.roles.gate.set()
+        await settle()
+
     async def join(self, name: str, project: str = "p") -> MemoryClient:
         """Connect a member who joins a project, and clear its events."""
         client = self.come(name)
@@ -126,6 +131,12 @@ async def settle() -> None:
         await turn()
 
 
+async def ask(client: MemoryClient, *event: object) -> None:
+    """Emit an event, and let the policy be asked and answer."""
+    client.emit(*event)
+    await settle()
+
+
 async def sent_while_waiting(site: Guarded, packet: str) -> tuple[MemoryClient, MemoryClient]:
     """Ann and Eve have sent a packet before the answer of the policy, and got no ack yet."""
     ann, eve = site.come("Ann"), site.come("Eve")
@@ -133,6 +144,5 @@ async def sent_while_waiting(site: Guarded, packet: str) -> tuple[MemoryClient, 
     eve.send(packet)
     await settle()
     assert acks(ann) == []
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     return ann, eve

@@ -48,6 +48,11 @@ class MemoryClient:
     def emit(self, *event: object) -> None:
         self.send("42" + json.dumps(event))
 
+    async def act(self, *event: object) -> None:
+        """Emit an event, and let the server finish its turn."""
+        self.emit(*event)
+        await turn()
+
     @property
     def id(self) -> str:
         reply = next(packet for packet in self.transport.packets if packet.startswith(b"40"))

@@ -106,8 +106,7 @@ async def test_an_event_is_relayed_once_encoded(site: Site, event: Event) -> Non
     await site.meet("Dave", project="another")
     for client in (alice, bob):
         client.take()
-    alice.emit(event.name, {"projectId": PROJECT})
-    await turn()
+    await alice.act(event.name, {"projectId": PROJECT})
     (to_bob,), (to_carol,) = bob.take(), carol.take()
     assert to_bob is to_carol
     assert json.loads(to_bob.packet[2:])[0] == event.name
