@@ -4,18 +4,27 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tests.collaboration.site import MemoryClient, Site, turn
 from tests.support.servers import until
 
-from synkora.collaboration.access import Role
+from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.limits import Limits
 from synkora.identity.sign_in import SignedIn
 from synkora.identity.user import User
 
 #: Limits that no test reaches unless it means to.
 UNLIMITED = Limits(volatile_rate=0, edit_rate=0, other_rate=0, byte_rate=0, user_byte_rate=0, projects=0, connections=0)
+
+EDIT = ("task:create", {"projectId": "p", "task": 1})
+#: What a policy may raise in place of an answer.
+FAILURES = [AccessUnavailable("the app is down"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
+
+
+def task(number: int) -> dict[str, Any]:
+    return {"projectId": "p", "task": number}
 
 
 def signed_in(name: str = "ann") -> SignedIn:
@@ -123,6 +132,11 @@ async def first_error(client: MemoryClient) -> dict[str, Any]:
     events = await heard(client, lambda events: any(event[0] == "error" for event in events))
     error: dict[str, Any] = next(event[1] for event in events if event[0] == "error")
     return error
+
+
+def limited(**limits: Any) -> Guarded:
+    """A site with only these limits, where Ann and Bob may write."""
+    return Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), limits=replace(UNLIMITED, **limits))
 
 
 async def settle() -> None:

@@ -1,11 +1,11 @@
 """Who may join a project, and what happens until the policy has answered."""
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.collaboration.guarded import (
+    FAILURES,
     UNLIMITED,
     Guarded,
     Roles,
@@ -17,6 +17,7 @@ from tests.collaboration.guarded import (
     names,
     sent_while_waiting,
     settle,
+    task,
 )
 from tests.collaboration.site import MemoryClient
 
@@ -26,7 +27,6 @@ from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 
 #: All that can go wrong with a policy.
-FAILURES = [AccessUnavailable("the app is down"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
 
 
 def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Guarded:
@@ -50,10 +50,6 @@ async def ann_waits_for_bob() -> tuple[Guarded, MemoryClient, MemoryClient]:
     ann = site.come("Ann")
     ann.emit("join-project", "p")
     return site, bob, ann
-
-
-def task(number: int) -> dict[str, Any]:
-    return {"projectId": "p", "task": number}
 
 
 # Joining

@@ -1,14 +1,14 @@
 """Synkora's events on a namespace, as its clients see them."""
 
 import json
-import re
 from typing import Any
 
 import pytest
-from tests.collaboration.site import PAGE, SECRET, Site, token_of, turn
+from tests.collaboration.site import PAGE, SECRET, Site, every_event, token_of, turn
 from tests.support.clients import WebSocket, socketio, websocket
 from tests.support.logs import capture_logs
 from tests.support.servers import until
+from tests.support.users import TIME
 
 from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.draining import SHUTDOWN_MESSAGE
@@ -20,8 +20,6 @@ from synkora.identity.tokens import Keyring
 from synkora.sockets.server import SocketServer
 
 PROJECT = "proj_456"
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-every_event = pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.name)
 
 
 async def join(client: WebSocket, project: str = PROJECT) -> None:

@@ -8,12 +8,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, acks, ask, errors, heard, names, settle
+from tests.collaboration.guarded import (
+    EDIT,
+    UNLIMITED,
+    acks,
+    ask,
+    errors,
+    heard,
+    limited,
+    names,
+    settle,
+)
 from tests.collaboration.site import MemoryClient, token_of
 from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
-from synkora.collaboration.access import Role
 from synkora.collaboration.authentication import SignInOutcome
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooManyBytes, TooManyRefusals
 from synkora.engine.close_reasons import Reason
@@ -28,18 +37,12 @@ WHOLE_RATES = st.builds(Rate, st.floats(0.1, 1000), st.integers(1, 500).map(floa
 PAUSES = st.lists(st.floats(0, 2) | st.just(0.0), max_size=80)
 
 CURSOR = ("canvas:cursor", {"projectId": "p", "position": 1})
-EDIT = ("task:create", {"projectId": "p", "task": 1})
 #: What each kind is made of; all that is no event of the app counts with joining and leaving.
 SENT: dict[str, list[tuple[Any, ...]]] = {
     "volatile_rate": [CURSOR, ("typing:stop", {"projectId": "p"}), ("canvas:cursor",)],
     "edit_rate": [EDIT, ("task:move", {"projectId": "p"}), ("markdown:update", 7)],
     "other_rate": [("join-project", "p"), ("leave-project", "p"), ("ping",), ("auth:refresh",), ("no-such-event", 1)],
 }
-
-
-def limited(**limits: Any) -> Guarded:
-    """A site with only these limits, where Ann and Bob may write."""
-    return Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), limits=replace(UNLIMITED, **limits))
 
 
 def times_taken(rate: Rate, pauses: list[float]) -> list[float]:

@@ -1,10 +1,8 @@
 """Rechecks: members' access is checked repeatedly."""
 
-import asyncio
-from typing import Any
-
 import pytest
 from tests.collaboration.guarded import (
+    FAILURES,
     UNLIMITED,
     MakeGuarded,
     Roles,
@@ -14,19 +12,15 @@ from tests.collaboration.guarded import (
     heard,
     names,
     settle,
+    task,
 )
 from tests.collaboration.site import Site
 from tests.support.servers import until
 
-from synkora.collaboration.access import AccessUnavailable, Role
+from synkora.collaboration.access import Role
 from synkora.engine.close_reasons import Reason
 
 #: All that can go wrong with a policy.
-FAILURES = [AccessUnavailable("the app is down"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
-
-
-def task(number: int) -> dict[str, Any]:
-    return {"projectId": "p", "task": number}
 
 
 async def test_a_member_that_loses_access_is_informed_and_removed(guarded: MakeGuarded) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.collaboration.guarded import names
 from tests.collaboration.site import MemoryClient, Site, turn
 from tests.support.servers import until
 
@@ -12,11 +13,6 @@ from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.presence import PresenceEntry
 
 PROJECT = "proj_456"
-
-
-def names(client: MemoryClient) -> list[str]:
-    """The names of the events since the last call."""
-    return [event[0] for event in client.take_events()]
 
 
 def active(client: MemoryClient) -> list[list[str]]:
