@@ -104,7 +104,6 @@ async def test_a_drained_member_cannot_rejoin() -> None:
 
 
 async def test_a_drained_client_that_signs_in_joins_nothing(site: Site) -> None:
-    """The session was drained before the client signed in."""
     (bob,) = await site.meet("Bob", project=PROJECT)
     (alice,) = await site.meet("Alice")
     alice.send("41")

@@ -299,7 +299,6 @@ async def test_a_member_that_has_left_does_not_wait_for_the_list() -> None:
 
 
 async def test_members_of_other_servers_are_announced_in_the_same_way(site: Site) -> None:
-    """The recipients get the same events in the same order."""
     (alice,) = await site.meet("Alice", project=PROJECT)
     elsewhere = PresenceEntry("s-elsewhere", "zoe", "Zoe", "2026-01-02T03:04:05.000Z", "https://example.com/z.png")
     site.collaboration.presence.add_connection(PROJECT, elsewhere)
