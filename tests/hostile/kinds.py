@@ -78,6 +78,7 @@ _ATTACKS: tuple[Attack, ...] = (
     by_events.large_edits,
     by_events.floods_of_large_edits,
     by_events.crowds_that_write,
+    by_events.crowds_in_one_turn,
     by_events.halves_of_pairs,
     by_events.connects_without_end,
     by_events.returns_without_reading,
