@@ -1,61 +1,24 @@
-"""Clients that return after a lost connection: which events they get.
-
-The numbers of faults are those of `docs/recovery.md`.
-"""
+"""Clients that return after a lost connection: which events they get."""
 
 import asyncio
-import json
 import re
-import tracemalloc
 from typing import Any
 
 import pytest
-from tests.support.page import Page, without_offsets
-from tests.support.sessions import MemoryTransport, request_of, turn
+from tests.sockets.recovering import SMALL, joined, recovering
+from tests.support.page import Page, outcomes, recovery_of, without_offsets
 
-from synkora import ConnectRefused, Namespace, Socket, SocketServer
+from synkora import Namespace, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
-from synkora.engine.session import Session
 from synkora.recovery.memory import MemorySessions
-from synkora.recovery.settings import RecoverySettings
-from synkora.sockets.recovery import RecoveryOutcome
+from synkora.sockets.socket_recovery import RecoveryOutcome
 
 OFFSET = r'"[0-9a-z]+\.[0-9a-f]+"'
-SMALL = RecoverySettings(room_events=5, replay_events=3, replay_bytes=2000)
-
-
-def recovering(recovery: bool | RecoverySettings = True, **options: Any) -> SocketServer:
-    """A server whose clients join the rooms that they name, and may have a user."""
-    server = SocketServer(recovery=recovery, **options)
-
-    @server.use
-    def sign_in(socket: Socket, auth: dict[str, Any]) -> None:
-        if auth.get("token") == "bad":
-            raise ConnectRefused("no")
-        socket.identity = auth.get("user", "")
-
-    server.on("join", lambda socket, room: socket.join(room))
-    server.on("leave", lambda socket, room: socket.leave(room))
-    server.on("say", lambda socket, room, value: socket.to(room).emit("said", {"value": value}))
-    return server
-
-
-def outcomes(server: SocketServer) -> dict[RecoveryOutcome, int]:
-    recovery = server.of("/")._core.recovery
-    assert recovery is not None
-    return dict(recovery.outcomes)
 
 
 @pytest.fixture
 def server() -> SocketServer:
     return recovering()
-
-
-async def joined(server: SocketServer, room: str = "r", **auth: object) -> Page:
-    page = await Page(server).come(**auth)
-    page.emit("join", room)
-    await page.read()
-    return page
 
 
 class TestWire:
@@ -131,8 +94,7 @@ class TestReturning:
         server.to("r").emit("missed", 1)
         server.to("other").emit("not for it", 2)
         server.emit("missed", 3)
-        await page.come()
-        assert page.recovered
+        await page.restore()
         assert (page.sid, page.pid) == (sid, pid)
         kinds = [packet[:2] for packet in page.packets]
         assert kinds == ["0{", "42", "42", "40"]
@@ -145,8 +107,7 @@ class TestReturning:
         for number in range(5):
             await page.lose()
             server.to("r").emit("n", 2 * number)
-            await page.come()
-            assert page.recovered
+            await page.restore()
             server.to("r").emit("n", 2 * number + 1)
             await page.read()
         assert without_offsets(page.events) == [["n", number] for number in range(10)]
@@ -197,9 +158,7 @@ class TestReturning:
         page.emit("join", "b")
         await page.lose()
         server.to("b").emit("after", 2)
-        await page.come()
-        assert page.recovered
-        assert without_offsets(page.events) == [["after", 2]]
+        assert await page.restore() == [["after", 2]]
 
     async def test_a_leave_with_a_join_right_behind_it_is_no_leave(self, server: SocketServer) -> None:
         """Earlier events may not have arrived: they are not lost with the membership."""
@@ -211,9 +170,7 @@ class TestReturning:
         page.emit("join", "r")
         await page.lose()
         page.events, page.offset = [], offset
-        await page.come()
-        assert page.recovered
-        assert without_offsets(page.events) == [["on its way", 1]]
+        assert await page.restore() == [["on its way", 1]]
 
     async def test_a_leave_with_something_missed_behind_it_is_a_leave(self, server: SocketServer) -> None:
         page = await joined(server)
@@ -247,9 +204,7 @@ class TestReturning:
         await page.lose()
         server.to("a").emit("n", 1)
         server.to("b").emit("n", 2)
-        await page.come()
-        assert page.recovered
-        assert without_offsets(page.events) == [["n", 1]]
+        assert await page.restore() == [["n", 1]]
         server.to("b").emit("n", 3)
         assert await page.read() == []
 
@@ -287,7 +242,7 @@ class TestReturning:
     async def test_a_lost_client_does(self, server: SocketServer, reason: Reason) -> None:
         page = await joined(server)
         page.session.close(reason)
-        assert (await page.come()).recovered
+        await page.restore()
 
 
 class TestIncomplete:
@@ -298,8 +253,7 @@ class TestIncomplete:
         sid, pid = page.sid, page.pid
         await page.lose()
         server.to("r").emit("missed", 1)
-        recovery = server.of("/")._core.recovery
-        assert recovery is not None
+        recovery = recovery_of(server)
         future = f"{recovery.log.position.epoch}.ff"
         await page.come(offset=future if offset == "of the future" else offset)
         assert page.recovered is False
@@ -344,8 +298,7 @@ class TestIncomplete:
         await page.read()
         assert without_offsets(page.events) == [["n", 1]]
         assert outcomes(server) == {RecoveryOutcome.EPOCH: 4}
-        recovery = server.of("/")._core.recovery
-        assert recovery is not None
+        recovery = recovery_of(server)
         assert isinstance(recovery._sessions, MemorySessions)
         assert len(recovery._sessions) == 2  # the one that it has, and the one by the pid that may still be needed
 
@@ -367,282 +320,3 @@ class TestIncomplete:
         await thief.come()
         assert thief.sid != page.sid
         assert outcomes(server)[RecoveryOutcome.UNKNOWN] == 1
-
-
-async def test_fault_01_a_half_open_connection_is_taken_over(server: SocketServer) -> None:
-    """The client returns before the server has noticed. The old connection's end changes nothing afterwards."""
-    ends: list[tuple[str, str]] = []
-    server.on_disconnect(lambda socket, reason: ends.append((socket.id, reason)))
-    page = await joined(server)
-    sid, old, transport = page.sid, page.session, page.transport
-    server.to("r").emit("n", 1)
-    await page.read()
-    await page.come()
-    assert page.recovered
-    assert page.sid == sid
-    assert ends == [(sid, "transport close")]
-    assert not old.is_live
-    written = len(transport.writes)
-    old.ping_timed_out()
-    old.transport_closed(transport, Reason.PING_TIMEOUT)
-    server.to("r").emit("n", 2)
-    await page.read()
-    assert without_offsets(page.events) == [["n", 1], ["n", 2]]
-    assert len(transport.writes) == written
-    assert list(server.of("/").sockets) == [sid]
-    await page.lose()
-    assert (await page.come()).recovered
-
-
-async def test_fault_01_a_return_that_is_still_decided_is_taken_over(server: SocketServer) -> None:
-    """The second attempt gets the session, although the first one waits for the application."""
-    gate = asyncio.Event()
-
-    @server.on_connect
-    async def welcome(socket: Socket, _: dict[str, Any]) -> None:
-        if socket.recovered and not gate.is_set():
-            await gate.wait()
-
-    page = await joined(server)
-    await page.lose()
-    server.to("r").emit("n", 1)
-    await page.come()
-    first = page.session
-    gate.set()
-    await page.come()
-    assert page.recovered
-    assert not first.is_live
-    assert without_offsets(page.events) == [["n", 1]]
-    assert len(server.of("/").sockets) == 1
-
-
-@pytest.mark.parametrize("way", ["another user", "a refused token", "a kicked client"])
-async def test_fault_02_a_pid_is_no_way_in(server: SocketServer, way: str) -> None:
-    """Middleware decides on each return, the user must be the same, and a disconnected client is a new one."""
-    page = await joined(server, user="ann")
-    pid = page.pid
-    if way == "a kicked client":
-        server.of("/").sockets[page.sid or ""].disconnect()
-    await page.lose()
-    server.to("r").emit("secret", 1)
-    auth = {"another user": {"user": "bob"}, "a refused token": {"token": "bad"}}.get(way, {"user": "ann"})
-    other = Page(server)
-    other.pid = pid
-    await other.come(**auth)
-    assert other.events == []
-    assert other.recovered is False
-    assert other.sid != page.sid
-    server.to("r").emit("secret", 2)
-    assert await other.read() == []
-    await page.come(user="ann")  # the session was not taken by another user
-    assert page.recovered is (way != "a kicked client")
-
-
-async def test_fault_02_a_client_that_the_application_refuses_may_try_again(server: SocketServer) -> None:
-    """The session is kept for its user until it is too old."""
-    full = [False]
-
-    @server.on_connect
-    def welcome(socket: Socket, _: dict[str, Any]) -> None:
-        if full[0]:
-            raise ConnectRefused("full")
-
-    page = await joined(server)
-    await page.lose()
-    server.to("r").emit("n", 1)
-    full[0] = True
-    await page.come()
-    assert (page.refusal, page.events) == ("full", [])
-    full[0] = False
-    await page.come()
-    assert page.recovered
-    assert without_offsets(page.events) == [["n", 1]]
-    assert outcomes(server) == {RecoveryOutcome.REFUSED: 1, RecoveryOutcome.RECOVERED: 1}
-
-
-async def test_fault_02_a_pid_works_once(server: SocketServer) -> None:
-    """Of two clients with the same pid, the later one has the socket."""
-    page = await joined(server)
-    await page.lose()
-    twin = Page(server)
-    twin.pid, twin.offset = page.pid, page.offset
-    await page.come()
-    await twin.come()
-    assert list(server.of("/").sockets) == [twin.sid]
-    assert not page.session.is_live
-
-
-async def test_fault_04_volatile_events_are_never_kept(server: SocketServer) -> None:
-    page = await joined(server)
-    recovery = server.of("/")._core.recovery
-    assert recovery is not None
-    await page.lose()
-    before = recovery.log.position
-    for _ in range(500):
-        server.to("r").volatile.emit("cursor", {"x": 1})
-    assert recovery.log.position == before
-    await page.come()
-    assert page.recovered
-    assert page.events == []
-
-
-async def test_fault_05_a_client_that_got_no_event_is_recovered(server: SocketServer) -> None:
-    page = await joined(server)
-    assert page.offset is None
-    await page.lose()
-    server.to("r").emit("missed", 1)
-    await page.come()
-    assert page.recovered
-    assert without_offsets(page.events) == [["missed", 1]]
-
-
-async def test_fault_06_a_client_that_was_idle_for_long_is_recovered() -> None:
-    """Its last event is no longer kept, and nothing after it is missing."""
-    server = recovering(SMALL)
-    page = await joined(server, "quiet")
-    server.to("quiet").emit("n", 0)
-    await page.read()
-    for number in range(100):
-        server.to("busy").emit("n", number)
-    await page.lose()
-    server.to("quiet").emit("n", 1)
-    await page.come()
-    assert page.recovered
-    assert without_offsets(page.events) == [["n", 0], ["n", 1]]
-
-
-@pytest.mark.parametrize("kind", ["volatile", "local", "volatile to one socket"])
-@pytest.mark.parametrize("args", [("text",), ()])
-async def test_fault_07_a_string_does_not_become_the_offset(
-    server: SocketServer, kind: str, args: tuple[str, ...]
-) -> None:
-    """The client takes any last string for its offset, also the name of an event without arguments."""
-    page = await joined(server)
-    socket = server.of("/").sockets[page.sid or ""]
-    server.to("r").emit("n", 0)
-    match kind:
-        case "volatile":
-            server.to("r").volatile.emit("note", *args)
-        case "local":
-            server.local.emit("note", *args)
-        case _:
-            socket.volatile.emit("note", *args)
-    await page.lose()
-    assert without_offsets(page.events) == [["n", 0], ["note", *args]]
-    server.to("r").emit("n", 1)
-    await page.come()
-    assert page.recovered
-    assert without_offsets(page.events)[2:] == [["n", 1]]
-
-
-async def test_fault_09_nothing_is_lost_or_doubled_between_reading_and_joining(server: SocketServer) -> None:
-    """Events in each turn of the loop, while a page repeatedly loses its connection."""
-    page = await joined(server)
-    sent = 0
-    ended = asyncio.Event()
-
-    async def write() -> None:
-        nonlocal sent
-        while not ended.is_set():
-            server.to("r").emit("n", sent)
-            sent += 1
-            await asyncio.sleep(0)
-
-    writing = asyncio.ensure_future(write())
-    for attempt in range(100):
-        await page.lose()
-        for _ in range(attempt % 7):
-            await asyncio.sleep(0)
-        await page.come()
-        assert page.recovered
-    ended.set()
-    await writing
-    await page.read()
-    assert without_offsets(page.events) == [["n", number] for number in range(sent)]
-
-
-@pytest.mark.parametrize("bound", ["events", "bytes", "outbox"])
-async def test_fault_10_a_replay_is_bounded_and_never_partial(bound: str) -> None:
-    """Above the bounds there is no replay at all. The client is in its rooms."""
-    server = recovering(True, max_outbox=65_536) if bound == "outbox" else recovering(SMALL)
-    page = await joined(server)
-    await page.lose()
-    count, size = {"events": (4, 10), "bytes": (2, 1200), "outbox": (2, 30_000)}[bound]
-    for number in range(count):
-        server.to("r").emit("n", "x" * size, number)
-    await page.come()
-    assert page.recovered is False
-    assert page.events == []
-    assert outcomes(server) == {RecoveryOutcome.TOO_MANY: 1}
-    server.to("r").emit("next", 1)
-    assert without_offsets(await page.read()) == [["next", 1]]
-
-
-async def test_clients_that_do_not_read_share_their_replays(server: SocketServer) -> None:
-    """Waiting events are in memory once, and not at all when the clients have left."""
-    pages = [await joined(server) for _ in range(20)]
-    for page in pages:
-        await page.lose()
-    for number in range(30):
-        server.to("r").emit("n", "x" * 50_000, number)
-    deaf: list[tuple[Session, MemoryTransport]] = []
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        for page in pages:
-            transport = MemoryTransport()
-            session = server._registry.open(request_of(), transport)
-            await turn()
-            transport.writable = False
-            session.receive_text(transport, b"40" + json.dumps({"pid": page.pid}).encode())
-            deaf.append((session, transport))
-        await _until_recovered(server, 20)
-        during, _ = tracemalloc.get_traced_memory()
-        waiting = [session.outbox.waiting_bytes for session, _ in deaf]
-        for session, transport in deaf:
-            session.transport_closed(transport, Reason.TRANSPORT_CLOSE)
-        await turn()
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert all(size > 1_500_000 for size in waiting)
-    assert during - before < 5_000_000
-    assert after - before < 500_000
-
-
-async def test_other_tasks_run_while_a_long_replay_is_encoded(server: SocketServer) -> None:
-    """New events for the client come after the replay."""
-    page = await joined(server)
-    await page.lose()
-    sent = 4000
-    for number in range(sent):
-        server.to("r").emit("n", number)
-    coming = asyncio.create_task(page.come())
-    while outcomes(server) != {RecoveryOutcome.RECOVERED: 1}:
-        server.to("r").emit("n", sent)
-        sent += 1
-        await asyncio.sleep(0)
-    await coming
-    await page.read()
-    await page.read()
-    assert sent > 4008
-    assert page.recovered
-    assert without_offsets(page.events) == [["n", number] for number in range(sent)]
-
-
-async def _until_recovered(server: SocketServer, count: int) -> None:
-    async with asyncio.timeout(10):
-        while outcomes(server) != {RecoveryOutcome.RECOVERED: count}:
-            await asyncio.sleep(0)
-
-
-async def test_a_pid_is_shown_nowhere(server: SocketServer) -> None:
-    """It gives access to the connection: neither handshakes nor descriptions of sockets have it."""
-    page = await joined(server)
-    await page.lose()
-    await page.come()
-    (remote,) = await server.everyone.fetch_sockets()
-    socket = server.of("/").sockets[page.sid or ""]
-    shown = json.dumps([remote.handshake.auth, socket.auth, socket.handshake.auth]) + repr(socket)
-    assert page.pid is not None
-    assert page.pid not in shown

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from synkora.app.listening import open_sockets
+from synkora.app.listening import open_shared_sockets
 from synkora.app.logs.configure import configure_logs, standard_output
 from synkora.app.settings import Settings
 from synkora.app.workers.client_count import ClientCounts
@@ -27,6 +27,7 @@ from synkora.serving.systemd import notify
 _LONG: Final = 10.0  # seconds: a process that ends sooner has failed to start, and the next one waits
 _FIRST_PAUSE: Final = 0.5  # seconds
 _LONGEST_PAUSE: Final = 30.0
+_DOUBLINGS: Final = 10  # more than it takes from the first to the longest
 _SLACK: Final = 10.0  # seconds: a worker that takes longer than its settings allow is killed
 _SAME_SIGTERM: Final = 2.0  # seconds: as a single server counts them
 _STDIN: Final = 0
@@ -42,7 +43,7 @@ def run_workers(settings: Settings, count: int) -> int:
     """
     output = standard_output(settings.log_format)
     configure_logs(settings.log_level, settings.log_format, output=output)
-    sockets = open_sockets(settings)
+    sockets = open_shared_sockets(settings, count)
     try:
         return asyncio.run(Parent(settings, count, sockets).run())
     except OSError as error:
@@ -61,7 +62,12 @@ class _Worker:
         self.ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()  # False: it ended before
         self.ended = asyncio.Event()
         self.is_leaving = False
+        self.is_awaited = False  # whether the end before `ready` is noticed by the code that awaits it
         self._control = control
+
+    @property
+    def is_serving(self) -> bool:
+        return self.ready.done() and self.ready.result() and not (self.is_leaving or self.ended.is_set())
 
     def tell(self, order: str) -> None:
         """Send an order: see `worker.Orders`."""
@@ -73,9 +79,13 @@ class _Worker:
 
 
 class Parent:
-    """Runs `count` workers on the listening `sockets` until a signal. `run` returns the exit status."""
+    """Runs `count` workers until a signal. `run` returns the exit status.
 
-    def __init__(self, settings: Settings, count: int, sockets: list[socket.socket]) -> None:
+    The listening sockets, one group for each number, stay open here: what the kernel has queued for a worker that has
+    ended is not lost. If there is a single group, all workers accept from it.
+    """
+
+    def __init__(self, settings: Settings, count: int, sockets: list[list[socket.socket]]) -> None:
         self._settings = settings
         self._count = count
         self._sockets = sockets
@@ -126,22 +136,27 @@ class Parent:
                 return False
         # The first one alone: what keeps it from starting is reported once.
         first = self._spawn(0)
-        if not await self._is_ready(first):
+        if not await self._await_ready(first):
             return self._stop.is_set()
         others = [self._spawn(number) for number in range(1, self._count)]
-        for worker in others:
-            if not await self._is_ready(worker):
-                return self._stop.is_set()
+        are_ready = await asyncio.gather(*map(self._await_ready, others))
+        if not all(are_ready):
+            return self._stop.is_set()
         first.tell("greet")
         notify("READY=1")
         return True
 
-    async def _is_ready(self, worker: _Worker) -> bool:
+    async def _await_ready(self, worker: _Worker) -> bool:
         """Wait until a worker serves; return False if it has ended instead, or if all are to stop."""
+        worker.is_awaited = True
         stopped = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait((worker.ready, stopped), return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        return worker.ready.done() and worker.ready.result()
+        worker.is_awaited = False
+        is_ready = worker.ready.done() and worker.ready.result()
+        if not (is_ready or self._stop.is_set() or worker.process.returncode == 1):  # with 1, it has said why
+            log.error("worker_ended", worker=worker.number, reason=_reason(worker.process.returncode))
+        return is_ready
 
     def _spawn(self, number: int) -> _Worker:
         """Start a process with this number."""
@@ -156,7 +171,7 @@ class Parent:
                 count=self._count,
                 folder=str(self._folder),
                 control=theirs.fileno(),
-                listening=[listening.fileno() for listening in self._sockets],
+                listening=[[listening.fileno() for listening in group] for group in self._sockets],
                 started_at=self._started_at,
                 may_drain=self._redis is None,
             )
@@ -168,7 +183,7 @@ class Parent:
                 [sys.executable, "-P", "-m", "synkora", *sys.argv[1:]],
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                pass_fds=(seat.control, *seat.listening),
+                pass_fds=(seat.control, *(descriptor for group in seat.listening for descriptor in group)),
                 process_group=0,  # Ctrl-C is for the parent, which tells the workers
             )
         ours.setblocking(False)
@@ -189,19 +204,29 @@ class Parent:
             asyncio.get_running_loop().remove_reader(control)
         elif not worker.ready.done():
             worker.ready.set_result(True)
+            self._share_out()
+
+    def _share_out(self) -> None:
+        """Let the workers that serve accept from the sockets of numbers without one, too."""
+        serving = [each for each in self._workers if each.is_serving]
+        missing = set(range(len(self._sockets))) - {worker.number for worker in serving}
+        for worker in serving:
+            worker.tell(" ".join(("cover", *map(str, sorted(missing)))))
 
     # Replacing
 
     def _take_end(self, worker: _Worker) -> None:
         """Replace a process that has ended without an order."""
-        was_serving = worker.ready.done()
         self._workers.discard(worker)
         worker.close()
         worker.ended.set()
         self._counts.slots[worker.slot] = 0
-        if not was_serving:
+        self._share_out()
+        if not worker.ready.done():
             worker.ready.set_result(False)
-        if self._stop.is_set() or worker.is_leaving or not self._has_started(worker, was_serving):
+            if worker.is_awaited:
+                return
+        if self._stop.is_set() or worker.is_leaving:
             return
         if time.monotonic() - worker.started < _LONG:
             self._failures[worker.number] += 1
@@ -211,10 +236,6 @@ class Parent:
         words = f"{_reason(worker.process.returncode)}; another one starts {f'in {pause:g} s' if pause else 'now'}"
         log.error("worker_ended", worker=worker.number, reason=words)
         self._task(self._replace(worker.number, pause))
-
-    def _has_started(self, worker: _Worker, was_serving: bool) -> bool:
-        """Whether the end is one to be repaired: `_start` and `_reload` report the others."""
-        return was_serving or self._failures[worker.number] > 0
 
     async def _replace(self, number: int, pause: float) -> None:
         await asyncio.sleep(pause)
@@ -227,21 +248,40 @@ class Parent:
             self._reloading = self._task(self._reload())
 
     async def _reload(self) -> None:
-        """Replace the workers, one after the other: the new one serves before the old one leaves."""
+        """Replace all workers, also by newer settings, certificates and code.
+
+        The new ones start one after the other. When all serve, the old ones stop accepting connections, and leave one
+        after the other. So each client reconnects once, and to a new worker, and the new workers share them evenly.
+        """
         while self._is_reload_wanted:
             self._is_reload_wanted = False
-            for number in range(self._count):
-                old = [worker for worker in self._workers if worker.number == number]
-                if not await self._is_ready(self._spawn(number)):
-                    log.error("not_reloaded", problem=f"the new worker {number} does not start; the old ones stay")
-                    break
-                for worker in old:
-                    worker.is_leaving = True
-                    worker.tell("leave")
-                for worker in old:
-                    await self._await_end(worker)
-            else:
-                log.info("reloaded", text=f"Workers replaced: {self._count}")
+            new = await self._start_others()
+            if new is None:
+                continue
+            old = [worker for worker in self._workers if worker not in new]
+            for worker in old:
+                worker.is_leaving = True
+                worker.tell("close")
+            for worker in old:
+                worker.tell("leave")
+                await self._await_end(worker)
+            log.info("reloaded", text=f"Workers replaced: {self._count}")
+
+    async def _start_others(self) -> set[_Worker] | None:
+        """Start a second worker for each number; return None, and end them, if one does not start."""
+        new: set[_Worker] = set()
+        for number in range(self._count):
+            worker = self._spawn(number)
+            new.add(worker)
+            if not await self._await_ready(worker) or any(each.ended.is_set() for each in new):
+                log.error("not_reloaded", problem="a new worker does not start; the old workers stay")
+                for each in new:
+                    each.is_leaving = True
+                    each.tell("leave")
+                for old_number in range(self._count):
+                    self._task(self._replace(old_number, _FIRST_PAUSE))  # an old one may have ended meanwhile
+                return None
+        return new
 
     # The private Redis
 
@@ -337,7 +377,7 @@ def _on_end(process: subprocess.Popen[bytes], then: Callable[[], None]) -> None:
 
 def _pause(failures: int) -> float:
     """Return the seconds before the next start, after so many processes that ended soon after their start."""
-    return min(_FIRST_PAUSE * 2 ** (failures - 2), _LONGEST_PAUSE) if failures > 1 else 0.0
+    return min(_FIRST_PAUSE * 2 ** min(failures - 2, _DOUBLINGS), _LONGEST_PAUSE) if failures > 1 else 0.0
 
 
 def _reason(status: int) -> str:
