@@ -14,12 +14,36 @@ def open_sockets(settings: Settings) -> list[socket.socket]:
 
     Exits with 1 and a line on stderr if it cannot listen.
     """
+    return _passed() or _open(settings)
+
+
+def open_shared_sockets(settings: Settings, count: int) -> list[list[socket.socket]]:
+    """Return `count` groups of sockets that share the port, or else the service manager's sockets as the only group.
+
+    Exits with 1 and a line on stderr if it cannot listen.
+    """
+    if passed := _passed():
+        return [passed]
+    probes = _open(settings)  # shared sockets alone would not notice another server of the same user on the port
+    port = probes[0].getsockname()[1]
+    for probe in probes:
+        probe.close()
     try:
-        sockets = passed_sockets()
+        return [listen(settings.host, port, shared=True) for _ in range(count)]
     except OSError as error:
         sys.exit(f"Cannot listen: {error.strerror}")
+
+
+def _passed() -> list[socket.socket]:
     try:
-        return sockets or listen(settings.host, settings.port)
+        return passed_sockets()
+    except OSError as error:
+        sys.exit(f"Cannot listen: {error.strerror}")
+
+
+def _open(settings: Settings) -> list[socket.socket]:
+    try:
+        return listen(settings.host, settings.port)
     except OSError as error:
         problem, advice = listen_problem(error, settings)
         problem = f"P{problem[1:]}" if problem.startswith("port ") else problem  # a host is written as configured
