@@ -76,6 +76,7 @@ BLOCKED: Final = "Blocked by the operators of this server"
 RETRY_AFTER: Final = 10  # seconds; for clients with too many connections or events
 #: Bytes of JSON that may be decoded completely: of binary events, and of events that are not relayed.
 MAX_DECODED: Final = 65_536
+_MOST_UNSHARED: Final = 4  # connections of a user; further ones share a part of each turn of the event loop
 HALF_SIZE: Final = 100  # bytes that a lone surrogate counts as; to decode one costs as much as this many bytes
 
 _EVENT_LIMITS: Final = {
@@ -331,6 +332,9 @@ class Collaboration:
         member = Member(socket, signed_in, self._rate_limiter(socket, user.id))
         self._members[socket.id] = member
         self._connections.add(user.id)
+        work = member.rate_limiter.work
+        if work is not None and self._connections.total(user.id) > _MOST_UNSHARED:
+            session_of(socket).budget = work.budget
         self._expiry.start(member)
         if self._kept is not None:
             self._kept.watch(member)

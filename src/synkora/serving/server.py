@@ -215,6 +215,11 @@ class Server(uvicorn.Server):
             self.forwarder.close()
         if self._workers is not None:
             self._workers.close()
+        # uvicorn waits for the connections that it knows. uvloop's servers would also wait, sometimes without end, for
+        # connections that were passed to other workers.
+        for server in self.servers:
+            server.close()
+        self.servers = []
         await super().shutdown(sockets)
         self._timeouts.cancel()
         self._upkeep.stop()
