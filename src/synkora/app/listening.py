@@ -18,25 +18,33 @@ def open_sockets(settings: Settings) -> list[socket.socket]:
         sockets = passed_sockets()
     except OSError as error:
         sys.exit(f"Cannot listen: {error.strerror}")
+    sockets = sockets or _listen(settings, settings.port, "WS_PORT")
+    return sockets if settings.api_port is None else [*sockets, *_listen(settings, settings.api_port, "API_PORT")]
+
+
+def _listen(settings: Settings, port: int, variable: str) -> list[socket.socket]:
     try:
-        return sockets or listen(settings.host, settings.port)
+        return listen(settings.host, port)
     except OSError as error:
-        problem, advice = listen_problem(error, settings)
+        problem, advice = listen_problem(error, settings.host, port, variable)
         problem = f"P{problem[1:]}" if problem.startswith("port ") else problem  # a host is written as configured
         sys.exit(f"{problem}: {advice[0].lower()}{advice[1:]}")
 
 
-def listen_problem(error: OSError, settings: Settings) -> tuple[str, str]:
-    """Return the problem and advice, each without a full stop. The problem begins with the host, or with `port`."""
-    host, port = settings.host, settings.port
+def listen_problem(error: OSError, host: str, port: int, variable: str = "WS_PORT") -> tuple[str, str]:
+    """Return the problem and advice, each without a full stop. The problem begins with the host, or with `port`.
+
+    `variable` is the setting of the port.
+    """
+    option = "WS_PORT or --port" if variable == "WS_PORT" else variable
     address = "Set WS_HOST to an address of this machine, or leave it unset"
     if isinstance(error, socket.gaierror):
         return f"{host} cannot be resolved", address
     match error.errno:
         case errno.EADDRINUSE:
-            return f"port {port} is in use", "Stop what listens there, or take another by WS_PORT or --port"
+            return f"port {port} is in use", f"Stop what listens there, or take another by {option}"
         case errno.EACCES:
-            return f"port {port} may not be opened by this user", "Set WS_PORT to one above 1023"
+            return f"port {port} may not be opened by this user", f"Set {variable} to one above 1023"
         case errno.EADDRNOTAVAIL:
             return f"{host} is not an address of this machine", "Set WS_HOST to one, or leave it unset"
         case _:

@@ -10,6 +10,8 @@ from msgspec.structs import astuple
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
 from synkora.recovery.ports import (
+    MAX_ONCE,
+    ONCE_AGE,
     Answered,
     Deliver,
     Incomplete,
@@ -90,6 +92,7 @@ class MemoryLog:
         self._too_old = 0
         self._look_at = 0.0  # the time of the next mark or expiry
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._once: OrderedDict[str, tuple[float, int]] = OrderedDict()  # time and number, by name
         self._shared: dict[int, int] = {}  # number of rooms per event, for events in several rooms
 
     def __len__(self) -> int:
@@ -126,6 +129,26 @@ class MemoryLog:
             self.journal.added(event, now)
         self._keep(event, now)
         self.deliver(event)
+
+    async def append_once(
+        self,
+        data: bytes,
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+        once: str = "",
+    ) -> Position:
+        """Append an event, unless one with the same `once` was appended; return its position."""
+        now = self._clock()
+        while self._once and (len(self._once) > MAX_ONCE or next(iter(self._once.values()))[0] <= now - ONCE_AGE):
+            self._once.popitem(last=False)
+        if once and once in self._once:
+            return Position(self.epoch, self._once[once][1])
+        if once:
+            self._once[once] = now, self._number + 1
+        self.append(data, (), rooms, except_rooms, key, members_only)
+        return self.position
 
     def restore_event(self, event: LoggedEvent, time: float) -> None:
         """Store an event of the previous process."""
