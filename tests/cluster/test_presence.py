@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from tests.cluster.instances import Instance, lifetimes
 from tests.contracts.presence import PresenceContract
+from tests.support.links import QUICK as LINK
 from tests.support.links import MakeLink
 from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
@@ -241,6 +243,30 @@ async def test_a_redis_that_returns_empty_gets_the_presence_again(gather: Gather
     await everyone_sees({"b", "c"}, one, two)
     assert (one.witness.take(), sorted(two.witness.take())) == ([], ["+c1", "-a1"])
     await until(lambda: redis.do("EXISTS", "synkora:project:alone") == 1)
+
+
+async def test_very_many_members_do_not_end_the_link(gather: Gather, redis: RedisServer) -> None:
+    """When Redis is back, together they are more than a link holds: projects are told a few at a time."""
+    redis.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1000000 0 0")
+    settings = replace(LINK, max_waiting=2_000_000, timeout=10)
+    one, two = await gather(settings=settings)
+    ids = [f"{number}-" + "🚀" * 190 for number in range(2000)]
+    for project in ids:
+        for socket in ("a1", "b1", "c1"):
+            one.join(project, socket)
+        two.join(project, "d1")
+    await until(lambda: len(redis.do("KEYS", "synkora:project:*")) == 2000)
+    await until(lambda: all(two.sees(project) == {"a1", "b1", "c1", "d1"} for project in ids))
+    reconnects = one.link.reconnects
+    for forgets in (False, True):
+        if forgets:
+            redis.do("FLUSHALL")
+        redis.do("CLIENT", "KILL", "TYPE", "pubsub")
+        await until(lambda: not one.link.is_up)
+        await until(lambda: len(redis.do("KEYS", "synkora:project:*")) == 2000)
+        await until(lambda: all(project.state is SyncState.SYNCED for project in one.presence._projects.values()))
+    assert one.link.reconnects == reconnects + 2
+    assert all(two.sees(project) == {"a1", "b1", "c1", "d1"} for project in ids)
 
 
 async def test_the_others_are_removed_if_redis_stays_away(gather: Gather, redis: RedisServer) -> None:

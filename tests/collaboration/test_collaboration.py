@@ -147,7 +147,7 @@ async def test_an_unknown_event_is_answered(running: Site) -> None:
     """Its sender gets an error, also for events that only the server sends."""
     async with socketio(running.address, {"token": token_of("Alice")}) as client:
         await client.event()
-        for event in ("tasks:create", "users:active", "server:shutdown"):
+        for event in ("tasks:create", "connected", "users:active", "user:left", "server:shutdown", "error", "pong"):
             await client.emit(event, {"projectId": PROJECT})
             assert await error_of(client) == {"message": f"Unknown event: {event}", "event": event}
 

@@ -131,7 +131,10 @@ def test_a_payload_that_is_no_object_is_refused(event: Event, payload: str) -> N
     assert refusal(event, f'["{event.name}"{payload}]') == f"{event.name} needs an object with a projectId"
 
 
-@pytest.mark.parametrize("field", ["", '"projectId": null', '"projectId": ""', '"projectId": 7', '"projectId": ["p"]'])
+@pytest.mark.parametrize(
+    "field",
+    ["", '"projectId": null', '"projectId": ""', '"projectId": 7', '"projectId": {"$ne": null}', '"projectId": ["p"]'],
+)
 @every_event
 def test_a_project_id_is_required(event: Event, field: str) -> None:
     """A missing or empty id, or one that is no string, is refused with the app's message."""
@@ -147,7 +150,9 @@ def test_data_nested_too_deeply_is_refused(event: Event) -> None:
         assert refusal(event, text) == f"{event.name} needs less deeply nested data"
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "01", "'a'", "{a: 1}", "[1,]", "", '"\\x"', "\x00"])
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "01", "'a'", "{a: 1}", "[1,]", "undefined", "0x10", "", '"\\x"', '"\n"', "\x00"]
+)
 @every_event
 def test_invalid_json_is_a_protocol_error(event: Event, value: str) -> None:
     """It is not relayed, even within the app's own data."""
@@ -164,7 +169,8 @@ def test_a_project_id_is_a_string_with_something_in_it(value: object) -> None:
 
 def test_the_longest_project_id() -> None:
     """200 characters of any kind are accepted, and 201 are refused."""
-    assert check_project_id("é" * MAX_PROJECT_ID) == "é" * 200
+    for project_id in ("é" * MAX_PROJECT_ID, "🚀" * MAX_PROJECT_ID, "a b/c,d\n\0", "__proto__"):
+        assert check_project_id(project_id) == project_id
     with pytest.raises(EventRefused, match=r"\AProject ID is longer than 200 characters\Z"):
         check_project_id("é" * (MAX_PROJECT_ID + 1))
 

@@ -18,10 +18,9 @@ from tests.end_to_end.guarded import (
     Guest,
     serving_guarded,
     token_of,
-    until_writes,
 )
 from tests.support.clients import websocket
-from tests.support.processes import PATIENCE, Synkora
+from tests.support.processes import Synkora
 from tests.support.real_clients import WAYS, Connect, join
 from tests.support.server_process import ServerProcess, StartServer
 from tests.support.servers import Address
@@ -136,16 +135,6 @@ async def test_users_without_access_are_refused_and_get_nothing(address: Address
         assert await stranger.expect("error") == {"message": f"{event}: join the project first", "event": event}
     await owner.hears_nothing()
     await editor.hears_nothing()
-
-
-async def test_each_project_is_asked_about(address: Address, come: Come) -> None:
-    """Access to one project gives no access to another. The creator alone has no access to a team's project."""
-    creator, owner = await come(address, "creator"), await come(address, "owner")
-    await creator.join(project=OWN_PROJECT)
-    await creator.is_refused(NO_ACCESS, TEAM_PROJECT)
-    await owner.join()
-    await owner.is_refused(NO_ACCESS, OWN_PROJECT)
-    await creator.hears_nothing()
 
 
 @pytest.mark.parametrize("how", ["away", "frozen"])
@@ -291,51 +280,3 @@ async def test_a_user_removed_from_the_team_leaves_the_project(authority: Author
         assert (await editor.expect("error"))["message"] == "task:create: join the project first"
         await owner.hears_nothing()
         await editor.is_refused(NO_ACCESS)
-
-
-async def test_a_projects_end_is_the_end_of_everyones_access(authority: Authority, come: Come) -> None:
-    async with serving_guarded(authority, recheck=RECHECK) as (address, _):
-        creator = await come(address, "creator")
-        await creator.join(project=OWN_PROJECT)
-        world = small_world()
-        del world.projects[OWN_PROJECT]
-        await authority.show(world)
-        assert await creator.expect("error") == {"message": LOST_ACCESS, "projectId": OWN_PROJECT}
-        await creator.is_refused(NO_ACCESS, OWN_PROJECT)
-
-
-async def test_a_change_of_role_counts_without_a_new_join(authority: Authority, come: Come) -> None:
-    """A new viewer stays and can no longer edit. A new editor can."""
-    async with serving_guarded(authority, recheck=RECHECK) as (address, _):
-        owner, changing = await come(address, "owner"), await come(address, "editor")
-        await owner.join()
-        await changing.join(owner)
-        assert await changing.writes("task:update", {"task": 1}, 1, owner)
-        world = small_world()
-        for role, may_write in (("VIEWER", False), ("EDITOR", True)):
-            world.teams["team"]["editor"] = role
-            await authority.show(world)
-            await until_writes(changing, owner, wanted=may_write)
-            assert await owner.writes("task:update", {"task": 2}, 2, changing)
-
-
-async def test_members_stay_while_their_access_cannot_be_checked(authority: Authority, come: Come) -> None:
-    """They keep their roles until there is an answer again, which then counts."""
-    async with serving_guarded(authority, recheck=RECHECK) as (address, incidents):
-        owner, viewer = await come(address, "owner"), await come(address, "viewer")
-        await owner.join()
-        await viewer.join(owner)
-        await asyncio.to_thread(authority.go_away)
-        failed = 0
-        async with asyncio.timeout(PATIENCE):
-            while failed < 4:  # two rechecks of each
-                await asyncio.sleep(0.02)
-                failed += sum(tally.times for tally in incidents.take() if tally.kind == "access check failed")
-        assert await owner.writes("task:update", {"task": 1}, 1, viewer)
-        assert not await viewer.writes("task:update", {"task": 1}, 1, owner)
-        await asyncio.to_thread(authority.come_back)
-        world = small_world()
-        del world.teams["team"]["viewer"]
-        await authority.show(world)
-        assert await viewer.expect("error") == {"message": LOST_ACCESS, "projectId": TEAM_PROJECT}
-        assert (await owner.expect("user:left"))["userId"] == "viewer"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.real_clients import Client, Connect, join, join_both, join_one_and_two
+from tests.support.real_clients import Client, Connect, join, join_one_and_two
 from tests.support.users import ALICE, BOB, CAROL, PROJECT, TIME, User
 
 
@@ -75,22 +75,6 @@ async def test_a_join_is_sent_in_order(connect: Connect) -> None:
         await client.hears_nothing()
 
 
-async def test_a_leave_is_sent_in_order(connect: Connect) -> None:
-    """The others get the leave, the list and the count. The member that left gets nothing, and may rejoin."""
-    alice, bob = await join_both(connect)
-    await alice.emit("leave-project", PROJECT)
-    assert await expect_timed(bob, "user:left") == parted(ALICE, alice)
-    await expect_active(bob, BOB)
-    await expect_count(bob, 1)
-    await alice.hears_nothing()
-
-    await alice.emit("join-project", PROJECT)
-    await expect_active(alice, ALICE, BOB)
-    await expect_count(alice, 2)
-    assert await expect_timed(bob, "user:joined") == announced(ALICE, alice)
-    await expect_count(bob, 2)
-
-
 async def test_a_disconnect_leaves_every_project(connect: Connect) -> None:
     alice, bob, carol = await join_one_and_two(connect)
     await alice.close()
@@ -128,42 +112,6 @@ async def test_two_tabs_are_one_user(connect: Connect) -> None:
     assert await expect_timed(bob, "user:left") == parted(ALICE, first)
     await expect_active(bob, BOB)
     await expect_count(bob, 1)
-
-
-async def test_joining_again_asks_for_the_list_again(connect: Connect) -> None:
-    """A page's hooks join two or three times: each join is answered with the list, and not announced."""
-    alice, bob = await join_both(connect)
-    for _ in range(2):
-        await alice.emit("join-project", PROJECT)
-        await expect_active(alice, ALICE, BOB)
-    await alice.hears_nothing()
-    await bob.hears_nothing()
-
-
-async def test_a_repeated_leave_is_not_announced(connect: Connect) -> None:
-    """Each hook of a page leaves on unmount: only the first is announced, and none is an error."""
-    alice, bob = await join_both(connect)
-    for _ in range(2):
-        await alice.emit("leave-project", PROJECT)
-    for event in ("user:left", "users:active", "users:count"):
-        await bob.expect(event)
-    await alice.emit("leave-project", "never joined")
-    await alice.hears_nothing()
-    await bob.hears_nothing()
-
-
-async def test_a_project_drops_members_that_have_left(connect: Connect) -> None:
-    alice = await connect(ALICE)
-    await join(alice)
-    await alice.close()
-    bob = await connect(BOB)
-    await bob.emit("join-project", PROJECT)
-    active = await bob.expect("users:active")
-    while active["count"] > 1:  # her goodbye was still on its way
-        event, active = await bob.next()
-        if event != "users:active":
-            active = {"count": 2}
-    assert [user["userId"] for user in active["users"]] == [BOB.id]
 
 
 async def test_names_are_shown_as_they_are(connect: Connect) -> None:

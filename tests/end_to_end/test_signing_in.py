@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
-from tests.support.real_clients import Connect, Refused, join
+from tests.support.real_clients import Connect, Refused
 from tests.support.server_process import ServerProcess, StartServer, expect_health
-from tests.support.users import ALICE, BOB, TIME, issue, npm_tokens
+from tests.support.users import ALICE, BOB, issue, npm_tokens
 
 PAGE = "http://localhost:3000"  # allowed by default
 
@@ -72,22 +72,6 @@ async def test_a_cookie_of_the_apps_own_name_signs_in(start_server: StartServer,
     assert client.events.items[0][1]["userId"] == "user-8"
 
 
-async def test_connected_comes_first(connect: Connect) -> None:
-    """It has the client's socket id, the user's id and the server's time, and nothing else."""
-    alice = await connect(ALICE)
-    [connected] = alice.events.items
-    assert sorted(connected[1]) == ["socketId", "timestamp", "userId"]
-    assert connected[1]["socketId"] == alice.id
-    assert connected[1]["userId"] == ALICE.id
-    assert TIME.fullmatch(connected[1]["timestamp"])
-
-
-async def test_a_token_may_come_in_a_header(connect: Connect) -> None:
-    """`Authorization: Bearer` replaces `auth.token`."""
-    client = await connect(ALICE, auth=None, headers={"Authorization": f"Bearer {ALICE.token}"})
-    assert client.events.items[0][1]["userId"] == ALICE.id
-
-
 @pytest.mark.parametrize("cookie", ["next-auth.session-token", "__Secure-next-auth.session-token"])
 async def test_a_session_cookie_signs_in(connect: Connect, tokens: dict[str, str], cookie: str) -> None:
     """The page's script cannot read the cookie, and sends the user's id as token."""
@@ -124,49 +108,6 @@ async def test_a_refusal_says_which_it_is(connect: Connect) -> None:
     assert dict(zip([case for case, _, _ in REFUSALS], answers, strict=True)) == {
         case: message for case, _, message in REFUSALS
     }
-
-
-async def test_a_cookie_from_elsewhere_does_not_sign_in(connect: Connect, tokens: dict[str, str]) -> None:
-    """Otherwise any page could act in its user's name."""
-    with pytest.raises(Refused, match="Authentication required"):
-        await connect(ALICE, auth=None, headers={"Cookie": f"next-auth.session-token={tokens['NextAuth v4']}"})
-
-
-async def test_a_page_of_another_origin_is_refused(connect: Connect) -> None:
-    with pytest.raises(Refused):
-        await connect(ALICE, headers={"Origin": "https://evil.example"})
-
-
-async def test_an_unknown_namespace_is_refused(connect: Connect, server: ServerProcess) -> None:
-    with pytest.raises(Refused, match=r"^Invalid namespace$"):
-        await connect(ALICE, url=f"{server.url}/admin")
-
-
-async def test_refused_clients_leave_nothing_behind(connect: Connect) -> None:
-    """After a refusal, the same user with a valid token connects and joins."""
-    with pytest.raises(Refused):
-        await connect(ALICE, auth={"token": issue({"name": "Nobody"})})
-    alice = await connect(ALICE)
-    await join(alice)
-
-
-@pytest.mark.parametrize("websocket_comes", ["before CONNECT", "after CONNECT"])
-async def test_a_cookie_may_come_with_the_upgrade_alone(
-    server: ServerProcess, tokens: dict[str, str], websocket_comes: str
-) -> None:
-    """A page on another port polls without cookies, and its WebSocket has them, in any order."""
-    polling = await RawPolling.open(server, Origin=PAGE)
-    cookie = {"Origin": PAGE, "Cookie": f"next-auth.session-token={tokens['NextAuth v4']}"}
-    sid = polling.query["sid"]
-    websocket = await RawWebSocket.shake_hands(server, sid, **cookie) if websocket_comes == "before CONNECT" else None
-    await polling.send('40{"token":"user-7"}')
-    websocket = websocket or await RawWebSocket.shake_hands(server, sid, **cookie)
-    admitted = await polling.receive()
-    assert isinstance(admitted, str)
-    assert admitted.startswith("40{"), admitted
-    assert (await RawClient(polling).expect("connected"))["userId"] == "user-7"
-    await websocket.close()
-    await polling.close()
 
 
 async def test_a_cookie_may_come_late_over_a_slow_line(start_server: StartServer, tokens: dict[str, str]) -> None:

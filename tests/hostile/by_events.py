@@ -154,6 +154,9 @@ async def deep_nesting(a: Attacker) -> None:
         b'["ping",%b]' % (b'{"a":' * depth + b"1" + b"}" * depth),
         b'["join-project",%b]' % deep,
         b'["auth:refresh",%b]' % deep,
+        b'["task:\\u0063reate",%b]' % deep,
+        b"[%b]" % deep,
+        b'["canvas:cursor",{"projectId":"%b","ignored":%b}]' % (a.project.encode(), deep),
     )
 
 
@@ -489,7 +492,7 @@ async def reserved_names(a: Attacker) -> None:
 
 async def strange_names(a: Attacker) -> None:
     """Unknown events with names that resemble others."""
-    names = ("__proto__", "constructor", "x" * 5000, "\x1b[2J", "✓ Stopped\n✗", "\u202e", "", "users:active", "error")
+    names = ("__proto__", "toString", "x" * 5000, "\x1b[2J", "✓ Stopped\n✗", "\u202e", "", "users:active", "error")
     await _each_answered(a, *(json.dumps([name, {}]).encode() for name in names))
 
 

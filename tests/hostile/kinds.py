@@ -1,98 +1,17 @@
-"""Every kind of hostility by its name."""
+"""Every kind of hostility by its name: the public functions of three modules."""
 
+import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from tests.hostile import by_events, by_http, by_websocket
 from tests.hostile.attacker import Attack
 
-_ATTACKS: tuple[Attack, ...] = (
-    by_http.no_http,
-    by_http.bad_request_lines,
-    by_http.half_open_handshakes,
-    by_http.slow_writers,
-    by_http.huge_heads,
-    by_http.strange_headers,
-    by_http.pipelined_requests,
-    by_http.pipelining_behind_a_poll,
-    by_http.small_chunks,
-    by_http.resets_of_idle_requests,
-    by_http.nonsense_queries,
-    by_http.bad_websocket_handshakes,
-    by_http.early_frames,
-    by_http.foreign_origins,
-    by_http.guessed_sids,
-    by_http.bad_polling_payloads,
-    by_http.oversize_posts,
-    by_http.payloads_of_very_many_packets,
-    by_http.duplicate_polls,
-    by_http.polls_without_reading,
-    by_http.duplicate_posts,
-    by_http.never_polling,
-    by_http.abandoned_polls,
-    by_http.upgrade_abuse,
-    by_http.upgrade_of_a_websocket,
-    by_websocket.bad_frames,
-    by_websocket.bad_control_frames,
-    by_websocket.floods_of_control_frames,
-    by_websocket.floods_of_pings,
-    by_websocket.floods_of_idle_packets,
-    by_websocket.large_control_packets,
-    by_websocket.large_messages_before_connect,
-    by_websocket.bad_fragments,
-    by_websocket.endless_fragments,
-    by_websocket.large_fragments,
-    by_websocket.oversize_messages,
-    by_websocket.compressed_bombs,
-    by_websocket.floods_of_compressed_edits,
-    by_websocket.invalid_utf8,
-    by_websocket.slow_frames,
-    by_websocket.bad_engine_packets,
-    by_websocket.idle_engine_packets,
-    by_websocket.resets,
-    by_websocket.churn,
-    by_websocket.never_reading,
-    by_websocket.empty_messages,
-    by_events.bad_packets,
-    by_events.before_connecting,
-    by_events.what_only_servers_send,
-    by_events.second_connect,
-    by_events.heavy_connects,
-    by_events.large_packets_without_use,
-    by_events.unknown_namespaces,
-    by_events.bad_json,
-    by_events.deep_nesting,
-    by_events.deep_nesting_with_attachments,
-    by_events.large_numbers,
-    by_events.wrong_shapes,
-    by_events.wrong_project_ids,
-    by_events.others_projects,
-    by_events.borrowed_names,
-    by_events.joins_without_end,
-    by_events.joins_and_leaves,
-    by_events.crowds_of_one_user,
-    by_events.projects_without_end_of_a_deaf_client,
-    by_events.edits_of_very_many_projects,
-    by_events.crowds_beside_a_deaf_member,
-    by_events.event_floods,
-    by_events.large_edits,
-    by_events.floods_of_large_edits,
-    by_events.crowds_that_write,
-    by_events.halves_of_pairs,
-    by_events.connects_without_end,
-    by_events.returns_without_reading,
-    by_events.returns_past_own_events,
-    by_events.bad_attachments,
-    by_events.repeated_attachments,
-    by_events.attachments_that_never_come,
-    by_events.unasked_acks,
-    by_events.acks_wanted_for_everything,
-    by_events.reserved_names,
-    by_events.strange_names,
-    by_events.forged_tokens,
-    by_events.forged_cookies,
-    by_events.expired_tokens,
-    by_events.refreshes_by_others,
-    by_events.wrong_refresh_tokens,
+KINDS: Mapping[str, Attack] = MappingProxyType(
+    {
+        name: attack
+        for module in (by_http, by_websocket, by_events)
+        for name, attack in vars(module).items()
+        if inspect.iscoroutinefunction(attack) and attack.__module__ == module.__name__ and not name.startswith("_")
+    }
 )
-KINDS: Mapping[str, Attack] = MappingProxyType({attack.__name__: attack for attack in _ATTACKS})

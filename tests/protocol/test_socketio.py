@@ -82,45 +82,12 @@ def test_an_encoded_packet_is_decoded_to_the_same_packet(
     assert (json.loads(packet.data) if packet.data else None) == data
 
 
-@pytest.mark.parametrize(
-    "wire",
-    [
-        b"",
-        b"7",
-        b"abc",
-        b'9["a"]',
-        b" 2[]",
-        b"2",
-        b"2{}",
-        b"2abc",
-        b'2abc["a"]',
-        b'2-1["a"]',
-        b'2"a"',
-        b"2null",
-        b"3",
-        b"312",
-        b"3{}",
-        b"0[]",
-        b'0"token"',
-        b"0null",
-        b"1[]",
-        b"1{}",
-        b'5["a"]',
-        b'51["a"]',
-        b'5-["a"]',
-        b'5x-["a"]',
-        b'5-1-["a"]',
-        b"6[]",
-        b'21-["a"]',
-        b"31-[]",
-        b"01-",
-        b'511-["a"]',
-        b'51000000-["a"]',
-        b'51-{"a":1}',
-        b'2/\xff,["a"]',
-        b'29999999999999999["a"]',
-    ],
-)
+MALFORMED = rb"""7 abc 9["a"] 2 2{} 2abc 2abc["a"] 2-1["a"] 2"a" 2null 3 312 3{} 0[] 0"token" 0null 1[] 1{} 5["a"]
+51["a"] 5-["a"] 5x-["a"] 5-1-["a"] 6[] 21-["a"] 31-[] 01- 511-["a"] 51000000-["a"] 51-{"a":1}
+29999999999999999["a"]"""
+
+
+@pytest.mark.parametrize("wire", [b"", b" 2[]", b'2/\xff,["a"]', *MALFORMED.split()])
 def test_malformed_packets_break_the_protocol(wire: bytes) -> None:
     """Unknown types, and invalid ids, counts, namespaces and payloads."""
     with pytest.raises(ProtocolError):

@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.links import MakeLink
+from tests.access.listeners import listening
+from tests.support.links import QUICK, MakeLink
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
@@ -70,6 +72,36 @@ async def test_subscriptions_of_a_turn_are_one_command_and_their_net_effect(link
     assert "cmdstat_subscribe:calls=2," in stats
     assert "cmdstat_unsubscribe" not in stats
     assert redis.do("PUBSUB", "NUMSUB", "kept", "brief") == [b"kept", 1, b"brief", 0]
+
+
+async def test_very_many_subscriptions_do_not_end_a_new_connection(make_link: MakeLink, redis: RedisServer) -> None:
+    """Together they are larger than what a link holds: they are renewed a part at a time, and all before `on_up`."""
+    link = make_link(settings=replace(QUICK, max_waiting=1_000_000, timeout=10))
+    for number in range(20_000):
+        link.subscribe(b"room %d " % number + b"x" * 900, lambda _: None)
+    subscribed: list[int] = []
+    link.on_up.append(lambda: subscribed.append(len(redis.do("PUBSUB", "CHANNELS", "room *"))))
+    assert await link.start(PATIENCE)
+    assert subscribed == [20_000]
+    link.subscribe(b"room later", lambda _: None)
+    await link.call("PING")
+    assert redis.do("PUBSUB", "NUMSUB", "room later") == [b"room later", 1]
+    assert link.reconnects == 0
+
+
+async def test_a_redis_that_does_not_confirm_subscriptions_is_left(make_link: MakeLink) -> None:
+    """Each part of them has the time of the handshake."""
+    answers = {b"HELLO": b"%1\r\n+mode\r\n+standalone\r\n", b"EVAL": b":1\r\n"}
+
+    async def serve(reader: Any, writer: Any) -> None:
+        while data := await reader.read(10_000):
+            writer.write(next((answer for command, answer in answers.items() if command in data), b""))
+
+    async with listening(serve) as other:
+        link = make_link(f"redis://127.0.0.1:{other.port}", replace(QUICK, timeout=0.3))
+        assert not await link.start(0.6)
+        assert link.problem == "Redis did not answer within 0.3 s"
+        await link.close()
 
 
 async def test_a_new_receiver_replaces_the_old_one(link: Link) -> None:

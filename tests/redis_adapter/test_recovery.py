@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.page import Page as LocalPage
-from tests.support.page import without_offsets
+from tests.support.page import outcomes, recovery_of, without_offsets
 from tests.support.redis_server import RedisServer
 from tests.support.relay import relaying
 from tests.support.servers import until
@@ -23,21 +23,12 @@ from synkora.sockets.recovery import RecoveryOutcome
 class Page(LocalPage):
     """A page whose server asks Redis before it answers."""
 
-    def move_to(self, server: SocketServer) -> None:
-        self._server = server
-
     async def come(self, **auth: object) -> "Page":
         await super().come(**auth)
         async with asyncio.timeout(10):
             while self.sid is None:
                 await self.read()
         return self
-
-
-def outcomes(server: SocketServer) -> dict[RecoveryOutcome, int]:
-    recovery = server.of("/")._core.recovery
-    assert recovery is not None
-    return dict(recovery.outcomes)
 
 
 def is_alone(server: SocketServer) -> bool:
@@ -137,8 +128,7 @@ async def test_fault_08_a_client_returns_to_any_server(servers: list[SocketServe
         servers[number % 2].to("r").emit("n", number)
     order = await got(other, 10)
     page.move_to(servers[back])
-    await page.come()
-    assert page.recovered
+    await page.restore()
     assert page.sid == sid
     assert without_offsets(page.events) == order
     servers[0].to("r").emit("n", 10)
@@ -151,8 +141,7 @@ async def test_fault_08_a_server_that_died_kept_its_sessions(servers: list[Socke
     # Its server never learns that the connection is lost.
     servers[1].to("r").emit("n", 1)
     page.move_to(servers[1])
-    await page.come()
-    assert page.recovered
+    await page.restore()
     assert await got(page, 1) == [["n", 1]]
 
 
@@ -160,12 +149,9 @@ async def test_fault_08_a_server_that_dies_during_a_return_keeps_the_session(ser
     """It has taken the session, and does not save it."""
     page = await joined(servers[0])
     await page.lose()
-    recovery = servers[1].of("/")._core.recovery
-    assert recovery is not None
     assert page.pid is not None
-    assert await recovery._sessions.take(page.pid) is not None
-    await page.come()
-    assert page.recovered
+    assert await recovery_of(servers[1])._sessions.take(page.pid) is not None
+    await page.restore()
 
 
 async def test_fault_01_of_two_returns_at_the_same_time_the_later_one_counts(servers: list[SocketServer]) -> None:
@@ -185,16 +171,14 @@ async def test_fault_01_of_two_returns_at_the_same_time_the_later_one_counts(ser
     coming = asyncio.create_task(early.come())
     async with asyncio.timeout(10):
         await arrived.wait()
-    await page.come()
-    assert page.recovered
+    await page.restore()
     await until(lambda: early.session.state is State.CLOSED)
     may_go_on.set()
     coming.cancel()
     assert not servers[1].of("/").sockets
     await page.lose()
     servers[1].to("r").emit("n", 1)
-    await page.come()
-    assert page.recovered
+    await page.restore()
     assert page.sid == sid
     assert without_offsets(page.events) == [["n", 1]]
 
@@ -203,15 +187,13 @@ async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[So
     """On another server too. Its end does not affect the new connection."""
     page = await joined(servers[0])
     page.move_to(servers[1])
-    await page.come()
-    assert page.recovered
+    await page.restore()
     await until(lambda: not servers[0].of("/").sockets)
     servers[0].to("r").emit("n", 1)
     assert await got(page, 1) == [["n", 1]]
     await page.lose()
     page.move_to(servers[0])
-    await page.come()
-    assert page.recovered
+    await page.restore()
 
 
 async def test_a_lost_reply_does_not_cost_the_membership(servers: list[SocketServer]) -> None:
@@ -250,8 +232,7 @@ async def test_fault_09_nothing_is_lost_or_doubled_between_the_log_and_the_rooms
         await asyncio.sleep(0.01)
         await page.lose()
         page.move_to(servers[visit % 2])
-        await page.come()
-        assert page.recovered
+        await page.restore()
     stop = True
     await writing
     expected = await got(other, sent)
@@ -287,9 +268,7 @@ async def test_a_session_begins_where_it_joined(servers: list[SocketServer]) -> 
     await page.lose()
     servers[1].to("p").emit("n", 5)
     await got(other, 6)
-    await page.come()
-    assert page.recovered
-    assert without_offsets(page.events) == [["n", 5]]
+    assert await page.restore() == [["n", 5]]
 
 
 async def test_clients_of_a_server_continue_without_redis(redis: RedisServer, servers: list[SocketServer]) -> None:
@@ -359,8 +338,7 @@ async def test_an_event_that_came_without_redis_is_not_replayed(redis: RedisServ
             servers[0].to("r").emit("n", 4)
             await got(other, 5)
             page.move_to(servers[back])
-            await page.come()
-            assert page.recovered
+            await page.restore()
             assert await got(page, 5) == [["n", number] for number in range(5)]
 
 
@@ -414,7 +392,6 @@ async def test_a_session_starts_before_events_sent_while_its_position_is_read(se
         await servers[0].everyone.fetch_sockets()
         reached = len(page.packets) - 2
         page.session.transport_closed(page.transport, Reason.TRANSPORT_CLOSE)  # what was sent is lost
-        await page.come()
-        assert page.recovered
+        await page.restore()
         assert len(page.events) >= reached
         assert ["n", 1] in without_offsets(page.events)

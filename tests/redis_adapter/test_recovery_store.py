@@ -22,6 +22,7 @@ from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_log import AUTHOR, RedisLog
 from synkora.redis_adapter.recovery_store import RedisStore
 from synkora.redis_adapter.wire_codec import BroadcastMessage, Options, PublishedEvent, write
+from synkora.sockets.rooms import Rooms
 
 ROOMS = ("p", "q", "r", "s", "busy", "quiet", "p0", "p1", "p2")
 
@@ -197,6 +198,39 @@ async def test_very_many_small_events_that_wait_for_redis_do_not_end_the_link(
     found = await log.read(("p",), Position(log.position.epoch, 0))
     assert not isinstance(found, Incomplete)
     assert [name_of(each) for each in found] == [*map(str, range(4000)), "last"]
+
+
+async def test_an_instance_with_very_many_rooms_catches_up(redis: RedisServer, make_link: MakeLink) -> None:
+    """The names of its rooms are larger than what a link holds: they are read a part at a time.
+
+    What is sent meanwhile is delivered once too, in order.
+    """
+    link, other = make_link(settings=replace(QUICK, max_waiting=1_500_000, timeout=10)), make_link()
+    assert await link.start(PATIENCE)
+    assert await other.start(PATIENCE)
+    rooms = [f"{number}-" + "🚀" * 190 for number in range(3000)]
+    delivered: list[LoggedEvent] = []
+    follower = Followed(link, RecoverySettings(), Clock())
+    log = follower.log("/", delivered.append)
+
+    class Used(Rooms):
+        def names(self) -> set[str]:
+            return set(rooms)
+
+    follower.serve("/", Used())
+    for name in rooms:
+        link.subscribe(Channels.of("test", "/").room(name), log.receive)
+    await until(lambda: log.position.number == 0)
+    writer = Followed(other, RecoverySettings(), Clock()).log("/", lambda _: None)
+    await until(lambda: writer.position.epoch == log.position.epoch)
+    lose(link)
+    for number in range(2000):
+        writer.append(event(str(number)), (), (rooms[number * 1237 % 3000],), ())
+        if number > 200:
+            await asyncio.sleep(0)
+    await until(lambda: log.position.number == 2000)
+    assert [name_of(each) for each in delivered] == [*map(str, range(2000))]
+    assert (link.reconnects, log.gaps) == (1, 0)
 
 
 async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:

@@ -10,7 +10,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from tests.support.page import Page, without_offsets
+from tests.support.page import Page, outcomes, recovery_of, without_offsets
 from tests.support.sessions import MemoryTransport, request_of, turn
 
 from synkora import ConnectRefused, Namespace, Socket, SocketServer
@@ -38,12 +38,6 @@ def recovering(recovery: bool | RecoverySettings = True, **options: Any) -> Sock
     server.on("leave", lambda socket, room: socket.leave(room))
     server.on("say", lambda socket, room, value: socket.to(room).emit("said", {"value": value}))
     return server
-
-
-def outcomes(server: SocketServer) -> dict[RecoveryOutcome, int]:
-    recovery = server.of("/")._core.recovery
-    assert recovery is not None
-    return dict(recovery.outcomes)
 
 
 @pytest.fixture
@@ -131,8 +125,7 @@ class TestReturning:
         server.to("r").emit("missed", 1)
         server.to("other").emit("not for it", 2)
         server.emit("missed", 3)
-        await page.come()
-        assert page.recovered
+        await page.restore()
         assert (page.sid, page.pid) == (sid, pid)
         kinds = [packet[:2] for packet in page.packets]
         assert kinds == ["0{", "42", "42", "40"]
@@ -145,8 +138,7 @@ class TestReturning:
         for number in range(5):
             await page.lose()
             server.to("r").emit("n", 2 * number)
-            await page.come()
-            assert page.recovered
+            await page.restore()
             server.to("r").emit("n", 2 * number + 1)
             await page.read()
         assert without_offsets(page.events) == [["n", number] for number in range(10)]
@@ -197,9 +189,7 @@ class TestReturning:
         page.emit("join", "b")
         await page.lose()
         server.to("b").emit("after", 2)
-        await page.come()
-        assert page.recovered
-        assert without_offsets(page.events) == [["after", 2]]
+        assert await page.restore() == [["after", 2]]
 
     async def test_a_leave_with_a_join_right_behind_it_is_no_leave(self, server: SocketServer) -> None:
         """Earlier events may not have arrived: they are not lost with the membership."""
@@ -211,9 +201,7 @@ class TestReturning:
         page.emit("join", "r")
         await page.lose()
         page.events, page.offset = [], offset
-        await page.come()
-        assert page.recovered
-        assert without_offsets(page.events) == [["on its way", 1]]
+        assert await page.restore() == [["on its way", 1]]
 
     async def test_a_leave_with_something_missed_behind_it_is_a_leave(self, server: SocketServer) -> None:
         page = await joined(server)
@@ -247,9 +235,7 @@ class TestReturning:
         await page.lose()
         server.to("a").emit("n", 1)
         server.to("b").emit("n", 2)
-        await page.come()
-        assert page.recovered
-        assert without_offsets(page.events) == [["n", 1]]
+        assert await page.restore() == [["n", 1]]
         server.to("b").emit("n", 3)
         assert await page.read() == []
 
@@ -287,7 +273,7 @@ class TestReturning:
     async def test_a_lost_client_does(self, server: SocketServer, reason: Reason) -> None:
         page = await joined(server)
         page.session.close(reason)
-        assert (await page.come()).recovered
+        await page.restore()
 
 
 class TestIncomplete:
@@ -298,8 +284,7 @@ class TestIncomplete:
         sid, pid = page.sid, page.pid
         await page.lose()
         server.to("r").emit("missed", 1)
-        recovery = server.of("/")._core.recovery
-        assert recovery is not None
+        recovery = recovery_of(server)
         future = f"{recovery.log.position.epoch}.ff"
         await page.come(offset=future if offset == "of the future" else offset)
         assert page.recovered is False
@@ -344,8 +329,7 @@ class TestIncomplete:
         await page.read()
         assert without_offsets(page.events) == [["n", 1]]
         assert outcomes(server) == {RecoveryOutcome.EPOCH: 4}
-        recovery = server.of("/")._core.recovery
-        assert recovery is not None
+        recovery = recovery_of(server)
         assert isinstance(recovery._sessions, MemorySessions)
         assert len(recovery._sessions) == 2  # the one that it has, and the one by the pid that may still be needed
 
@@ -377,8 +361,7 @@ async def test_fault_01_a_half_open_connection_is_taken_over(server: SocketServe
     sid, old, transport = page.sid, page.session, page.transport
     server.to("r").emit("n", 1)
     await page.read()
-    await page.come()
-    assert page.recovered
+    await page.restore()
     assert page.sid == sid
     assert ends == [(sid, "transport close")]
     assert not old.is_live
@@ -391,7 +374,7 @@ async def test_fault_01_a_half_open_connection_is_taken_over(server: SocketServe
     assert len(transport.writes) == written
     assert list(server.of("/").sockets) == [sid]
     await page.lose()
-    assert (await page.come()).recovered
+    await page.restore()
 
 
 async def test_fault_01_a_return_that_is_still_decided_is_taken_over(server: SocketServer) -> None:
@@ -409,8 +392,7 @@ async def test_fault_01_a_return_that_is_still_decided_is_taken_over(server: Soc
     await page.come()
     first = page.session
     gate.set()
-    await page.come()
-    assert page.recovered
+    await page.restore()
     assert not first.is_live
     assert without_offsets(page.events) == [["n", 1]]
     assert len(server.of("/").sockets) == 1
@@ -454,9 +436,7 @@ async def test_fault_02_a_client_that_the_application_refuses_may_try_again(serv
     await page.come()
     assert (page.refusal, page.events) == ("full", [])
     full[0] = False
-    await page.come()
-    assert page.recovered
-    assert without_offsets(page.events) == [["n", 1]]
+    assert await page.restore() == [["n", 1]]
     assert outcomes(server) == {RecoveryOutcome.REFUSED: 1, RecoveryOutcome.RECOVERED: 1}
 
 
@@ -474,15 +454,13 @@ async def test_fault_02_a_pid_works_once(server: SocketServer) -> None:
 
 async def test_fault_04_volatile_events_are_never_kept(server: SocketServer) -> None:
     page = await joined(server)
-    recovery = server.of("/")._core.recovery
-    assert recovery is not None
+    recovery = recovery_of(server)
     await page.lose()
     before = recovery.log.position
     for _ in range(500):
         server.to("r").volatile.emit("cursor", {"x": 1})
     assert recovery.log.position == before
-    await page.come()
-    assert page.recovered
+    await page.restore()
     assert page.events == []
 
 
@@ -491,9 +469,7 @@ async def test_fault_05_a_client_that_got_no_event_is_recovered(server: SocketSe
     assert page.offset is None
     await page.lose()
     server.to("r").emit("missed", 1)
-    await page.come()
-    assert page.recovered
-    assert without_offsets(page.events) == [["missed", 1]]
+    assert await page.restore() == [["missed", 1]]
 
 
 async def test_fault_06_a_client_that_was_idle_for_long_is_recovered() -> None:
@@ -506,9 +482,7 @@ async def test_fault_06_a_client_that_was_idle_for_long_is_recovered() -> None:
         server.to("busy").emit("n", number)
     await page.lose()
     server.to("quiet").emit("n", 1)
-    await page.come()
-    assert page.recovered
-    assert without_offsets(page.events) == [["n", 0], ["n", 1]]
+    assert await page.restore() == [["n", 0], ["n", 1]]
 
 
 @pytest.mark.parametrize("kind", ["volatile", "local", "volatile to one socket"])
@@ -530,8 +504,7 @@ async def test_fault_07_a_string_does_not_become_the_offset(
     await page.lose()
     assert without_offsets(page.events) == [["n", 0], ["note", *args]]
     server.to("r").emit("n", 1)
-    await page.come()
-    assert page.recovered
+    await page.restore()
     assert without_offsets(page.events)[2:] == [["n", 1]]
 
 
@@ -553,8 +526,7 @@ async def test_fault_09_nothing_is_lost_or_doubled_between_reading_and_joining(s
         await page.lose()
         for _ in range(attempt % 7):
             await asyncio.sleep(0)
-        await page.come()
-        assert page.recovered
+        await page.restore()
     ended.set()
     await writing
     await page.read()

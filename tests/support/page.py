@@ -10,6 +10,7 @@ from typing import Any
 from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.engine.close_reasons import Reason
+from synkora.sockets.recovery import NamespaceRecovery, RecoveryOutcome
 from synkora.sockets.server import SocketServer
 
 _TURNS = 6  # longest that a return takes: its task, the handlers, and the writes
@@ -42,6 +43,15 @@ class Page:
         self.send("40" + json.dumps(auth))
         await self.read()
         return self
+
+    async def restore(self, **auth: object) -> list[list[Any]]:
+        """Connect and be recovered. Returns all events over all connections, without their offsets."""
+        await self.come(**auth)
+        assert self.recovered
+        return without_offsets(self.events)
+
+    def move_to(self, server: SocketServer) -> None:
+        self._server = server
 
     def send(self, packet: str) -> None:
         self.session.receive_text(self.transport, packet.encode())
@@ -87,3 +97,13 @@ def without_offsets(events: list[list[Any]]) -> list[list[Any]]:
     """The events without the offset that is the last argument of each."""
     assert all(isinstance(event[-1], str) and "." in event[-1] for event in events), events
     return [event[:-1] for event in events]
+
+
+def recovery_of(server: SocketServer) -> NamespaceRecovery:
+    recovery = server.of("/")._core.recovery
+    assert recovery is not None
+    return recovery
+
+
+def outcomes(server: SocketServer) -> dict[RecoveryOutcome, int]:
+    return dict(recovery_of(server).outcomes)

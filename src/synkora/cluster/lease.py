@@ -10,6 +10,7 @@ from synkora.cluster.presence_scripts import REAP, RENEW_LEASE, Keys
 from synkora.redis.link import Link
 
 _REAPED_AT_ONCE: Final = 1000  # connections, so that Redis is not blocked
+_LISTED_AT_ONCE: Final = 1000  # projects
 _RENEWALS: Final = 3  # within a lifetime
 
 
@@ -83,13 +84,21 @@ class InstanceLease:
         Returns the instances with an expired lease.
         """
 
+        names: dict[str, None] = {}
+        cursor = b"0"
+
         def listed(reply: Any) -> None:
-            self.is_valid = True
-            self._since = asyncio.get_running_loop().time()
-            registered(_names(reply))
+            nonlocal cursor
+            cursor = reply[0]
+            names.update(dict.fromkeys(_names(reply[1])))
+            if cursor == b"0":
+                self.is_valid = True
+                self._since = asyncio.get_running_loop().time()
+                registered(list(names))
 
         beating = self._link.run(RENEW_LEASE, self._own_keys, self._beat_args(True))
-        await self._link.call("SMEMBERS", self._own_keys[1], answered=listed)
+        while not self.is_valid:  # Redis ends a connection with a reply that is too large
+            await self._link.call("SSCAN", self._own_keys[1], cursor, "COUNT", _LISTED_AT_ONCE, answered=listed)
         return _names((await beating)[0])
 
     def _beat_args(self, registers: bool) -> tuple[str | int, ...]:
@@ -115,4 +124,4 @@ class InstanceLease:
 
 
 def _names(reply: list[bytes]) -> list[str]:
-    return [name.decode() for name in reply]
+    return [name.decode(errors="replace") for name in reply]  # another program may have written it

@@ -1,6 +1,7 @@
 """Presence over all instances that share a Redis."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
@@ -23,6 +24,9 @@ from synkora.redis.link import Link, LinkDown, RedisRefused
 
 PREFIX: Final = "synkora:"
 _CALLS_AT_ONCE: Final = 64
+#: Bytes of calls that are sent before Redis answers the first of them. Those for very many members are more than a link
+#: may hold: the link would end each time.
+_BYTES_AT_ONCE: Final = 1_000_000
 _CHANGES_AT_ONCE: Final = 1000  # of one project, so that Redis is not blocked
 _GOODBYE_WITHIN: Final = 2.0  # seconds
 
@@ -56,9 +60,10 @@ class PresenceSync:
         self._doubts = TimeoutQueue(timing.doubt, self._settle)
         self._absence: asyncio.TimerHandle | None = None
         # Calls
-        self._due: dict[str, None] = {}  # in this order
+        self._due: OrderedDict[str, None] = OrderedDict()  # in this order; a dict is slow to lose its first key
         self._refused: set[str] = set()  # retried with the next beat
         self._calls = 0  # pending
+        self._in_flight = 0  # bytes of the pending calls
         # Heartbeat
         self._unaudited: list[str] = []
         self._was_refused = False  # since the last beat
@@ -265,9 +270,8 @@ class PresenceSync:
         self._due[project_id] = None
 
     def _call_all(self) -> None:
-        while self._due and self._calls < _CALLS_AT_ONCE and self._lease.is_valid:
-            project_id = next(iter(self._due))
-            del self._due[project_id]
+        while self._due and self._calls < _CALLS_AT_ONCE and self._in_flight < _BYTES_AT_ONCE and self._lease.is_valid:
+            project_id, _ = self._due.popitem(last=False)
             project = self._projects.get(project_id)
             if project is None:
                 self._call(ProjectSync(project_id, self._link.uid))  # without connections
@@ -289,11 +293,14 @@ class PresenceSync:
             args += (int(bool(project.replica.own)), len(left), *left)
             for connection in joined:
                 args += connection
+        size = sum(len(each) for each in (*names, *args) if not isinstance(each, int))
         self._calls += 1
-        self._link.run(script, names, args, answered).add_done_callback(partial(self._call_ended, project))
+        self._in_flight += size
+        self._link.run(script, names, args, answered).add_done_callback(partial(self._call_ended, project, size))
 
-    def _call_ended(self, project: ProjectSync, call: asyncio.Future[Any]) -> None:
+    def _call_ended(self, project: ProjectSync, size: int, call: asyncio.Future[Any]) -> None:
         self._calls -= 1
+        self._in_flight -= size
         error = call.exception()
         project.move(SyncEvent.ANSWER if error is None and call.result() is not None else SyncEvent.FAIL)
         is_open = self._projects.get(project.id) is project

@@ -48,12 +48,13 @@ class Pending:
             self.future.exception()
 
 
-class _Confirmations:
+class _Confirmations(Pending):
     """A change of subscriptions, which Redis confirms with a push for each channel, or refuses with one reply."""
 
     __slots__ = ("left",)
 
     def __init__(self, channels: int) -> None:
+        super().__init__(None)
         self.left = channels
 
 
@@ -75,7 +76,7 @@ class RedisConnection(asyncio.Protocol):
         self._ended = ended
         self._max_waiting = max_waiting
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
-        self._expected: deque[Pending | _Confirmations | None] = deque()  # None: a publish
+        self._expected: deque[Pending | None] = deque()  # None: a publish
         self._unsent: list[bytes] = []
         self._unsent_size = 0
         self._is_armed = False
@@ -104,7 +105,7 @@ class RedisConnection(asyncio.Protocol):
         self._unsent.clear()
         expected, self._expected = self._expected, deque()
         for entry in expected:
-            if isinstance(entry, Pending):
+            if entry is not None:
                 entry.fail(LinkDown(problem))
         self._ended(problem)
 
@@ -125,7 +126,13 @@ class RedisConnection(asyncio.Protocol):
             self._is_armed = True
             asyncio.get_running_loop().call_soon(self._flush)
 
-    def _send(self, packed: bytes, expected: Pending | _Confirmations | None) -> None:
+    async def subscribe(self, channels: list[bytes]) -> None:
+        """Subscribe in one command, and wait for its confirmation. Raises `LinkDown` and `RedisRefused`."""
+        confirmations = _Confirmations(len(channels))
+        self._send(_packed(("SUBSCRIBE", *channels)), confirmations)
+        await confirmations.future
+
+    def _send(self, packed: bytes, expected: Pending | None) -> None:
         self._unsent.append(packed)
         self._unsent_size += len(packed)
         self._expected.append(expected)
@@ -177,7 +184,7 @@ class RedisConnection(asyncio.Protocol):
             self.end(str(RedisRefused(str(reply))) if is_error else NO_REDIS)
             return
         entry = self._expected.popleft()
-        if isinstance(entry, Pending):
+        if entry is not None and not isinstance(entry, _Confirmations):
             if not is_error:
                 entry.succeed(reply)
             elif entry.otherwise is not None and str(reply).startswith("NOSCRIPT"):
@@ -186,7 +193,10 @@ class RedisConnection(asyncio.Protocol):
             else:
                 entry.fail(RedisRefused(str(reply)))
         elif is_error:
-            self.end(str(RedisRefused(str(reply))))
+            refusal = RedisRefused(str(reply))
+            if entry is not None:
+                entry.fail(refusal)
+            self.end(str(refusal))
 
     def _take_push(self, push: list[Any]) -> None:
         entry = self._expected[0] if self._expected else None
@@ -194,6 +204,7 @@ class RedisConnection(asyncio.Protocol):
             entry.left -= 1
             if not entry.left:
                 self._expected.popleft()
+                entry.succeed(None)
 
 
 def _packed(command: Command) -> bytes:

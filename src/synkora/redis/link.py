@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +22,10 @@ from synkora.redis.url import RedisUrl
 __all__ = ["Link", "LinkDown", "LinkSettings", "RedisRefused", "Script"]
 
 _STOPPING: Final = "the server is stopping"
+#: Bytes of channels' names that are subscribed before Redis confirms the first of them. Those of very many projects are
+#: more than a link may hold: the link would end each time.
+_SUBSCRIBED_AT_ONCE: Final = 65_536
+_CHANNEL_EXTRA: Final = 20  # bytes of the command for each channel besides its name
 # The connection works, but this Redis cannot be used: after a failover, the same name may lead to another Redis.
 _WRONG_REDIS: Final = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONLY")
 # Redis has a problem of its own; commands that need no memory still work.
@@ -230,6 +234,10 @@ class Link:
             async with asyncio.timeout(timeout):
                 await open_connection(connection, self._url)
                 await greet(connection, self._url, f"synkora-{self.uid}")
+            self._subscriptions.forget_told()
+            for some in _parts(self._subscriptions.take_new()):
+                async with asyncio.timeout(timeout):
+                    await connection.subscribe(some)
             self._begin(connection)
             await connection.over.wait()
         except TimeoutError:
@@ -246,7 +254,7 @@ class Link:
             await connection.gone.wait()
 
     def _begin(self, connection: RedisConnection) -> None:
-        """Subscribe. The link is up after the first returned beat."""
+        """Start to beat. The link is up after the first returned beat."""
         settings = self._settings
         self._connection = connection
         self._heartbeat = LinkHeartbeat(
@@ -257,7 +265,6 @@ class Link:
         )
         connection.receivers = {self._beat_channel: self._heard}
         connection.before_write = self._settle
-        self._subscriptions.forget_told()
         self._settle()
         self._heartbeat.start()
 
@@ -294,6 +301,20 @@ class Link:
         self._down, self._trouble = problem, None
         if up is not None and problem != _STOPPING:
             _tell(self.on_down)
+
+
+def _parts(channels: list[bytes]) -> Iterator[list[bytes]]:
+    """Yield the channels in parts that are subscribed at once."""
+    part: list[bytes] = []
+    size = 0
+    for channel in channels:
+        part.append(channel)
+        size += len(channel) + _CHANNEL_EXTRA
+        if size >= _SUBSCRIBED_AT_ONCE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _tell(listeners: list[Callable[[], None]]) -> None:

@@ -46,6 +46,9 @@ _UNSENT_EXTRA: Final = 300  # bytes that a waiting event takes besides its data
 #: events would be more than a link may hold: the link would end each time, and no event would ever be sent.
 _RESENT_AT_ONCE: Final = 1_000_000
 _COMMAND_EXTRA: Final = 1_000  # bytes of an event's command besides its data
+#: Bytes of a command that reads what was missed. All rooms of an instance may be more than a link may hold.
+_ROOMS_AT_ONCE: Final = 262_144
+_ROOM_EXTRA: Final = 150  # bytes of a room in such a command besides its name, which is there three times
 _MAX_SENDERS: Final = 1000  # as in log_append.lua
 _LONGEST_SENDER: Final = 64  # characters; the id of an instance has fewer
 #: A placeholder for an event's text while its message is encoded. It cannot be guessed.
@@ -413,8 +416,39 @@ class RedisLog:
             self._read_missed()
 
     def _read_missed(self) -> None:
-        rooms = dict.fromkeys(self._local_rooms(), (0, True))
-        self._ask(rooms, self._position, self._caught_up, leaves_out=False)
+        """Read what was missed in the rooms that are used here, some rooms at a time.
+
+        Events that came after the first part was read are held: `_held` has them, in order.
+        """
+        rooms, after, settings = deque(self._local_rooms()), self._position, self._settings
+        entries: dict[int, _Entry] = {}
+        until: Position | None = None
+
+        def read_part() -> None:
+            part: dict[str, tuple[int, bool]] = {}
+            size = 0
+            while rooms and size < _ROOMS_AT_ONCE:
+                name = rooms.popleft()
+                part[name] = (0, True)
+                size += _ROOM_EXTRA + 3 * len(name.encode(errors="surrogatepass"))
+            self._ask(part, after, answered, leaves_out=False)
+
+        def answered(found: _Found) -> None:
+            nonlocal until
+            until = until or found.until
+            if isinstance(found.entries, Incomplete):
+                self._caught_up(found)
+                return
+            entries.update((each.event.number, each) for each in found.entries if each.event.number <= until.number)
+            size = sum(each.event.size for each in entries.values())
+            if len(entries) > settings.replay_events or size > settings.replay_bytes:
+                self._caught_up(_Found(Incomplete.TOO_MANY, 0, until))
+            elif rooms:
+                read_part()
+            else:
+                self._caught_up(_Found([entries[number] for number in sorted(entries)], 0, until))
+
+        read_part()
 
     def _caught_up(self, found: _Found) -> None:
         missed = found.entries

@@ -1,6 +1,7 @@
 """The sessions of a namespace's clients in Redis, so that a client may return to any instance."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -68,7 +69,8 @@ class RedisSessions:
         self._channel = f"{self._prefix}taken".encode()
         self._taken = taken
         self._connected: dict[str, SavedSession] = {}
-        self._unsaved: dict[str, SavedSession | None] = {}  # None: forgotten
+        # None: forgotten. A dict is slow to lose its first key.
+        self._unsaved: OrderedDict[str, SavedSession | None] = OrderedDict()
         self._unsaved_size = 0
         self._stale: dict[str, None] = {}  # connected ones to be saved again, by pid
         self._sent: dict[str, SavedSession | None] = {}  # without a reply, the latest of each pid

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from tests.support.processes import PATIENCE
 
+from synkora.app.logs import output as output_module
 from synkora.app.logs.output import Output
 
 MOST = 10_000  # bytes
@@ -133,3 +134,18 @@ def test_lines_of_a_program_that_ends_are_written() -> None:
     script = "import sys; from synkora.app.logs.output import Output\nOutput(sys.stdout, str).write('x' * 200_000)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30)
     assert len(done.stdout) == 200_001
+
+
+def test_writes_to_a_pipe_are_whole_lines_of_at_most_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the lines of several workers do not mix in one pipe. A longer line is one write."""
+    writes: list[bytes] = []
+
+    def write(_: int, data: memoryview) -> int:
+        writes.append(bytes(data))
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    lines = [b"%0*d\n" % (size, size) for size in [999] * 9 + [9_999, 10]]
+    assert output_module._write(1, lines) == len(lines)
+    assert b"".join(writes) == b"".join(lines)
+    assert [len(each) for each in writes] == [4000, 4000, 1000, 10_000, 11]

@@ -21,6 +21,7 @@ from synkora.app.check.state_folder import check_state_folder
 from synkora.app.check.tls import check_tls
 from synkora.app.check.versions import check_versions
 from synkora.app.check.web_app import check_app
+from synkora.app.check.workers import check_workers
 from synkora.app.settings import Settings
 
 _Found = Iterable[Finding]
@@ -76,6 +77,7 @@ CHECKS: Final = (
         ("redis", "redis-rights", "redis-memory", "redis-clock"),
         lambda settings: settings.redis_url is not None,
     ),
+    Group(check_workers, ("workers",)),
     Group(check_state_folder, ("state",)),
     Group(check_limits, ("limits",)),
     Group(check_metrics, ("metrics",)),

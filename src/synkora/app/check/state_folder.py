@@ -7,6 +7,7 @@ from typing import Final
 
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
 from synkora.app.settings import Settings
+from synkora.app.workers.count import worker_count
 
 _NAME: Final = "state"
 
@@ -16,6 +17,8 @@ def check_state_folder(settings: Settings) -> list[Finding]:
     folder = settings.state_dir
     if settings.redis_url is not None:
         return [skipped(_NAME, "REDIS_URL is set: sessions and kept edits are in Redis")]
+    if worker_count(settings.workers) > 1:
+        return [skipped(_NAME, "there are several workers: sessions and kept edits are in their Redis")]
     if not settings.recovery:
         return [skipped(_NAME, "with RECOVERY=false nothing is kept")]
     if folder is None:

@@ -4,6 +4,7 @@ import atexit
 import os
 import select
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final, TextIO
@@ -107,16 +108,26 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 def _write(descriptor: int, lines: Sequence[bytes]) -> int:
-    """Write lines, without a time limit; return how many could be written."""
+    """Write lines, without a time limit; return how many could be written.
+
+    Several workers may write to one pipe: writes of up to PIPE_BUF bytes, of whole lines, do not mix (pipe(7)).
+    """
     data, done = memoryview(b"".join(lines)), 0
+    ends = list(accumulate(map(len, lines)))
     while done < len(data):
         try:
-            done += os.write(descriptor, data[done:])
+            done += os.write(descriptor, data[done : _end_of_write(ends, done)])
         except BlockingIOError:
             _wait_until_writable(descriptor)
         except OSError:
             break
-    return sum(end <= done for end in accumulate(map(len, lines)))
+    return bisect_right(ends, done)
+
+
+def _end_of_write(ends: Sequence[int], done: int) -> int:
+    """Return the end of as many lines as may be written at once, and at least that of one."""
+    first = bisect_right(ends, done)
+    return ends[max(bisect_right(ends, done + select.PIPE_BUF) - 1, first)]
 
 
 def _wait_until_writable(descriptor: int) -> None:

@@ -27,6 +27,7 @@ from synkora.serving.systemd import notify
 _LONG: Final = 10.0  # seconds: a process that ends sooner has failed to start, and the next one waits
 _FIRST_PAUSE: Final = 0.5  # seconds
 _LONGEST_PAUSE: Final = 30.0
+_DOUBLINGS: Final = 10  # more than it takes from the first to the longest
 _SLACK: Final = 10.0  # seconds: a worker that takes longer than its settings allow is killed
 _SAME_SIGTERM: Final = 2.0  # seconds: as a single server counts them
 _STDIN: Final = 0
@@ -61,6 +62,7 @@ class _Worker:
         self.ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()  # False: it ended before
         self.ended = asyncio.Event()
         self.is_leaving = False
+        self.is_awaited = False  # whether the end before `ready` is noticed by the code that awaits it
         self._control = control
 
     def tell(self, order: str) -> None:
@@ -126,22 +128,27 @@ class Parent:
                 return False
         # The first one alone: what keeps it from starting is reported once.
         first = self._spawn(0)
-        if not await self._is_ready(first):
+        if not await self._await_ready(first):
             return self._stop.is_set()
         others = [self._spawn(number) for number in range(1, self._count)]
-        for worker in others:
-            if not await self._is_ready(worker):
-                return self._stop.is_set()
+        are_ready = await asyncio.gather(*map(self._await_ready, others))
+        if not all(are_ready):
+            return self._stop.is_set()
         first.tell("greet")
         notify("READY=1")
         return True
 
-    async def _is_ready(self, worker: _Worker) -> bool:
+    async def _await_ready(self, worker: _Worker) -> bool:
         """Wait until a worker serves; return False if it has ended instead, or if all are to stop."""
+        worker.is_awaited = True
         stopped = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait((worker.ready, stopped), return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        return worker.ready.done() and worker.ready.result()
+        worker.is_awaited = False
+        is_ready = worker.ready.done() and worker.ready.result()
+        if not (is_ready or self._stop.is_set() or worker.process.returncode == 1):  # with 1, it has said why
+            log.error("worker_ended", worker=worker.number, reason=_reason(worker.process.returncode))
+        return is_ready
 
     def _spawn(self, number: int) -> _Worker:
         """Start a process with this number."""
@@ -194,14 +201,15 @@ class Parent:
 
     def _take_end(self, worker: _Worker) -> None:
         """Replace a process that has ended without an order."""
-        was_serving = worker.ready.done()
         self._workers.discard(worker)
         worker.close()
         worker.ended.set()
         self._counts.slots[worker.slot] = 0
-        if not was_serving:
+        if not worker.ready.done():
             worker.ready.set_result(False)
-        if self._stop.is_set() or worker.is_leaving or not self._has_started(worker, was_serving):
+            if worker.is_awaited:
+                return
+        if self._stop.is_set() or worker.is_leaving:
             return
         if time.monotonic() - worker.started < _LONG:
             self._failures[worker.number] += 1
@@ -211,10 +219,6 @@ class Parent:
         words = f"{_reason(worker.process.returncode)}; another one starts {f'in {pause:g} s' if pause else 'now'}"
         log.error("worker_ended", worker=worker.number, reason=words)
         self._task(self._replace(worker.number, pause))
-
-    def _has_started(self, worker: _Worker, was_serving: bool) -> bool:
-        """Whether the end is one to be repaired: `_start` and `_reload` report the others."""
-        return was_serving or self._failures[worker.number] > 0
 
     async def _replace(self, number: int, pause: float) -> None:
         await asyncio.sleep(pause)
@@ -227,21 +231,40 @@ class Parent:
             self._reloading = self._task(self._reload())
 
     async def _reload(self) -> None:
-        """Replace the workers, one after the other: the new one serves before the old one leaves."""
+        """Replace all workers, also by newer settings, certificates and code.
+
+        The new ones start one after the other. When all serve, the old ones stop accepting connections, and leave one
+        after the other. So each client reconnects once, and to a new worker, and the new workers share them evenly.
+        """
         while self._is_reload_wanted:
             self._is_reload_wanted = False
-            for number in range(self._count):
-                old = [worker for worker in self._workers if worker.number == number]
-                if not await self._is_ready(self._spawn(number)):
-                    log.error("not_reloaded", problem=f"the new worker {number} does not start; the old ones stay")
-                    break
-                for worker in old:
-                    worker.is_leaving = True
-                    worker.tell("leave")
-                for worker in old:
-                    await self._await_end(worker)
-            else:
-                log.info("reloaded", text=f"Workers replaced: {self._count}")
+            new = await self._start_others()
+            if new is None:
+                continue
+            old = [worker for worker in self._workers if worker not in new]
+            for worker in old:
+                worker.is_leaving = True
+                worker.tell("close")
+            for worker in old:
+                worker.tell("leave")
+                await self._await_end(worker)
+            log.info("reloaded", text=f"Workers replaced: {self._count}")
+
+    async def _start_others(self) -> set[_Worker] | None:
+        """Start a second worker for each number; return None, and end them, if one does not start."""
+        new: set[_Worker] = set()
+        for number in range(self._count):
+            worker = self._spawn(number)
+            new.add(worker)
+            if not await self._await_ready(worker) or any(each.ended.is_set() for each in new):
+                log.error("not_reloaded", problem="a new worker does not start; the old workers stay")
+                for each in new:
+                    each.is_leaving = True
+                    each.tell("leave")
+                for old_number in range(self._count):
+                    self._task(self._replace(old_number, _FIRST_PAUSE))  # an old one may have ended meanwhile
+                return None
+        return new
 
     # The private Redis
 
@@ -337,7 +360,7 @@ def _on_end(process: subprocess.Popen[bytes], then: Callable[[], None]) -> None:
 
 def _pause(failures: int) -> float:
     """Return the seconds before the next start, after so many processes that ended soon after their start."""
-    return min(_FIRST_PAUSE * 2 ** (failures - 2), _LONGEST_PAUSE) if failures > 1 else 0.0
+    return min(_FIRST_PAUSE * 2 ** min(failures - 2, _DOUBLINGS), _LONGEST_PAUSE) if failures > 1 else 0.0
 
 
 def _reason(status: int) -> str:

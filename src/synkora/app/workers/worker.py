@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Follows the orders of the parent, as an asynchronous context manager within the server's run.
 
-    The orders are `greet`, `leave` (to the other workers), `stop` (with all workers) and `hurry`. Without a parent it
-    stops at once.
+    The orders are `greet`, `close` (accept no more connections), `leave` (send the clients to the other workers, and
+    end), `stop` (with all workers) and `hurry` (like a further signal). Without a parent it stops at once.
     """
 
     def __init__(self, seat: Seat) -> None:
@@ -78,6 +78,9 @@ class Worker:
                 pass
             case "greet":
                 self.greet()
+            case "close":
+                self.siblings.is_leaving = True
+                server.stop_listening()
             case "leave":
                 self._is_leaving = self.siblings.is_leaving = True
                 self._leave_task = asyncio.get_running_loop().create_task(self._leave(server))
