@@ -68,6 +68,8 @@ def test_defaults() -> None:
         "log_format": "text",
         "metrics_token": None,
         "console_token": None,
+        "api_tokens": (),
+        "api_port": None,
         "admin_ui": False,
         "project_access": "open",
         "app_url": None,
@@ -82,6 +84,7 @@ def test_defaults() -> None:
         "limit_connections_per_address": 10_000,
         "limit_handshakes_per_address": 1000,
         "limit_failed_sign_ins": 20,
+        "limit_api_rate": 100,
         "limit_clients": 50_000,
         "workers": 1,
         "redis_url": None,
@@ -457,6 +460,24 @@ def test_a_console_token_is_long(token: str, monkeypatch: pytest.MonkeyPatch) ->
     settings = load_settings()
     assert settings.console_token is not None
     assert "sixteen" not in f"{settings!r}{settings}"
+
+
+def test_api_tokens_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them. The refusal does not show the token."""
+    monkeypatch.setenv("API_TOKEN", "sixteen-letters!,short")
+    (refusal,) = refusals()
+    assert refusal.startswith("API_TOKEN must have 16 characters or more")
+    assert "short" not in refusal
+    monkeypatch.setenv("API_TOKEN", "sixteen-letters!, another-sixteen-or-more")
+    assert [token.get_secret_value() for token in load_settings().api_tokens] == [
+        "sixteen-letters!",
+        "another-sixteen-or-more",
+    ]
+
+
+def test_an_api_port_without_a_token_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_PORT", "3002")
+    assert load_settings().cautions()[-1] == "API_PORT does nothing without API_TOKEN: there is no API"
 
 
 def test_the_admin_ui_has_a_password(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -312,11 +312,6 @@ class Settings(BaseSettings):
         validation_alias="API_PORT",
         description="Port on which the HTTP API is served, instead of WS_PORT.",
     )
-    limit_api_rate: RateValue = Field(
-        default=100,
-        validation_alias="LIMIT_API_RATE",
-        description="Requests to the HTTP API a second; burst: two seconds' worth.",
-    )
     admin_ui: FlagValue = Field(
         default=False,
         validation_alias="ADMIN_UI",
@@ -389,6 +384,11 @@ class Settings(BaseSettings):
         default=20,
         validation_alias="LIMIT_FAILED_SIGN_INS",
         description="Refused sign-ins of one address within a minute; beyond this number each refusal takes longer.",
+    )
+    limit_api_rate: RateValue = Field(
+        default=100,
+        validation_alias="LIMIT_API_RATE",
+        description="Requests to the HTTP API a second; burst: two seconds' worth.",
     )
     limit_clients: CountValue = Field(
         default=50_000,

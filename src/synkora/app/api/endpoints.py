@@ -76,7 +76,7 @@ class Endpoint:
     method: Method
     path: str
     summary: str
-    act: Callable[[Call], Awaitable[object]]
+    act: "Callable[[Endpoints, Call], Awaitable[object]]"
     answer: type
     query: type[msgspec.Struct] | None = None
     body: Any = None
@@ -97,73 +97,9 @@ class Endpoints:
         instance.instances.answer(_ROSTER, self._roster_here)
         instance.instances.answer(_STATE, self._state_here)
 
-    @property
-    def table(self) -> tuple[Endpoint, ...]:
-        """All endpoints."""
-        project = "/projects/{projectId}"
-        return (
-            Endpoint(
-                "POST",
-                f"{project}/events",
-                "Publish events to the members of a project",
-                self._publish,
-                Published,
-                body=EventToPublish | list[EventToPublish],
-                description="One event, or a list in order: all of them or none. They are ordered, kept and replayed "
-                "like the events of members. A request with the same `Idempotency-Key` as an earlier one of the last "
-                "24 hours publishes nothing again, and gets the same positions.",
-            ),
-            Endpoint(
-                "GET",
-                f"{project}/events",
-                "Read the events that are kept",
-                self._read,
-                KeptEvents,
-                query=ReadParameters,
-                problems=(410, 503),
-            ),
-            Endpoint("GET", f"{project}/presence", "List the users in a project", self._presence, PresentUsers),
-            Endpoint(
-                "DELETE",
-                f"{project}/members/{{userId}}",
-                "Remove a user from a project at once",
-                self._remove,
-                Closed,
-                description="For a user whose access was revoked: the access policy is asked before the user may join "
-                "again. With PROJECT_ACCESS=open every user may.",
-            ),
-            Endpoint(
-                "POST",
-                f"{project}/notices",
-                "Send a notice to the members of a project",
-                self._notice,
-                Closed,
-                body=Notice,
-            ),
-            Endpoint("DELETE", "/sockets/{socketId}", "Disconnect a client", self._disconnect, Closed),
-            Endpoint(
-                "DELETE",
-                "/users/{userId}/connections",
-                "Disconnect all clients of a user",
-                self._disconnect_user,
-                Closed,
-                description="The clients may return: block the user to prevent that.",
-            ),
-            Endpoint("GET", "/blocks", "List the blocks of users and addresses", self._blocks, BlocksInForce),
-            *self._blocks_of("/blocks/users/{userId}", "a user"),
-            *self._blocks_of("/blocks/addresses/{address}", "an address"),
-            Endpoint("GET", "/cluster", "Read the state of all instances", self._state, ClusterState),
-        )
-
-    def _blocks_of(self, path: str, whom: str) -> tuple[Endpoint, Endpoint]:
-        return (
-            Endpoint("PUT", path, f"Block {whom} for a time", self._block, Closed, body=NewBlock, problems=(409,)),
-            Endpoint("DELETE", path, f"Lift the block of {whom}", self._unblock, Closed, problems=(404,)),
-        )
-
     # Events
 
-    async def _publish(self, call: Call) -> Published:
+    async def publish(self, call: Call) -> Published:
         project_id = call.path["projectId"]
         asked = call.body if isinstance(call.body, list) else [call.body]
         publications = [self._prepared(project_id, event, number) for number, event in enumerate(asked)]
@@ -181,7 +117,7 @@ class Endpoints:
         except InvalidPublication as error:
             raise Problem(422, f"[{number}] {error}") from None
 
-    async def _read(self, call: Call) -> KeptEvents:
+    async def read(self, call: Call) -> KeptEvents:
         if self._recovery is None:
             raise Problem(503, _NO_RECOVERY)
         events = self._recovery.log
@@ -204,7 +140,7 @@ class Endpoints:
 
     # Presence
 
-    async def _presence(self, call: Call) -> PresentUsers:
+    async def presence(self, call: Call) -> PresentUsers:
         answers, _ = await self._instance.instances.ask(_ROSTER, ProjectNamed(call.path["projectId"]))
         return max(answers.values(), key=lambda roster: roster.count, default=PresentUsers([], 0))
 
@@ -215,12 +151,12 @@ class Endpoints:
 
     # Moderation
 
-    async def _remove(self, call: Call) -> Closed:
+    async def remove(self, call: Call) -> Closed:
         done = await self._moderation.remove(call.path["projectId"], call.path["userId"])
         log.warning("api_removed", **call.path, connections=done.connections, address=call.address)
         return Closed(*done)
 
-    async def _notice(self, call: Call) -> Closed:
+    async def post_notice(self, call: Call) -> Closed:
         message = call.body.message.strip()
         if not message:
             raise Problem(422, "message: must not be blank")
@@ -231,23 +167,23 @@ class Endpoints:
         log.warning("api_noticed", projectId=project_id, address=call.address)
         return Closed(*done)
 
-    async def _disconnect(self, call: Call) -> Closed:
+    async def disconnect(self, call: Call) -> Closed:
         socket_id = call.path["socketId"]
         done = await self._moderation.disconnect(socket_id)
         log.warning("api_disconnected", name=socket_id, connections=done.connections, address=call.address)
         return Closed(*done)
 
-    async def _disconnect_user(self, call: Call) -> Closed:
+    async def disconnect_user(self, call: Call) -> Closed:
         user_id = call.path["userId"]
         done = await self._moderation.disconnect_all("user", user_id)
         log.warning("api_disconnected", name=user_id, connections=done.connections, address=call.address)
         return Closed(*done)
 
-    async def _blocks(self, _: Call) -> BlocksInForce:
+    async def blocks(self, _: Call) -> BlocksInForce:
         blocks = sorted(self._collaboration.blocks.in_force, key=lambda block: block.until)
         return BlocksInForce([BlockInForce(block.kind, block.name, block.until) for block in blocks])
 
-    async def _block(self, call: Call) -> Closed:
+    async def block(self, call: Call) -> Closed:
         kind, name = _blocked(call.path)
         try:
             done = await self._moderation.block(kind, name, call.body.seconds)
@@ -256,7 +192,7 @@ class Endpoints:
         log.warning("api_blocked", kind=kind, name=name, seconds=call.body.seconds, address=call.address)
         return Closed(*done)
 
-    async def _unblock(self, call: Call) -> Closed:
+    async def unblock(self, call: Call) -> Closed:
         kind, name = _blocked(call.path)
         done = await self._moderation.unblock(kind, name)
         if done is None:
@@ -266,7 +202,7 @@ class Endpoints:
 
     # State
 
-    async def _state(self, _: Call) -> ClusterState:
+    async def state(self, _: Call) -> ClusterState:
         answers, unanswered = await self._instance.instances.ask(_STATE, Nothing())
         return ClusterState([answers[instance] for instance in sorted(answers)], unanswered)
 
@@ -307,3 +243,68 @@ def _blocked(path: dict[str, str]) -> tuple[BlockedKind, str]:
     if parse_address(host) is None or address not in (host, site):
         raise Problem(422, "address: an IP address is expected, or the /64 of an IPv6 address")
     return "address", site
+
+
+def _blocks_of(path: str, whom: str) -> tuple[Endpoint, Endpoint]:
+    return (
+        Endpoint("PUT", path, f"Block {whom} for a time", Endpoints.block, Closed, body=NewBlock, problems=(409,)),
+        Endpoint("DELETE", path, f"Lift the block of {whom}", Endpoints.unblock, Closed, problems=(404,)),
+    )
+
+
+_PROJECT: Final = "/projects/{projectId}"
+
+#: All endpoints.
+TABLE: Final = (
+    Endpoint(
+        "POST",
+        f"{_PROJECT}/events",
+        "Publish events to the members of a project",
+        Endpoints.publish,
+        Published,
+        body=EventToPublish | list[EventToPublish],
+        description="One event, or a list in order: all of them or none. They are ordered, kept and replayed "
+        "like the events of members. A request with the same `Idempotency-Key` as an earlier one of the last "
+        "24 hours publishes nothing again, and gets the same positions.",
+    ),
+    Endpoint(
+        "GET",
+        f"{_PROJECT}/events",
+        "Read the events that are kept",
+        Endpoints.read,
+        KeptEvents,
+        query=ReadParameters,
+        problems=(410, 503),
+    ),
+    Endpoint("GET", f"{_PROJECT}/presence", "List the users in a project", Endpoints.presence, PresentUsers),
+    Endpoint(
+        "DELETE",
+        f"{_PROJECT}/members/{{userId}}",
+        "Remove a user from a project at once",
+        Endpoints.remove,
+        Closed,
+        description="For a user whose access was revoked: the access policy is asked before the user may join "
+        "again. With PROJECT_ACCESS=open every user may.",
+    ),
+    Endpoint(
+        "POST",
+        f"{_PROJECT}/notices",
+        "Send a notice to the members of a project",
+        Endpoints.post_notice,
+        Closed,
+        body=Notice,
+    ),
+    Endpoint("DELETE", "/sockets/{socketId}", "Disconnect a client", Endpoints.disconnect, Closed),
+    Endpoint(
+        "DELETE",
+        "/users/{userId}/connections",
+        "Disconnect all clients of a user",
+        Endpoints.disconnect_user,
+        Closed,
+        description="The clients may return: block the user to prevent that.",
+    ),
+    Endpoint("GET", "/blocks", "List the blocks of users and addresses", Endpoints.blocks, BlocksInForce),
+    *_blocks_of("/blocks/users/{userId}", "a user"),
+    *_blocks_of("/blocks/addresses/{address}", "an address"),
+    Endpoint("GET", "/cluster", "Read the state of all instances", Endpoints.state, ClusterState),
+)

@@ -1,11 +1,10 @@
 """The HTTP API as an OpenAPI 3.1 document."""
 
 import re
-from collections.abc import Iterable
 from typing import Any, Final
 
 from synkora import __version__
-from synkora.app.api.endpoints import Endpoint
+from synkora.app.api.endpoints import TABLE, Endpoint
 from synkora.app.api.messages import MOST_EVENTS, PATH_PARAMETERS, EventToPublish
 from synkora.app.api.problems import CONTENT_TYPE, ProblemDetails
 from synkora.collaboration.events import CATALOGUE, Event
@@ -32,11 +31,11 @@ _INFO: Final = (
 )
 
 
-def document(endpoints: Iterable[Endpoint]) -> Schema:
-    """Return the OpenAPI document of the endpoints."""
+def document() -> Schema:
+    """Return the OpenAPI document of all endpoints."""
     definitions: dict[str, Schema] = {}
     paths: dict[str, Schema] = {}
-    for endpoint in endpoints:
+    for endpoint in TABLE:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, definitions)
     _define(ProblemDetails, definitions)
     definitions["EventToPublish"] = _event_to_publish(definitions["EventToPublish"])

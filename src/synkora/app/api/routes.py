@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from synkora.app.api.endpoints import Call, Endpoint, Endpoints
+from synkora.app.api.endpoints import TABLE, Call, Endpoint, Endpoints
 from synkora.app.api.messages import MOST_EVENTS, PATH_PARAMETERS
 from synkora.app.api.openapi import document
 from synkora.app.api.problems import Problem
@@ -60,11 +60,11 @@ class ApiRoute(BaseRoute):
         self._due = 0.0
         self._max_body = max_body
         self._port = port
-        table = Endpoints(instance).table
+        self._endpoints = Endpoints(instance)
         self._paths: dict[tuple[str, ...], dict[str, _Handler]] = {}
-        for endpoint in table:
+        for endpoint in TABLE:
             self._paths.setdefault(tuple(endpoint.path.split("/")), {})[endpoint.method] = _Handler(endpoint)
-        self._openapi = encode(document(table))
+        self._openapi = encode(document())
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the request is for the API."""
@@ -128,7 +128,7 @@ class ApiRoute(BaseRoute):
             address=address_of(request, self._proxies),
         )
         try:
-            answer = await handler.endpoint.act(call)
+            answer = await handler.endpoint.act(self._endpoints, call)
         except Problem:
             raise
         except Exception as error:  # noqa: BLE001  # it is logged
