@@ -65,8 +65,7 @@ async def test_the_documents_sample_publishes(server: ServerProcess, connect_by:
     (sample,) = blocks(ROOT / "docs" / "http-api.md", "javascript")
     script = tmp_path / "route.mjs"
     call = f"publish({PROJECT!r}, {json.dumps(MOVE)}, 'a')"
-    script.write_text(f"{sample.text}
-console.log(JSON.stringify(await {call}));")
+    script.write_text(f"{sample.text}\nconsole.log(JSON.stringify(await {call}));")
     variables = {"WEBSOCKET_API_URL": server.url, "API_TOKEN": TOKEN, "PATH": os.environ["PATH"]}
     done = subprocess.run(["node", str(script)], env=variables, capture_output=True, text=True, timeout=PATIENCE)  # noqa: ASYNC221  # the client is in another process
     assert done.returncode == 0, done.stderr
