@@ -22,7 +22,7 @@ from synkora.identity.tokens import sign
 from synkora.recovery.memory import MemoryLog
 from synkora.recovery.ports import Answered
 from synkora.recovery.settings import RecoverySettings
-from synkora.sockets.recovery import RecoveryOutcome
+from synkora.sockets.socket_recovery import RecoveryOutcome
 
 
 @pytest.fixture

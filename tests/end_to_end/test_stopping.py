@@ -4,7 +4,6 @@ import asyncio
 import signal
 
 import httpx
-import pytest
 from tests.end_to_end.raw import Closed, RawClient, RawPolling, RawWebSocket
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS, Client, Connect, join
@@ -54,15 +53,6 @@ async def test_every_client_is_informed_and_reconnects(start_server: StartServer
     for client in everyone[1:]:
         assert await client.next() == ["task:create", 1]
     await expect_health(again, connections=len(everyone), rooms=1)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-async def test_a_signal_stops_a_server_without_clients(start_server: StartServer, number: signal.Signals) -> None:
-    """It exits with 0, and writes nothing to stderr."""
-    server = start_server()
-    server.signal(number)
-    assert await asyncio.to_thread(server.wait) == 0
-    assert server.stderr == []
 
 
 async def open_both(server: ServerProcess) -> tuple[RawPolling, RawWebSocket]:
@@ -136,18 +126,3 @@ async def test_new_clients_are_refused_while_stopping(start_server: StartServer)
     assert isinstance(await witness.receive(), Closed)
     await witness.close()
     assert await asyncio.to_thread(server.wait) == 0
-
-
-async def test_a_disconnected_client_is_not_counted(start_server: StartServer, connect_by: Connect) -> None:
-    """`connections` and `rooms` follow the clients of every transport."""
-    server = start_server()
-    clients = [await connect_by(ALICE, url=server.url, way=way) for way in WAYS.values()]
-    for number, client in enumerate(clients):
-        await join(client, project=f"project {number // 2}")
-    await expect_health(server, connections=6, rooms=3)
-    await clients[0].emit("leave-project", "project 0")
-    await clients[1].close()
-    await expect_health(server, connections=5, rooms=2)
-    for client in clients:
-        await client.close()
-    await expect_health(server, connections=0, rooms=0)

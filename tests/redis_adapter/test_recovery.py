@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from tests.sockets.recovering import recovering
 from tests.support.page import Page as LocalPage
 from tests.support.page import outcomes, recovery_of, without_offsets
 from tests.support.redis_server import RedisServer
@@ -17,7 +18,7 @@ from synkora import RedisAdapter, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
 from synkora.engine.session import State
 from synkora.redis_adapter.adapter import RedisAdapters
-from synkora.sockets.recovery import RecoveryOutcome
+from synkora.sockets.socket_recovery import RecoveryOutcome
 
 
 class Page(LocalPage):
@@ -38,17 +39,7 @@ def is_alone(server: SocketServer) -> bool:
 
 
 def server_on(url: str) -> SocketServer:
-    """A server whose clients join the rooms that they name."""
-    server = SocketServer(adapter=RedisAdapter.from_url(url), recovery=True)
-
-    @server.use
-    def sign_in(socket: Socket, auth: dict[str, Any]) -> None:
-        socket.identity = auth.get("user", "")
-
-    server.on("join", lambda socket, room: socket.join(room))
-    server.on("leave", lambda socket, room: socket.leave(room))
-    server.on("say", lambda socket, room, value: socket.to(room).emit("said", value))
-    return server
+    return recovering(adapter=RedisAdapter.from_url(url))
 
 
 @pytest.fixture
@@ -109,10 +100,10 @@ async def test_events_that_redis_refuses_to_keep_reach_everybody(
 async def test_own_events_are_not_replayed(servers: list[SocketServer]) -> None:
     ann, ben = await joined(servers[0]), await joined(servers[1])
     ann.emit("say", "r", 1)
-    assert await got(ben, 1) == [["said", 1]]
+    assert await got(ben, 1) == [["said", {"value": 1}]]
     ben.emit("say", "r", 2)
-    assert await got(ann, 1) == [["said", 2]]
-    assert await got(ben, 1) == [["said", 1]]
+    assert await got(ann, 1) == [["said", {"value": 2}]]
+    assert await got(ben, 1) == [["said", {"value": 1}]]
 
 
 @pytest.mark.parametrize("back", [0, 1])

@@ -10,8 +10,9 @@ from typing import Any
 from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.engine.close_reasons import Reason
-from synkora.sockets.recovery import NamespaceRecovery, RecoveryOutcome
+from synkora.sockets.recovery import NamespaceRecovery
 from synkora.sockets.server import SocketServer
+from synkora.sockets.socket_recovery import RecoveryOutcome
 
 _TURNS = 6  # longest that a return takes: its task, the handlers, and the writes
 

@@ -10,6 +10,7 @@ import { chosen, instances, nameOf, serverTime } from "./feed";
 import { count, duration, moment, size } from "./formats";
 import { Listing } from "./listing";
 import { type Column, Table } from "./table";
+import { User } from "./user";
 
 /** It is kept while another view is shown. */
 const listing = new Listing<Connection>("connections", "since", "desc");
@@ -109,12 +110,7 @@ function ProjectFilter() {
 function Who({ row: { userId, userName, socketId, transport, address } }: { row: Connection }) {
   return (
     <div class="who">
-      <strong>
-        <Foreign words={userName} />
-      </strong>{" "}
-      <code>
-        <Foreign words={userId} />
-      </code>
+      <User name={userName} id={userId} />
       <small>
         <code>{socketId}</code>
         <span class="for-least">

@@ -9,6 +9,7 @@ import { showProject } from "./connections";
 import { isAnswering, silent } from "./feed";
 import { brief, count, counted, size } from "./formats";
 import { repeat } from "./repeated";
+import { User } from "./user";
 
 const EVERY = 3_000; // milliseconds
 
@@ -97,12 +98,7 @@ function Users({ now, before }: { now: Answer; before: Answer | null }) {
               <tr key={userId} role="row">
                 <td role="cell" data-title="User">
                   <div class="who">
-                    <strong>
-                      <Foreign words={userName} />
-                    </strong>{" "}
-                    <code>
-                      <Foreign words={userId} />
-                    </code>
+                    <User name={userName} id={userId} />
                   </div>
                 </td>
                 <td role="cell" class="number" data-title="Connections">

@@ -10,19 +10,47 @@ from synkora.serving.systemd import passed_sockets
 
 
 def open_sockets(settings: Settings) -> list[socket.socket]:
-    """Return the service manager's listening sockets, or else new ones.
+    """Return the service manager's listening sockets, or else new ones, and those of API_PORT.
 
     Exits with 1 and a line on stderr if it cannot listen.
     """
+    sockets = _passed() or _open(settings, settings.port, "WS_PORT")
+    return sockets if settings.api_port is None else [*sockets, *_open(settings, settings.api_port, "API_PORT")]
+
+
+def open_shared_sockets(settings: Settings, count: int) -> list[list[socket.socket]]:
+    """Return `count` groups of sockets that share the ports, or else the service manager's sockets as the only group.
+
+    Exits with 1 and a line on stderr if it cannot listen.
+    """
+    if passed := _passed():
+        return [passed if settings.api_port is None else [*passed, *_open(settings, settings.api_port, "API_PORT")]]
+    ports = [_free(settings, settings.port, "WS_PORT")]
+    if settings.api_port is not None:
+        ports.append(_free(settings, settings.api_port, "API_PORT"))
     try:
-        sockets = passed_sockets()
+        return [[each for port in ports for each in listen(settings.host, port, shared=True)] for _ in range(count)]
     except OSError as error:
         sys.exit(f"Cannot listen: {error.strerror}")
-    sockets = sockets or _listen(settings, settings.port, "WS_PORT")
-    return sockets if settings.api_port is None else [*sockets, *_listen(settings, settings.api_port, "API_PORT")]
 
 
-def _listen(settings: Settings, port: int, variable: str) -> list[socket.socket]:
+def _free(settings: Settings, port: int, variable: str) -> int:
+    """Return the port, or a free one for 0: shared sockets alone would not notice another server of the same user."""
+    probes = _open(settings, port, variable)
+    found: int = probes[0].getsockname()[1]
+    for probe in probes:
+        probe.close()
+    return found
+
+
+def _passed() -> list[socket.socket]:
+    try:
+        return passed_sockets()
+    except OSError as error:
+        sys.exit(f"Cannot listen: {error.strerror}")
+
+
+def _open(settings: Settings, port: int, variable: str) -> list[socket.socket]:
     try:
         return listen(settings.host, port)
     except OSError as error:

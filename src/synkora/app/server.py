@@ -92,7 +92,7 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
         if worker is None or worker.may_drain:
             await instance.drain(settings.shutdown_drain)
 
-    sockets = open_sockets(settings) if seat is None else seat.sockets()
+    sockets = open_sockets(settings) if worker is None else worker.sockets
     # A single instance does not drain: without another instance, clients would only be disconnected for longer.
     may_drain = settings.shutdown_drain and instance.cluster is not None
     server = Server(

@@ -12,8 +12,8 @@ from synkora.collaboration.collaboration import Collaboration
 from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import IncidentKind, Limit
 from synkora.sockets.internals import adapter_of, recovery_of, refused_events, registry_of
-from synkora.sockets.recovery import RecoveryOutcome
 from synkora.sockets.server import SocketServer
+from synkora.sockets.socket_recovery import RecoveryOutcome
 
 if TYPE_CHECKING:
     from synkora.app.cluster import Cluster

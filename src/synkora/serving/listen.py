@@ -11,9 +11,10 @@ _LAST_PORT: Final = 65535
 _SocketAddress = tuple[Any, ...]  # host, port, and for IPv6 two more (Python's socket, "Socket families")
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
     """Listen on `host`, or if it is empty on every interface, IPv4 and IPv6; port 0 selects a free port.
 
+    Several `shared` calls of one user may open the same port: the kernel spreads the connections (SO_REUSEPORT).
     Raises `OSError`, for example if the port is in use or the address is not this machine's.
     """
     if not 0 <= port <= _LAST_PORT:
@@ -21,7 +22,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         for family, address in _addresses(host, port):
-            sockets.append(_bind(family, address, sockets[0].getsockname()[1] if sockets else port))
+            sockets.append(_bind(family, address, sockets[0].getsockname()[1] if sockets else port, shared=shared))
     except OSError:
         for bound in sockets:
             bound.close()
@@ -49,9 +50,11 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _bind(family: socket.AddressFamily, address: _SocketAddress, port: int) -> socket.socket:
+def _bind(family: socket.AddressFamily, address: _SocketAddress, port: int, *, shared: bool) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -114,7 +114,7 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         else:
             await super().startup([])
-            self.servers = [await self._listen_with_tls(self._tls, listening) for listening in sockets or ()]
+            self.servers = [await self._listen(listening) for listening in sockets or ()]
         gc.set_threshold(*_GC_THRESHOLDS)
         gc.freeze()
         self._upkeep.start()
@@ -126,10 +126,23 @@ class Server(uvicorn.Server):
     def _count_connections(self) -> int:
         return len(self.server_state.connections) + registry_of(self._sockets_server).open_websockets
 
-    async def _listen_with_tls(self, tls: ssl.SSLContext, listening: socket.socket) -> asyncio.Server:
+    async def listen_on(self, listening: socket.socket) -> asyncio.Server:
+        """Accept connections from a further socket, until `stop_listening_on`."""
+        server = await self._listen(socket.socket(fileno=os.dup(listening.fileno())))
+        self.servers.append(server)
+        return server
+
+    def stop_listening_on(self, server: asyncio.Server) -> None:
+        """Accept no more connections from the socket of `listen_on`."""
+        server.close()
+        if server in self.servers:
+            self.servers.remove(server)
+
+    async def _listen(self, listening: socket.socket) -> asyncio.Server:
         """Listen like uvicorn, but with shorter timeouts for the start and end of TLS: uvicorn allows a minute."""
-        config = self.config
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TLS_WINDOW)  # connections inherit it
+        config, tls = self.config, self._tls
+        if tls is not None:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TLS_WINDOW)  # connections inherit it
         make = functools.partial(
             self._make_protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state
         )
@@ -138,8 +151,8 @@ class Server(uvicorn.Server):
             sock=listening,
             ssl=tls,
             backlog=config.backlog,
-            ssl_handshake_timeout=TLS_TIME,
-            ssl_shutdown_timeout=_TLS_GOODBYE,
+            ssl_handshake_timeout=TLS_TIME if tls else None,
+            ssl_shutdown_timeout=_TLS_GOODBYE if tls else None,
         )
 
     def stop_listening(self) -> None:

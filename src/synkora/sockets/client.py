@@ -23,8 +23,9 @@ from synkora.protocol.socketio import (
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.handlers import FAILURES, outcome
 from synkora.sockets.namespace_core import INTERNAL, NamespaceCore, handler_failed
-from synkora.sockets.recovery import RETURN_KEYS, NamespaceRecovery, Return
+from synkora.sockets.recovery import NamespaceRecovery
 from synkora.sockets.socket import Socket, SocketState
+from synkora.sockets.socket_recovery import RETURN_KEYS, Return, take_return
 
 #: Maximum namespaces per connection: it keeps the payload of CONNECT for each.
 MAX_NAMESPACES: Final = 100
@@ -156,7 +157,7 @@ class Client:
             return
         payload, brought = packet.data, None
         if core.recovery is not None and not auth.keys().isdisjoint(RETURN_KEYS):
-            brought = core.recovery.take_return(auth)
+            brought = take_return(auth)
             payload = encode(auth)  # without pid and offset: they are a credential for the session
         socket = Socket(new_id(), core, self.session, payload, self._disconnect)
         self._sockets[name] = socket

@@ -13,9 +13,10 @@ from synkora.engine.transports.polling_endpoint import PollingEndpoint
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.namespace_core import DeclaredEvent
-from synkora.sockets.recovery import LOST, NamespaceRecovery, ReplaySize
+from synkora.sockets.recovery import NamespaceRecovery
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket, SocketState
+from synkora.sockets.socket_recovery import LOST, ReplaySize
 
 
 def registry_of(server: SocketServer) -> Registry:

@@ -15,10 +15,11 @@ from synkora.sockets.adapter import Adapter
 from synkora.sockets.errors import EventRefused, check_admitted, other_refusal
 from synkora.sockets.handlers import FAILURES, Spawn, outcome
 from synkora.sockets.local_adapter import AdapterFactory, LocalAdapter
-from synkora.sockets.recovery import NamespaceRecovery, Return
+from synkora.sockets.recovery import NamespaceRecovery
 from synkora.sockets.routes import Route, Routes
 from synkora.sockets.server_side_events import ServerSide
 from synkora.sockets.socket import Socket
+from synkora.sockets.socket_recovery import Return
 
 DisconnectHandler = Callable[[Socket, str], Awaitable[None] | None]
 Unknown = Literal["refuse", "ignore"]

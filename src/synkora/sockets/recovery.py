@@ -1,15 +1,11 @@
-"""Recovery in one namespace: events that are kept, and clients that return to their sockets.
-
-Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`pid` and `offset`).
-"""
+"""Recovery in one namespace: events that are kept, and clients that return to their sockets."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from enum import StrEnum
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
@@ -17,124 +13,26 @@ from msgspec.structs import replace
 from synkora.engine.close_reasons import Reason
 from synkora.engine.histogram import Histogram
 from synkora.engine.message import Message
-from synkora.engine.outbox import HeldOutbox
 from synkora.engine.registry import new_id
 from synkora.protocol.socketio import PacketType, encode_header, encode_packet
 from synkora.recovery.ports import Incomplete, LoggedEvent, Missed, RecoveryStore, SavedSession
 from synkora.recovery.position import Position, after_event, later, parse
 from synkora.sockets import packets
+from synkora.sockets.socket_recovery import LOST, RecoveryOutcome, ReplaySize, Return, SocketRecovery
 
 if TYPE_CHECKING:
     from synkora.sockets.namespace_core import NamespaceCore
     from synkora.sockets.socket import Socket
 
-#: Reasons for which a connection is lost, so that its client may return. The others end the session.
-LOST: Final = frozenset(
-    (
-        Reason.TRANSPORT_CLOSE,
-        Reason.TRANSPORT_ERROR,
-        Reason.PING_TIMEOUT,
-        Reason.FORCED_SERVER_CLOSE,
-        Reason.SERVER_SHUTTING_DOWN,
-    )
-)
 #: Events of one replay.
 REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
 _LOOKED_AT: Final = 10  # events after a leave
 _MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
 _MOST_OUTLIVED: Final = 10  # epochs
 _SLICE: Final = 500  # events of a replay that are encoded in one turn; a few milliseconds
-_LONGEST_PID: Final = 64  # characters; a pid has 20
 _BLANKS: Final = b" \t\r\n"
-#: What a client that returns has in the payload of CONNECT: its session's secret id, and its last event's position.
-RETURN_KEYS: Final = ("pid", "offset")
-
-
-class RecoveryOutcome(StrEnum):
-    """The outcome of a return with a `pid`. The values are metric labels.
-
-    After `EPOCH`, `TRIMMED`, `TOO_MANY`, `UNAVAILABLE` and `DECLINED` the client is in its rooms again, without a
-    replay; after the rest nothing is restored.
-    """
-
-    RECOVERED = "recovered"
-    EPOCH = "epoch"  # the log has lost its memory since
-    TRIMMED = "trimmed"  # missed events are no longer kept
-    TOO_MANY = "too_many"  # more was missed than one replay may have
-    UNAVAILABLE = "unavailable"  # the log could not be reached
-    DECLINED = "declined"  # by the application
-    UNKNOWN = "unknown"  # the session has ended, is too old, or was never there
-    OTHER_USER = "other_user"
-    REFUSED = "refused"  # the CONNECT
-
-
-class Return(NamedTuple):
-    """What a client brings that was here before."""
-
-    pid: str
-    offset: object
-
-
-class ReplaySize(NamedTuple):
-    """What a client is sent that it missed: as many events, with as many bytes of data and attachments."""
-
-    events: int = 0
-    bytes: int = 0
-
-
 #: What it costs to find out that too much was missed.
 _TOO_MANY: Final = ReplaySize(events=1000)
-
-
-class SocketRecovery:
-    """The state for a socket's return.
-
-    `began` and `outlived` are those of `SavedSession`. `session` is as it was saved last, and before the reply to
-    CONNECT as it was found. `joined` has for each room the number of the last event before the join, and `left` for
-    rooms that were left that number and the last one before the leave. `after` is where a replay starts. Until the
-    position `until` it has been read, as `missed`, which is encoded as `replay`. `outcome` says whether there is a
-    replay, and `size` what it costs. `held` has the messages for the socket after `missed` was read, and before the
-    reply to CONNECT. `former` is the `pid` that the client returned with if it was not recovered: it works until the
-    client is known to have got the reply.
-    """
-
-    __slots__ = (
-        "after",
-        "began",
-        "former",
-        "held",
-        "joined",
-        "left",
-        "missed",
-        "outcome",
-        "outlived",
-        "pid",
-        "replay",
-        "session",
-        "size",
-        "until",
-    )
-
-    def __init__(self, pid: str, began: Position, outlived: tuple[str, ...] = ()) -> None:
-        self.pid = pid
-        self.began = began
-        self.outlived = outlived
-        self.former = ""
-        self.session: SavedSession | None = None
-        self.joined: dict[str, int] = {}
-        self.left: dict[str, tuple[int, int]] = {}
-        self.after: Position | None = None
-        self.until: Position | None = None
-        self.outcome: RecoveryOutcome | None = None
-        self.missed: list[LoggedEvent] = []
-        self.replay: list[Message] = []
-        self.size = ReplaySize()
-        self.held: HeldOutbox | None = None
-
-    @property
-    def is_recovered(self) -> bool:
-        """Whether the client misses nothing."""
-        return self.outcome is RecoveryOutcome.RECOVERED
 
 
 class _Place:
@@ -250,14 +148,6 @@ class NamespaceRecovery:
         )
 
     # A client that returns
-
-    @staticmethod
-    def take_return(auth: dict[str, Any]) -> Return | None:
-        """Remove pid and offset from the payload of CONNECT, and return them; None without a pid."""
-        pid, offset = (auth.pop(key, None) for key in RETURN_KEYS)
-        if not isinstance(pid, str) or not 0 < len(pid) <= _LONGEST_PID:
-            return None
-        return Return(pid, offset)
 
     async def resume(self, socket: "Socket", brought: Return) -> None:
         """Give a socket that the middleware has admitted the id and rooms of its session, and end the old connection.

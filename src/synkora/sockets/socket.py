@@ -15,9 +15,9 @@ from synkora.sockets.acks import Acks
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout, naming_event
 from synkora.sockets.flagged_socket import FlaggedSocket
-from synkora.sockets.recovery import SocketRecovery
 from synkora.sockets.rooms import check_rooms
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
+from synkora.sockets.socket_recovery import SocketRecovery
 
 if TYPE_CHECKING:
     from synkora.sockets.namespace_core import NamespaceCore

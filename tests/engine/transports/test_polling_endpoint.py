@@ -125,6 +125,8 @@ async def test_a_post_that_the_client_gives_up_ends_the_session(
         (b"abc", Reason.PARSE_ERROR),
         (b"2", Reason.TRANSPORT_ERROR),
         (b"b!!", Reason.PARSE_ERROR),
+        (b"3\x1e\x1e3", Reason.PARSE_ERROR),
+        ("4ok".encode("utf-16"), Reason.PARSE_ERROR),
         (b"4\xff", Reason.PARSE_ERROR),
         (b"4ok\x1e4\xc3", Reason.PARSE_ERROR),
     ],

@@ -17,7 +17,7 @@ from synkora.collaboration.access_answers import AccessOutcome
 from synkora.collaboration.authentication import SignInOutcome
 from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import IncidentKind, Limit
-from synkora.sockets.recovery import RecoveryOutcome
+from synkora.sockets.socket_recovery import RecoveryOutcome
 
 # The values of labels. Each starts at zero, so that the first count is an increase.
 LOG_LEVELS: Final = ("warning", "error")

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from synkora.app.listening import open_sockets
+from synkora.app.listening import open_shared_sockets
 from synkora.app.logs.configure import configure_logs, standard_output
 from synkora.app.settings import Settings
 from synkora.app.workers.client_count import ClientCounts
@@ -43,7 +43,7 @@ def run_workers(settings: Settings, count: int) -> int:
     """
     output = standard_output(settings.log_format)
     configure_logs(settings.log_level, settings.log_format, output=output)
-    sockets = open_sockets(settings)
+    sockets = open_shared_sockets(settings, count)
     try:
         return asyncio.run(Parent(settings, count, sockets).run())
     except OSError as error:
@@ -65,6 +65,10 @@ class _Worker:
         self.is_awaited = False  # whether the end before `ready` is noticed by the code that awaits it
         self._control = control
 
+    @property
+    def is_serving(self) -> bool:
+        return self.ready.done() and self.ready.result() and not (self.is_leaving or self.ended.is_set())
+
     def tell(self, order: str) -> None:
         """Send an order: see `worker.Orders`."""
         with suppress(OSError):  # it has ended, which `ended` tells
@@ -75,9 +79,13 @@ class _Worker:
 
 
 class Parent:
-    """Runs `count` workers on the listening `sockets` until a signal. `run` returns the exit status."""
+    """Runs `count` workers until a signal. `run` returns the exit status.
 
-    def __init__(self, settings: Settings, count: int, sockets: list[socket.socket]) -> None:
+    The listening sockets, one group for each number, stay open here: what the kernel has queued for a worker that has
+    ended is not lost. If there is a single group, all workers accept from it.
+    """
+
+    def __init__(self, settings: Settings, count: int, sockets: list[list[socket.socket]]) -> None:
         self._settings = settings
         self._count = count
         self._sockets = sockets
@@ -163,7 +171,7 @@ class Parent:
                 count=self._count,
                 folder=str(self._folder),
                 control=theirs.fileno(),
-                listening=[listening.fileno() for listening in self._sockets],
+                listening=[[listening.fileno() for listening in group] for group in self._sockets],
                 started_at=self._started_at,
                 may_drain=self._redis is None,
             )
@@ -175,7 +183,7 @@ class Parent:
                 [sys.executable, "-P", "-m", "synkora", *sys.argv[1:]],
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                pass_fds=(seat.control, *seat.listening),
+                pass_fds=(seat.control, *(descriptor for group in seat.listening for descriptor in group)),
                 process_group=0,  # Ctrl-C is for the parent, which tells the workers
             )
         ours.setblocking(False)
@@ -196,6 +204,14 @@ class Parent:
             asyncio.get_running_loop().remove_reader(control)
         elif not worker.ready.done():
             worker.ready.set_result(True)
+            self._share_out()
+
+    def _share_out(self) -> None:
+        """Let the workers that serve accept from the sockets of numbers without one, too."""
+        serving = [each for each in self._workers if each.is_serving]
+        missing = set(range(len(self._sockets))) - {worker.number for worker in serving}
+        for worker in serving:
+            worker.tell(" ".join(("cover", *map(str, sorted(missing)))))
 
     # Replacing
 
@@ -205,6 +221,7 @@ class Parent:
         worker.close()
         worker.ended.set()
         self._counts.slots[worker.slot] = 0
+        self._share_out()
         if not worker.ready.done():
             worker.ready.set_result(False)
             if worker.is_awaited:

@@ -17,6 +17,8 @@ _SEAT: Final = "SYNKORA_WORKER_SEAT"
 class Seat(msgspec.Struct, frozen=True):
     """A worker's place; `control` and `listening` are inherited file descriptors.
 
+    `listening` has a group of sockets for each worker's number, which share the port, or a single one for all.
+
     `count` is the number of workers, `slot` the place of its count of clients: while a worker is replaced, two
     processes have one number and different slots. `started_at` is the server's start, in seconds since the epoch.
     `may_drain`: other servers share the Redis, so that clients can be sent there when all workers stop.
@@ -27,7 +29,7 @@ class Seat(msgspec.Struct, frozen=True):
     count: int
     folder: str
     control: int
-    listening: list[int]
+    listening: list[list[int]]
     started_at: float
     may_drain: bool
 
@@ -45,9 +47,9 @@ class Seat(msgspec.Struct, frozen=True):
             _SEAT: msgspec.json.encode(self).decode(),
         }
 
-    def sockets(self) -> list[socket.socket]:
-        """Return the listening sockets."""
-        return [_inherited(number) for number in self.listening]
+    def groups(self) -> list[list[socket.socket]]:
+        """Return the groups of listening sockets."""
+        return [[_inherited(descriptor) for descriptor in group] for group in self.listening]
 
     def control_socket(self) -> socket.socket:
         """Return the connection to the parent."""

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import signal
+import socket
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
@@ -12,6 +13,7 @@ import structlog
 from synkora.app.workers.client_count import ClientCounts, SharedClientCount
 from synkora.app.workers.seat import Seat
 from synkora.app.workers.siblings import Siblings
+from synkora.engine.tasks import Tasks
 from synkora.serving.server import Server
 
 #: Seconds for which a worker that leaves still opens sessions: a connection that it has accepted sends its request
@@ -24,8 +26,9 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Follows the orders of the parent, as an asynchronous context manager within the server's run.
 
-    The orders are `greet`, `close` (accept no more connections), `leave` (send the clients to the other workers, and
-    end), `stop` (with all workers) and `hurry` (like a further signal). Without a parent it stops at once.
+    The orders are `greet`, `cover` (accept from the sockets of these numbers too, and no others), `close` (accept no
+    more connections), `leave` (send the clients to the other workers, and end), `stop` (with all workers) and `hurry`
+    (like a further signal). Without a parent it stops at once.
     """
 
     def __init__(self, seat: Seat) -> None:
@@ -34,10 +37,13 @@ class Worker:
         self.clients = SharedClientCount(ClientCounts(seat.path), seat.slot)
         self.greet: Callable[[], None] = lambda: None
         self._control = seat.control_socket()
+        self._groups = seat.groups()
+        self._covered: dict[int, list[asyncio.Server]] = {}
         self._server: Server | None = None
         self._is_leaving = False
         self._is_orphaned = False
-        self._leave_task: asyncio.Task[None] | None = None
+        self._covering = asyncio.Lock()
+        self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
         await self.siblings.start()
@@ -51,6 +57,11 @@ class Worker:
         self.siblings.stop()
         if self._is_orphaned:
             shutil.rmtree(self.seat.path, ignore_errors=True)  # the parent would have
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """The listening sockets of this worker's number."""
+        return self._groups[self.seat.number % len(self._groups)]
 
     def serve_with(self, server: Server) -> None:
         """Set the server that orders are for."""
@@ -73,9 +84,11 @@ class Worker:
         except OSError:
             order = ""
         server = self._server
-        match order:
+        match order.partition(" ")[0]:
             case _ if server is None:
                 pass
+            case "cover":
+                self._tasks.start(self._cover(server, order.split()[1:]))
             case "greet":
                 self.greet()
             case "close":
@@ -83,7 +96,7 @@ class Worker:
                 server.stop_listening()
             case "leave":
                 self._is_leaving = self.siblings.is_leaving = True
-                self._leave_task = asyncio.get_running_loop().create_task(self._leave(server))
+                self._tasks.start(self._leave(server))
             case "stop":
                 server.should_exit = True
             case "hurry":
@@ -93,6 +106,15 @@ class Worker:
                 self._is_orphaned = True
                 asyncio.get_running_loop().remove_reader(self._control)
                 server.should_exit = True
+
+    async def _cover(self, server: Server, numbers: list[str]) -> None:
+        wanted = set(map(int, numbers))
+        async with self._covering:
+            for number in self._covered.keys() - wanted:
+                for listening in self._covered.pop(number):
+                    server.stop_listening_on(listening)
+            for number in wanted - self._covered.keys():
+                self._covered[number] = [await server.listen_on(each) for each in self._groups[number]]
 
     async def _leave(self, server: Server) -> None:
         server.stop_listening()
