@@ -72,7 +72,8 @@ class Publisher:
     def publish(self, project_id: str, publication: Publication, once: str = "") -> Awaitable[Position | None]:
         """Publish an event now; the result is its position, or None if it is not kept.
 
-        An event with the same `once` is published once: later calls return the position of the first one.
+        An event with the same `once` is published once: later calls return the position of the first one. The result
+        raises `LogUnavailable`.
         """
         except_rooms = () if publication.except_sid is None else (publication.except_sid,)
         if self._recovery is None:

@@ -11,7 +11,6 @@ from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
 from synkora.recovery.ports import (
     MAX_ONCE,
-    ONCE_AGE,
     Answered,
     Deliver,
     Incomplete,
@@ -92,7 +91,7 @@ class MemoryLog:
         self._too_old = 0
         self._look_at = 0.0  # the time of the next mark or expiry
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._once: OrderedDict[str, tuple[float, int]] = OrderedDict()  # time and number, by name
+        self._once: dict[str, int] = {}  # numbers of events, by the name with which they are appended once
         self._shared: dict[int, int] = {}  # number of rooms per event, for events in several rooms
 
     def __len__(self) -> int:
@@ -140,13 +139,12 @@ class MemoryLog:
         once: str = "",
     ) -> Position:
         """Append an event, unless one with the same `once` was appended; return its position."""
-        now = self._clock()
-        while self._once and (len(self._once) > MAX_ONCE or next(iter(self._once.values()))[0] <= now - ONCE_AGE):
-            self._once.popitem(last=False)
-        if once and once in self._once:
-            return Position(self.epoch, self._once[once][1])
+        if once in self._once:
+            return Position(self.epoch, self._once[once])
         if once:
-            self._once[once] = now, self._number + 1
+            self._once[once] = self._number + 1
+            if len(self._once) > MAX_ONCE:
+                del self._once[next(iter(self._once))]
         self.append(data, (), rooms, except_rooms, key, members_only)
         return self.position
 

@@ -11,8 +11,11 @@ import msgspec
 
 from synkora.recovery.position import Ahead, Position
 
-ONCE_AGE: Final = 86_400  # seconds
-MAX_ONCE: Final = 100_000  # names of a namespace that are remembered
+MAX_ONCE: Final = 100_000  # names that a log remembers, as in log_append.lua
+
+
+class LogUnavailable(Exception):
+    """A shared log cannot be reached. An event may still be appended."""
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -131,10 +134,10 @@ class EventLog(Protocol):
         members_only: bool = False,
         once: str = "",
     ) -> Position | None:
-        """Append an event like `append`, and return its position; None if a shared log does not keep the event.
+        """Append an event like `append`, and return its position; None if a shared log refuses to keep the event.
 
-        If an event with the same `once` was appended within `ONCE_AGE` seconds, it is returned instead. A shared log
-        answers when it can be reached again.
+        `once` is a short name, or empty. If an event with this name is among the last `MAX_ONCE` named ones, nothing is
+        appended, and its position is returned. Raises `LogUnavailable`; the call can be repeated with the same name.
         """
         ...
 

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -35,7 +36,7 @@ from synkora.collaboration.events import CATALOGUE
 from synkora.collaboration.publishing import InvalidPublication, Publication, Publisher
 from synkora.engine.addresses import parse_address, rate_limit_key
 from synkora.protocol.json import Decoder, Raw
-from synkora.recovery.ports import Incomplete, LoggedEvent
+from synkora.recovery.ports import Incomplete, LoggedEvent, LogUnavailable
 from synkora.recovery.position import Position, parse
 from synkora.sockets.internals import recovery_of
 
@@ -51,6 +52,7 @@ _GONE: Final = {
     Incomplete.TRIMMED: "events after this position are no longer kept: load the project's state anew",
     Incomplete.TOO_MANY: "there are more events after this position than can be read: load the project's state anew",
 }
+_UNREACHABLE: Final = "Redis cannot be reached: send the request again, with the same Idempotency-Key"
 _NO_RECOVERY: Final = "RECOVERY is false, so no events are kept"
 
 log = structlog.get_logger(__name__)
@@ -105,8 +107,11 @@ class Endpoints:
         publications = [self._prepared(project_id, event, number) for number, event in enumerate(asked)]
         positions: list[Position | None] = []
         for number, publication in enumerate(publications):
-            once = f"{project_id} {call.key} {number}" if call.key else ""
-            positions.append(await self._publisher.publish(project_id, publication, once))
+            once = _name(project_id, call.key, number) if call.key else ""
+            try:
+                positions.append(await self._publisher.publish(project_id, publication, once))
+            except LogUnavailable:
+                raise Problem(503, _UNREACHABLE, {"retry-after": "1"}) from None
         names = ", ".join(event.event for event in asked)
         log.debug("api_published", projectId=project_id, events=names, address=call.address)
         return Published([None if position is None else str(position) for position in positions])
@@ -129,7 +134,7 @@ class Endpoints:
         project_id, now = call.path["projectId"], events.position
         found = await events.read((project_id,), since)
         if found is Incomplete.UNAVAILABLE:
-            raise Problem(503, "the events are in Redis, which cannot be reached")
+            raise Problem(503, "the events are in Redis, which cannot be reached", {"retry-after": "1"})
         if isinstance(found, Incomplete):
             raise Problem(410, _GONE[found])
         mine = [event for event in found if project_id in event.rooms]
@@ -220,6 +225,11 @@ class Endpoints:
         )
 
 
+def _name(project_id: str, key: str, number: int) -> str:
+    """Return a short name of one event of a request."""
+    return blake2b(f"{project_id}\0{key}\0{number}".encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
 def _last(found: list[LoggedEvent], now: Position, since: Position) -> int:
     """Return the number to read on from: nothing up to it is missing in the answer."""
     return max([now.number, since.number, *(event.number for event in found)])
@@ -263,9 +273,10 @@ TABLE: Final = (
         Endpoints.publish,
         Published,
         body=EventToPublish | list[EventToPublish],
+        problems=(503,),
         description="One event, or a list in order: all of them or none. They are ordered, kept and replayed "
-        "like the events of members. A request with the same `Idempotency-Key` as an earlier one of the last "
-        "24 hours publishes nothing again, and gets the same positions.",
+        "like the events of members. A request with the same `Idempotency-Key` as an earlier one "
+        "publishes nothing again, and gets the same positions; the last 100,000 events with a key are remembered.",
     ),
     Endpoint(
         "GET",
