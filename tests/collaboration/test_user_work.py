@@ -1,17 +1,14 @@
 """The limit on the work that all connections of one user cause together."""
 
 import json
-from dataclasses import replace
-from typing import Any
 
 import pytest
-from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, errors, names, settle
+from tests.collaboration.guarded import EDIT, errors, limited, names, settle
 from tests.collaboration.site import token_of
 from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
 from synkora.collaboration import user_work as spending_module
-from synkora.collaboration.access import Role
 from synkora.collaboration.collaboration import HALF_SIZE
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter
 from synkora.collaboration.user_work import CONNECT_SIZE, DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, UserWorks
@@ -19,12 +16,6 @@ from synkora.engine.incidents import Limit
 from synkora.sockets.internals import session_of
 
 TIMED = (limits_module, spending_module)
-EDIT = ("task:create", {"projectId": "p", "task": 1})
-
-
-def limited(**limits: Any) -> Guarded:
-    """A site with only these limits, where Ann and Bob may write."""
-    return Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), limits=replace(UNLIMITED, **limits))
 
 
 async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:

@@ -81,7 +81,6 @@ async def test_clients_that_do_not_answer_are_not_waited_for(start_server: Start
 
 
 async def test_a_second_signal_ends_it_at_once(start_server: StartServer) -> None:
-    """The second signal ends the wait for clients that do not answer."""
     server = start_server(SHUTDOWN_TIMEOUT="3600")
     stuck, witness = await open_both(server)
     server.signal()

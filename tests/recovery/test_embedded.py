@@ -255,7 +255,6 @@ async def test_entries_that_expire_while_the_server_is_down_are_dropped(tmp_path
 
 
 async def test_replaced_and_trimmed_events_leave_the_file(tmp_path: Path) -> None:
-    """The file has as many rows as the log has events."""
     store = await started(tmp_path, RecoverySettings(room_events=10))
     log = store.log("/", lambda _: None)
     for number in range(50):
