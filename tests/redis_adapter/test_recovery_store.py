@@ -13,7 +13,7 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, SavedSession
+from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, LogUnavailable, SavedSession
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
@@ -94,6 +94,54 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
     found = await log.read(("p",), began)
     assert not isinstance(found, Incomplete)
     assert [name_of(each) for each in found] == ["a", "b", "c", "d"]
+
+
+async def test_an_event_with_a_name_is_appended_once_by_all(link: Link, make_link: MakeLink) -> None:
+    """Whichever instance appends it first. It is delivered to each instance once."""
+    other = make_link()
+    assert await other.start(PATIENCE)
+    delivered: list[list[LoggedEvent]] = [[], []]
+    logs = [
+        Followed(one, RecoverySettings(), Clock()).log("/", received.append)
+        for one, received in zip((link, other), delivered, strict=True)
+    ]
+    names = [str(number) for number in range(20)]
+    calls = [log.append_once(event(name), ("p",), once=name) for name in names for log in logs]
+    positions = await asyncio.gather(*calls)
+    assert positions[::2] == positions[1::2]
+    assert len(set(positions)) == len(names)
+    await until(lambda: all(len(received) == len(names) for received in delivered))
+    assert all(sorted(map(name_of, received)) == sorted(names) for received in delivered)
+
+
+async def test_an_event_with_a_name_is_appended_once_over_a_loss_of_the_link(redis: RedisServer, link: Link) -> None:
+    """The caller learns that Redis cannot be reached, and repeats the call."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    began = await log.append_once(event("before"), ("p",))
+    assert began is not None
+    redis.pause()
+    with pytest.raises(LogUnavailable):
+        await log.append_once(event("a"), ("p",), once="save-1")
+    await until(lambda: not link.is_up)
+    with pytest.raises(LogUnavailable):
+        await log.append_once(event("a"), ("p",), once="save-1")
+    redis.resume()
+    await until(lambda: link.is_up)
+    position = await log.append_once(event("a"), ("p",), once="save-1")
+    found = await log.read(("p",), began)
+    assert not isinstance(found, Incomplete)
+    assert [Position(log.epoch, each.number) for each in found] == [position]
+    assert [name_of(each) for each in delivered] == ["before", "a"]
+
+
+async def test_a_named_event_that_redis_refuses_has_no_position(redis: RedisServer, link: Link) -> None:
+    """This instance's clients get it."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    redis.do("CONFIG", "SET", "maxmemory", "1")
+    assert await log.append_once(event("a"), ("p",), once="save-1") is None
+    await until(lambda: len(delivered) == 1)
 
 
 @pytest.mark.parametrize("restarts", [True, False], ids=["restart", "flush"])
