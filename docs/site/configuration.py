@@ -39,6 +39,7 @@ GROUPS: Final = (
         ("LIMIT_",),
         "A refused client learns when to try again; [security](security.md#limits) has the answer of each limit.",
     ),
+    ("The HTTP API", ("API_",), "[HTTP API](http-api.md) describes it."),
     ("Operation", ("",), "[Deploying](deploying.md) and [metrics](metrics.md) have the rest."),
 )
 SOCKET_IO: Final = {

@@ -33,8 +33,8 @@ def test_defaults() -> None:
     off = {name: value for name, value in settings.model_dump(exclude={"secret"}).items() if not value}
     assert off == {
         **dict.fromkeys(("auth_secret", "ssl_certfile", "ssl_keyfile", "state_dir", "metrics_token", "console_token")),
-        **dict.fromkeys(("app_url", "database_url", "redis_url")),
-        **dict.fromkeys(("further_secrets", "previous_secrets", "trusted_proxies"), ()),
+        **dict.fromkeys(("app_url", "database_url", "redis_url", "api_port")),
+        **dict.fromkeys(("further_secrets", "previous_secrets", "trusted_proxies", "api_tokens"), ()),
         **dict.fromkeys(("session_cookie", "host", "instance", "advertise"), ""),
         **dict.fromkeys(("compression", "admin_ui"), False),
         **dict.fromkeys(("write_interval", "shutdown_drain"), 0.0),
@@ -413,6 +413,24 @@ def test_a_console_token_is_long(token: str, monkeypatch: pytest.MonkeyPatch) ->
     settings = load_settings()
     assert settings.console_token is not None
     assert "sixteen" not in f"{settings!r}{settings}"
+
+
+def test_api_tokens_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them. The refusal does not show the token."""
+    monkeypatch.setenv("API_TOKEN", "sixteen-letters!,short")
+    (refusal,) = refusals()
+    assert refusal.startswith("API_TOKEN must have 16 characters or more")
+    assert "short" not in refusal
+    monkeypatch.setenv("API_TOKEN", "sixteen-letters!, another-sixteen-or-more")
+    assert [token.get_secret_value() for token in load_settings().api_tokens] == [
+        "sixteen-letters!",
+        "another-sixteen-or-more",
+    ]
+
+
+def test_an_api_port_without_a_token_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_PORT", "3002")
+    assert load_settings().cautions()[-1] == "API_PORT does nothing without API_TOKEN: there is no API"
 
 
 def test_the_admin_ui_has_a_password(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,10 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
         from synkora.app.playground import playground_routes
 
         pages += playground_routes(settings)
+    if settings.api_tokens:
+        from synkora.app.api.routes import api_route
+
+        pages.append(api_route(settings, instance, port=settings.api_port))
     console = None
     if log_tail is not None:
         from synkora.app.console.console import Console

@@ -152,6 +152,10 @@ def _console_token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _api_tokens(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    return tuple(map(_console_token, values))
+
+
 def _prefix(value: str) -> str:
     if not _PREFIX.fullmatch(value):
         raise _refusal(value)
@@ -180,6 +184,7 @@ FlagValue = Annotated[bool, Allowed("true or false")]
 LevelValue = Annotated[LogLevel, BeforeValidator(_lower), Allowed("a level: debug, info, warning or error")]
 FormatValue = Annotated[LogFormat, BeforeValidator(_lower), Allowed("text or json")]
 PortValue = Annotated[int, Field(ge=0, le=65535), Allowed("a port: a whole number from 0 to 65535")]
+ApiPortValue = Annotated[int, Field(ge=1, le=65535), Allowed("a port: a whole number from 1 to 65535")] | None
 HostValue = Annotated[str, AfterValidator(_host), Allowed("an address or a host name")]
 PathValue = Annotated[
     str,
@@ -208,6 +213,7 @@ EnvironmentValue = Annotated[
 ]
 TokenValue = Annotated[SecretStr, AfterValidator(_filled)] | None
 ConsoleTokenValue = Annotated[SecretStr, AfterValidator(_console_token)] | None
+ApiTokensValue = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_api_tokens)]
 RedisValue = Annotated[SecretStr, AfterValidator(_redis)] | None
 PrefixValue = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
 CookieNameValue = Annotated[

@@ -51,6 +51,7 @@ from synkora.engine.incidents import IncidentKind, Incidents, Limit
 from synkora.engine.session import Session, State
 from synkora.identity.sign_in import Authenticator, SignedIn
 from synkora.protocol import surrogates
+from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.timestamps import now
 from synkora.recovery.ports import SavedSession
@@ -277,7 +278,10 @@ class Collaboration:
         """List the clients of the previous process that may still return."""
         for session in lost:
             if session.about and session.lost_at is not None:
-                name, image = _DESCRIPTION.decode(session.about)
+                try:
+                    name, image = _DESCRIPTION.decode(session.about)
+                except (ProtocolError, InvalidPayload):
+                    continue  # the file is damaged
                 entry = PresenceEntry(session.sid, session.identity, name, now(), image)
                 self.projects.expect(entry, session.rooms, session.lost_at)
 
