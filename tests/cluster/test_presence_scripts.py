@@ -127,7 +127,6 @@ async def test_entering_makes_redis_right(scripts: Redis) -> None:
 
 
 async def test_entering_without_connections_leaves(scripts: Redis) -> None:
-    """Nothing remains of a project without connections."""
     await scripts.change("one", "s1")
     await scripts.enter("one")
     assert await scripts.take() == [([], ["s1"]), (["s1"], [])]
