@@ -19,7 +19,11 @@ GROUPS: Final = (
         ("WS_PORT", "WS_HOST", "WS_PATH", "SSL_", "TRUSTED_"),
         "[Deploying](deploying.md) has proxies and TLS.",
     ),
-    ("Several workers and instances", ("REDIS_", "WS_INSTANCE", "WS_WORKERS"), "[Scaling](scaling.md) has the rest."),
+    (
+        "Several workers and instances",
+        ("REDIS_", "WS_INSTANCE", "WS_ADVERTISE", "WS_WORKERS"),
+        "[Scaling](scaling.md) has the rest.",
+    ),
     (
         "Connections",
         ("WS_",),

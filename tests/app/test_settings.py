@@ -35,7 +35,7 @@ def test_defaults() -> None:
         **dict.fromkeys(("auth_secret", "ssl_certfile", "ssl_keyfile", "state_dir", "metrics_token", "console_token")),
         **dict.fromkeys(("app_url", "database_url", "redis_url", "api_port")),
         **dict.fromkeys(("further_secrets", "previous_secrets", "trusted_proxies", "api_tokens"), ()),
-        **dict.fromkeys(("session_cookie", "host", "instance"), ""),
+        **dict.fromkeys(("session_cookie", "host", "instance", "advertise"), ""),
         **dict.fromkeys(("compression", "admin_ui"), False),
         **dict.fromkeys(("write_interval", "shutdown_drain"), 0.0),
     }
@@ -190,6 +190,7 @@ def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPat
     ]
 
 
+REACHED_AT = "a host and a port such as 10.0.0.7:3001, or a URL of these such as https://ws-1.example.com:3001"
 ORIGIN = (
     "an origin such as https://app.example.com or capacitor://localhost: no path, the host may begin with *., the port "
     "may be *, and * alone is any"
@@ -212,6 +213,11 @@ TRANSPORT = "a transport: polling, websocket, or both with a comma between them"
         ("WS_PORT", '"', '\\"', PORT),
         ("WS_HOST", "a b", "a b", "an address or a host name"),
         ("WS_HOST", "http://localhost", "http://localhost", "an address or a host name"),
+        ("WS_ADVERTISE", "10.0.0.7", "10.0.0.7", REACHED_AT),
+        ("WS_ADVERTISE", "10.0.0.7:0", "10.0.0.7:0", REACHED_AT),
+        ("WS_ADVERTISE", "ftp://10.0.0.7:3001", "ftp://10.0.0.7:3001", REACHED_AT),
+        ("WS_ADVERTISE", "http://10.0.0.7:3001/path", "http://10.0.0.7:3001/path", REACHED_AT),
+        ("WS_ADVERTISE", "2001:db8::1:3001", "2001:db8::1:3001", REACHED_AT),
         ("ALLOWED_ORIGINS", "https://a.test,b.test", "b.test", ORIGIN),
         ("ALLOWED_ORIGINS", ",", ",", ORIGIN),
         ("ALLOWED_ORIGINS", "ftp://a.test", "ftp://a.test", ORIGIN),

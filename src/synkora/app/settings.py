@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from synkora.app import setting_sources
 from synkora.app.setting_values import (
     AccessValue,
+    AdvertiseValue,
     Allowed,
     ApiPortValue,
     ApiTokensValue,
@@ -419,6 +420,13 @@ class Settings(BaseSettings):
         validation_alias="WS_INSTANCE",
         description="Name of this instance: its session ids begin with the name and a dot, so that a proxy can route "
         "by the name.",
+    )
+
+    advertise: AdvertiseValue = Field(
+        default="",
+        validation_alias="WS_ADVERTISE",
+        description="Host and port at which the other instances reach this one, or a URL of these. Unset: the address "
+        "of WS_HOST, or of this machine in its network, and WS_PORT.",
     )
 
     # Without a description, because this is not a variable: other secrets that the sources found.

@@ -146,7 +146,9 @@ if renews then
 end
 if names and name ~= '' then
   redis.call('ZADD', names, number, name)
-  redis.call('ZREMRANGEBYRANK', names, 0, -1 - MAX_NAMES)
+  if redis.call('ZCARD', names) > MAX_NAMES then
+    redis.call('ZREM', names, redis.call('ZRANGE', names, 0, 0)[1])
+  end
   redis.call('EXPIRE', names, ARGV[15])
 end
 local is_seldom = number % SELDOM == 1
