@@ -208,6 +208,8 @@ class Parent:
 
     def _share_out(self) -> None:
         """Let the workers that serve accept from the sockets of numbers without one, too."""
+        if self._stop.is_set():
+            return
         serving = [each for each in self._workers if each.is_serving]
         missing = set(range(len(self._sockets))) - {worker.number for worker in serving}
         for worker in serving:
