@@ -120,7 +120,6 @@ def test_stuck_clients_are_not_awaited(load: Load) -> None:
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 def test_a_storm_joins_and_leaves(load: Load, transport: str) -> None:
-    """Joins and leaves are distinguished from connects."""
     figures = load("--clients=50", "--rooms=1", "--storm", f"--transport={transport}")
     assert min(figures["connect_cpu_ms"], figures["join_cpu_ms"], figures["leave_cpu_ms"]) > 0
     assert (figures["sent"], figures["idle_cpu_percent"], figures["cpu_us_per_delivery"]) == (0, None, None)

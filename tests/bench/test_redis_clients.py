@@ -27,7 +27,6 @@ def test_publishes_of_one_turn_are_written_together(redis: RedisServer) -> None:
 
 
 def test_replies_keep_their_order_among_messages(redis: RedisServer) -> None:
-    """In the order in which they were written."""
     figures = figures_of(redis, "order")
     assert figures["replies"] > 10
     assert figures["misplaced"] == 0

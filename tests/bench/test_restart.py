@@ -7,7 +7,6 @@ from bench.servers import prepare_peers, synkora
 
 
 def test_every_client_moves_and_due_messages_are_counted() -> None:
-    """Each client moves at least once, all return, and due messages are counted."""
     said: list[str] = []
     assert prepare_peers({"Node.js"}, said.append), said
     server = synkora()

@@ -77,7 +77,6 @@ def test_workloads_are_listed() -> None:
 
 
 def test_the_limit_on_open_files_is_raised() -> None:
-    """A soft limit that is too low for the clients is raised."""
     with Program(with_limit("-Sn 90", "--workload", "100/10/0"), ROOT) as program:
         assert program.wait() == 0, program.output
 

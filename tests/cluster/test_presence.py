@@ -127,7 +127,7 @@ async def test_names_are_told_as_they_are(gather: Gather) -> None:
     two.join("p", "b1")
     await until(lambda: two.presence.is_complete("p"))
     one.join("p", '🚀"\\\n%s:')
-    await until(lambda: len(two.sees("p")) == 2)
+    await until(lambda: len(two.sees("p")) == len(one.sees("p")) == 2)
     assert two.witness.known["p"] == one.witness.known["p"]
 
 

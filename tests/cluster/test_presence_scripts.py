@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -46,9 +47,18 @@ class Redis:
         reply = await self.link.run(ENTER, (KEYS.instances, KEYS.instance(uid), KEYS.project(project)), args)
         return None if reply is None else json.loads(reply)
 
-    async def reap(self, uid: str, *, link: Link | None = None, most: int = 1000) -> Any:
-        args = (uid, SILENCE, LIFETIME, "reaper", KEYS.project(""), KEYS.channel(""), most)
-        return await (link or self.link).run(REAP, (KEYS.instances, KEYS.instance(uid)), args)
+    async def reap(self, uid: str, *, link: Link | None = None, most: int = 1000, ids: Sequence[str] = ()) -> list[str]:
+        """Remove an instance from the projects `ids`, and return what is left."""
+        args: list[bytes | str | int] = [uid, SILENCE, LIFETIME, "reaper", KEYS.channel(""), most, 2, *ids]
+        names = (KEYS.instances, KEYS.instance(uid), *map(KEYS.project, ids))
+        return [left.decode() for left in await (link or self.link).run(REAP, names, args)]
+
+    async def reap_all(self, uid: str, *, link: Link | None = None, most: int = 1000) -> int:
+        """Remove an instance from all its projects, and return the number of calls."""
+        calls, ids = 1, await self.reap(uid, link=link, most=most)
+        while ids:
+            calls, ids = calls + 1, await self.reap(uid, link=link, most=most, ids=ids)
+        return calls
 
     def age(self, uid: str) -> None:
         """Let an instance have been silent for long."""
@@ -117,7 +127,6 @@ async def test_entering_makes_redis_right(scripts: Redis) -> None:
 
 
 async def test_entering_without_connections_leaves(scripts: Redis) -> None:
-    """Nothing remains of a project without connections."""
     await scripts.change("one", "s1")
     await scripts.enter("one")
     assert await scripts.take() == [([], ["s1"]), (["s1"], [])]
@@ -146,7 +155,7 @@ async def test_two_reapers_at_once_announce_once(scripts: Redis, make_link: Make
     await scripts.change("two", "s1", "s2")
     await scripts.take()
     scripts.age("two")
-    assert set(await asyncio.gather(scripts.reap("two"), scripts.reap("two", link=other))) == {0}
+    await asyncio.gather(scripts.reap_all("two"), scripts.reap_all("two", link=other))
     ((left, joined),) = await scripts.take()
     assert (sorted(left), joined) == (["s1", "s2"], [])
     assert scripts.server.do("ZRANGE", KEYS.instances, 0, -1) == [b"one"]
@@ -155,7 +164,11 @@ async def test_two_reapers_at_once_announce_once(scripts: Redis, make_link: Make
 async def test_an_instance_that_renews_its_lease_is_not_reaped(scripts: Redis) -> None:
     """Even if the renewal comes just before the removal."""
     await scripts.change("two", "s1")
-    assert await scripts.reap("two") == 0
+    scripts.age("two")
+    ids = await scripts.reap("two")
+    assert ids == [PROJECT]
+    await scripts.beat("two", registers=True)
+    assert await scripts.reap("two", ids=ids) == []
     assert scripts.server.do("HEXISTS", KEYS.project(PROJECT), "s1") == 1
 
 
@@ -165,7 +178,7 @@ async def test_others_stay_where_one_is_reaped(scripts: Redis) -> None:
     await scripts.change("two", "s2")
     await scripts.take()
     scripts.age("two")
-    await scripts.reap("two")
+    await scripts.reap_all("two")
     assert await scripts.take() == [(["s2"], [])]
 
 
@@ -174,13 +187,13 @@ async def test_an_instance_that_returns_while_it_is_reaped_starts_again(scripts:
     for number in range(3):
         await scripts.enter("two", f"s{number}", project=f"p{number}")
     scripts.age("two")
-    left = await scripts.reap("two", most=1)
-    assert left > 0
+    left = await scripts.reap("two", ids=await scripts.reap("two"), most=1)
+    assert len(left) == 2
     assert await scripts.change("two", "s9") is None
     assert await scripts.beat("two") is None
     assert (await scripts.beat("one"))[0] == [b"two"]  # any instance continues the removal
     await scripts.beat("two", registers=True)
-    assert await scripts.reap("two", most=1) == 0
+    assert await scripts.reap("two", ids=left) == []
     assert scripts.server.do("SCARD", KEYS.instance("two")) == 2
 
 
@@ -188,10 +201,7 @@ async def test_reaping_ends_with_nothing_left(scripts: Redis) -> None:
     for number in range(5):
         await scripts.enter("two", f"s{number}", project=f"p{number}")
     scripts.age("two")
-    rounds = 0
-    while await scripts.reap("two", most=1):
-        rounds += 1
-    assert rounds == 5
+    assert await scripts.reap_all("two", most=1) == 6  # the first call only returns ids
     await until(lambda: scripts.server.do("KEYS", "*") == [KEYS.instances])
 
 

@@ -4,18 +4,27 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tests.collaboration.site import MemoryClient, Site, turn
 from tests.support.servers import until
 
-from synkora.collaboration.access import Role
+from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.limits import Limits
 from synkora.identity.sign_in import SignedIn
 from synkora.identity.user import User
 
 #: Limits that no test reaches unless it means to.
 UNLIMITED = Limits(volatile_rate=0, edit_rate=0, other_rate=0, byte_rate=0, user_byte_rate=0, projects=0, connections=0)
+
+EDIT = ("task:create", {"projectId": "p", "task": 1})
+#: What a policy may raise in place of an answer.
+FAILURES = [AccessUnavailable("the app is down"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
+
+
+def task(number: int) -> dict[str, Any]:
+    return {"projectId": "p", "task": number}
 
 
 def signed_in(name: str = "ann") -> SignedIn:
@@ -67,6 +76,11 @@ class Guarded(Site):
     async def close(self) -> None:
         """Stop the site's background work, such as rechecks."""
         await self.collaboration.close()
+
+    async def answer(self) -> None:
+        """Let the policy answer from now on, and the server finish what waited for it."""
+        self.roles.gate.set()
+        await settle()
 
     async def join(self, name: str, project: str = "p") -> MemoryClient:
         """Connect a member who joins a project, and clear its events."""
@@ -120,10 +134,21 @@ async def first_error(client: MemoryClient) -> dict[str, Any]:
     return error
 
 
+def limited(**limits: Any) -> Guarded:
+    """A site with only these limits, where Ann and Bob may write."""
+    return Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), limits=replace(UNLIMITED, **limits))
+
+
 async def settle() -> None:
     """Let all ready callbacks run: a question, its answer, and the resulting events."""
     for _ in range(4):
         await turn()
+
+
+async def ask(client: MemoryClient, *event: object) -> None:
+    """Emit an event, and let the policy be asked and answer."""
+    client.emit(*event)
+    await settle()
 
 
 async def sent_while_waiting(site: Guarded, packet: str) -> tuple[MemoryClient, MemoryClient]:
@@ -133,6 +158,5 @@ async def sent_while_waiting(site: Guarded, packet: str) -> tuple[MemoryClient, 
     eve.send(packet)
     await settle()
     assert acks(ann) == []
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     return ann, eve

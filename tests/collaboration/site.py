@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Any
 
+import pytest
 from tests.support.servers import Address, serving
 from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration.collaboration import Collaboration
+from synkora.collaboration.events import CATALOGUE
 from synkora.engine.message import Message
 from synkora.engine.request import Request
 from synkora.engine.state_updates import Bundle
@@ -24,6 +26,7 @@ from synkora.sockets.server import SocketServer
 SECRET = "the-secret-of-these-tests-5f0c2a"
 PAGE = "http://localhost:3000"
 EVENT = b"42["
+every_event = pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.name)
 #: Turns of the loop until everything of one turn is delivered: the lists, the writes, and the timers that they start.
 _STEPS = 4
 
@@ -47,6 +50,11 @@ class MemoryClient:
 
     def emit(self, *event: object) -> None:
         self.send("42" + json.dumps(event))
+
+    async def act(self, *event: object) -> None:
+        """Emit an event, and let the server finish its turn."""
+        self.emit(*event)
+        await turn()
 
     @property
     def id(self) -> str:

@@ -1,21 +1,23 @@
 """Who may join a project, and what happens until the policy has answered."""
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.collaboration.guarded import (
+    FAILURES,
     UNLIMITED,
     Guarded,
     Roles,
     acks,
+    ask,
     errors,
     first_error,
     heard,
     names,
     sent_while_waiting,
     settle,
+    task,
 )
 from tests.collaboration.site import MemoryClient
 
@@ -25,7 +27,6 @@ from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 
 #: All that can go wrong with a policy.
-FAILURES = [AccessUnavailable("the app is down"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
 
 
 def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Guarded:
@@ -51,10 +52,6 @@ async def ann_waits_for_bob() -> tuple[Guarded, MemoryClient, MemoryClient]:
     return site, bob, ann
 
 
-def task(number: int) -> dict[str, Any]:
-    return {"projectId": "p", "task": number}
-
-
 # Joining
 
 
@@ -62,8 +59,7 @@ async def test_a_user_with_access_joins() -> None:
     """The joiner gets the list and the count, in this order."""
     site = Guarded(Roles(ann=Role.OWNER))
     ann = site.come("Ann")
-    ann.emit("join-project", "p")
-    await settle()
+    await ask(ann, "join-project", "p")
     assert names(ann) == ["connected", "users:active", "users:count"]
 
 
@@ -72,13 +68,11 @@ async def test_a_user_without_access_gets_a_message_and_stays_invisible() -> Non
     site = Guarded(Roles(ann=Role.OWNER))
     ann = await site.join("Ann")
     eve = site.come("Eve")
-    eve.emit("join-project", "p")
-    await settle()
+    await ask(eve, "join-project", "p")
     assert errors(eve) == [
         {"message": "You do not have access to this project", "event": "join-project", "projectId": "p"}
     ]
-    eve.emit("task:create", task(1))
-    await settle()
+    await ask(eve, "task:create", task(1))
     assert errors(eve) == [{"message": "task:create: join the project first", "event": "task:create"}]
     assert ann.take() == []
     assert site.collaboration.presence.count("p") == 1
@@ -89,8 +83,7 @@ async def test_a_cached_answer_admits_a_second_tab_immediately() -> None:
     await site.join("Ann")
     site.roles.gate.clear()
     second = site.come("Ann")
-    second.emit("join-project", "p")
-    await settle()
+    await ask(second, "join-project", "p")
     assert names(second) == ["connected", "users:active", "users:count"]
     assert site.roles.asked.total() == 1
 
@@ -101,8 +94,7 @@ async def test_a_hundred_tabs_that_join_at_once_ask_once() -> None:
     for tab in tabs:
         tab.emit("join-project", "p")
     await settle()
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     assert site.roles.asked == {("ann", "p"): 1}
     assert all(names(tab)[-1] == "users:count" for tab in tabs)
 
@@ -119,8 +111,7 @@ async def test_a_join_is_refused_if_the_policy_takes_too_long() -> None:
         "projectId": "p",
     }
     site.roles.gate.set()
-    ann.emit("join-project", "p")
-    await settle()
+    await ask(ann, "join-project", "p")
     assert names(ann) == ["users:active", "users:count"]
 
 
@@ -129,12 +120,10 @@ async def test_a_join_is_refused_if_the_policy_fails(failure: BaseException) -> 
     site = Guarded(Roles(ann=Role.OWNER))
     site.roles.error = failure
     ann = site.come("Ann")
-    ann.emit("join-project", "p")
-    await settle()
+    await ask(ann, "join-project", "p")
     assert [error["message"] for error in errors(ann)] == ["Project access cannot be checked right now: try again"]
     site.roles.error = None
-    ann.emit("join-project", "p")
-    await settle()
+    await ask(ann, "join-project", "p")
     assert names(ann) == ["users:active", "users:count"]
 
 
@@ -151,8 +140,7 @@ async def test_a_sockets_own_room_is_not_a_project() -> None:
     ann, eve = site.come("Ann"), site.come("Eve")
     await settle()
     site.roles.roles["eve", ann.id] = Role.OWNER
-    eve.emit("join-project", ann.id)
-    await settle()
+    await ask(eve, "join-project", ann.id)
     assert [error["message"] for error in errors(eve)] == ["Project ID is a connection's id"]
 
 
@@ -167,8 +155,7 @@ async def test_events_sent_right_after_the_join_arrive_in_order() -> None:
     await settle()
     ann.emit("task:create", task(5))
     assert bob.take() == []
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     events = bob.take_events()
     assert events[0][0] == "user:joined"
     assert [event[1] for event in events if event[0] == "task:create"] == [0, 1, 2, 3, 4, 5]
@@ -181,8 +168,7 @@ async def test_attachments_are_held_as_well() -> None:
     ann.send('451-["task:create",{"projectId":"p","task":{"_placeholder":true,"num":0}}]')
     ann.session.receive_binary(ann.transport, b"\x00\x01")
     await settle()
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     messages = [part for write in bob.transport.writes for part in write if b"task:create" in part.packet]
     assert [message.attachments for message in messages] == [(b"\x00\x01",)]
 
@@ -196,10 +182,8 @@ async def test_events_sent_right_after_a_refused_join_are_dropped(failure: Acces
     site.roles.error = failure
     eve = site.come("Eve")
     eve.emit("join-project", "p")
-    eve.emit("task:create", task(1))
-    await settle()
-    site.roles.gate.set()
-    await settle()
+    await ask(eve, "task:create", task(1))
+    await site.answer()
     assert bob.take() == []
     assert [error["event"] for error in errors(eve)] == ["join-project", "task:create"]
 
@@ -213,13 +197,10 @@ async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
     ann = site.come("Ann")
     ann.emit("join-project", "p")
     ann.emit("task:create", task(1))
-    ann.emit("canvas:cursor", {"projectId": "p", "position": 1})
-    await settle()
-    site.roles.gate.set()
-    await settle()
+    await ask(ann, "canvas:cursor", {"projectId": "p", "position": 1})
+    await site.answer()
     held = errors(ann)
-    ann.emit("task:create", task(2))
-    await settle()
+    await ask(ann, "task:create", task(2))
     assert held == errors(ann)
     assert [error["event"] for error in held] == ["task:create"]
     assert {"task:create", "canvas:cursor"} & set(names(bob)) == {"canvas:cursor"}
@@ -236,8 +217,7 @@ async def test_no_more_than_a_hundred_events_are_held() -> None:
     }
     await settle()
     assert errors(ann) == [refusal] * 3
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     assert [event[1] for event in bob.take_events() if event[0] == "task:create"] == list(range(100))
 
 
@@ -251,15 +231,13 @@ async def test_connections_of_one_user_hold_so_much_together() -> None:
     await settle()
     assert [len(errors(ann)) for ann in crowd] == [0, 0, 0, 0, 1, 1]
     bob = site.come("Bob")
-    bob.emit("task:create", large)
-    await settle()
+    await ask(bob, "task:create", large)
     assert errors(bob) == []
     crowd[0].session.transport_closed(crowd[0].transport, crowd[0].session._end_reason)
     crowd[5].emit("task:create", large)
     await settle()
     assert errors(crowd[5]) == []
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     assert not site.collaboration._admission._buffered_memory
 
 
@@ -274,8 +252,7 @@ async def test_buffered_events_count_with_their_memory() -> None:
     refused = sum(len(errors(ann)) for ann in crowd)
     held = 50 * 100 - refused
     assert 0.9 * MAX_BUFFERED_PER_USER < 2_100 * held < 1.1 * MAX_BUFFERED_PER_USER
-    site.roles.gate.set()  # thousands of tasks end here
-    await settle()
+    await site.answer()  # thousands of tasks end here
     assert not site.collaboration._admission._buffered_memory
 
 
@@ -302,8 +279,7 @@ async def test_a_member_that_leaves_before_the_answer_is_not_admitted() -> None:
         client.emit("task:create", task(1))
         client.emit("leave-project", "p")
     await settle()
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     assert bob.take_events() == [["task:create", 1]]
     assert names(ann) == ["connected"]
     assert errors(eve) == [{"message": "task:create: join the project first", "event": "task:create"}]
@@ -313,12 +289,10 @@ async def test_a_member_that_leaves_before_the_answer_is_not_admitted() -> None:
 async def test_a_member_that_leaves_later_but_before_the_answer_is_not_admitted() -> None:
     site = waiting("ann")
     ann = site.come("Ann")
-    ann.emit("join-project", "p")
-    await settle()
+    await ask(ann, "join-project", "p")
     ann.emit("leave-project", "p")
     site.roles.error = AccessUnavailable()
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     assert names(ann) == ["connected"]
     assert site.collaboration.presence.project_count == 0
 
@@ -329,13 +303,11 @@ async def test_a_member_that_joins_again_while_the_answer_is_awaited_is_admitted
     ann = site.come("Ann")
     for name in ("join-project", "join-project", "leave-project", "join-project"):
         ann.emit(name, "p")
-    ann.emit("task:create", task(1))
-    await settle()
+    await ask(ann, "task:create", task(1))
     ann.emit("leave-project", "p")
     ann.emit("join-project", "p")
     ann.emit("task:create", task(2))
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     assert [event for event in bob.take_events() if event[0] == "task:create"] == [
         ["task:create", 1],
         ["task:create", 2],
@@ -352,8 +324,7 @@ async def test_a_member_that_disconnects_before_the_answer_is_not_admitted(at_on
         await settle()
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
     await settle()
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     assert bob.take() == []
     assert site.collaboration.presence.count("p") == 1
     assert site.collaboration.connections == 1
@@ -368,15 +339,12 @@ async def test_a_connection_may_be_in_a_limited_number_of_projects() -> None:
     site.roles.roles = {("ann", project): Role.OWNER for project in "abcd"}
     ann = site.come("Ann")
     for project in "abca":
-        ann.emit("join-project", project)
-        await settle()
+        await ask(ann, "join-project", project)
     assert errors(ann) == []
-    ann.emit("join-project", "d")
-    await settle()
+    await ask(ann, "join-project", "d")
     assert errors(ann) == [{"message": "Too many projects: 3 is the most for one connection", "event": "join-project"}]
     ann.emit("leave-project", "a")
-    ann.emit("join-project", "d")
-    await settle()
+    await ask(ann, "join-project", "d")
     assert errors(ann) == []
     assert site.collaboration.presence.project_count == 3
 
@@ -397,8 +365,7 @@ async def test_refused_joins_do_not_count() -> None:
     site = Guarded(Roles(ann=Role.OWNER), limits=Limits(projects=1))
     ann = site.come("Ann")
     for project in ("a", "b", "p"):
-        ann.emit("join-project", project)
-        await settle()
+        await ask(ann, "join-project", project)
     assert len(errors(ann)) == 2
     assert site.collaboration.presence.count("p") == 1
 
@@ -409,8 +376,7 @@ async def test_an_edit_that_requires_a_question_counts_as_a_join() -> None:
     site = Guarded(roles, limits=replace(UNLIMITED, other_rate=1))
     client = site.come("Eve")
     for number in range(10):
-        client.emit("task:delete", {"projectId": f"p{number}", "taskId": "t"})
-        await settle()
+        await ask(client, "task:delete", {"projectId": f"p{number}", "taskId": "t"})
     assert roles.asked.total() == 3
     messages = [error["message"] for error in errors(client)]
     assert messages == ["task:delete: join the project first"] * 3 + ["Too many events: slow down"] * 7
@@ -431,8 +397,7 @@ async def test_a_removed_user_has_left_at_once() -> None:
     for tab in (ann, again):
         assert errors(tab) == [{"message": "You no longer have access to this project", "projectId": "p"}]
     site.roles.roles["ann", "p"] = None
-    ann.emit("join-project", "p")
-    await settle()
+    await ask(ann, "join-project", "p")
     assert [error["message"] for error in errors(ann)] == ["You do not have access to this project"]
     assert site.collaboration.remove("p", "ann") == site.collaboration.remove("other", "bob") == 0
     await site.close()
@@ -441,18 +406,15 @@ async def test_a_removed_user_has_left_at_once() -> None:
 async def test_a_removed_user_is_not_admitted_by_an_earlier_question() -> None:
     """The answer was given before the removal. It is not cached either."""
     site, bob, ann = await ann_waits_for_bob()
-    ann.emit("task:create", task(1))
-    await settle()
+    await ask(ann, "task:create", task(1))
     ann.take()
     assert site.collaboration.remove("p", "ann") == 0
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     assert [error["message"] for error in errors(ann)] == [
         "You no longer have access to this project",
         "task:create: join the project first",
     ]
     assert bob.take() == []
     asked = site.roles.asked["ann", "p"]
-    ann.emit("join-project", "p")
-    await settle()
+    await ask(ann, "join-project", "p")
     assert site.roles.asked["ann", "p"] == asked + 1

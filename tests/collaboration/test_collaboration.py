@@ -1,14 +1,14 @@
 """Synkora's events on a namespace, as its clients see them."""
 
 import json
-import re
 from typing import Any
 
 import pytest
-from tests.collaboration.site import PAGE, SECRET, Site, token_of, turn
+from tests.collaboration.site import PAGE, SECRET, Site, every_event, token_of, turn
 from tests.support.clients import WebSocket, socketio, websocket
 from tests.support.logs import capture_logs
 from tests.support.servers import until
+from tests.support.users import TIME
 
 from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.draining import SHUTDOWN_MESSAGE
@@ -20,8 +20,6 @@ from synkora.identity.tokens import Keyring
 from synkora.sockets.server import SocketServer
 
 PROJECT = "proj_456"
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-every_event = pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.name)
 
 
 async def join(client: WebSocket, project: str = PROJECT) -> None:
@@ -106,8 +104,7 @@ async def test_an_event_is_relayed_once_encoded(site: Site, event: Event) -> Non
     await site.meet("Dave", project="another")
     for client in (alice, bob):
         client.take()
-    alice.emit(event.name, {"projectId": PROJECT})
-    await turn()
+    await alice.act(event.name, {"projectId": PROJECT})
     (to_bob,), (to_carol,) = bob.take(), carol.take()
     assert to_bob is to_carol
     assert json.loads(to_bob.packet[2:])[0] == event.name

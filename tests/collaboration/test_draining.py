@@ -59,8 +59,7 @@ async def test_edits_that_were_on_the_way_are_relayed_and_cursors_are_not(site: 
     await part(site.collaboration.begin_drain(), alice)
     bob.take()
     alice.emit("canvas:cursor", {"projectId": PROJECT, "position": {"x": 1}})
-    alice.emit("task:create", {"projectId": PROJECT, "task": 1})
-    await turn()
+    await alice.act("task:create", {"projectId": PROJECT, "task": 1})
     assert bob.take_events() == [["task:create", 1]]
 
 
@@ -90,8 +89,7 @@ async def test_a_drained_member_cannot_rejoin() -> None:
     roles.roles["ann", "q"] = Role.EDITOR
     ann = await site.join("ann", "q")
     roles.gate.clear()
-    ann.emit("join-project", "p")
-    await turn()
+    await ann.act("join-project", "p")
     await part(site.collaboration.begin_drain(), ann)
     roles.gate.set()
     bob.take()
@@ -106,14 +104,12 @@ async def test_a_drained_member_cannot_rejoin() -> None:
 
 
 async def test_a_drained_client_that_signs_in_joins_nothing(site: Site) -> None:
-    """The session was drained before the client signed in."""
     (bob,) = await site.meet("Bob", project=PROJECT)
     (alice,) = await site.meet("Alice")
     alice.send("41")
     await part(site.collaboration.begin_drain(), alice)
     alice.send("40" + json.dumps({"token": token_of("Alice")}))
     await turn()
-    alice.emit("join-project", PROJECT)
-    await turn()
+    await alice.act("join-project", PROJECT)
     assert site.collaboration.connections == 2
     assert bob.take_events() == []

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.collaboration.site import every_event
 
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID, Codec, Event, Sender, check_project_id
 from synkora.protocol.errors import ProtocolError
@@ -33,7 +34,6 @@ ROWS: dict[str, tuple[str, str]] = {
     ),
     "typing:stop": ('"context": "canvas"', '{"socketId":"s0cket","userId":"user-1","context":"canvas"}'),
 }
-every_event = pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.name)
 
 
 def relayed(event: Event, fields: str, *, behind: str = "") -> str:

@@ -8,12 +8,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, acks, errors, heard, names, settle
+from tests.collaboration.guarded import (
+    EDIT,
+    UNLIMITED,
+    acks,
+    ask,
+    errors,
+    heard,
+    limited,
+    names,
+    settle,
+)
 from tests.collaboration.site import MemoryClient, token_of
 from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
-from synkora.collaboration.access import Role
 from synkora.collaboration.authentication import SignInOutcome
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooManyBytes, TooManyRefusals
 from synkora.engine.close_reasons import Reason
@@ -28,18 +37,12 @@ WHOLE_RATES = st.builds(Rate, st.floats(0.1, 1000), st.integers(1, 500).map(floa
 PAUSES = st.lists(st.floats(0, 2) | st.just(0.0), max_size=80)
 
 CURSOR = ("canvas:cursor", {"projectId": "p", "position": 1})
-EDIT = ("task:create", {"projectId": "p", "task": 1})
 #: What each kind is made of; all that is no event of the app counts with joining and leaving.
 SENT: dict[str, list[tuple[Any, ...]]] = {
     "volatile_rate": [CURSOR, ("typing:stop", {"projectId": "p"}), ("canvas:cursor",)],
     "edit_rate": [EDIT, ("task:move", {"projectId": "p"}), ("markdown:update", 7)],
     "other_rate": [("join-project", "p"), ("leave-project", "p"), ("ping",), ("auth:refresh",), ("no-such-event", 1)],
 }
-
-
-def limited(**limits: Any) -> Guarded:
-    """A site with only these limits, where Ann and Bob may write."""
-    return Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), limits=replace(UNLIMITED, **limits))
 
 
 def times_taken(rate: Rate, pauses: list[float]) -> list[float]:
@@ -257,15 +260,13 @@ async def test_bytes_too_many_are_refused_with_the_events_name_and_not_read(cloc
     ann, bob = await site.join_both()
     ann.emit("task:create", {"projectId": "p", "task": "x" * 6000})
     ann.emit("task:create", "is not read")
-    ann.emit("no-such-event")
-    await settle()
+    await ask(ann, "no-such-event")
     (one, other) = errors(ann)
     assert (one["message"], one["event"]) == ("Too much data: slow down", "task:create")
     assert (other["message"], other["event"]) == ("Too much data: slow down", "no-such-event")
     assert names(bob) == ["task:create"]
     clock.now += max(one["retryAfter"], other["retryAfter"])
-    ann.emit(*EDIT)
-    await settle()
+    await ask(ann, *EDIT)
     assert names(bob) == ["task:create"]
     assert site.collaboration._incidents.limits[Limit.BYTES] == 2
 
@@ -288,8 +289,7 @@ async def test_only_small_events_are_decoded_completely(event: str) -> None:
     """An event that is not relayed, and one with attachments, has little JSON. Attachments may be large."""
     site = limited()
     ann, _ = await site.join_both()
-    ann.emit(event, [[]] * 40_000)
-    await settle()
+    await ask(ann, event, [[]] * 40_000)
     (error,) = errors(ann)
     assert error == {"message": "Too large: 65536 bytes of JSON at most", "event": event}
     placeholder = {"_placeholder": True, "num": 0}
@@ -322,8 +322,7 @@ async def test_one_too_many_of_a_kind_is_refused_with_the_events_name(limit: str
     ]
     assert ann.session.is_live
     clock.now += 1.001
-    ann.emit(*SENT[limit][0])
-    await settle()
+    await ask(ann, *SENT[limit][0])
     assert "Too many events: slow down" not in [error["message"] for error in errors(ann)]
 
 
@@ -402,8 +401,7 @@ async def test_connecting_again_over_the_same_connection_makes_no_new_allowance(
     clock.now += 1.001
     ann.take()
     ann.send("40" + json.dumps({"token": token_of("Ann")}))
-    ann.emit("ping")
-    await settle()
+    await ask(ann, "ping")
     assert names(ann) == ["connected", "error"]
 
 

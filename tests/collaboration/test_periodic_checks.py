@@ -1,31 +1,26 @@
 """Rechecks: members' access is checked repeatedly."""
 
-import asyncio
-from typing import Any
-
 import pytest
 from tests.collaboration.guarded import (
+    FAILURES,
     UNLIMITED,
     MakeGuarded,
     Roles,
+    ask,
     errors,
     first_error,
     heard,
     names,
     settle,
+    task,
 )
 from tests.collaboration.site import Site
 from tests.support.servers import until
 
-from synkora.collaboration.access import AccessUnavailable, Role
+from synkora.collaboration.access import Role
 from synkora.engine.close_reasons import Reason
 
 #: All that can go wrong with a policy.
-FAILURES = [AccessUnavailable("the app is down"), RuntimeError("secret"), OSError(), asyncio.CancelledError()]
-
-
-def task(number: int) -> dict[str, Any]:
-    return {"projectId": "p", "task": number}
 
 
 async def test_a_member_that_loses_access_is_informed_and_removed(guarded: MakeGuarded) -> None:
@@ -40,8 +35,7 @@ async def test_a_member_that_loses_access_is_informed_and_removed(guarded: MakeG
     assert [event[0] for event in events] == ["user:left", "users:active", "users:count"]
     assert [user["userId"] for user in events[1][1]["users"]] == ["ann"]
     ann.emit("task:create", task(1))
-    bob.emit("task:create", task(2))
-    await settle()
+    await ask(bob, "task:create", task(2))
     assert [event[1]["message"] for event in bob.take_events()] == ["task:create: join the project first"]
     assert "task:create" not in names(ann)
     bob.emit("join-project", "p")
@@ -126,8 +120,7 @@ async def test_a_leave_during_a_check_is_not_undone(guarded: MakeGuarded, how: s
         bob.session.transport_closed(bob.transport, Reason.TRANSPORT_CLOSE)
     await settle()
     ann.take()
-    site.roles.gate.set()
-    await settle()
+    await site.answer()
     assert errors(bob) == []
     assert ann.take() == []
 

@@ -22,8 +22,7 @@ async def crowd(site: Site, size: int) -> list[MemoryClient]:
     """Members with the longest possible entries in a list."""
     clients = [site.come(f"Member {number}", picture=f"https://example.com/{'x' * 1000}") for number in range(size)]
     for client in clients:
-        client.emit("join-project", PROJECT)
-        await turn()
+        await client.act("join-project", PROJECT)
     for client in clients:
         client.take()
     return clients
@@ -52,8 +51,7 @@ async def test_repeated_joins_and_leaves_cause_few_lists(site: Site) -> None:
     began, got = asyncio.get_running_loop().time(), []
     for _ in range(15):
         for event in ("join-project", "leave-project"):
-            mallory.emit(event, PROJECT)
-            await turn()
+            await mallory.act(event, PROJECT)
         got += alice.take_events()
     lasted = asyncio.get_running_loop().time() - began
     assert names(got).count("user:joined") == names(got).count("user:left") == 15
@@ -73,11 +71,9 @@ async def test_a_leave_is_announced_immediately_in_a_small_project(site: Site) -
     (alice,) = await site.meet("Alice", project=PROJECT)
     bob = site.come("Bob")
     for _ in range(20):
-        bob.emit("join-project", PROJECT)
-        await turn()
+        await bob.act("join-project", PROJECT)
         alice.take()
-        bob.emit("leave-project", PROJECT)
-        await turn()
+        await bob.act("leave-project", PROJECT)
         assert names(alice.take_events()) == ["user:left", "users:active", "users:count"]
 
 
@@ -85,11 +81,9 @@ async def test_a_new_member_gets_the_list_while_others_wait(site: Site) -> None:
     alice, bob, *_ = await crowd(site, 20)
     for client in (alice, bob):
         for event in ("leave-project", "join-project", "leave-project"):
-            client.emit(event, PROJECT)
-            await turn()
+            await client.act(event, PROJECT)
     dave = site.come("Dave")
-    dave.emit("join-project", PROJECT)
-    await turn()
+    await dave.act("join-project", PROJECT)
     events = [event for event in dave.take_events() if event[0].startswith("user")]
     assert names(events) == ["users:active", "users:count"]
     assert len(events[0][1]["users"]) == 19
@@ -112,17 +106,14 @@ async def test_expensive_changes_are_sent_together(site: Site, monkeypatch: pyte
     alice, bob, carol = await site.meet("Alice", "Bob", "Carol", project=PROJECT)
     monkeypatch.setattr(presence_updates, "CHANGES_RATE", 2)
     first, second, third = [site.come(f"New {number}") for number in range(3)]
-    first.emit("join-project", PROJECT)
-    await turn()
+    await first.act("join-project", PROJECT)
     assert names(alice.take_events()) == ["user:joined", "users:count"]
     bob.take()
     for client in (second, third):
-        client.emit("join-project", PROJECT)
-        await turn()
+        await client.act("join-project", PROJECT)
     carol.emit("leave-project", PROJECT)
     carol.emit("join-project", PROJECT)
-    second.emit("leave-project", PROJECT)
-    await turn()
+    await second.act("leave-project", PROJECT)
     assert alice.take_events() == []
     start = len(alice.transport.writes)
     async with asyncio.timeout(PATIENCE):
@@ -162,8 +153,7 @@ async def test_a_client_that_does_not_read_stays_and_finally_gets_the_list(site:
         await turn()
     await lose_track(sloth)
     await site.meet("Bob", "Carol", project=PROJECT)
-    alice.emit("canvas:update", {"projectId": PROJECT, "changes": 1})
-    await turn()
+    await alice.act("canvas:update", {"projectId": PROJECT, "changes": 1})
     sloth.transport.writable = True
     sloth.session.transport_ready(sloth.transport)
     events = sloth.take_events()
@@ -179,8 +169,7 @@ async def test_a_member_that_has_left_gets_no_list(site: Site) -> None:
     sloth.transport.writable = False
     await crowd(site, 100)
     await lose_track(sloth)
-    sloth.emit("leave-project", PROJECT)
-    await turn()
+    await sloth.act("leave-project", PROJECT)
     sloth.transport.writable = True
     sloth.session.transport_ready(sloth.transport)
     assert not [event for event in names(sloth.take_events()) if str(event).startswith("user")]
@@ -193,8 +182,7 @@ async def test_larger_changes_are_sent_less_often(site: Site, monkeypatch: pytes
     mallory = site.come("Mallory")
     for _ in range(20):
         for event in ("join-project", "leave-project"):
-            mallory.emit(event, PROJECT)
-            await turn()
+            await mallory.act(event, PROJECT)
     assert names(alice.take_events()).count("user:joined") < 5
     async with asyncio.timeout(PATIENCE):
         while "user:joined" not in names(alice.take_events()):
@@ -215,8 +203,7 @@ async def test_the_list_replaces_larger_changes(site: Site, monkeypatch: pytest.
             for client in crowd_of_one:
                 client.emit(event, PROJECT)
             await turn()
-    bob.emit("leave-project", PROJECT)
-    await turn()
+    await bob.act("leave-project", PROJECT)
     start = len(alice.transport.writes)
     assert await newest_list(alice) == {"Alice", *(f"Mallory {number}" for number in range(10))}
     assert sum(message.size for write in alice.transport.writes[start:] for message in write) < 6000

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.collaboration.guarded import names
 from tests.collaboration.site import MemoryClient, Site, turn
 from tests.support.servers import until
 
@@ -12,11 +13,6 @@ from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.presence import PresenceEntry
 
 PROJECT = "proj_456"
-
-
-def names(client: MemoryClient) -> list[str]:
-    """The names of the events since the last call."""
-    return [event[0] for event in client.take_events()]
 
 
 def active(client: MemoryClient) -> list[list[str]]:
@@ -27,11 +23,9 @@ def active(client: MemoryClient) -> list[list[str]]:
 
 async def test_a_join_is_sent_in_order(site: Site) -> None:
     alice, bob = await site.meet("Alice", "Bob")
-    alice.emit("join-project", PROJECT)
-    await turn()
+    await alice.act("join-project", PROJECT)
     assert names(alice) == ["users:active", "users:count"]
-    bob.emit("join-project", PROJECT)
-    await turn()
+    await bob.act("join-project", PROJECT)
     joined, count = alice.take_events()
     assert joined[1].pop("timestamp") == joined[1].pop("joinedAt")
     assert joined == ["user:joined", {"socketId": bob.id, "userId": "bob", "userName": "Bob"}]
@@ -42,8 +36,7 @@ async def test_a_join_is_sent_in_order(site: Site) -> None:
 async def test_a_leave_is_sent_in_order(site: Site) -> None:
     """The others get the leave, the list and the count. The member that left gets nothing, and may rejoin."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
-    bob.emit("leave-project", PROJECT)
-    await turn()
+    await bob.act("leave-project", PROJECT)
     left, users, count = alice.take_events()
     left[1].pop("timestamp")
     assert left == ["user:left", {"socketId": bob.id, "userId": "bob", "userName": "Bob"}]
@@ -58,8 +51,7 @@ async def test_a_leave_is_announced_after_a_delay() -> None:
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     alice.take()
     bob.emit("leave-project", PROJECT)
-    alice.emit("task:create", {"projectId": PROJECT, "task": 1})
-    await turn()
+    await alice.act("task:create", {"projectId": PROJECT, "task": 1})
     assert names(alice) == names(bob) == []
     assert site.collaboration.presence.count(PROJECT) == 2
     await until(lambda: site.collaboration.presence.count(PROJECT) == 1)
@@ -73,15 +65,12 @@ async def test_a_leave_and_a_join_within_the_delay_are_not_announced() -> None:
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     alice.take()
     for _ in range(3):
-        bob.emit("leave-project", PROJECT)
-        await turn()
-        bob.emit("join-project", PROJECT)
-        await turn()
+        await bob.act("leave-project", PROJECT)
+        await bob.act("join-project", PROJECT)
         assert names(bob) == ["users:active", "users:count"]
     assert names(alice) == []
     assert len(site.collaboration.projects._leaving) == 0
-    alice.emit("task:create", {"projectId": PROJECT, "task": 1})
-    await turn()
+    await alice.act("task:create", {"projectId": PROJECT, "task": 1})
     assert names(bob) == ["task:create"]
 
 
@@ -141,8 +130,7 @@ async def test_projects_of_one_turn_are_separate(site: Site) -> None:
     alice, bob = await site.meet("Alice", "Bob")
     alice.emit("join-project", "p1")
     bob.emit("join-project", "p2")
-    alice.emit("join-project", "p2")
-    await turn()
+    await alice.act("join-project", "p2")
     events = alice.take_events()
     assert [event[0] for event in events] == ["users:active", "users:count", "users:active", "users:count"]
     assert [event[1]["count"] for event in events] == [1, 1, 2, 2]
@@ -152,12 +140,10 @@ async def test_a_repeated_join_is_answered_and_not_announced(site: Site) -> None
     """Each join of a later turn is answered by the list. The others get nothing."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     for _ in range(2):
-        bob.emit("join-project", PROJECT)
-        await turn()
+        await bob.act("join-project", PROJECT)
         assert active(bob) == [["Alice", "Bob"]]
     assert names(alice) == []
-    bob.emit("leave-project", PROJECT)
-    await turn()
+    await bob.act("leave-project", PROJECT)
     assert active(alice) == [["Alice"]]
 
 
@@ -165,8 +151,7 @@ async def test_joining_twice_in_one_turn(site: Site) -> None:
     """The hooks of one page that join together get one list, and the others get one join."""
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("join-project", PROJECT)
-    bob.emit("join-project", PROJECT)
-    await turn()
+    await bob.act("join-project", PROJECT)
     assert names(bob) == ["users:active", "users:count"]
     assert names(alice) == ["user:joined", "users:count"]
 
@@ -174,8 +159,7 @@ async def test_joining_twice_in_one_turn(site: Site) -> None:
 async def test_leaving_without_a_join_announces_nothing(site: Site) -> None:
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("leave-project", PROJECT)
-    bob.emit("leave-project", "nobody is here")
-    await turn()
+    await bob.act("leave-project", "nobody is here")
     assert names(alice) == names(bob) == []
 
 
@@ -183,8 +167,7 @@ async def test_leaving_and_coming_back_in_one_turn(site: Site) -> None:
     """The member is in the project and gets its list once. The others get both events in order."""
     alice, bob = await site.meet("Alice", "Bob", project=PROJECT)
     bob.emit("leave-project", PROJECT)
-    bob.emit("join-project", PROJECT)
-    await turn()
+    await bob.act("join-project", PROJECT)
     assert names(alice) == ["user:left", "user:joined", "users:active", "users:count"]
     assert names(bob) == ["users:active", "users:count"]
 
@@ -193,8 +176,7 @@ async def test_joining_and_leaving_in_one_turn(site: Site) -> None:
     """The member is not in the list, and gets none."""
     alice, bob = [*await site.meet("Alice", project=PROJECT), *await site.meet("Bob")]
     bob.emit("join-project", PROJECT)
-    bob.emit("leave-project", PROJECT)
-    await turn()
+    await bob.act("leave-project", PROJECT)
     assert names(bob) == []
     assert active(alice) == [["Alice"]]
 
@@ -224,8 +206,7 @@ async def test_a_project_named_like_a_connection_is_refused(site: Site, whose: s
     alice, bob = await site.meet("Alice", "Bob")
     target = alice.id if whose == "own" else bob.id
     alice.emit("join-project", target)
-    alice.emit("canvas:update", {"projectId": target, "changes": 1})
-    await turn()
+    await alice.act("canvas:update", {"projectId": target, "changes": 1})
     assert [event[1]["message"] for event in alice.take_events()] == [
         "Project ID is a connection's id",
         "Project ID is a connection's id",
@@ -297,24 +278,20 @@ async def test_a_list_that_is_not_known_is_waited_for() -> None:
     """Members that joined meanwhile get list and count once, when they are known. Joins are announced immediately."""
     (alice, bob), _, complete = await meet_partially("Alice", "Bob")
     for client in (alice, bob, alice):
-        client.emit("join-project", PROJECT)
-        await turn()
+        await client.act("join-project", PROJECT)
     assert (names(alice), names(bob)) == (["user:joined"], [])
     complete()
     await turn()
     assert names(alice) == names(bob) == ["users:active", "users:count"]
-    bob.emit("leave-project", PROJECT)
-    await turn()
+    await bob.act("leave-project", PROJECT)
     assert names(alice) == ["user:left", "users:active", "users:count"]
 
 
 async def test_a_member_that_has_left_does_not_wait_for_the_list() -> None:
     (alice, bob), _, complete = await meet_partially("Alice", "Bob")
     alice.emit("join-project", PROJECT)
-    bob.emit("join-project", PROJECT)
-    await turn()
-    bob.emit("leave-project", PROJECT)
-    await turn()
+    await bob.act("join-project", PROJECT)
+    await bob.act("leave-project", PROJECT)
     assert (names(alice), names(bob)) == (["user:joined", "user:left"], [])
     complete()
     await turn()
@@ -322,7 +299,6 @@ async def test_a_member_that_has_left_does_not_wait_for_the_list() -> None:
 
 
 async def test_members_of_other_servers_are_announced_in_the_same_way(site: Site) -> None:
-    """The recipients get the same events in the same order."""
     (alice,) = await site.meet("Alice", project=PROJECT)
     elsewhere = PresenceEntry("s-elsewhere", "zoe", "Zoe", "2026-01-02T03:04:05.000Z", "https://example.com/z.png")
     site.collaboration.presence.add_connection(PROJECT, elsewhere)

@@ -13,6 +13,7 @@ from tests.support.servers import until
 from synkora.engine.close_reasons import Reason
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.settings import RecoverySettings
+from synkora.sockets import internals
 
 
 @pytest.fixture
@@ -240,6 +241,23 @@ class TestPresenceAfterARestart:
             assert await bob.take("user:left") == []
             await until(lambda: after.collaboration.presence.count("p") == 1)
             assert sorted(payload["socketId"] for _, payload in await bob.take("user:left")) == [ann.sid, ann.sid]
+
+    async def test_a_damaged_description_prevents_no_start(self, tmp_path: Path) -> None:
+        """Its connection is not listed until its client returns."""
+        before, after = self.site(tmp_path), self.site(tmp_path)
+        recovery = internals.recovery_of(before.server.of("/"))
+        assert recovery is not None
+        async with before.server.lifespan():
+            ann, bob = await two(before)
+            recovery.about = lambda _: b"\x00"
+            for tab in (ann, bob):
+                tab.emit("join-project", "q")
+            await settle()
+        async with after.server.lifespan():
+            assert after.collaboration.presence.count("p") == 0
+            ann.move_to(after.server)
+            await ann.come()
+            assert ann.recovered
 
     async def test_who_was_lost_too_long_ago_is_not_listed(self, tmp_path: Path) -> None:
         before, after = self.site(tmp_path), self.site(tmp_path, grace=0.2)

@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, settle
+from tests.collaboration.guarded import UNLIMITED, MakeGuarded, Roles, settle
 from tests.collaboration.site import SECRET, Site
 from tests.collaboration.tabs import PRESENCE, Tab, one_lost, two
 from tests.support.clocks import Clock
@@ -71,11 +71,11 @@ async def test_fault_02_a_blocked_user_is_refused(site: Site) -> None:
     assert await ann.edits() == []
 
 
-async def test_fault_02_a_revoked_project_is_left_out() -> None:
+async def test_fault_02_a_revoked_project_is_left_out(guarded: MakeGuarded) -> None:
     """The policy is asked again, without the cache. The other project is recovered."""
     roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
     roles.roles |= {("ann", "q"): Role.EDITOR, ("bob", "q"): Role.EDITOR}
-    site = Guarded(roles, recovery=True)
+    site = guarded(roles, recovery=True)
     ann, bob = await one_lost(site, "p", "q")
     roles.roles["ann", "p"] = None
     await bob.create("secret", "p")
@@ -88,11 +88,10 @@ async def test_fault_02_a_revoked_project_is_left_out() -> None:
     assert [event[0] for event in await bob.take(*PRESENCE)] == ["user:left", "users:active", "users:count"]
     await bob.create("later", "p")
     assert await ann.edits() == []
-    await site.close()
 
 
-async def test_fault_02_the_role_is_the_present_one() -> None:
-    site = Guarded(roles := Roles(ann=Role.EDITOR, bob=Role.EDITOR), recovery=True)
+async def test_fault_02_the_role_is_the_present_one(guarded: MakeGuarded) -> None:
+    site = guarded(roles := Roles(ann=Role.EDITOR, bob=Role.EDITOR), recovery=True)
     ann, bob = await one_lost(site)
     roles.roles["ann", "p"] = Role.VIEWER
     await ann.come()
@@ -100,12 +99,11 @@ async def test_fault_02_the_role_is_the_present_one() -> None:
     await settle()
     assert ["viewers may not change" in event[1]["message"] for event in await ann.take("error")] == [True]
     assert await bob.edits() == []
-    await site.close()
 
 
-async def test_without_an_answer_the_client_returns_once_more() -> None:
+async def test_without_an_answer_the_client_returns_once_more(guarded: MakeGuarded) -> None:
     """It neither loses its project nor gets events without access."""
-    site = Guarded(roles := Roles(ann=Role.EDITOR, bob=Role.EDITOR), recovery=True)
+    site = guarded(roles := Roles(ann=Role.EDITOR, bob=Role.EDITOR), recovery=True)
     ann, bob = await one_lost(site)
     await bob.create("missed")
     roles.error = AccessUnavailable("the app is down")
@@ -115,14 +113,13 @@ async def test_without_an_answer_the_client_returns_once_more() -> None:
     roles.error = None
     assert await ann.restore() == [["task:create", {"id": "missed"}]]
     assert await bob.take(*PRESENCE) == []
-    await site.close()
 
 
-async def test_very_many_returns_of_one_user_do_not_delay_others() -> None:
+async def test_very_many_returns_of_one_user_do_not_delay_others(guarded: MakeGuarded) -> None:
     """Questions about returns are limited per user."""
     roles = Roles(bob=Role.EDITOR)
     roles.roles |= {("ann", f"p{number}"): Role.EDITOR for number in range(60)}
-    site = Guarded(roles, recovery=True)
+    site = guarded(roles, recovery=True)
     tabs = [await Tab(site, "Ann").open(f"p{number}") for number in range(60)]
     bob = await Tab(site, "Bob").open()
     for tab in (*tabs, bob):
@@ -136,18 +133,16 @@ async def test_very_many_returns_of_one_user_do_not_delay_others() -> None:
     roles.gate.set()
     await until(lambda: roles.asked.total() == 61)
     await settle()
-    await site.close()
 
 
-async def test_the_limit_on_connections_counts_a_half_open_one_once() -> None:
-    site = Guarded(Roles(ann=Role.EDITOR), limits=Limits(connections=1), recovery=True)
+async def test_the_limit_on_connections_counts_a_half_open_one_once(guarded: MakeGuarded) -> None:
+    site = guarded(Roles(ann=Role.EDITOR), limits=Limits(connections=1), recovery=True)
     ann = await Tab(site, "Ann").open()
     await ann.come()
     assert ann.recovered
     other = Tab(site, "Ann")
     await other.come()
     assert other.refusal == "Too many connections"
-    await site.close()
 
 
 async def test_a_user_above_the_work_limit_gets_no_replay() -> None:
@@ -249,11 +244,10 @@ async def test_to_have_missed_too_much_counts_too() -> None:
     assert outcomes(site.server) == {RecoveryOutcome.TOO_MANY: 1, RecoveryOutcome.DECLINED: 2}
 
 
-async def test_no_limit_is_needed_for_that() -> None:
+async def test_no_limit_is_needed_for_that(guarded: MakeGuarded) -> None:
     """Members without a limit on work return as well."""
-    site = Guarded(Roles(ann=Role.EDITOR), limits=UNLIMITED, recovery=True)
+    site = guarded(Roles(ann=Role.EDITOR), limits=UNLIMITED, recovery=True)
     ann = await Tab(site, "Ann").open()
     await ann.lose()
     await ann.come()
     assert ann.recovered
-    await site.close()

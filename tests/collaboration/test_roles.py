@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.collaboration.guarded import Guarded, Roles, acks, errors, names, sent_while_waiting, settle
+from tests.collaboration.guarded import Guarded, Roles, acks, ask, errors, names, sent_while_waiting
 
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.events import CATALOGUE, Event
@@ -31,8 +31,7 @@ async def refused_outside(event: Event, role: Role) -> list[dict[str, Any]]:
     site = site_with(role)
     bob = await site.join("Bob")
     ann = site.come("Ann")
-    ann.emit(event.name, payload_of(event))
-    await settle()
+    await ask(ann, event.name, payload_of(event))
     assert bob.take() == []
     return errors(ann)
 
@@ -41,8 +40,7 @@ async def told_of(event: Event, role: Role) -> tuple[list[str], list[dict[str, A
     """The viewer's events and the sender's errors after an event."""
     site = site_with(role)
     ann, bob = await site.join_both()
-    ann.emit(event.name, payload_of(event))
-    await settle()
+    await ask(ann, event.name, payload_of(event))
     return names(bob), errors(ann)
 
 
@@ -102,13 +100,11 @@ async def test_a_role_in_one_project_counts_for_that_one_alone(event: Event) -> 
     site.roles.roles["ann", "q"] = Role.EDITOR
     bob = await site.join("Bob")
     ann = await site.join("Ann")
-    ann.emit("join-project", "q")
-    await settle()
+    await ask(ann, "join-project", "q")
     bob.take()
     ann.take()
     ann.emit(event.name, payload_of(event))
-    ann.emit(event.name, {**payload_of(event), "projectId": "q"})
-    await settle()
+    await ask(ann, event.name, {**payload_of(event), "projectId": "q"})
     assert bob.take() == []
     assert [error["projectId"] for error in errors(ann)] == ["p"]
 
@@ -119,13 +115,11 @@ async def test_members_see_each_other(role: Role) -> None:
     site = site_with(role)
     bob = await site.join("Bob")
     ann = site.come("Ann")
-    ann.emit("join-project", "p")
-    await settle()
+    await ask(ann, "join-project", "p")
     events = ann.take_events()
     assert [user["userId"] for user in events[1][1]["users"]] == ["bob", "ann"]
     assert names(bob) == ["user:joined", "users:count"]
-    ann.emit("leave-project", "p")
-    await settle()
+    await ask(ann, "leave-project", "p")
     assert names(bob) == ["user:left", "users:active", "users:count"]
 
 
@@ -137,8 +131,7 @@ async def test_a_writer_can_edit_without_a_join(event: Event, role: Role) -> Non
     bob = await site.join("Bob")
     ann = site.come("Ann")
     for _ in range(2):
-        ann.emit(event.name, payload_of(event))
-        await settle()
+        await ask(ann, event.name, payload_of(event))
     assert names(bob) == [event.name, event.name]
     assert names(ann) == ["connected"]
     assert site.roles.asked["ann", "p"] == 1
@@ -154,13 +147,10 @@ async def test_edits_without_a_join_keep_their_order() -> None:
     for number in range(3):
         ann.emit("task:create", {"projectId": "p", "task": number})
     ann.emit("join-project", "p")
-    ann.emit("task:create", {"projectId": "p", "task": 3})
-    await settle()
+    await ask(ann, "task:create", {"projectId": "p", "task": 3})
     assert bob.take() == []
-    site.roles.gate.set()
-    await settle()
-    ann.emit("task:create", {"projectId": "p", "task": 4})
-    await settle()
+    await site.answer()
+    await ask(ann, "task:create", {"projectId": "p", "task": 4})
     assert [event[1] for event in bob.take_events() if event[0] == "task:create"] == list(range(5))
     assert site.collaboration.presence.count("p") == 2
 
@@ -177,8 +167,7 @@ async def test_a_user_without_access_cannot_edit(event: Event) -> None:
     bob = await site.join("Bob")
     eve = site.come("Eve")
     for _ in range(2):
-        eve.emit(event.name, payload_of(event))
-        await settle()
+        await ask(eve, event.name, payload_of(event))
         assert errors(eve) == [{"message": f"{event.name}: join the project first", "event": event.name}]
     assert bob.take() == []
     assert site.roles.asked["eve", "p"] == 1
@@ -190,8 +179,7 @@ async def test_an_edit_is_refused_while_the_policy_is_unavailable() -> None:
     bob = await site.join("Bob")
     ann = site.come("Ann")
     site.roles.error = AccessUnavailable("the app is down")
-    ann.emit("task:create", {"projectId": "p", "task": 1})
-    await settle()
+    await ask(ann, "task:create", {"projectId": "p", "task": 1})
     assert bob.take() == []
     message = "Project access cannot be checked right now: try again"
     assert errors(ann) == [{"message": message, "event": "task:create", "projectId": "p"}]

@@ -36,7 +36,6 @@ def emitted() -> Iterator[str]:
 
 
 def test_every_emitted_event_has_a_row() -> None:
-    """No module sends a server event without a row."""
     names = set(emitted())
     assert "connected" in names
     assert names <= {notice.name for notice in SERVER_EVENTS}

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 from joserfc import jws
-from tests.collaboration.guarded import UNLIMITED, MakeGuarded, Roles, acks, errors, first_error, heard, names, settle
+from tests.collaboration.guarded import (
+    UNLIMITED,
+    MakeGuarded,
+    Roles,
+    acks,
+    ask,
+    errors,
+    first_error,
+    heard,
+    names,
+    settle,
+)
 from tests.collaboration.site import SECRET, MemoryClient, Site, running_site, token_of
 from tests.support.clients import Polling, websocket
 from tests.support.servers import until
@@ -204,8 +215,7 @@ async def test_a_polling_client_gets_a_message_and_its_session_ends() -> None:
 async def test_a_fresh_token_extends_the_session(site: Site, clock: Clock, wrapped: bool) -> None:
     """As text or as `{token}`. The connection keeps its projects, and the ack has the new expiry."""
     ann, bob = come(site, "Ann", 3600), come(site, "Bob", 3600)
-    ann.emit("join-project", "p")
-    await settle()
+    await ask(ann, "join-project", "p")
     fresh = token("Ann", 7200)
     answer = await refreshed(ann, {"token": fresh} if wrapped else fresh)
     assert answer["ok"] is True
@@ -247,8 +257,7 @@ async def test_a_refresh_without_an_ack_is_accepted(site: Site) -> None:
     ann = come(site, "Ann", 3600)
     await settle()
     ann.take()
-    ann.emit("auth:refresh", token("Ann", None))
-    await settle()
+    await ask(ann, "auth:refresh", token("Ann", None))
     assert ann.take() == []
     assert not has_timer(site)
 

@@ -1,29 +1,21 @@
 """The limit on the work that all connections of one user cause together."""
 
 import json
-from dataclasses import replace
-from typing import Any
 
 import pytest
-from tests.collaboration.guarded import UNLIMITED, Guarded, Roles, errors, names, settle
+from tests.collaboration.guarded import EDIT, errors, limited, names, settle
 from tests.collaboration.site import token_of
 from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
 from synkora.collaboration import user_work as spending_module
-from synkora.collaboration.access import Role
 from synkora.collaboration.collaboration import HALF_SIZE
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter
 from synkora.collaboration.user_work import CONNECT_SIZE, DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, UserWorks
 from synkora.engine.incidents import Limit
+from synkora.sockets.internals import session_of
 
 TIMED = (limits_module, spending_module)
-EDIT = ("task:create", {"projectId": "p", "task": 1})
-
-
-def limited(**limits: Any) -> Guarded:
-    """A site with only these limits, where Ann and Bob may write."""
-    return Guarded(Roles(ann=Role.OWNER, bob=Role.OWNER), limits=replace(UNLIMITED, **limits))
 
 
 async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
@@ -171,3 +163,15 @@ async def test_halves_of_surrogate_pairs_count_as_more(clock: Clock) -> None:
     ann.send(edit % "x")
     await settle()
     assert [error["message"] for error in errors(ann)] == ["Too much data: slow down"]
+
+
+async def test_many_connections_of_one_user_share_a_part_of_each_turn() -> None:
+    """Those beyond the first few: what they receive delays others by no more. Another user has a part of their own."""
+    site = limited(user_byte_rate=200_000_000)
+    tabs = [await site.join("Ann") for _ in range(7)]
+    bobs = [await site.join("Bob") for _ in range(5)]
+    ann, bob = ([session_of(site.collaboration.members[tab.id].socket).budget for tab in each] for each in (tabs, bobs))
+    assert ann[:4] == bob[:4] == [None] * 4
+    assert ann[4] is ann[5] is ann[6]
+    assert None not in (ann[4], bob[4])
+    assert ann[4] is not bob[4]

@@ -3,13 +3,12 @@
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import yaml
 from tests.docs.documents import ROOT
 from tests.support.nginx import running_nginx
@@ -27,13 +26,6 @@ SERVERS = {name: service for name, service in SERVICES.items() if name.startswit
 def address(service: dict[str, Any]) -> str:
     found: str = service["networks"]["inside"]["ipv4_address"]
     return found
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node() -> AsyncIterator[NodeProcess]:
-    node = await NodeProcess.start("remote-sockets.mjs")
-    yield node
-    await node.stop()
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
-import pytest_asyncio
 from tests.deploy.dockerfile import Builder, command, environment, stages, texts
 from tests.docs.documents import ROOT
 from tests.support.node_process import NodeProcess
@@ -27,13 +25,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     builder = Builder(tmp_path_factory.mktemp("image"), ROOT, Path(sys.executable).resolve(), PAGES)
     builder.build(SERVER)
     return builder.path("/opt/synkora")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node() -> AsyncIterator[NodeProcess]:
-    node = await NodeProcess.start("remote-sockets.mjs")
-    yield node
-    await node.stop()
 
 
 def is_healthy(image: Path, variables: dict[str, str]) -> bool:

@@ -21,7 +21,9 @@ async def app() -> AsyncIterator[WebApp]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def synkora(app: WebApp, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """The server on another port than the app, as in the app's own set-up."""
-    server = ServerProcess(tmp_path_factory.mktemp("server"), ALLOWED_ORIGINS=app.origin)
+    # Refusals by polling wait for an upgrade, as long as an upgrade may take.
+    variables = {"ALLOWED_ORIGINS": app.origin, "WS_UPGRADE_TIMEOUT": "2"}
+    server = ServerProcess(tmp_path_factory.mktemp("server"), **variables)
     yield server
     assert server.stop() == 0, server.output
     assert not server.stderr

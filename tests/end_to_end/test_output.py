@@ -2,12 +2,8 @@
 
 import asyncio
 import re
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
-from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
+from tests.end_to_end.raw import RawClient, RawWebSocket
 from tests.end_to_end.relays import ROWS
 from tests.support.real_clients import Connect, Refused, join
 from tests.support.server_process import ServerProcess, StartServer
@@ -18,25 +14,6 @@ async def expect_line(server: ServerProcess, pattern: str) -> None:
     """Wait for a line of output that this pattern matches completely."""
     fits = re.compile(pattern).fullmatch
     await asyncio.to_thread(server.line, lambda line: fits(line) is not None)
-
-
-async def test_the_banner_says_where_the_server_is(start_server: StartServer) -> None:
-    """It is the first output, on stdout. Nothing is written to stderr."""
-    server = start_server(WS_HOST="", ALLOWED_ORIGINS="http://localhost:3000,https://*.example.com")
-    rule = "=" * 60
-    server.line(lambda line: "Ready" in line)
-    assert await asyncio.to_thread(server.stop) == 0
-    assert server.stdout[:8] == [
-        rule,
-        "🚀 Synkora WebSocket Server",
-        rule,
-        f"✓ Server running on port: {server.port}",
-        f"✓ Health check: http://localhost:{server.port}/health",
-        "✓ Allowed origins: http://localhost:3000, https://*.example.com",
-        "✓ Ready for connections!",
-        rule,
-    ]
-    assert server.stderr == []
 
 
 async def test_a_variable_that_looks_like_a_setting_is_a_warning(start_server: StartServer) -> None:
@@ -98,28 +75,6 @@ async def test_a_disconnect_is_logged_with_its_reason(start_server: StartServer)
         await carrier.close()
 
 
-async def test_names_cannot_forge_lines(start_server: StartServer) -> None:
-    """Line breaks and terminal controls are escaped."""
-    server = start_server()
-    forged = "✓ Client connected: forged (User: Root)"
-    odd = f"Eve\n{forged}\r\n{forged}\x1b[2J\x1b[31m\x00\x07\x85\u2028{forged}\u202e"
-    for kind in (RawWebSocket, RawPolling):
-        carrier = await kind.open(server)
-        eve = RawClient(carrier)
-        await eve.sign_in(User("user-eve", odd))
-        await eve.join(f"p\n{forged}\x1b[1A")
-        await eve.emit("task:create", {"projectId": f"p\n{forged}\x1b[1A"})
-        await eve.emit(f"unknown\n{forged}\x1b[1A")
-        await eve.expect("error")
-        await carrier.close()
-    await expect_line(server, r"✗ Client disconnected: .*")
-    assert await asyncio.to_thread(server.stop) == 0
-    text = "\n".join(server.stdout)
-    assert "Eve" in text
-    assert forged not in re.split(r"[\n\r\x85\u2028]", text)
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202e]", text)
-
-
 async def test_no_secret_is_ever_written(start_server: StartServer, connect_by: Connect) -> None:
     """The most detailed log contains no token, valid or not, from any source."""
     previous = "the-secret-of-last-year-8c0d3f"
@@ -151,23 +106,3 @@ async def test_no_secret_is_ever_written(start_server: StartServer, connect_by: 
     assert await asyncio.to_thread(server.stop) == 0
     for text in (SECRET, previous, "cookie-9f2e", *good, *bad, *(token[-16:] for token in good)):
         assert text not in server.output
-
-
-async def test_a_port_in_use_is_reported_in_one_line(server: ServerProcess, tmp_path: Path) -> None:
-    """The process exits with 1 and gives advice, whatever program uses the port."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        for port in (server.port, other.getsockname()[1]):
-            process = await asyncio.to_thread(
-                subprocess.run,
-                [sys.executable, "-m", "synkora", "serve"],
-                cwd=tmp_path,
-                env={"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": str(port)},
-                capture_output=True,
-                encoding="utf-8",
-                timeout=30,
-            )
-            assert process.returncode == 1
-            assert process.stdout == ""
-            [words] = process.stderr.splitlines()
-            assert str(port) in words
-            assert "WS_PORT" in words

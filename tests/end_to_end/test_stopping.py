@@ -3,9 +3,7 @@
 import asyncio
 import signal
 
-import httpx
-from tests.end_to_end.raw import Closed, RawClient, RawPolling, RawWebSocket
-from tests.support.processes import PATIENCE
+from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
 from tests.support.real_clients import WAYS, Client, Connect, join
 from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.users import ALICE, BOB, PROJECT
@@ -78,51 +76,3 @@ async def test_clients_that_do_not_answer_are_not_waited_for(start_server: Start
         writer.close()
     await websocket.close()
     await polling.http.aclose()
-
-
-async def test_a_second_signal_ends_it_at_once(start_server: StartServer) -> None:
-    """The second signal ends the wait for clients that do not answer."""
-    server = start_server(SHUTDOWN_TIMEOUT="3600")
-    stuck, witness = await open_both(server)
-    server.signal()
-    await RawClient(witness).expect("server:shutdown")
-    assert isinstance(await witness.receive(), Closed)
-    assert server.process.poll() is None
-    server.signal(signal.SIGINT)
-    assert await asyncio.to_thread(server.wait) == 128 + signal.SIGINT
-    await witness.close()
-    await stuck.http.aclose()
-
-
-async def test_two_sigterms_of_a_supervisor_are_one(start_server: StartServer, connect_by: Connect) -> None:
-    """Clients of every transport get the announcement and an orderly end. The server exits with 0."""
-    server = start_server()
-    everyone = [await connect_by(ALICE, url=server.url, way=way) for way in WAYS.values()]
-    server.signal(signal.SIGTERM)
-    server.signal(signal.SIGTERM)
-    await asyncio.gather(*map(expect_farewell, everyone))
-    assert await asyncio.to_thread(server.wait) == 0
-    assert server.stderr == []
-
-
-async def test_new_clients_are_refused_while_stopping(start_server: StartServer) -> None:
-    """A client can still poll its last messages, also over a new connection."""
-    server = start_server(SHUTDOWN_TIMEOUT="3600")
-    late, witness = await open_both(server)
-    server.signal()
-    await RawClient(witness).expect("server:shutdown")
-    async with httpx.AsyncClient(base_url=f"{server.url}/socket.io/", timeout=PATIENCE, trust_env=False) as http:
-        answer = await http.get("", params={"EIO": "4", "transport": "polling"})
-        assert answer.status_code == 503
-        assert "shutting down" in answer.json()["message"]
-        health = await http.get(f"{server.url}/health")
-        assert health.json()["status"] == "shutting down"
-        late.http, old = http, late.http
-        await old.aclose()
-        await RawClient(late).expect("server:shutdown")
-        packet = await late.receive()
-        while not isinstance(packet, Closed):  # others went before
-            packet = await late.receive()
-    assert isinstance(await witness.receive(), Closed)
-    await witness.close()
-    assert await asyncio.to_thread(server.wait) == 0

@@ -68,3 +68,13 @@ async def test_the_tasks_of_work_count_too() -> None:
     assert work.done == ["a", "b"]
     await asyncio.sleep(0)
     assert work.done == ["a", "b", "c"]
+
+
+async def test_work_can_be_awaited() -> None:
+    """Until it is done, whether in this turn or in a later one, and also if it fails then."""
+    work = Work()
+    await work.budget.complete(partial(work.do, "a"))
+    assert work.done == ["a"]
+    work.budget.run(partial(work.do, "b"))
+    await work.budget.complete(partial(work.do, "c"))
+    assert work.done == ["a", "b", "c"]

@@ -336,6 +336,19 @@ async def crowds_that_write(a: Attacker) -> None:
                 await socket.send_text(b"42" + edit)
 
 
+async def crowds_in_one_turn(a: Attacker) -> None:
+    """Several connections of one user that send many refused events at the same time."""
+    refused = client_frame(TEXT, b'42["canvas:cursor",{"projectId":"not joined","position":{}}]')
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(a.member()) for _ in range(8)]
+        for _ in range(3):
+            for socket in crowd:
+                a.count(40)
+                await socket.send(refused * 40)
+            await asyncio.sleep(0.1)
+        await a.expect_life(crowd[-1])
+
+
 async def _session(a: Attacker, socket: WebSocket, pid: str | None = None) -> str:
     """Connect, or return to a session. Returns the id of the session."""
     returning = {} if pid is None else {"pid": pid}

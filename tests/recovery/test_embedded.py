@@ -255,7 +255,6 @@ async def test_entries_that_expire_while_the_server_is_down_are_dropped(tmp_path
 
 
 async def test_replaced_and_trimmed_events_leave_the_file(tmp_path: Path) -> None:
-    """The file has as many rows as the log has events."""
     store = await started(tmp_path, RecoverySettings(room_events=10))
     log = store.log("/", lambda _: None)
     for number in range(50):
@@ -304,19 +303,55 @@ async def test_an_unreadable_file_is_set_aside(
     await store.close()
 
 
-async def test_a_damaged_table_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE events SET event = x'ff'",
+        "UPDATE events SET event = NULL",
+        "UPDATE events SET event = 'a'",
+        "UPDATE sessions SET session = NULL",
+        "UPDATE numbers SET number = 'a'",
+        "UPDATE numbers SET number = 9223372036854775807",
+        "INSERT INTO floors VALUES ('/', 'a', 1)",
+        "INSERT INTO floors VALUES ('/', 8193, 1)",
+        "UPDATE state SET value = 'a' WHERE name = 'sequence'",
+        "UPDATE state SET value = -1 WHERE name = 'sequence'",
+        "DELETE FROM state",
+    ],
+)
+async def test_a_damaged_table_is_set_aside(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite accepts any value in any column."""
     store = await started(tmp_path)
     log = store.log("/", lambda _: None)
     log.append(event("a"), (), ("p",), ())
+    store.sessions("/").save(SESSION)
     await store.close()
     with sqlite3.connect(tmp_path / "recovery.db") as database:
-        database.execute("UPDATE events SET event = x'ff'")
+        database.execute(damage)
     database.close()
     again = await started(tmp_path)
     assert again.is_persistent
     assert await again.log("/", lambda _: None).read(("p",), log.position) is Incomplete.EPOCH
     assert "cannot be read" in caplog.text
     await again.close()
+
+
+@pytest.mark.parametrize("name", ["recovery.db", "recovery.tail"])
+async def test_a_link_in_the_folder_is_not_followed(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another user of the machine may have made the folder before."""
+    other = tmp_path / "other"
+    other.write_text("not to be changed")
+    other.chmod(0o644)
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / name).symlink_to(other)
+    store = await started(folder)
+    assert not store.is_persistent
+    assert "cannot be used" in caplog.text
+    await store.close()
+    assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("not to be changed", 0o644)
 
 
 async def test_a_file_of_another_version_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

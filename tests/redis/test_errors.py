@@ -18,7 +18,7 @@ from synkora.redis.errors import RedisRefused, unreachable
         ("MISCONF Redis is configured to save RDB snapshots", "MISCONF", "cannot save them to its disk"),
         ("DENIED Redis is running in protected mode", "DENIED", "protected mode"),
         ("NOPROTO unsupported protocol version", "NOPROTO", "Redis 6 or newer is needed"),
-        ("MOVED 3999 127.0.0.1:6381", "MOVED", "not supported yet"),
+        ("MOVED 3999 127.0.0.1:6381", "MOVED", "another node of the Redis Cluster"),
         ("NOPERM this user has no permissions to run the 'publish' command", "NOPERM", "lack the command PUBLISH"),
         (
             "NOPERM User alice has no permissions to run the 'config|set' command",

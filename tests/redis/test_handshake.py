@@ -163,14 +163,20 @@ async def test_an_older_redis_is_reported_without_its_quoted_command(make_link: 
         assert "Redis 6 or newer is needed" in await problem_of(make_link(redis.url))
 
 
-@pytest.mark.parametrize("option", [("--cluster-enabled", "yes"), ("--sentinel",)])
-async def test_sentinels_and_members_of_a_cluster_are_not_supported_yet(
-    make_link: MakeLink, option: tuple[str, ...]
-) -> None:
-    """They speak the same protocol, and are detected by their own description."""
-    with running_redis(*option) as redis:
-        problem = await problem_of(make_link(redis.url))
-        assert problem == "Redis Sentinel and Redis Cluster are not supported yet: REDIS_URL must name one Redis"
+async def test_a_sentinel_in_place_of_redis_is_reported(make_link: MakeLink) -> None:
+    """And Redis in place of a Sentinel, or of a Cluster's node. Each describes itself in its greeting."""
+    with running_redis("--sentinel") as sentinel, running_redis() as redis:
+        assert "redis+sentinel://host:26379/mymaster" in await problem_of(make_link(sentinel.url))
+        url = f"redis+sentinel://127.0.0.1:{redis.port}/mymaster"
+        assert "a Redis instead of a Sentinel" in await problem_of(make_link(url))
+        assert "is not of a Cluster" in await problem_of(make_link(f"redis+cluster://127.0.0.1:{redis.port}"))
+
+
+async def test_a_database_of_a_cluster_is_refused(make_link: MakeLink) -> None:
+    """A Unix socket leads to one node only."""
+    with running_redis("--cluster-enabled", "yes") as node:
+        assert "a Redis Cluster has none" in await problem_of(make_link(f"{node.url}/1"))
+        assert "needs the address of a node" in await problem_of(make_link(f"unix://{node.socket}"))
 
 
 async def test_a_read_only_redis_replica_is_refused(make_link: MakeLink, redis: RedisServer) -> None:

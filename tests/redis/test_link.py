@@ -302,3 +302,11 @@ async def test_it_counts_what_it_does(link: Link) -> None:
     assert link.received >= received
     link.publish(b"a", b"x")
     assert (link.published, link.dropped) == (5, 1)
+
+
+async def test_a_key_that_a_script_does_not_declare_fails_the_tests(link: Link) -> None:
+    """The links of the tests refuse it, as Dragonfly does: so each test of a script is one of its keys."""
+    for text in ("return redis.call('GET', 'synkora:a')", "return redis.call('DEL', KEYS[1], 'synkora:a')"):
+        with pytest.raises(RedisRefused, match="undeclared key synkora:a"):
+            await link.run(Script(text), ["synkora:b"], [])
+    assert await link.run(Script("return redis.call('GET', KEYS[1])"), ["synkora:b"], []) is None

@@ -180,7 +180,7 @@ async def test_very_many_small_events_that_wait_for_redis_do_not_end_the_link(
     redis: RedisServer, make_link: MakeLink
 ) -> None:
     """Their commands are larger than what a link holds: they are sent a part at a time, in their order."""
-    link = make_link(settings=replace(QUICK, max_waiting=1_500_000, timeout=10))
+    link = make_link(settings=replace(QUICK, max_waiting=1_500_000, timeout=10, beat_interval=1))
     assert await link.start(PATIENCE)
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)

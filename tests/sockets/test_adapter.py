@@ -49,7 +49,6 @@ def test_each_namespace_has_an_adapter_of_its_own() -> None:
 
 @pytest.mark.parametrize("is_local", [False, True])
 async def test_every_operation_passes_its_selection(is_local: bool) -> None:
-    """`local` applies to every operation, in any order of the selection."""
     watching = Watching()
     server = SocketServer(adapter=watching)
     everyone: Broadcast = server.local if is_local else server.everyone

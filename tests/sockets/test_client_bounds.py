@@ -157,7 +157,6 @@ async def test_messages_before_connect_are_limited() -> None:
 
 
 async def test_attachments_before_connect_are_little_too() -> None:
-    """They have the same limit before CONNECT."""
     async with serving(SocketServer()) as address, websocket(address) as client:
         await client.send('452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
         await client.send(b"x" * 40_000)

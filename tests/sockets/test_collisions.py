@@ -80,7 +80,6 @@ def test_the_risk_of_a_type(shape: Any, risk: Risk) -> None:
 
 
 def test_a_small_event_and_one_without_long_numbers_are_decoded() -> None:
-    """Only dangerous events are refused."""
     assert not are_possible(Risk.ANY_SIZE, b"1" * MAX_SIZE)
     assert are_possible(Risk.ANY_SIZE, b"x" * (MAX_SIZE + 1))
     assert not are_possible(Risk.LONG_NUMBERS, b"1234567890123456789," * MAX_SIZE)

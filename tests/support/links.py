@@ -1,17 +1,55 @@
 """Fixtures: a real Redis, and links to it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 
-from synkora.redis.link import Link, LinkSettings
+from synkora.redis.connection import Answered
+from synkora.redis.link import Link, LinkSettings, Script
 from synkora.redis.url import RedisUrl
 
 QUICK = LinkSettings(beat_interval=0.05, missed_beats=6, timeout=1.0, first_delay=0.01, longest_delay=0.05)
 
 MakeLink = Callable[..., Link]
+
+#: Lets a script fail at a key that is not in KEYS. Dragonfly refuses such a key, and a Cluster one of another node.
+_DECLARED: str = """
+local redis = setmetatable({ call = function(name, ...)
+  local declared, given = {}, { ... }
+  for _, key in ipairs(KEYS) do
+    declared[key] = true
+  end
+  for index = 1, ({ TIME = 0, PUBLISH = 0, DEL = #given })[name] or 1 do
+    if not declared[given[index]] then
+      error('undeclared key ' .. tostring(given[index]) .. ' of ' .. name)
+    end
+  end
+  return redis.call(name, ...)
+end }, { __index = redis })
+"""
+
+
+@functools.cache
+def _strict(script: Script) -> Script:
+    return Script(_DECLARED + script.text)
+
+
+class StrictLink(Link):
+    """A link whose scripts fail if they use a key that is not declared."""
+
+    def run(
+        self,
+        script: Script,
+        keys: Sequence[bytes | str],
+        args: Sequence[bytes | str | int],
+        answered: Answered | None = None,
+    ) -> "asyncio.Future[Any]":
+        return super().run(_strict(script), keys, args, answered)
 
 
 @pytest.fixture
@@ -26,7 +64,7 @@ async def make_link(redis: RedisServer) -> AsyncIterator[MakeLink]:
     links: list[Link] = []
 
     def make(url: str | None = None, settings: LinkSettings = QUICK) -> Link:
-        links.append(Link(RedisUrl.parse(url or redis.url), settings))
+        links.append(StrictLink(RedisUrl.parse(url or redis.url), settings))
         return links[-1]
 
     yield make

@@ -19,15 +19,23 @@ from tests.support.processes import PATIENCE, free_port
 class RedisServer:
     """A Redis on a free port of the loopback address and on a Unix socket, which keeps nothing in files.
 
-    `options` are those of redis-server. With `tls`, a certificate and its key, it has a second port, for TLS.
+    `options` are those of redis-server, or of another `program` that takes the same. With `tls`, a certificate and its
+    key, it has a second port, for TLS.
     """
 
-    def __init__(self, *options: str, password: str | None = None, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        password: str | None = None,
+        tls: tuple[Path, Path] | None = None,
+        program: str = "redis-server",
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="synkora-redis-"))
         self.socket = self.folder / "redis.sock"
         self.port = free_port()
         self.tls_port = free_port() if tls else 0
         self._password = password
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         # A Sentinel needs a file that it can write to; others accept an empty one.
         config = self.folder / "redis.conf"
@@ -56,7 +64,7 @@ class RedisServer:
         """Start it, on its former port, and wait until it answers."""
         log = self.folder / "log"
         with log.open("ab") as output:
-            self._process = subprocess.Popen(["redis-server", *self._options], stdout=output, stderr=output)
+            self._process = subprocess.Popen([self._program, *self._options], stdout=output, stderr=output)
         until = time.monotonic() + PATIENCE
         while not self._answers():
             assert self._process.poll() is None, log.read_text()

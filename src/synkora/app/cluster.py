@@ -33,7 +33,7 @@ class Cluster:
     def __init__(self, url: str, prefix: str, failures: FailureBackoff, instance_id: str = "") -> None:
         self._prefix = prefix
         self._store: RedisStore | None = None
-        self._link = Link(RedisUrl.parse(url), uid=instance_id)
+        self._link = Link(RedisUrl.parse(url), uid=instance_id, keyspace=f"synkora:{prefix}")
         self._own = own = f"synkora:{prefix}:"
         self.counters = CountSync(self._link, failures, prefix=own)
         self.presence = PresenceSync(self._link, prefix=own, stopped=self.counters.stopped)

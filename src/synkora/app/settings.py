@@ -387,7 +387,8 @@ class Settings(BaseSettings):
         default=None,
         validation_alias="REDIS_URL",
         description="The Redis that joins this instance with others, such as redis://:password@host; rediss:// is "
-        "with TLS, unix:///path a Unix socket. Unset: a single server.",
+        "with TLS, unix:///path a Unix socket, redis+sentinel://host:26379/mymaster a master that Sentinels watch, and "
+        "redis+cluster://host a Redis Cluster. Unset: a single server.",
     )
     redis_prefix: PrefixValue = Field(
         default="socket.io",

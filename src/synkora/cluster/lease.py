@@ -10,6 +10,7 @@ from synkora.cluster.presence_scripts import REAP, RENEW_LEASE, Keys
 from synkora.redis.link import Link
 
 _REAPED_AT_ONCE: Final = 1000  # connections, so that Redis is not blocked
+_PROJECTS_AT_ONCE: Final = 100
 _LISTED_AT_ONCE: Final = 1000  # projects
 _RENEWALS: Final = 3  # within a lifetime
 
@@ -97,8 +98,9 @@ class InstanceLease:
                 registered(list(names))
 
         beating = self._link.run(RENEW_LEASE, self._own_keys, self._beat_args(True))
+        own = self._link.key(self._own_keys[1])
         while not self.is_valid:  # Redis ends a connection with a reply that is too large
-            await self._link.call("SSCAN", self._own_keys[1], cursor, "COUNT", _LISTED_AT_ONCE, answered=listed)
+            await self._link.call("SSCAN", own, cursor, "COUNT", _LISTED_AT_ONCE, answered=listed)
         return _names((await beating)[0])
 
     def _beat_args(self, registers: bool) -> tuple[str | int, ...]:
@@ -117,10 +119,14 @@ class InstanceLease:
     async def _take_out(self, instance: str, *, silence: float) -> None:
         keys = self._keys
         names = (keys.instances, keys.instance(instance))
-        places = (keys.project(""), keys.channel(""))
         times = (round(silence * 1000), ceil(self._timing.lifetime))
-        while await self._link.run(REAP, names, (instance, *times, self._link.uid, *places, _REAPED_AT_ONCE)):
-            pass
+        args = (instance, *times, self._link.uid, keys.channel(""), _REAPED_AT_ONCE, _PROJECTS_AT_ONCE)
+        ids: list[str] = []
+        while True:
+            reply = await self._link.run(REAP, (*names, *map(keys.project, ids)), (*args, *ids))
+            if not reply:
+                return
+            ids = _names(reply)
 
 
 def _names(reply: list[bytes]) -> list[str]:

@@ -1,30 +1,35 @@
--- Remove an instance with an expired lease from its projects, some of them at a time: to be called
--- until it returns 0.
--- KEYS: instances, the instance's projects.
--- ARGV: instance, maximum silence (ms), lifetime (s), the calling instance, prefix of a project's key, prefix of its
--- channel, maximum number of connections to process.
+-- Remove an instance with an expired lease from some of its projects. Returns the ids of some that are left: to be called
+-- again with these, until there are none.
+-- KEYS: instances, the instance's projects, then some of these projects.
+-- ARGV: instance, maximum silence (ms), lifetime (s), the calling instance, prefix of a project's channel, number of
+-- connections after which no further project is processed, maximum number of ids to return, then the ids of the projects.
 
-local instance, silence, lifetime, author, key, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local instance, silence, lifetime, author, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local FIRST_ID, FIRST_PROJECT = 8, 3
 local beat = redis.call('ZSCORE', KEYS[1], instance)
 if not beat or tonumber(beat) > now - silence then
-  return 0 -- another instance has removed it, or it is back
+  return {} -- another instance has removed it, or it is back
 end
 redis.call('ZADD', KEYS[1], 0, instance)
 local looked_at = 0
-while looked_at < tonumber(ARGV[7]) do
-  local id = redis.call('SPOP', KEYS[2])
-  if not id then
-    redis.call('ZREM', KEYS[1], instance)
-    return 0
+for index = FIRST_PROJECT, #KEYS do
+  if looked_at >= tonumber(ARGV[6]) then
+    break
   end
+  local project, id = KEYS[index], ARGV[FIRST_ID + index - FIRST_PROJECT]
   local left = {}
-  for socket, owner in connections(key .. id) do
+  for socket, owner in connections(project) do
     looked_at = looked_at + 1
     if owner == instance then
-      redis.call('HDEL', key .. id, socket)
+      redis.call('HDEL', project, socket)
       left[#left + 1] = socket
     end
   end
-  announce(key .. id, channel .. id, author, lifetime, left, {})
+  announce(project, channel .. id, author, lifetime, left, {})
+  redis.call('SREM', KEYS[2], id)
 end
-return 1
+local ids = redis.call('SRANDMEMBER', KEYS[2], ARGV[7])
+if not ids[1] then
+  redis.call('ZREM', KEYS[1], instance)
+end
+return ids

@@ -51,6 +51,7 @@ from synkora.engine.incidents import IncidentKind, Incidents, Limit
 from synkora.engine.session import Session, State
 from synkora.identity.sign_in import Authenticator, SignedIn
 from synkora.protocol import surrogates
+from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.timestamps import now
 from synkora.recovery.ports import SavedSession
@@ -76,6 +77,7 @@ BLOCKED: Final = "Blocked by the operators of this server"
 RETRY_AFTER: Final = 10  # seconds; for clients with too many connections or events
 #: Bytes of JSON that may be decoded completely: of binary events, and of events that are not relayed.
 MAX_DECODED: Final = 65_536
+_MOST_UNSHARED: Final = 4  # connections of a user; further ones share a part of each turn of the event loop
 HALF_SIZE: Final = 100  # bytes that a lone surrogate counts as; to decode one costs as much as this many bytes
 
 _EVENT_LIMITS: Final = {
@@ -276,7 +278,10 @@ class Collaboration:
         """List the clients of the previous process that may still return."""
         for session in lost:
             if session.about and session.lost_at is not None:
-                name, image = _DESCRIPTION.decode(session.about)
+                try:
+                    name, image = _DESCRIPTION.decode(session.about)
+                except (ProtocolError, InvalidPayload):
+                    continue  # the file is damaged
                 entry = PresenceEntry(session.sid, session.identity, name, now(), image)
                 self.projects.expect(entry, session.rooms, session.lost_at)
 
@@ -331,6 +336,9 @@ class Collaboration:
         member = Member(socket, signed_in, self._rate_limiter(socket, user.id))
         self._members[socket.id] = member
         self._connections.add(user.id)
+        work = member.rate_limiter.work
+        if work is not None and self._connections.total(user.id) > _MOST_UNSHARED:
+            session_of(socket).budget = work.budget
         self._expiry.start(member)
         if self._kept is not None:
             self._kept.watch(member)

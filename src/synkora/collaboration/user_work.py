@@ -6,6 +6,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from synkora.engine.rate import Rate
+from synkora.engine.turn_budget import TurnBudget
 
 EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
 DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
@@ -17,13 +18,18 @@ _MAX_DEBTORS: Final = 50_000  # users without a connection whose debt is stored
 
 
 class UserWork:
-    """The work of one user, in sent bytes; `due` is the time at which it is paid for."""
+    """The work of one user, in sent bytes; `due` is the time at which it is paid for.
 
-    __slots__ = ("__weakref__", "_rate", "due")
+    `budget` is the time in each turn of the event loop for what the user's connections receive, refused events
+    included.
+    """
+
+    __slots__ = ("__weakref__", "_rate", "budget", "due")
 
     def __init__(self, rate: Rate, due: float) -> None:
         self._rate = rate
         self.due = due
+        self.budget = TurnBudget()
 
     def excess(self, now: float) -> float:
         """Return the seconds until the user's next event is accepted; 0 or less if it is accepted now."""

@@ -19,6 +19,7 @@ from synkora.engine.ports import SessionListener, Transport
 from synkora.engine.rate import Rate
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
+from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol import engineio
 from synkora.protocol.engineio import PacketType
 from synkora.protocol.errors import InvalidUtf8, PayloadTooLarge, ProtocolError, TooManyPackets
@@ -119,7 +120,8 @@ class Session:
 
     `request` opened the session. `cookie_request` is the session's latest request whose cookies are trusted, because
     its page is allowed to connect. `page` is the origin of the page as reported by trusted proxies, or `OWN_PAGE`.
-    `max_message` is the current limit for received messages, in bytes.
+    `max_message` is the current limit for received messages, in bytes. What is received counts for `budget`, if there
+    is one: its other sessions are of the same user.
     """
 
     __slots__ = (
@@ -130,6 +132,7 @@ class Session:
         "_overhead_due",
         "_probe",
         "_upgrade_waiters",
+        "budget",
         "cookie_request",
         "listener",
         "max_message",
@@ -152,6 +155,7 @@ class Session:
         self.transport = transport
         self.outbox = Outbox(host.flusher, transport, host.settings.max_outbox, self.fail)
         self.max_message = host.settings.max_payload
+        self.budget: TurnBudget | None = None
         self._host = host
         self._overhead_due = 0.0
         self._awaits_pong = False  # pinged, and nothing received since

@@ -32,6 +32,20 @@ class TurnBudget:
         self._do(work, afterwards)
         return True
 
+    async def complete(self, work: Callable[[], None]) -> None:
+        """Do `work`, in this turn or a later one, and return when it is done."""
+        done = asyncio.get_running_loop().create_future()
+
+        def do() -> None:
+            try:
+                work()
+            finally:
+                if not done.done():
+                    done.set_result(None)
+
+        if not self.run(do):
+            await done
+
     def _do(self, work: Callable[[], None], afterwards: float) -> None:
         if not self._is_armed:
             self._is_armed = True

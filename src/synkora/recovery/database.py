@@ -2,9 +2,12 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeVar
+
+import msgspec
 
 from synkora.recovery.changes import Batch, EventAdded, SessionSaved, decode_event, decode_session, encode
+from synkora.recovery.floors import BUCKETS
 
 _VERSION: Final = 1  # of the tables
 _PATIENCE: Final = 3  # seconds in which a former process may release the file
@@ -15,6 +18,20 @@ CREATE TABLE events (namespace TEXT, number INTEGER, event BLOB, PRIMARY KEY (na
 CREATE TABLE floors (namespace TEXT, bucket INTEGER, floor INTEGER, PRIMARY KEY (namespace, bucket)) WITHOUT ROWID;
 CREATE TABLE sessions (namespace TEXT, pid TEXT, session BLOB, PRIMARY KEY (namespace, pid)) WITHOUT ROWID;
 """
+
+
+#: A damaged file may have any value in any column.
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+_Bucket = Annotated[int, msgspec.Meta(ge=0, le=BUCKETS)]
+Row = TypeVar("Row")
+
+
+class _State(msgspec.Struct):
+    """The rows of the table `state`."""
+
+    sequence: _Number
+    boot: str
+    is_closed: Annotated[int, msgspec.Meta(ge=0, le=1)]
 
 
 class OtherVersion(Exception):
@@ -32,6 +49,8 @@ class Contents(NamedTuple):
 
 class Database:
     """A file with logs and sessions. Any thread may use it, one at a time. All methods raise `sqlite3.Error`.
+
+    The constructor and `load` raise `msgspec.MsgspecError` too, for a damaged file.
 
     No other process can open the file meanwhile. `sequence` is the number of the last
     change in the file.
@@ -57,27 +76,29 @@ class Database:
             self._set(sequence=0, boot="", is_closed=1)
         elif version != _VERSION:
             raise OtherVersion(f"its tables have version {version}, not {_VERSION}")
-        state = dict(run("SELECT name, value FROM state").fetchall())
-        self.sequence: int = state["sequence"]
-        self.boot: str = state["boot"]
-        self.is_closed = bool(state["is_closed"])
+        state = msgspec.convert(dict(run("SELECT name, value FROM state").fetchall()), _State)
+        self.sequence: int = state.sequence
+        self.boot = state.boot
+        self.is_closed = bool(state.is_closed)
 
     def begin(self, boot: str) -> None:
         """Mark the file as in use since this boot of the machine."""
         self._set(boot=boot, is_closed=0)
 
     def load(self) -> Contents:
-        """Return the content of the file. Raises `msgspec.MsgspecError` too."""
-        run = self._connection.execute
-        numbers = {namespace: (epoch, number) for namespace, epoch, number in run("SELECT * FROM numbers")}
-        events = run("SELECT event FROM events ORDER BY namespace, number")
-        sessions = run("SELECT namespace, session FROM sessions")
+        """Return the content of the file."""
+        numbers = self._rows("SELECT namespace, epoch, number FROM numbers", tuple[str, str, _Number])
+        events = self._rows("SELECT event FROM events ORDER BY namespace, number", tuple[bytes])
+        sessions = self._rows("SELECT namespace, session FROM sessions", tuple[str, bytes])
         return Contents(
-            numbers,
-            run("SELECT namespace, bucket, floor FROM floors").fetchall(),
+            {namespace: (epoch, number) for namespace, epoch, number in numbers},
+            self._rows("SELECT namespace, bucket, floor FROM floors", tuple[str, _Bucket, _Number]),
             [decode_event(event) for (event,) in events],
             [SessionSaved(namespace, decode_session(session)) for namespace, session in sessions],
         )
+
+    def _rows(self, query: str, row: type[Row]) -> list[Row]:
+        return msgspec.convert(self._connection.execute(query).fetchall(), list[row])  # type: ignore[valid-type]
 
     def forget_events(self) -> None:
         """Delete all logs; new ones will begin."""

@@ -70,7 +70,7 @@ class EmbeddedStore(MemoryStore):
         try:
             await self._in_thread(self._open)
         except (OSError, sqlite3.Error) as error:
-            if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
                 _log.error("Another process uses %s, so that restarts break sessions", self._path)
             else:
                 _log.error("%s cannot be used, so that restarts break sessions: %s", self._path, error)
@@ -117,7 +117,7 @@ class EmbeddedStore(MemoryStore):
     def _open(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite gives its other files the mode of this one.
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         os.fchmod(file, 0o600)
         os.close(file)
         try:

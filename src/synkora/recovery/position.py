@@ -5,6 +5,7 @@ import secrets
 from typing import Final, NamedTuple
 
 _TEXT: Final = re.compile(r"([0-9a-z]{1,16})\.([0-9a-f]{1,15})(?:\.([0-9A-Za-z]{1,16})\.([0-9a-f]{1,15}))?")
+_NAME: Final = 8  # characters of a log's first epoch, with which its later ones begin; as in log_settle.lua
 _ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -64,4 +65,9 @@ def later(offset: Position | None, began: Position) -> Position:
 
 def new_epoch() -> str:
     """Return a name for a log that starts at 0: no client can hold a position in it."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_NAME))
+
+
+def is_same_log(epoch: str, other: str) -> bool:
+    """Return whether two epochs are of one log: their numbers are of one order, even if events were lost between."""
+    return epoch[:_NAME] == other[:_NAME]

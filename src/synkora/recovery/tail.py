@@ -26,7 +26,7 @@ class Tail:
     """Writes numbered changes, and reads those of the previous process. Raises `OSError`."""
 
     def __init__(self, path: Path) -> None:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             os.fchmod(file, 0o600)
             self._is_new = os.fstat(file).st_size != 2 * HALF

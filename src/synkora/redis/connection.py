@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, cast
 import hiredis
 
 from synkora.engine.logs import Log, fault
-from synkora.redis.errors import ENDED_AT_ONCE, NO_REDIS, LinkDown, RedisRefused
+from synkora.redis.errors import ENDED_AT_ONCE, LEADS_ELSEWHERE, NO_REDIS, LinkDown, RedisRefused
 from synkora.redis.subscriptions import Receiver
 
 _PUBLISH: Final = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"  # in less than half of pack_command's time
@@ -62,8 +62,8 @@ class RedisConnection(asyncio.Protocol):
     """A connection. `ended` is called once at its end, with the reason.
 
     `over` is set at the end, and `gone` when the transport is closed too. The connection ends when more than
-    `max_waiting` bytes wait to be sent, and when Redis refuses to publish or to subscribe. `before_write` is called
-    before the write at the end of a turn, and may add commands.
+    `max_waiting` bytes wait to be sent, when Redis refuses to publish or to subscribe, and at an error of
+    `LEADS_ELSEWHERE`. `before_write` is called before the write at the end of a turn, and may add commands.
     """
 
     def __init__(self, ended: Callable[[str], None], max_waiting: int) -> None:
@@ -191,12 +191,19 @@ class RedisConnection(asyncio.Protocol):
                 command, entry.otherwise = entry.otherwise, None
                 self.request(command, entry)
             else:
-                entry.fail(RedisRefused(str(reply)))
+                self._refuse(entry, RedisRefused(str(reply)))
         elif is_error:
             refusal = RedisRefused(str(reply))
             if entry is not None:
                 entry.fail(refusal)
             self.end(str(refusal))
+
+    def _refuse(self, entry: Pending, error: RedisRefused) -> None:
+        if error.code in LEADS_ELSEWHERE:  # the command can be sent again to another Redis, as those that wait
+            entry.fail(LinkDown(str(error)))
+            self.end(str(error))
+        else:
+            entry.fail(error)
 
     def _take_push(self, push: list[Any]) -> None:
         entry = self._expected[0] if self._expected else None

@@ -8,26 +8,30 @@ import ssl
 from typing import Final
 
 ENDED_AT_ONCE: Final = "Redis ended the connection at once: perhaps only one side speaks TLS"
-NO_CLUSTER: Final = "Redis Sentinel and Redis Cluster are not supported yet: REDIS_URL must name one Redis"
+MOVING: Final = "the Redis Cluster is moving the hash slot of this server's keys to another node"
 NO_REDIS: Final = "the server at REDIS_URL is not Redis"
 NOT_TAKEN: Final = "Redis refuses to sign this instance in; its words are not shown, as they may repeat the password"
 TOO_OLD: Final = "Redis 6 or newer is needed"
 
 _WORDS: Final = {
-    "CLUSTERDOWN": NO_CLUSTER,
-    "CROSSSLOT": NO_CLUSTER,
+    "ASK": MOVING,
+    "CLUSTERDOWN": "the Redis Cluster is down: it serves no hash slots until a majority of its masters is there",
+    "CROSSSLOT": "Redis takes the keys of one hash slot at a time: REDIS_URL must begin with redis+cluster://",
     "DENIED": "Redis is in protected mode, and accepts only local clients until it has a password",
     "LOADING": "Redis is still loading its data",
     "MASTERDOWN": "Redis is a replica that has lost its master",
     "MISCONF": "Redis refuses writes: it cannot save them to its disk",
-    "MOVED": NO_CLUSTER,
+    "MOVED": "the hash slot of this server's keys is on another node of the Redis Cluster",
     "NOAUTH": "Redis needs a password, and REDIS_URL has none",
     "NOPROTO": TOO_OLD,
     "NOREPLICAS": "Redis refuses writes: it has too few replicas",
     "OOM": "Redis refuses writes: its memory is full (maxmemory)",
     "READONLY": "Redis is a replica, which refuses writes: REDIS_URL must name the master",
+    "TRYAGAIN": MOVING,
     "WRONGPASS": "Redis does not accept the user and password of REDIS_URL, or the user is off",
 }
+#: The connection works, but its Redis cannot be used: after a failover, another Redis has to be found.
+LEADS_ELSEWHERE: Final = frozenset({"ASK", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONLY", "TRYAGAIN"})
 _SENTENCES: Final = {
     "unknown command": "Redis does not know a command: " + TOO_OLD + ", with no command renamed",
     "max number of clients": "Redis has its maximum of clients (maxclients)",

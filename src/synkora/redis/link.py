@@ -12,22 +12,22 @@ from typing import Any, Final
 
 from synkora.engine.logs import Log, fault
 from synkora.redis.connection import Answered, Command, Pending, RedisConnection
+from synkora.redis.discovery import Discovery
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable
-from synkora.redis.handshake import greet, open_connection
+from synkora.redis.handshake import open_connection, prepare, sign_in
 from synkora.redis.heartbeat import LinkHeartbeat
 from synkora.redis.subscriptions import Receiver, Subscriptions
 from synkora.redis.uid import new_uid
-from synkora.redis.url import RedisUrl
+from synkora.redis.url import RedisUrl, Server
 
 __all__ = ["Link", "LinkDown", "LinkSettings", "RedisRefused", "Script"]
 
 _STOPPING: Final = "the server is stopping"
+KEYSPACE: Final = "synkora"
 #: Bytes of channels' names that are subscribed before Redis confirms the first of them. Those of very many projects are
 #: more than a link may hold: the link would end each time.
 _SUBSCRIBED_AT_ONCE: Final = 65_536
 _CHANNEL_EXTRA: Final = 20  # bytes of the command for each channel besides its name
-# The connection works, but this Redis cannot be used: after a failover, the same name may lead to another Redis.
-_WRONG_REDIS: Final = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONLY")
 # Redis has a problem of its own; commands that need no memory still work.
 _TROUBLE: Final = ("BUSY", "MISCONF", "NOREPLICAS", "OOM")
 
@@ -71,16 +71,24 @@ class Link:
     All commands of a turn are written together at its end, in the order of the calls. `uid` names this instance, by
     default with `new_uid`. `problem` is a message for operators, without a password. The callbacks in `on_up` are
     called when Redis becomes available, after all subscriptions; those in `on_down` when it becomes unavailable.
+
+    The names of all keys begin with `keyspace`. In a Redis Cluster the keyspace is in braces, which puts all keys into
+    one hash slot, and the link is to the node that has this slot. `data_id` names the data of the connected Redis: it
+    changes with each failover and each start of Redis, and is empty if the user may not ask for it (INFO).
     """
 
-    def __init__(self, url: RedisUrl, settings: LinkSettings | None = None, uid: str = "") -> None:
+    def __init__(
+        self, url: RedisUrl, settings: LinkSettings | None = None, uid: str = "", *, keyspace: str = KEYSPACE
+    ) -> None:
         self.uid = uid or new_uid()
         self.on_up: list[Callable[[], None]] = []
         self.on_down: list[Callable[[], None]] = []
         self.published = 0
         self.dropped = 0  # messages that could not be published while the link was down
         self.reconnects = 0
-        self._url = url
+        self.data_id = ""
+        self._discovery = Discovery(url, keyspace)
+        self._address = url.address
         self._settings = settings or LinkSettings()
         self._beat_channel = b"synkora:beat:" + self.uid.encode()
         self._subscriptions = Subscriptions()
@@ -172,6 +180,10 @@ class Link:
         """
         return self._request(command, Pending(answered))
 
+    def key(self, name: bytes | str) -> bytes:
+        """Return a key's name in this Redis, for `call`. `run` does the same with its keys."""
+        return self._discovery.key(name)
+
     def run(
         self,
         script: Script,
@@ -179,10 +191,12 @@ class Link:
         args: Sequence[bytes | str | int],
         answered: Answered | None = None,
     ) -> asyncio.Future[Any]:
-        """Return a future of a script's reply, like `call`.
+        """Return a future of a script's reply, like `call`. The script may use no key but `keys`.
 
         Messages that the script publishes come before or after its reply, depending on Redis' version.
         """
+        if self._discovery.is_cluster:
+            keys = [self.key(name) for name in keys]
         rest = (len(keys), *keys, *args)
         whole: Command = ("EVAL", script.text, *rest)
         # The first run sends the script's text: otherwise Redis would refuse it, and it would run after later commands.
@@ -209,8 +223,6 @@ class Link:
         """Update the state of Redis from a script's outcome: unlike other commands, scripts write."""
         error = None if run.cancelled() else run.exception()
         trouble = str(error) if isinstance(error, RedisRefused) and error.code in _TROUBLE else None
-        if isinstance(error, RedisRefused) and error.code in _WRONG_REDIS and self._up is not None:
-            self._up.end(str(error))
         if trouble != self._trouble:
             self._trouble = trouble
             log.warning("redis_troubled", problem=trouble or "solved")
@@ -221,6 +233,8 @@ class Link:
         while True:
             self._up_for = -1.0
             await self._one_connection()
+            if self._up_for < 0:
+                self._discovery.move_on()
             if self._up_for >= settings.steady_after:
                 delay = settings.first_delay
             # Random, so that instances do not all reconnect at once.
@@ -232,14 +246,17 @@ class Link:
         connection = RedisConnection(self._ended, self._settings.max_waiting)
         try:
             async with asyncio.timeout(timeout):
-                await open_connection(connection, self._url)
-                await greet(connection, self._url, f"synkora-{self.uid}")
+                server = await self._connect(connection)
             self._subscriptions.forget_told()
             for some in _parts(self._subscriptions.take_new()):
                 async with asyncio.timeout(timeout):
                     await connection.subscribe(some)
             self._begin(connection)
-            await connection.over.wait()
+            watching = asyncio.create_task(self._watch(connection, server))
+            try:
+                await connection.over.wait()
+            finally:
+                watching.cancel()
         except TimeoutError:
             connection.end(f"Redis did not answer within {timeout:g} s")
         except (LinkDown, RedisRefused) as error:
@@ -252,6 +269,19 @@ class Link:
         finally:
             connection.end(_STOPPING)
             await connection.gone.wait()
+
+    async def _watch(self, connection: RedisConnection, server: Server) -> None:
+        await self._discovery.left(server)
+        connection.end("the Sentinels have made another Redis the master")
+
+    async def _connect(self, connection: RedisConnection) -> Server:
+        server = await self._discovery.find()
+        self._address = server.address
+        await open_connection(connection, server)
+        hello = await sign_in(connection, server, f"synkora-{self.uid}")
+        self._discovery.notice(hello)
+        self.data_id = await prepare(connection, hello, self._discovery.database, *self._discovery.own_keys)
+        return server
 
     def _begin(self, connection: RedisConnection) -> None:
         """Start to beat. The link is up after the first returned beat."""
@@ -284,7 +314,7 @@ class Link:
             self._up_since = asyncio.get_running_loop().time()
             self.reconnects += self._came_up.is_set()
             self._came_up.set()
-            log.info("redis_up", address=self._url.address)
+            log.info("redis_up", address=self._address)
             _tell(self.on_up)
 
     def _ended(self, problem: str) -> None:
@@ -297,7 +327,7 @@ class Link:
         if self._heartbeat is not None:
             self._heartbeat.stop()
         if problem != self._down and problem != _STOPPING:
-            log.warning("redis_down", address=self._url.address, problem=problem)
+            log.warning("redis_down", address=self._address, problem=problem)
         self._down, self._trouble = problem, None
         if up is not None and problem != _STOPPING:
             _tell(self.on_down)

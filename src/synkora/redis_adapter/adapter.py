@@ -290,7 +290,7 @@ class RedisAdapters:
     """Creates the adapters of one server, and owns their shared link to Redis."""
 
     def __init__(self, url: RedisUrl, prefix: str, timeout: float) -> None:
-        self._link = Link(url)
+        self._link = Link(url, keyspace=f"synkora:{prefix}")
         self._prefix = prefix
         self._timeout = timeout
         self._namespaces: set[str] = set()

@@ -17,7 +17,7 @@ from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
 from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, Missed, nothing
-from synkora.recovery.position import Ahead, Position, new_epoch, parse
+from synkora.recovery.position import Ahead, Position, is_same_log, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 from synkora.redis_adapter import js_numbers, message_conversion
@@ -45,6 +45,9 @@ _UNSENT_EXTRA: Final = 300  # bytes that a waiting event takes besides its data
 #: Bytes of commands for waiting events that are sent before Redis confirms the first of them. Together, very many small
 #: events would be more than a link may hold: the link would end each time, and no event would ever be sent.
 _RESENT_AT_ONCE: Final = 1_000_000
+#: Events that Redis has confirmed are kept for as long as another Redis, which takes over, may lag behind.
+_LONGEST_LAG: Final = 10.0  # seconds
+_MAX_RECENT: Final = 4_000_000  # bytes
 _COMMAND_EXTRA: Final = 1_000  # bytes of an event's command besides its data
 #: Bytes of a command that reads what was missed. All rooms of an instance may be more than a link may hold.
 _ROOMS_AT_ONCE: Final = 262_144
@@ -61,6 +64,7 @@ log = Log(__name__)
 
 _APPEND: Final = Script.load(__package__, "log_common", "log_append")
 _BEGIN: Final = Script.load(__package__, "log_begin")
+_SETTLE: Final = Script.load(__package__, "log_settle")
 _FORGET: Final = Script.load(__package__, "log_common", "log_forget")
 _READ: Final = Script.load(__package__, "log_common", "log_read")
 
@@ -106,12 +110,20 @@ class _Unsent(NamedTuple):
     is_delivered: bool
 
 
+class _Recent(NamedTuple):
+    """An event that Redis has confirmed, and when, by the loop's clock."""
+
+    number: int
+    event: LoggedEvent
+    at: float
+
+
 class RedisLog:
     """An `EventLog` that all instances share. Each delivers an event when Redis publishes it, the sender's too.
 
     While Redis is unavailable, events reach this instance's clients immediately, and other clients when Redis is back.
     The events that others have sent meanwhile are read then: `local_rooms` returns the rooms in which this instance has
-    clients.
+    clients. An instance's own events that Redis has lost then are sent again.
     """
 
     def __init__(
@@ -155,6 +167,8 @@ class RedisLog:
         self._unsent: dict[int, _Unsent] = {}
         self._unsent_size = 0
         self._waiting: deque[int] = deque()  # the unsent events that this connection has not been given
+        self._recent: deque[_Recent] = deque()
+        self._recent_size = 0
         self._in_flight = 0  # bytes of commands without a reply
         self._held: list[bytes] | None = None  # messages that arrive while missed events are read
         self._latest: OrderedDict[str, int] = OrderedDict()  # the last number that was delivered of each sender
@@ -273,9 +287,18 @@ class RedisLog:
         elif number in self._unsent:
             del self._unsent[number]
             self._unsent_size -= event.size + _UNSENT_EXTRA
+            self._remember(number, event)
             if error is None and len(call.result()) > 1:
                 self._forget(call.result()[1])
         self._send_waiting()
+
+    def _remember(self, number: int, event: LoggedEvent) -> None:
+        now = asyncio.get_running_loop().time()
+        recent = self._recent
+        recent.append(_Recent(number, event, now))
+        self._recent_size += event.size + _UNSENT_EXTRA
+        while recent and (self._recent_size > _MAX_RECENT or recent[0].at < now - _LONGEST_LAG):
+            self._recent_size -= recent.popleft().event.size + _UNSENT_EXTRA
 
     def _publish_only(self, event: LoggedEvent) -> None:
         """Send an event to the other instances that Redis has refused to keep: its memory may be full."""
@@ -390,7 +413,7 @@ class RedisLog:
     def _move_to(self, position: Position) -> None:
         has_begun = position.epoch != self._position.epoch
         self._position = position
-        if position.epoch == self._proposed:
+        if position.epoch.endswith(self._proposed):
             self._proposed = new_epoch()
         if has_begun:
             self.on_new_epoch()
@@ -399,21 +422,65 @@ class RedisLog:
 
     def _went_down(self) -> None:
         self._held = None  # it is read when Redis is back
+        horizon = asyncio.get_running_loop().time() - _LONGEST_LAG
+        while self._recent and self._recent[0].at < horizon:
+            self._recent_size -= self._recent.popleft().event.size + _UNSENT_EXTRA
+        for recent in self._recent:  # it may have been confirmed in the turn in which the link was lost
+            self._deliver_here(recent.number, recent.event)
         for number, unsent in self._unsent.items():
             if not unsent.is_delivered:
                 self._unsent[number] = _Unsent(unsent.event, True)
                 self._deliver_here(number, unsent.event)
-        self._waiting = deque(self._unsent)
+        self._waiting = deque(sorted(self._unsent))
         self._bound()
 
     def _went_up(self) -> None:
-        """Get the position, or read the events that this instance has missed. Then send the waiting events."""
+        """Settle the log, and get the position or read the events that this instance has missed.
+
+        Then send the waiting events.
+        """
         if self._is_new:
-            self.locate(self._begin_at)
+            self._settle(lambda position, _: self._begin_at(position))
             self._send_waiting()
         else:
             self._held = []
-            self._read_missed()
+            self._settle(self._settled)
+
+    def _settle(self, settled: Callable[[Position | None, int], None]) -> None:
+        """Prepare the log over a new connection: another Redis may have less of it.
+
+        `settled` is called with the position, and with the number of the last event of this instance in the log.
+        """
+
+        def answered(reply: Any) -> None:
+            settled(Position(reply[0].decode(), reply[1]), reply[2])
+
+        def ended(call: asyncio.Future[Any]) -> None:
+            if call.exception() is not None:
+                settled(None, 0)
+
+        link, seen = self._link, self._position
+        confirmed = self._recent[-1].number if self._recent else 0
+        args = (self._proposed, link.data_id, seen.epoch, seen.number, link.uid, confirmed, _LOG_LIFETIME)
+        link.run(_SETTLE, [self._keys.of("log")], args, answered).add_done_callback(ended)
+
+    def _settled(self, position: Position | None, own: int) -> None:
+        if not self._link.is_up:
+            return
+        if position is not None:
+            self._send_again(own)
+            if is_same_log(position.epoch, self._position.epoch) and position.epoch != self._position.epoch:
+                self._move_to(Position(position.epoch, self._position.number))
+        self._read_missed()
+
+    def _send_again(self, own: int) -> None:
+        """Let the events after `own` wait again, which Redis had confirmed and has lost."""
+        while self._recent and self._recent[-1].number > own:
+            number, event, _ = self._recent.pop()
+            self._recent_size -= event.size + _UNSENT_EXTRA
+            self._unsent[number] = _Unsent(event, True)
+            self._unsent_size += event.size + _UNSENT_EXTRA
+            self._waiting.appendleft(number)
 
     def _read_missed(self) -> None:
         """Read what was missed in the rooms that are used here, some rooms at a time.
@@ -454,22 +521,32 @@ class RedisLog:
         missed = found.entries
         if not self._link.is_up:
             return
+        if missed is Incomplete.EPOCH:
+            self.locate(self._begin_again)
+            return
         if isinstance(missed, Incomplete):
-            self.gaps += 1
-            log.warning("events_missed", namespace=self._namespace, reason=missed.value)
-            self.locate(self._begin_again if missed is Incomplete.EPOCH else self._begin_at)
+            self._note_gap(missed)
+            self.locate(self._begin_at)
             return
         for entry in missed:
             self._take(entry, Position(self._position.epoch, entry.event.number))
         self._resume()
 
     def _begin_again(self, position: Position | None) -> None:
-        """Read all of a log that has begun while this instance was away."""
+        """Read on in another epoch of the log, or read all of a log that has begun while this instance was away."""
         if position is None:
             self._begin_at(None)
-        else:
-            self._move_to(Position(position.epoch, 0))
-            self._read_missed()
+            return
+        number = self._position.number
+        if not is_same_log(position.epoch, self._position.epoch) or number > position.number:
+            self._note_gap(Incomplete.EPOCH)
+            number = 0
+        self._move_to(Position(position.epoch, number))
+        self._read_missed()
+
+    def _note_gap(self, reason: Incomplete) -> None:
+        self.gaps += 1
+        log.warning("events_missed", namespace=self._namespace, reason=reason.value)
 
     def _begin_at(self, position: Position | None) -> None:
         if position is not None:
@@ -488,14 +565,16 @@ class RedisLog:
     def _send_waiting(self) -> None:
         while self._waiting and self._in_flight < _RESENT_AT_ONCE and self._link.is_up and self._held is None:
             number = self._waiting.popleft()
-            self._send(number, self._unsent[number].event)
+            unsent = self._unsent.get(number)
+            if unsent is not None:  # Redis may have confirmed it in the turn in which the link was lost
+                self._send(number, unsent.event)
 
     # Reading
 
     async def kept(self, room: str) -> Kept | None:
         """Ask Redis for the kept state of a room."""
         try:
-            events, size = await self._link.call("HMGET", self._keys.room(room)[1], "count", "bytes")
+            events, size = await self._link.call("HMGET", self._link.key(self._keys.room(room)[1]), "count", "bytes")
         except (LinkDown, RedisRefused):
             return None
         return Kept(int(events or 0), int(size or 0))

@@ -9,9 +9,10 @@ local log, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[2])
 local max_events, max_bytes, max_read = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local leaves_out = ARGV[8] == '1'
 local FIRST_ROOM, CHUNK = 9, math.min(500, max_read + 1)
-local epoch = redis.call('HGET', log, 'epoch') or ''
-local last = tonumber(redis.call('HGET', log, 'number') or 0)
-if epoch ~= ARGV[1] or after > last then
+local known = redis.call('HMGET', log, 'epoch', 'number', 'skipped_from', 'skipped_to')
+local epoch, last = known[1] or '', tonumber(known[2] or 0)
+local is_skipped = known[3] and after > tonumber(known[3]) and after <= tonumber(known[4]) -- its event is lost
+if epoch ~= ARGV[1] or after > last or is_skipped then
   return { 'epoch', epoch, last, 0 }
 end
 local too_old = grow_old(marks, tonumber(ARGV[3]), tonumber(ARGV[4]))

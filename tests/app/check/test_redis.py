@@ -9,6 +9,7 @@ import pytest
 from tests.access.listeners import listening
 from tests.app.check.conftest import ELSEWHERE, MakeSettings
 from tests.support.redis_server import running_redis
+from tests.support.redis_sets import running_cluster, running_sentinels
 
 from synkora.app.check.finding import Finding, FindingStatus
 from synkora.app.check.redis import PROBES, check_redis
@@ -18,7 +19,7 @@ ESCAPED = quote(PASSWORD, safe="")
 #: The rights of the user in docs/scaling.md.
 RIGHTS = (
     "resetchannels &socket.io* &synkora:* ~synkora:* -@all +@connection +@pubsub +@scripting +@hash +@set +@sortedset "
-    "+@stream +get +set +del +expire +time -@dangerous"
+    "+@stream +get +set +del +expire +time -@dangerous +info"
 )
 
 
@@ -36,13 +37,14 @@ async def test_a_good_one(settings: MakeSettings) -> None:
     with running_redis(password=PASSWORD) as redis:
         found = by_name(await check_redis(settings(REDIS_URL=redis.url)))
         assert redis.do("KEYS", "*") == []
-    assert list(found) == ["redis", "redis-rights", "redis-memory", "redis-clock"]
+    assert list(found) == ["redis", "redis-rights", "redis-memory", "redis-clock", "redis-failover"]
+    assert {found.pop("redis-failover").status} == {FindingStatus.SKIPPED}
     assert {finding.status for finding in found.values()} == {FindingStatus.WELL}
     assert re.fullmatch(r"Redis \d+\.\d+\.\d+ answers in \d+\.\d ms", found["redis"].message)
 
 
 async def test_the_documented_user(settings: MakeSettings) -> None:
-    """The documented rights suffice. Checks that need more rights are skipped."""
+    """The documented rights suffice."""
     with running_redis() as redis:
         redis.do("ACL", "SETUSER", "synkora", "on", f">{PASSWORD}", *RIGHTS.split())
         url = f"redis://synkora:{ESCAPED}@127.0.0.1:{redis.port}"
@@ -51,16 +53,57 @@ async def test_the_documented_user(settings: MakeSettings) -> None:
     assert statuses == {
         "redis": FindingStatus.WELL,
         "redis-rights": FindingStatus.WELL,
-        "redis-memory": FindingStatus.SKIPPED,
+        "redis-memory": FindingStatus.WELL,
         "redis-clock": FindingStatus.WELL,
+        "redis-failover": FindingStatus.SKIPPED,
     }
+
+
+async def test_a_user_that_may_not_ask_for_information(settings: MakeSettings) -> None:
+    """The server works, and cannot notice each loss."""
+    with running_redis() as redis:
+        redis.do("ACL", "SETUSER", "synkora", "on", f">{PASSWORD}", *RIGHTS.split(), "-info")
+        url = f"redis://synkora:{ESCAPED}@127.0.0.1:{redis.port}"
+        found = by_name(await check_redis(settings(REDIS_URL=url)))
+    assert found["redis-memory"].status is FindingStatus.SKIPPED
+    assert found["redis-failover"].status is FindingStatus.RISKY
+    assert "+info" in found["redis-failover"].advice
+
+
+async def test_sentinels(settings: MakeSettings) -> None:
+    """The finding names the master, its replicas, and how many Sentinels know it."""
+    with running_sentinels(password=PASSWORD, replicas=1) as sentinels:
+        url = sentinels.url.replace("://", f"://:{ESCAPED}@")
+        master = sentinels.master
+        told = f"the master is 127.0.0.1:{master.port}, with 1 replica; 3 of 3 Sentinels of REDIS_URL know it"
+        finding = by_name(await check_redis(settings(REDIS_URL=url)))["redis-failover"]
+        assert (finding.status, finding.message.startswith(told)) == (FindingStatus.RISKY, True)
+        assert "min-replicas-to-write" in finding.advice
+        master.do("CONFIG", "SET", "min-replicas-to-write", "1")
+        found = by_name(await check_redis(settings(REDIS_URL=url)))
+        assert {each.status for each in found.values()} == {FindingStatus.WELL}
+        assert found["redis-failover"].message == told
+        sentinels.sentinels[0].kill()
+        finding = by_name(await check_redis(settings(REDIS_URL=url)))["redis-failover"]
+        assert (finding.status, "2 of 3 Sentinels" in finding.message) == (FindingStatus.RISKY, True)
+
+
+async def test_a_cluster(settings: MakeSettings) -> None:
+    """Also behind the URL of one node."""
+    with running_cluster() as cluster:
+        for url in (cluster.url, *(each.url for each in cluster.nodes)):
+            found = by_name(await check_redis(settings(REDIS_URL=url)))
+            assert {each.status for each in found.values()} == {FindingStatus.WELL}
+            assert re.fullmatch(
+                r"the node of the Cluster is 127\.0\.0\.1:\d+, with 1 replica", found["redis-failover"].message
+            )
 
 
 @pytest.mark.parametrize(
     ("lacking", "words"),
     [
         ("-hset", "the command HSET"),
-        ("-spop", "the command SPOP"),
+        ("-srandmember", "the command SRANDMEMBER"),
         ("-xadd", "the command XADD"),
         ("-xrange", "the command XRANGE"),
         ("-get", "the command GET"),

@@ -194,8 +194,7 @@ async def test_what_is_kept_of_a_project(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Site(recovery=True))
     (alice,) = await desk.site.meet("Alice", project="p1")
     alice.emit("task:create", {"projectId": "p1", "task": {"id": "1"}})
-    alice.emit("canvas:cursor", {"projectId": "p1", "position": 1})
-    await turn()
+    await alice.act("canvas:cursor", {"projectId": "p1", "position": 1})
     assert (await desk.ask("project", projectId="p1"))["kept"] == {
         "events": 1,
         "bytes": len('["task:create",{"id": "1"}]'),

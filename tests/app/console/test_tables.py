@@ -32,8 +32,7 @@ async def site_of(*names: str) -> Site:
     site = Site()
     for name in names:
         client = site.come(name)
-        client.emit("join-project", f"project-{name[0].lower()}")
-        await turn()
+        await client.act("join-project", f"project-{name[0].lower()}")
     return site
 
 
@@ -45,8 +44,7 @@ async def test_a_row_tells_of_a_connection() -> None:
         alice.emit("join-project", project)
     await turn()
     alice.transport.writable = False
-    alice.emit("ping")
-    await turn()
+    await alice.act("ping")
     (row,) = shown(await tables.connections(site.collaboration, "i", connections_sought()))
     assert row.pop("since") == pytest.approx(site.server.of("/").sockets[alice.id].issued, abs=5)
     assert row.pop("waiting") == HEAD + len(b'42["pong",{"timestamp":"2026-01-02T03:04:05.678Z"}]')
@@ -134,8 +132,7 @@ async def test_projects() -> None:
     site = Site()
     for name, project in (("Alice", "p1"), ("Alice", "p1"), ("Bob", "p1"), ("Bob", "p2"), ("Carol", "other")):
         client = site.come(name)
-        client.emit("join-project", project)
-        await turn()
+        await client.act("join-project", project)
 
     async def found(**given: Any) -> list[tuple[str, int, int]]:
         asked = {"search": "", "sort": "project", "is_descending": False, "most": 100}

@@ -2,17 +2,15 @@
 
 import json
 import logging
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 from tests.support.logs import configured_logs, log_error
+from tests.support.users import TIME
 
 from synkora.serving.request_ids import RequestContext
-
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @pytest.fixture

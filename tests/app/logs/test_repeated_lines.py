@@ -88,7 +88,6 @@ async def test_the_window_ends_by_itself(capsys: pytest.CaptureFixture[str], mon
 
 
 async def test_kinds_are_bounded(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
-    """Different kinds above the bound count as one kind."""
     log: Any = structlog.get_logger()
     for number in range(MOST_KINDS * 3):
         log.warning("odd", problem=f"number {number}")

@@ -91,7 +91,6 @@ def is_taken(event: list[Any]) -> bool:
 
 @given(event=EVENTS)
 def test_the_schema_accepts_the_events_that_the_server_accepts(event: list[Any]) -> None:
-    """An event is refused by the decoder if and only if the schema refuses it."""
     assert CLIENT_EVENT.is_valid(event) == is_taken(event)
 
 

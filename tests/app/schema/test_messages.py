@@ -56,8 +56,7 @@ async def test_every_event_of_the_server_is_in_the_schema(site: Site) -> None:
     """Two users send everything, valid and invalid: the schema describes all events that they get."""
     alice, bob = site.come("Alice", picture="https://a.test/a.png"), site.come("Bob")
     for client in (alice, bob, alice):
-        client.emit("join-project", "project_1")
-        await turn()
+        await client.act("join-project", "project_1")
     for event in CATALOGUE:
         alice.emit(event.name, {"projectId": "project_1", **event.example})
         alice.emit(event.name, {"projectId": "project_1"})
@@ -68,8 +67,7 @@ async def test_every_event_of_the_server_is_in_the_schema(site: Site) -> None:
     for _ in range(70):
         alice.emit("ping")  # until it is too much
     site.collaboration.post_notice("project_1", "Maintenance at noon.")
-    bob.emit("leave-project", "project_1")
-    await turn()
+    await bob.act("leave-project", "project_1")
     site.collaboration.announce_shutdown()
     await turn()
     validator = exactly("ServerEvent")

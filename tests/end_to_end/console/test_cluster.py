@@ -92,17 +92,6 @@ async def test_figures_of_both(world: World) -> None:
         assert {instance["status"] for instance in overview["instances"]} == {"healthy"}
 
 
-async def test_only_newer_samples_are_returned(world: World) -> None:
-    """A page that sends its position per instance gets only newer entries."""
-    console = world.consoles[0]
-    overview = await console.until("overview", lambda overview: len(newest(overview)) == 2)
-    marks = {instance["id"]: instance["samples"][-1]["at"] for instance in overview["instances"]}
-    after = ",".join(f"{instance}:{at!r}" for instance, at in marks.items())
-    later = await console.until("overview", lambda overview: len(newest(overview)) == 2, after=after)
-    for instance in later["instances"]:
-        assert all(sample["at"] > marks[instance["id"]] for sample in instance["samples"])
-
-
 async def test_tables_of_both(world: World) -> None:
     """Both consoles have the same rows: sorted, searched, filtered and paged over all instances."""
     for console in world.consoles:
@@ -141,6 +130,9 @@ async def test_projects_of_both(world: World) -> None:
         assert (len(first["instances"]), len(second["instances"])) == (2, 1)
         found = await console.ask("projects", search="P2")
         assert (found["total"], found["matched"], len(found["rows"])) == (2, 1, 1)
+        project = await console.ask("project", projectId="p1")
+        assert (project["total"], project["connections"], project["unanswered"]) == (2, 3, [])
+        assert {user["userName"]: user["connections"] for user in project["users"]} == {"Alice": 2, "Bob": 1}
 
 
 async def test_a_client_is_disconnected_from_either_console(world: World) -> None:
@@ -152,14 +144,6 @@ async def test_a_client_is_disconnected_from_either_console(world: World) -> Non
     table = await world.consoles[1].until("connections", lambda table: table["total"] == 2)
     assert {row["userName"] for row in table["rows"]} == {"Alice"}
     assert f"✗ Disconnected from the console: {world.bob.id}, by 127.0.0.1" in world.servers[0].stdout
-
-
-async def test_a_project_of_both(world: World) -> None:
-    """Its users with their connections of all instances."""
-    for console in world.consoles:
-        project = await console.ask("project", projectId="p1")
-        assert (project["total"], project["connections"], project["unanswered"]) == (2, 3, [])
-        assert {user["userName"]: user["connections"] for user in project["users"]} == {"Alice": 2, "Bob": 1}
 
 
 async def test_a_user_is_blocked_on_both(

@@ -97,7 +97,6 @@ class TestRefusal:
         assert engine.recorders == []
 
     async def test_a_refusal_has_retry_after(self, endpoint: AsgiEndpoint, engine: Engine) -> None:
-        """A connection limiter's refusal has Retry-After."""
         engine.registry._connection_limiter = full = ConnectionLimiter(ConnectionLimits(clients=1))
         full.add("192.0.2.1")
         async with Wire(endpoint, scope_of(extensions=DENIAL)) as wire:

@@ -228,7 +228,6 @@ async def test_the_upgrade_releases_a_poll_that_hangs(client: Polling, address: 
 async def test_messages_sent_during_an_upgrade_arrive_once_and_in_order(
     client: Polling, address: Address, engine: Engine
 ) -> None:
-    """A stream of messages during the upgrade."""
     session = engine.recorders[0].session
     arrived: list[str] = []
 

@@ -1,12 +1,14 @@
 """Polling payloads with very many packets."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from tests.support.clients import Polling
-from tests.support.servers import Engine, serving_engine
+from tests.support.servers import Engine, most_in_one_turn, serving_engine
 
 from synkora.engine.close_reasons import Reason
+from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol.engineio import MAX_PACKETS
 
 
@@ -28,6 +30,23 @@ async def test_other_tasks_run_while_a_large_payload_is_handled() -> None:
     assert answer.status_code == 200
     assert recorder.messages == [str(number).encode() for number in range(MAX_PACKETS)]
     assert len(seen - {0, MAX_PACKETS}) >= 10
+
+
+async def test_sessions_share_the_turns_in_which_their_payloads_are_handled() -> None:
+    """Not each of them has a slice in each turn, if they have a budget together."""
+    engine, budget = Engine(), TurnBudget(1e-9)
+    async with serving_engine(engine) as address, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Polling(address)) for _ in range(5)]
+        for client in clients:
+            await client.open()
+        for recorder in engine.recorders:
+            recorder.session.budget = budget
+        payload = [f"4{number}" for number in range(2000)]
+        posts = asyncio.gather(*(client.post(*payload) for client in clients))
+        received = [recorder.messages for recorder in engine.recorders]
+        assert await most_in_one_turn(lambda: sum(map(len, received)), 10_000) <= 200
+        assert [answer.status_code for answer in await posts] == [200] * 5
+    assert received == [[str(number).encode() for number in range(2000)]] * 5
 
 
 @pytest.mark.parametrize("packet", ["3", "4a", "b", ""])

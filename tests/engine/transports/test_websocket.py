@@ -27,13 +27,33 @@ from tests.support.wire import (
 from websockets.asyncio.client import connect
 
 from synkora.engine.close_reasons import Reason
-from synkora.engine.transports.websocket_protocol import WebSocketProtocol
+from synkora.engine.transports.websocket_protocol import MAX_READ, WebSocketProtocol
+from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol.websocket import EXTENSION
 
 
 @pytest.fixture
 def engine() -> Engine:
     return echoing_engine()
+
+
+async def test_connections_with_one_budget_share_the_turns() -> None:
+    """Not each of them has a read in each turn. Each gets all of its messages, large ones too, in order."""
+    engine, budget = Engine(), TurnBudget(1e-9)
+    messages = [b"%d" % number + b"x" * (60_000 if number == 700 else 20) for number in range(1500)]
+    data = b"".join(client_frame(TEXT, b"4" + message) for message in messages)
+    async with serving_engine(engine) as address, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw_websocket(address)) for _ in range(6)]
+        for client in clients:
+            await client.text()
+        for recorder in engine.recorders:
+            recorder.session.budget = budget
+        for client in clients:
+            client.writer.write(data)
+        received = [recorder.messages for recorder in engine.recorders]
+        in_one_turn = await most_in_one_turn(lambda: sum(map(len, received)), 6 * 1500)
+    assert in_one_turn <= MAX_READ // 20
+    assert received == [messages] * 6
 
 
 async def test_handshakes_that_come_at_once_share_the_turns(engine: Engine) -> None:

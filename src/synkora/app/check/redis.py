@@ -7,14 +7,16 @@ from typing import Final
 
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
 from synkora.app.check.network import is_loopback, judge_clock
+from synkora.app.check.redis_failover import NAME as FAILOVER
+from synkora.app.check.redis_failover import check_failover
 from synkora.app.check.redis_probe import RedisProbe
 from synkora.app.settings import Settings
 from synkora.redis.errors import LinkDown, RedisRefused, unreachable
 from synkora.redis.link import Script
-from synkora.redis.url import RedisUrl
+from synkora.redis.url import RedisUrl, Server
 
 _PATIENCE: Final = 4.0  # seconds for all
-_REST: Final = ("redis-rights", "redis-memory", "redis-clock")
+_REST: Final = ("redis-rights", "redis-memory", "redis-clock", FAILOVER)
 _LIFETIME: Final = 60  # seconds
 _FULL: Final = 0.9  # of maxmemory
 #: The commands of the scripts of presence and recovery, each with the arguments after its key. They run one by one,
@@ -36,7 +38,7 @@ PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
     ("SADD", "member"),
     ("EXPIRE", _LIFETIME),
     ("SREM", "member"),
-    ("SPOP",),
+    ("SRANDMEMBER", 1),
     ("ZADD", 1, "member"),
     ("EXPIRE", _LIFETIME),
     ("ZSCORE", "member"),
@@ -63,13 +65,14 @@ async def check_redis(settings: Settings) -> list[Finding]:
     if settings.redis_url is None:
         return [skipped(name, "REDIS_URL is not set: this instance is the only one") for name in ("redis", *_REST)]
     url = RedisUrl.parse(settings.redis_url.get_secret_value())
-    visit = RedisProbe()
+    visit = RedisProbe(url, f"synkora:{settings.redis_prefix}")
     try:
         async with asyncio.timeout(_PATIENCE):
-            await visit.begin(url)
-            reached, memory, clock = await _reached(visit, url), await _memory(visit), await _clock(visit)
+            server = await visit.begin()
+            reached, memory, clock = await _reached(visit, server), await _memory(visit), await _clock(visit)
             # Last, since a missing right may end the connection.
-            return [reached, await _rights(visit, settings.redis_prefix), memory, clock]
+            failover = await check_failover(visit, url, server)
+            return [reached, await _rights(visit, settings.redis_prefix), memory, clock, failover]
     except TimeoutError:
         return _not_asked(f"Redis did not answer within {_PATIENCE:g} s")
     except (LinkDown, RedisRefused) as error:
@@ -80,29 +83,29 @@ async def check_redis(settings: Settings) -> list[Finding]:
         visit.end()
 
 
-async def _reached(visit: RedisProbe, url: RedisUrl) -> Finding:
+async def _reached(visit: RedisProbe, server: Server) -> Finding:
     before = monotonic()
     hello = await visit.ask("HELLO")
     name, version = (hello.get(word, b"?").decode() for word in (b"server", b"version"))  # it may be Valkey
     answer = f"{name.capitalize()} {version} answers in {(monotonic() - before) * 1000:.1f} ms"
-    if url.path is not None or is_loopback(url.host):
+    if server.path is not None or is_loopback(server.host):
         return well("redis", answer)
-    if url.password is None:
+    if server.password is None:
         message = "but needs no password: everyone who can reach Redis can send anything to every client"
         return risky("redis", f"{answer}, {message}", "Give it one (requirepass, or a user by ACL SETUSER)")
-    if url.ssl is None:
+    if server.ssl is None:
         message = "but without TLS: an attacker on the network can read and change what clients get"
         return risky("redis", f"{answer}, {message}", "Use rediss://, unless the network is private")
     return well("redis", answer)
 
 
 async def _rights(visit: RedisProbe, prefix: str) -> Finding:
-    own = f"synkora:{prefix}:check:{secrets.token_hex(8)}"
+    own = visit.key(f"synkora:{prefix}:check:{secrets.token_hex(8)}")
     try:
         for command, *arguments in PROBES:
             await visit.ask(command, own, *arguments)
         await visit.ask("EVALSHA", Script("return 1").sha, 0)  # known from the greeting
-        await visit.hear_itself(f"{prefix}#check".encode(), own.encode())
+        await visit.hear_itself(f"{prefix}#check".encode(), own)
     except (LinkDown, RedisRefused) as error:
         advice = "Give the user of REDIS_URL what the line in docs/scaling.md has (ACL SETUSER …)"
         return wrong("redis-rights", str(error), advice)

@@ -74,7 +74,7 @@ CHECKS: Final = (
     Group(_check_kept_sessions, ("kept-sessions",), lambda settings: settings.database_url is not None),
     Group(
         _check_redis,
-        ("redis", "redis-rights", "redis-memory", "redis-clock"),
+        ("redis", "redis-rights", "redis-memory", "redis-clock", "redis-failover"),
         lambda settings: settings.redis_url is not None,
     ),
     Group(check_workers, ("workers",)),

@@ -205,15 +205,24 @@ def _cancel(task: asyncio.Task[None]) -> None:
 
 async def _handle_packets(session: Session, transport: PollingTransport, packets: list[tuple[bool, bytes]]) -> None:
     """Pass a payload's packets to their session, and yield to other clients after each slice."""
-    for number, (is_binary, packet) in enumerate(packets, 1):
+    for start in range(0, len(packets), _SLICE):
+        if start:
+            await asyncio.sleep(0)
+        handle = functools.partial(_handle_slice, session, transport, packets[start : start + _SLICE])
+        if session.budget is None:
+            handle()
+        else:
+            await session.budget.complete(handle)
+
+
+def _handle_slice(session: Session, transport: PollingTransport, packets: list[tuple[bool, bytes]]) -> None:
+    for is_binary, packet in packets:
         if not session.is_live:
             return
         if is_binary:
             session.receive_binary(transport, packet)
         else:
             session.receive_text(transport, packet)
-        if number % _SLICE == 0:
-            await asyncio.sleep(0)
 
 
 async def _body(receive: Receive, limit: int, transport: PollingTransport) -> bytes:

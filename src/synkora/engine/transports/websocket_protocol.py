@@ -174,23 +174,29 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Handle received bytes."""
-        if self._is_watched:
-            self._receive_watched(nbytes)
-        elif self._max_read == MAX_READ_COMPRESSED:
-            self._is_put_off = not self._registry.inflating.run(partial(self._parse, nbytes))
-            if self._is_put_off:
-                self._transport.pause_reading()
-        else:
-            self._parse(nbytes)
-
-    def _parse(self, size: int) -> None:
-        """Handle received bytes, now or, of a connection that does not read meanwhile, in a later turn."""
-        self._parser.buffer_updated(size)
+        listener = self._listener
+        session = None if listener is None else listener.session
+        budget = None if session is None else session.budget
+        if budget is None and self._max_read == MAX_READ_COMPRESSED:
+            budget = self._registry.inflating
+        if budget is None:
+            self._receive(nbytes)
+            return
+        self._is_put_off = not budget.run(partial(self._receive, nbytes))
         if self._is_put_off:
-            self._is_put_off = False
+            self._transport.pause_reading()
+
+    def _receive(self, size: int) -> None:
+        """Handle received bytes, now or, of a connection that does not read meanwhile, in a later turn."""
+        was_put_off, self._is_put_off = self._is_put_off, False
+        if self._is_watched:
+            self._receive_watched(size)
+        else:
+            self._parser.buffer_updated(size)
+            if size == self._max_read and not was_put_off:
+                self._pause()
+        if was_put_off:
             self._resume()
-        elif size == self._max_read:
-            self._pause()
 
     def _receive_watched(self, size: int) -> None:
         """Handle a part of a large frame; after its end, replace the parser and its buffer."""
@@ -225,7 +231,8 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         asyncio.get_running_loop().call_soon(self._resume)
 
     def _resume(self) -> None:
-        if self._listener is not None and not self._has_stopped(self._listener):
+        # What was put off must be handled before more is read into the same buffer.
+        if self._listener is not None and not self._is_put_off and not self._has_stopped(self._listener):
             self._transport.resume_reading()
 
     # Parser

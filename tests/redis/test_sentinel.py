@@ -1,0 +1,102 @@
+"""A link over real Sentinels: it finds the master, and finds the next one after a failover."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import quote
+
+import pytest
+from tests.support.links import QUICK, MakeLink
+from tests.support.processes import PATIENCE
+from tests.support.redis_server import running_redis
+from tests.support.redis_sets import MASTER, Sentinels, await_that, running_sentinels
+from tests.support.servers import until
+
+from synkora.redis.link import Link, Script
+
+PASSWORD = "p@ss:w/o?r#d"
+WRITE = Script("return redis.call('SET', KEYS[1], ARGV[1])")
+SETTINGS = replace(QUICK, timeout=3)
+
+
+@pytest.fixture(scope="module")
+def sentinels() -> Iterator[Sentinels]:
+    with running_sentinels(password=PASSWORD) as sentinels:
+        yield sentinels
+
+
+def with_password(sentinels: Sentinels, rest: str = "") -> str:
+    return sentinels.url.replace("://", f"://:{quote(PASSWORD, safe='')}@") + rest
+
+
+async def written(link: Link, sentinels: Sentinels, value: str) -> None:
+    """Check that the link writes to the master that the Sentinels know."""
+    assert await link.run(WRITE, ["synkora:a"], [value]) == b"OK"
+    assert sentinels.master.do("GET", "synkora:a") == value.encode()
+
+
+async def test_the_master_is_found(make_link: MakeLink, sentinels: Sentinels) -> None:
+    """Also if the first Sentinels of the URL do not answer, or do not know the master."""
+    with running_redis("--sentinel") as ignorant:
+        hosts = f"127.0.0.1:1,127.0.0.1:{ignorant.port},"
+        url = with_password(sentinels).replace("@", f"@{hosts}")
+        link = make_link(url, SETTINGS)
+        assert await link.start(PATIENCE), link.problem
+        await written(link, sentinels, "found")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (f"redis+sentinel://127.0.0.1:1,127.0.0.1:2/{MASTER}", "no Sentinel tells which Redis to use: nothing listens"),
+        ("redis+sentinel://{0}/another", "the Sentinel knows no master of the name in REDIS_URL"),
+        (f"redis+sentinel://{{0}}/{MASTER}", "Redis needs a password, and REDIS_URL has none"),
+    ],
+)
+async def test_what_is_wrong_is_named(make_link: MakeLink, sentinels: Sentinels, url: str, words: str) -> None:
+    link = make_link(url.format(f"127.0.0.1:{sentinels.sentinels[0].port}"), SETTINGS)
+    await link.start(0)
+    await until(lambda: words in (link.problem or ""))
+    assert PASSWORD not in (link.problem or "")
+
+
+async def test_sentinels_may_have_a_password_of_their_own(make_link: MakeLink, sentinels: Sentinels) -> None:
+    own = "the-sentinels'"
+    with running_redis("--sentinel", password=own) as guarded:
+        link = make_link(f"redis+sentinel://127.0.0.1:{guarded.port}/{MASTER}", SETTINGS)
+        await link.start(0)
+        await until(lambda: "sentinel_username and sentinel_password" in (link.problem or ""))
+        link = make_link(f"redis+sentinel://127.0.0.1:{guarded.port}/{MASTER}?sentinel_password={quote(own)}", SETTINGS)
+        await link.start(0)
+        await until(lambda: "knows no master" in (link.problem or ""))
+
+
+async def test_a_link_follows_a_failover_after_a_death(make_link: MakeLink, sentinels: Sentinels) -> None:
+    """Also while the dead one is back and does not know yet that it is no longer the master."""
+    link = make_link(with_password(sentinels), SETTINGS)
+    assert await link.start(PATIENCE), link.problem
+    dead = sentinels.master
+    await_that(lambda: b"state=online" in dead.do("INFO", "replication"), "the replica follows")
+    dead.kill()
+    await until(lambda: not link.is_up)
+    await until(lambda: link.is_up and sentinels.master_port != dead.port)
+    await written(link, sentinels, "after a death")
+    dead.start()
+    late = make_link(with_password(sentinels), SETTINGS)
+    assert await late.start(PATIENCE), late.problem
+    for each in (link, late):
+        await written(each, sentinels, "still")
+
+
+async def test_a_link_follows_a_planned_failover(make_link: MakeLink, sentinels: Sentinels) -> None:
+    """The master becomes a replica while it runs. The link leaves it."""
+    link = make_link(with_password(sentinels), SETTINGS)
+    assert await link.start(PATIENCE), link.problem
+    before, data = sentinels.master_port, link.data_id
+    heard: list[bytes] = []
+    link.subscribe(b"synkora:news", heard.append)
+    first = sentinels.sentinels[0]
+    await_that(lambda: first.do("SENTINEL", "FAILOVER", MASTER) == b"OK", "no other failover is in progress")
+    await until(lambda: sentinels.master_port != before and link.is_up and link.data_id != data)
+    await written(link, sentinels, "after a planned failover")
+    link.publish(b"synkora:news", b"x")
+    await until(lambda: heard == [b"x"])

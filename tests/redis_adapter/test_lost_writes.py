@@ -1,0 +1,192 @@
+"""The log of events over a Redis that has gone back: after a restart from an older file, or after a failover.
+
+Replication and files lag behind. What was confirmed may be lost, and no position may get a second meaning.
+"""
+
+import pytest
+from tests.contracts.event_log import event, name_of
+from tests.redis_adapter.test_recovery_store import Followed
+from tests.support.clocks import Clock
+from tests.support.links import MakeLink
+from tests.support.processes import PATIENCE
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.servers import until
+
+from synkora.recovery.ports import Incomplete, LoggedEvent
+from synkora.recovery.position import Position
+from synkora.recovery.settings import RecoverySettings
+from synkora.redis.link import Link
+from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.event_log import RedisLog
+
+
+class Instance:
+    """An instance with clients in each room: what it has delivered, and at which position."""
+
+    def __init__(self, link: Link, clock: Clock) -> None:
+        self.link = link
+        self.delivered: list[tuple[str, Position]] = []
+        self.epochs = 0  # how often the log began a new one
+        self.log: RedisLog = Followed(link, RecoverySettings(), clock).log("/", self._deliver)
+        self.log._local_rooms = lambda: ("p",)
+        self.log.on_new_epoch = self._count
+
+    def _deliver(self, delivered: LoggedEvent) -> None:
+        self.delivered.append((name_of(delivered), self.log.position))
+
+    def _count(self) -> None:
+        self.epochs += 1
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.delivered]
+
+    def send(self, *names: str) -> None:
+        for name in names:
+            self.log.append(event(name), (), ("p",), ())
+
+    async def since(self, position: Position) -> list[str] | Incomplete:
+        found = await self.log.read(("p",), position)
+        return found if isinstance(found, Incomplete) else [name_of(each) for each in found]
+
+
+@pytest.fixture
+async def pair(redis: RedisServer, make_link: MakeLink) -> tuple[Instance, Instance]:
+    links = make_link(), make_link()
+    for link in links:
+        assert await link.start(PATIENCE)
+    clock = Clock()
+    first, second = (Instance(link, clock) for link in links)
+    for link in links:
+        await link.call("PING")  # both have their position
+    first.send("a")
+    await until(lambda: second.names == ["a"])
+    second.send("b")
+    await until(lambda: first.names == second.names == [*"ab"])
+    return first, second
+
+
+async def go_back(redis: RedisServer, *links: Link) -> None:
+    """Start Redis again with what it had at the last SAVE."""
+    redis.kill()
+    for link in links:
+        await until(lambda link=link: not link.is_up)
+    redis.start()
+
+
+def meanings(*instances: Instance) -> dict[str, set[str]]:
+    """The names of the events that were delivered at each position in the order."""
+    found: dict[str, set[str]] = {}
+    for instance in instances:
+        for name, position in instance.delivered:
+            if position.ahead is None:
+                found.setdefault(str(position), set()).add(name)
+    return found
+
+
+async def test_no_number_is_given_twice(redis: RedisServer, pair: tuple[Instance, Instance]) -> None:
+    """Events that Redis has lost are in the log again, and each instance delivers each event once."""
+    first, second = pair
+    redis.do("SAVE")
+    first.send("c")
+    second.send("d")
+    first.send("e")
+    await until(lambda: len(first.delivered) == len(second.delivered) == 5)
+    lost = second.log.position
+    await go_back(redis, first.link, second.link)
+    await until(lambda: first.link.is_up and second.link.is_up)
+    first.send("f")
+    second.send("g")
+    await until(lambda: {"f", "g"} <= {*first.names} & {*second.names})
+    assert sorted(first.names) == sorted(second.names) == [*"abcdefg"]
+    assert all(len(names) == 1 for names in meanings(first, second).values())
+    assert first.log.position.epoch != lost.epoch
+    assert (first.epochs, second.epochs) != (0, 0)
+    assert await first.since(lost) is Incomplete.EPOCH
+    await until(lambda: first.log.kept_bytes == second.log.kept_bytes == 0)
+    kept = await first.since(Position(first.log.position.epoch, 0))
+    assert isinstance(kept, list)
+    assert sorted(kept) == [*"abcdefg"]
+    assert (first.log.gaps, second.log.gaps, first.log.lost, second.log.lost) == (0, 0, 0, 0)
+
+
+async def test_an_event_that_reached_one_instance_alone_reaches_the_others(
+    redis: RedisServer, pair: tuple[Instance, Instance]
+) -> None:
+    """Redis dies after it has confirmed an event, before the message has left for the other instance."""
+    first, second = pair
+    redis.do("SAVE")
+    channel = Channels.of("test", "/").room("p")
+    second.link.subscribe(channel, lambda _: None)
+    first.send("c")
+    await until(lambda: first.names == [*"abc"] and first.log.kept_bytes == 0)
+    await second.link.call("PING")
+    second.link.subscribe(channel, second.log.receive)
+    await go_back(redis, first.link, second.link)
+    await until(lambda: second.names == [*"abc"])
+    assert first.names == [*"abc"]
+
+
+async def test_a_position_whose_event_is_lost_is_refused(
+    redis: RedisServer, pair: tuple[Instance, Instance], make_link: MakeLink
+) -> None:
+    """Also if all instances that know of the event have ended with Redis."""
+    first, second = pair
+    redis.do("SAVE")
+    known = first.log.position
+    first.send("c")
+    await until(lambda: second.names == [*"abc"])
+    lost = first.log.position
+    redis.kill()
+    for each in pair:
+        await until(lambda each=each: not each.link.is_up)
+        each.log.close()
+    redis.start()
+    link = make_link()
+    assert await link.start(PATIENCE)
+    late = Instance(link, Clock())
+    late.send("x", "y")
+    await until(lambda: late.names == [*"xy"])
+    assert await late.since(lost) is Incomplete.EPOCH
+    assert await late.since(known) == [*"xy"]
+    assert late.log.position.number > lost.number
+
+
+async def test_a_restart_that_loses_nothing_keeps_the_epoch(make_link: MakeLink) -> None:
+    """A client may ask for what it has missed across the restart."""
+    with running_redis("--appendonly", "yes") as redis:
+        link = make_link(redis.url)
+        assert await link.start(PATIENCE)
+        only = Instance(link, Clock())
+        only.send("a", "b")
+        await until(lambda: only.names == [*"ab"])
+        after = only.delivered[0][1]
+        await go_back(redis, link)
+        await until(lambda: link.is_up)
+        only.send("c")
+        await until(lambda: only.names == [*"abc"])
+        assert await only.since(after) == [*"bc"]
+        assert (only.epochs, only.log.gaps) == (0, 0)
+
+
+async def test_without_the_right_to_ask_a_loss_is_noticed_by_those_who_know(
+    redis: RedisServer, make_link: MakeLink
+) -> None:
+    """The user may not call INFO: the instance that has got the lost event begins a new epoch."""
+    redis.do("ACL", "SETUSER", "default", "-info")
+    link = make_link()
+    assert await link.start(PATIENCE)
+    assert link.data_id == ""
+    only = Instance(link, Clock())
+    only.send("a")
+    await until(lambda: only.names == ["a"])
+    redis.do("SAVE")
+    only.send("b")
+    await until(lambda: only.names == [*"ab"] and only.log.kept_bytes == 0)
+    lost = only.log.position
+    await go_back(redis, link)
+    await until(lambda: link.is_up)
+    only.send("c")
+    await until(lambda: only.names == [*"abc"])
+    assert only.log.position.epoch != lost.epoch
+    assert only.log.position.number > lost.number

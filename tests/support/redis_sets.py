@@ -1,0 +1,145 @@
+"""Several Redis as one: a master with replicas and Sentinels, or a Redis Cluster. Each is a process of its own."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+import hiredis
+from tests.support.processes import PATIENCE
+from tests.support.redis_server import RedisServer
+
+MASTER: Final = "mymaster"
+_DOWN_AFTER: Final = 500  # ms: Sentinels and nodes take a silent Redis for dead
+_FAILOVER: Final = 1000  # ms for one attempt
+_REPLICA: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+
+
+class Sentinels:
+    """A master with replicas, and three Sentinels. `redis` are all three, the master first."""
+
+    def __init__(self, redis: list[RedisServer], sentinels: list[RedisServer]) -> None:
+        self.redis = redis
+        self.sentinels = sentinels
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
+        return f"redis+sentinel://{hosts}/{MASTER}"
+
+    @property
+    def master_port(self) -> int:
+        """Where the Sentinels say that the master is."""
+        _, port = self.sentinels[0].do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+        return int(port)
+
+    @property
+    def master(self) -> RedisServer:
+        return next(each for each in self.redis if each.port == self.master_port)
+
+
+@contextmanager
+def running_sentinels(
+    *options: str, password: str | None = None, program: str = "redis-server", replicas: int = 2
+) -> Iterator[Sentinels]:
+    """A master, replicas and three Sentinels; `options` are those of the master and the replicas."""
+    with ExitStack() as stack:
+
+        def start(*options: str, password: str | None = None) -> RedisServer:
+            server = RedisServer(*options, password=password, program=program)
+            stack.callback(server.remove)
+            return server.start()
+
+        common = (*_REPLICA, *options)
+        if password is not None:
+            common += ("--masterauth", password)
+        redis = [start(*common, password=password)]
+        redis += [
+            start(*common, "--replicaof", f"127.0.0.1 {redis[0].port}", password=password) for _ in range(replicas)
+        ]
+        sentinels = [start("--sentinel") for _ in range(3)]
+        for each in sentinels:
+            each.do("SENTINEL", "MONITOR", MASTER, "127.0.0.1", redis[0].port, 2)
+            credentials: tuple[str, ...] = () if password is None else ("auth-pass", password)
+            times = ("down-after-milliseconds", str(_DOWN_AFTER), "failover-timeout", str(_FAILOVER))
+            each.do("SENTINEL", "SET", MASTER, *times, *credentials)
+        await_that(lambda: all(_knows_all(each, replicas) for each in sentinels), "the Sentinels find each other")
+        yield Sentinels(redis, sentinels)
+
+
+def _knows_all(sentinel: RedisServer, replicas: int) -> bool:
+    known = _pairs(sentinel.do("SENTINEL", "MASTER", MASTER))
+    found = [_pairs(each) for each in sentinel.do("SENTINEL", "REPLICAS", MASTER)]
+    linked = [each for each in found if each[b"master-link-status"] == b"ok"]
+    return known[b"num-other-sentinels"] == b"2" and len(linked) == replicas
+
+
+def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+class RedisCluster:
+    """Three masters and a replica of each."""
+
+    def __init__(self, nodes: list[RedisServer]) -> None:
+        self.nodes = nodes
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{each.port}" for each in self.nodes[:3])
+
+    def owner(self, slot: int, *, but: int = 0) -> RedisServer | None:
+        """Return the node that has a slot, unless its port is `but`. All nodes but that one must agree."""
+        found = {_owner_port(each.do("CLUSTER", "SLOTS"), slot) for each in self.nodes if each.port != but}
+        if len(found) != 1 or but in found:
+            return None
+        (port,) = found
+        return next((each for each in self.nodes if each.port == port), None)
+
+
+@contextmanager
+def running_cluster(program: str = "redis-server") -> Iterator[RedisCluster]:
+    """Six nodes."""
+    with ExitStack() as stack:
+        nodes = []
+        for _ in range(6):
+            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(_DOWN_AFTER), *_REPLICA)
+            node = RedisServer(*options, program=program)
+            stack.callback(node.remove)
+            nodes.append(node.start())
+        _join(nodes)
+        yield RedisCluster(nodes)
+
+
+def _join(nodes: list[RedisServer]) -> None:
+    command = ["redis-cli", "--cluster", "create", *(f"127.0.0.1:{each.port}" for each in nodes)]
+    made = subprocess.run(
+        [*command, "--cluster-replicas", "1", "--cluster-yes"], capture_output=True, text=True, timeout=PATIENCE * 3
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    await_that(lambda: all(_is_whole(each) for each in nodes), "the nodes know each other")
+
+
+def _is_whole(node: RedisServer) -> bool:
+    slots = node.do("CLUSTER", "SLOTS")
+    state = node.do("CLUSTER", "INFO")
+    linked = b"role:master" in (info := node.do("INFO", "replication")) or b"master_link_status:up" in info
+    return b"cluster_state:ok" in state and len(slots) == 3 and all(len(each) == 4 for each in slots) and linked
+
+
+def _owner_port(slots: list[Any], slot: int) -> int:
+    return next((int(nodes[0][1]) for first, last, *nodes in slots if first <= slot <= last), 0)
+
+
+def await_that(holds: Callable[[], bool], what: str) -> None:
+    """Wait until something holds. Failures of Redis count as no."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if holds():
+                return
+        except (OSError, hiredis.ReplyError):
+            pass
+        assert time.monotonic() < until, f"{what}: not within {PATIENCE} s"
+        time.sleep(0.02)
