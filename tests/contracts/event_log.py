@@ -143,6 +143,23 @@ class EventLogContract:
         assert await trial.missed(began, "p", "you") == ["mine"]
         assert await trial.missed(began, "q", "others") == ["for all but us"]
 
+    async def test_an_event_with_a_name_is_appended_once(self, make: MakeStore) -> None:
+        """Later calls return its position. Events without a name are appended each time."""
+        trial = await Trial.start(make)
+        began = trial.log.position
+        first = await trial.log.append_once(event("a"), ("p",), members_only=True, once="save-1")
+        unnamed = [await trial.log.append_once(event("b"), ("p",)) for _ in range(2)]
+        again = await trial.log.append_once(event("a"), ("p",), once="save-1")
+        other = await trial.log.append_once(event("c"), ("q",), ("me",), "key", once="save-2")
+        await trial.settled()
+        assert first == again
+        found = await trial.log.read(("p", "q", "you"), began)
+        assert not isinstance(found, Incomplete)
+        assert [name_of(each) for each in found] == ["a", "b", "b", "c"]
+        epoch = trial.log.epoch
+        assert [Position(epoch, each.number) for each in found] == [first, *unnamed, other]
+        assert [each.members_only for each in found] == [True, False, False, False]
+
     async def test_a_newer_event_replaces_the_one_with_its_key(self, make: MakeStore) -> None:
         """In the same room. Events without a key stay."""
         trial = await Trial.start(make)

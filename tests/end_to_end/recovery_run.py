@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.recovery.checker import Client, Edit, violations
-from tests.support.nginx import INSTANCES, running_nginx
+from tests.support.nginx import running_nginx
 from tests.support.node_process import Message, NodeProcess
 from tests.support.processes import PATIENCE, free_port
 from tests.support.real_clients import APP_OPTIONS
@@ -370,10 +370,7 @@ async def running(
     if redis is not None:
         shared = {"REDIS_URL": redis.url, "TRUSTED_PROXIES": "127.0.0.1", **variables}
         drains = (str(_DRAIN), "0")
-        hosts = [
-            Host(folder, WS_INSTANCE=name, SHUTDOWN_DRAIN=drain, **shared)
-            for name, drain in zip(INSTANCES, drains, strict=False)
-        ]
+        hosts = [Host(folder, SHUTDOWN_DRAIN=drain, **shared) for drain in drains]
     opened: list[Page] = []
     async with AsyncExitStack() as stack:
         for host in hosts:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from string import ascii_lowercase
 from typing import Final
 
 from tests.end_to_end.member import Member
@@ -24,7 +23,6 @@ class Site:
     def __init__(self, folder: Path, redis: RedisServer, node: NodeProcess) -> None:
         self.instances: list[ServerProcess] = []
         self.members: list[Member] = []
-        self._names: dict[str, str] = {}  # by the ports
         self._folder = folder
         self._redis = redis
         self._node = node
@@ -32,17 +30,13 @@ class Site:
 
     def add(self, **variables: str) -> ServerProcess:
         """Start one more instance. `variables` are its own settings."""
-        # One that comes back on its port is the same instance to nginx.
-        name = self._names.get(variables.get("WS_PORT", ""), ascii_lowercase[len(self._names)])
         given = {
             "REDIS_URL": self._redis.url,
             "TRUSTED_PROXIES": "127.0.0.1",
-            "WS_INSTANCE": name,
             "PRESENCE_GRACE": "5",
             **variables,
         }
         self.instances.append(ServerProcess(self._folder, **given))
-        self._names[str(self.instances[-1].port)] = given["WS_INSTANCE"]
         return self.instances[-1]
 
     @property

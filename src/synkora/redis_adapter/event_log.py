@@ -16,7 +16,7 @@ from synkora.engine.logs import Log
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, Missed, nothing
+from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, LogUnavailable, Missed, nothing
 from synkora.recovery.position import Ahead, Position, is_same_log, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
@@ -48,6 +48,7 @@ _RESENT_AT_ONCE: Final = 1_000_000
 #: Events that Redis has confirmed are kept for as long as another Redis, which takes over, may lag behind.
 _LONGEST_LAG: Final = 10.0  # seconds
 _MAX_RECENT: Final = 4_000_000  # bytes
+_LONGEST_ANSWER: Final = 5.0  # seconds
 _COMMAND_EXTRA: Final = 1_000  # bytes of an event's command besides its data
 #: Bytes of a command that reads what was missed. All rooms of an instance may be more than a link may hold.
 _ROOMS_AT_ONCE: Final = 262_144
@@ -110,6 +111,13 @@ class _Unsent(NamedTuple):
     is_delivered: bool
 
 
+class _Awaited(NamedTuple):
+    """An event that is appended once, by this name, or always if the name is empty, and its future position."""
+
+    once: str
+    position: asyncio.Future[Position | None]
+
+
 class _Recent(NamedTuple):
     """An event that Redis has confirmed, and when, by the loop's clock."""
 
@@ -166,6 +174,7 @@ class RedisLog:
         self._is_new = True
         self._unsent: dict[int, _Unsent] = {}
         self._unsent_size = 0
+        self._awaited: dict[int, _Awaited] = {}
         self._waiting: deque[int] = deque()  # the unsent events that this connection has not been given
         self._recent: deque[_Recent] = deque()
         self._recent_size = 0
@@ -210,8 +219,30 @@ class RedisLog:
         members_only: bool = False,
     ) -> None:
         """Let Redis number, store and publish an event."""
-        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only)
+        self._append(next(self._numbers), LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only))
+
+    async def append_once(
+        self,
+        data: bytes,
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+        once: str = "",
+    ) -> Position | None:
+        """Let Redis number, store and publish an event, and return its position. Raises `LogUnavailable`."""
+        if not self._link.is_up:
+            raise LogUnavailable
         number = next(self._numbers)
+        self._awaited[number] = awaited = _Awaited(once, asyncio.get_running_loop().create_future())
+        self._append(number, LoggedEvent(0, data, (), rooms, except_rooms, key, members_only))
+        try:
+            async with asyncio.timeout(_LONGEST_ANSWER):
+                return await awaited.position
+        except TimeoutError:
+            raise LogUnavailable from None  # it is sent again, with its name
+
+    def _append(self, number: int, event: LoggedEvent) -> None:
         is_up = self._link.is_up
         self._unsent[number] = _Unsent(event, not is_up)
         self._unsent_size += event.size + _UNSENT_EXTRA
@@ -259,6 +290,10 @@ class RedisLog:
             *fields,
             *rooms,
         ]
+        awaited = self._awaited.get(number)
+        if awaited is not None:
+            names.append(keys.of("once"))
+            args.append(awaited.once)
         self._in_flight += event.size + _COMMAND_EXTRA
         call = self._link.run(_APPEND, names, args)
         call.add_done_callback(partial(self._sent, number, event))
@@ -288,9 +323,17 @@ class RedisLog:
             del self._unsent[number]
             self._unsent_size -= event.size + _UNSENT_EXTRA
             self._remember(number, event)
-            if error is None and len(call.result()) > 1:
-                self._forget(call.result()[1])
+            if error is None:
+                self._appended(number, call.result())
         self._send_waiting()
+
+    def _appended(self, number: int, reply: list[Any]) -> None:
+        if len(reply) > 1 and reply[1]:
+            self._forget(reply[1])
+        awaited = self._awaited.pop(number, None)
+        if awaited is not None and not awaited.position.done():
+            # An event without a name that was appended before the link was lost: the place of a later one.
+            awaited.position.set_result(parse(reply[2].decode()) if len(reply) > 2 else self._position)
 
     def _remember(self, number: int, event: LoggedEvent) -> None:
         now = asyncio.get_running_loop().time()
@@ -320,6 +363,9 @@ class RedisLog:
             return
         self._unsent_size -= unsent.event.size + _UNSENT_EXTRA
         self.lost += 1
+        awaited = self._awaited.pop(number, None)
+        if awaited is not None and not awaited.position.done():
+            awaited.position.set_result(None)
         if not unsent.is_delivered:
             self._deliver_unnumbered(number, unsent.event)
 
