@@ -260,7 +260,7 @@ class Parent:
             new = await self._start_others()
             if new is None:
                 continue
-            old = [worker for worker in self._workers if worker not in new]
+            old = sorted(self._workers - new, key=lambda worker: worker.number)
             for worker in old:
                 worker.is_leaving = True
                 worker.tell("close")
