@@ -21,7 +21,7 @@ from tests.end_to_end.member import Member
 from tests.support.certificates import make_certificate
 from tests.support.node_process import NodeProcess
 from tests.support.processes import PATIENCE, Program, Synkora
-from tests.support.real_clients import WAYS
+from tests.support.real_clients import WAYS, Way
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
@@ -79,16 +79,22 @@ async def enter(workers: Workers, node: NodeProcess, at_least: int = 2) -> list[
     members: list[Member] = []
     while len(members) < at_least or not (workers.of(0, members) and workers.of(1, members)):
         assert len(members) < 60, "one worker gets all clients"
-        member = await connect(workers, User(f"user-{next(NUMBERS)}", "Carol"), node)
+        number = next(NUMBERS)
+        way = WAYS[("js-websocket", "js-upgrade", "js-polling")[number % 3]]
+        member = await connect(workers, User(f"user-{number}", "Carol"), node, way=way)
         members.append(member)
     await expect_whole(members)
     return members
 
 
-async def connect(workers: Workers, user: User, node: NodeProcess, project: str = PROJECT) -> Member:
-    """Connect a new member over WebSocket, and wait until the log says on which worker."""
-    member = Member(user, WAYS["js-websocket"], node, project=project)
+async def connect(
+    workers: Workers, user: User, node: NodeProcess, project: str = PROJECT, way: Way = WAYS["js-websocket"]
+) -> Member:
+    """Connect a new member, and wait until the log says on which worker."""
+    member = Member(user, way, node, project=project)
     await member.connect(workers.server.url, {"token": user.token})
+    if way.upgrades:
+        await member.upgraded()
     await until(lambda: any(entry["userId"] == user.id for entry in workers.logged("client_connected")), PATIENCE)
     return member
 
