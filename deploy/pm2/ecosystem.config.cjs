@@ -18,8 +18,8 @@ module.exports = {
       interpreter: "none", // it names its own
       // STATE_DIR has what clients missed and who was connected, for the time of a restart. Only without REDIS_URL.
       env: { SYNKORA_ENV: "production", WS_HOST: "127.0.0.1", WS_PORT: "3001", STATE_DIR: ".state" },
-      // Three instances on ports 3001 to 3003, with session ids that begin with 0, 1 and 2; they also need REDIS_URL:
-      // instances: 3, increment_var: "WS_PORT", instance_var: "WS_INSTANCE",
+      // Three instances on ports 3001 to 3003; they also need REDIS_URL:
+      // instances: 3, increment_var: "WS_PORT",
 
       // Milliseconds: above SHUTDOWN_DRAIN and SHUTDOWN_TIMEOUT together. PM2 sends SIGINT, and kills after this time.
       kill_timeout: 60000,

@@ -19,7 +19,11 @@ GROUPS: Final = (
         ("WS_PORT", "WS_HOST", "WS_PATH", "SSL_", "TRUSTED_"),
         "[Deploying](deploying.md) has proxies and TLS.",
     ),
-    ("Several workers and instances", ("REDIS_", "WS_INSTANCE", "WS_WORKERS"), "[Scaling](scaling.md) has the rest."),
+    (
+        "Several workers and instances",
+        ("REDIS_", "WS_INSTANCE", "WS_ADVERTISE", "WS_WORKERS"),
+        "[Scaling](scaling.md) has the rest.",
+    ),
     (
         "Connections",
         ("WS_",),
@@ -35,6 +39,7 @@ GROUPS: Final = (
         ("LIMIT_",),
         "A refused client learns when to try again; [security](security.md#limits) has the answer of each limit.",
     ),
+    ("The HTTP API", ("API_",), "[HTTP API](http-api.md) describes it."),
     ("Operation", ("",), "[Deploying](deploying.md) and [metrics](metrics.md) have the rest."),
 )
 SOCKET_IO: Final = {

@@ -33,9 +33,9 @@ def test_defaults() -> None:
     off = {name: value for name, value in settings.model_dump(exclude={"secret"}).items() if not value}
     assert off == {
         **dict.fromkeys(("auth_secret", "ssl_certfile", "ssl_keyfile", "state_dir", "metrics_token", "console_token")),
-        **dict.fromkeys(("app_url", "database_url", "redis_url")),
-        **dict.fromkeys(("further_secrets", "previous_secrets", "trusted_proxies"), ()),
-        **dict.fromkeys(("session_cookie", "host", "instance"), ""),
+        **dict.fromkeys(("app_url", "database_url", "redis_url", "api_port")),
+        **dict.fromkeys(("further_secrets", "previous_secrets", "trusted_proxies", "api_tokens"), ()),
+        **dict.fromkeys(("session_cookie", "host", "instance", "advertise"), ""),
         **dict.fromkeys(("compression", "admin_ui"), False),
         **dict.fromkeys(("write_interval", "shutdown_drain"), 0.0),
     }
@@ -190,6 +190,7 @@ def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPat
     ]
 
 
+REACHED_AT = "a host and a port such as 10.0.0.7:3001, or a URL of these such as https://ws-1.example.com:3001"
 ORIGIN = (
     "an origin such as https://app.example.com or capacitor://localhost: no path, the host may begin with *., the port "
     "may be *, and * alone is any"
@@ -212,6 +213,11 @@ TRANSPORT = "a transport: polling, websocket, or both with a comma between them"
         ("WS_PORT", '"', '\\"', PORT),
         ("WS_HOST", "a b", "a b", "an address or a host name"),
         ("WS_HOST", "http://localhost", "http://localhost", "an address or a host name"),
+        ("WS_ADVERTISE", "10.0.0.7", "10.0.0.7", REACHED_AT),
+        ("WS_ADVERTISE", "10.0.0.7:0", "10.0.0.7:0", REACHED_AT),
+        ("WS_ADVERTISE", "ftp://10.0.0.7:3001", "ftp://10.0.0.7:3001", REACHED_AT),
+        ("WS_ADVERTISE", "http://10.0.0.7:3001/path", "http://10.0.0.7:3001/path", REACHED_AT),
+        ("WS_ADVERTISE", "2001:db8::1:3001", "2001:db8::1:3001", REACHED_AT),
         ("ALLOWED_ORIGINS", "https://a.test,b.test", "b.test", ORIGIN),
         ("ALLOWED_ORIGINS", ",", ",", ORIGIN),
         ("ALLOWED_ORIGINS", "ftp://a.test", "ftp://a.test", ORIGIN),
@@ -407,6 +413,24 @@ def test_a_console_token_is_long(token: str, monkeypatch: pytest.MonkeyPatch) ->
     settings = load_settings()
     assert settings.console_token is not None
     assert "sixteen" not in f"{settings!r}{settings}"
+
+
+def test_api_tokens_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them. The refusal does not show the token."""
+    monkeypatch.setenv("API_TOKEN", "sixteen-letters!,short")
+    (refusal,) = refusals()
+    assert refusal.startswith("API_TOKEN must have 16 characters or more")
+    assert "short" not in refusal
+    monkeypatch.setenv("API_TOKEN", "sixteen-letters!, another-sixteen-or-more")
+    assert [token.get_secret_value() for token in load_settings().api_tokens] == [
+        "sixteen-letters!",
+        "another-sixteen-or-more",
+    ]
+
+
+def test_an_api_port_without_a_token_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_PORT", "3002")
+    assert load_settings().cautions()[-1] == "API_PORT does nothing without API_TOKEN: there is no API"
 
 
 def test_the_admin_ui_has_a_password(monkeypatch: pytest.MonkeyPatch) -> None:

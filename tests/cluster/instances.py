@@ -1,6 +1,7 @@
 """Instances of presence, as their clients see them."""
 
 from tests.support.redis_server import RedisServer
+from tests.support.servers import until
 
 from synkora.cluster.lease import Timing
 from synkora.cluster.presence_sync import PresenceSync
@@ -73,6 +74,11 @@ class Instance:
         self.presence.add_connection(project_id, inside[socket_id])
         if is_first and self.presence.is_complete(project_id):
             self.witness.get_list(project_id)
+
+    async def enter(self, project_id: str, socket_id: str) -> None:
+        """Let a client join, and wait for the complete list."""
+        self.join(project_id, socket_id)
+        await until(lambda: self.presence.is_complete(project_id))
 
     def leave(self, project_id: str, socket_id: str) -> None:
         self.inside.get(project_id, {}).pop(socket_id, None)

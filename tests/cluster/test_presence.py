@@ -74,8 +74,7 @@ class TestPresenceSyncWhileRedisIsAway(PresenceContract):
 
 async def test_every_join_is_announced_once_to_every_member(gather: Gather) -> None:
     one, two = await gather()
-    one.join("p", "a1")
-    await until(lambda: one.presence.is_complete("p"))
+    await one.enter("p", "a1")
     two.join("p", "b1")
     await everyone_sees({"a", "b"}, one, two)
     one.join("p", "c1")
@@ -102,8 +101,7 @@ async def test_a_new_member_gets_the_complete_list(gather: Gather) -> None:
 async def test_projects_of_other_instances_cost_nothing(gather: Gather, redis: RedisServer) -> None:
     """An instance subscribes to a project from the first local member to the last."""
     one, two = await gather()
-    one.join("p", "a1")
-    await until(lambda: one.presence.is_complete("p"))
+    await one.enter("p", "a1")
     assert redis.do("PUBSUB", "NUMSUB", "synkora:presence:p")[1] == 1
     one.leave("p", "a1")
     await until(lambda: redis.do("PUBSUB", "NUMSUB", "synkora:presence:p")[1] == 0)
@@ -124,8 +122,7 @@ async def test_a_project_may_have_any_name(gather: Gather, project: str) -> None
 async def test_names_are_told_as_they_are(gather: Gather) -> None:
     """Including characters that JSON escapes."""
     one, two = await gather()
-    two.join("p", "b1")
-    await until(lambda: two.presence.is_complete("p"))
+    await two.enter("p", "b1")
     one.join("p", '🚀"\\\n%s:')
     await until(lambda: len(two.sees("p")) == len(one.sees("p")) == 2)
     assert two.witness.known["p"] == one.witness.known["p"]
@@ -373,8 +370,7 @@ async def test_refused_changes_are_retried(gather: Gather, redis: RedisServer) -
     """Lists are sent, the reason is reported, and other projects continue."""
     one, two = await gather(timing=Timing(beat=0.05, silence=1.5, timeout=30))
     redis.do("SET", "synkora:project:p", "in the way")
-    one.join("p", "a1")
-    await until(lambda: one.presence.is_complete("p"))
+    await one.enter("p", "a1")
     assert one.presence.problem is not None
     await met(one, two, project="q")
     redis.do("DEL", "synkora:project:p")
@@ -454,12 +450,10 @@ async def test_a_return_to_an_instance_without_other_members_is_not_announced(ga
     """That instance learns of the project with the return."""
     one, two = await gather()
     one.join("p", "a1")
-    one.join("p", "x1")
-    await until(lambda: one.presence.is_complete("p"))
+    await one.enter("p", "x1")
     one.witness.take()
     one.lose("p", "x1")
-    two.join("p", "x1")
-    await until(lambda: two.presence.is_complete("p"))
+    await two.enter("p", "x1")
     await until(lambda: "x1" in one.presence._projects["p"].replica.moved)
     one.leave("p", "x1")
     one.join("p", "b1")
@@ -473,8 +467,7 @@ async def test_nobody_hears_of_a_client_that_returns_while_the_instance_learns_o
     """Its entry stays, although the instance did not know it yet."""
     one, two = await gather()
     one.join("p", "a1")
-    one.join("p", "x1")
-    await until(lambda: one.presence.is_complete("p"))
+    await one.enter("p", "x1")
     one.lose("p", "x1")
     one.witness.take()
     two.join("q", "c1")  # so that the time of x1 differs
@@ -494,8 +487,7 @@ async def test_nobody_hears_of_a_client_that_returns_while_the_instance_learns_o
 async def test_the_last_client_of_an_instance_may_move(gather: Gather, redis: RedisServer) -> None:
     """The instance forgets the project when it gives the client up."""
     one, two = await gather()
-    one.join("p", "x1")
-    await until(lambda: one.presence.is_complete("p"))
+    await one.enter("p", "x1")
     one.lose("p", "x1")
     two.join("p", "x1")
     await until(lambda: "x1" in one.presence._projects["p"].replica.moved)

@@ -7,18 +7,7 @@ from typing import Any
 
 import pytest
 from joserfc import jws
-from tests.collaboration.guarded import (
-    UNLIMITED,
-    MakeGuarded,
-    Roles,
-    acks,
-    ask,
-    errors,
-    first_error,
-    heard,
-    names,
-    settle,
-)
+from tests.collaboration.guarded import UNLIMITED, MakeGuarded, Roles, acks, errors, first_error, heard, names, settle
 from tests.collaboration.site import SECRET, MemoryClient, Site, running_site, token_of
 from tests.support.clients import Polling, websocket
 from tests.support.servers import until
@@ -53,8 +42,10 @@ def tampered(token: str) -> str:
     return f"{content}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
 
 
-def come(site: Site, name: str, ends_in: float | None) -> MemoryClient:
-    return MemoryClient(site.server, token(name, ends_in), MemoryTransport(), request_of())
+async def come(site: Site, name: str, ends_in: float | None) -> MemoryClient:
+    client = MemoryClient(site.server, token(name, ends_in), MemoryTransport(), request_of())
+    await settle()
+    return client
 
 
 async def refreshed(client: MemoryClient, payload: object) -> dict[str, Any]:
@@ -98,8 +89,7 @@ def has_timer(site: Site) -> bool:
 
 async def test_a_session_ends_with_its_token(site: Site) -> None:
     """First the error, then Socket.IO's DISCONNECT, then the connection: its cookie is as old as the token."""
-    ann = come(site, "Ann", SOON)
-    await settle()
+    ann = await come(site, "Ann", SOON)
     assert names(ann) == ["connected"]
     await until(lambda: ended(ann))
     assert ann.take_events() == [["error", EXPIRED]]
@@ -111,14 +101,14 @@ async def test_a_session_ends_with_its_token(site: Site) -> None:
 async def test_it_does_not_end_before(site: Site) -> None:
     """Until `exp`, everything works."""
     ends_at = time.time() + SOON
-    ann = come(site, "Ann", SOON)
+    ann = await come(site, "Ann", SOON)
     await until(lambda: ended(ann))
     assert time.time() >= ends_at - 0.01  # as finely as a timer is set
 
 
 async def test_the_leave_of_an_expired_member_is_announced(site: Site) -> None:
     (bob,) = await site.meet("Bob", project="p")
-    ann = come(site, "Ann", SOON)
+    ann = await come(site, "Ann", SOON)
     ann.emit("join-project", "p")
     events = await heard(bob, lambda events: any(event[0] == "user:left" for event in events))
     assert "user:joined" in [event[0] for event in events]
@@ -127,7 +117,7 @@ async def test_the_leave_of_an_expired_member_is_announced(site: Site) -> None:
 
 @pytest.mark.parametrize("ends_in", [None, 3600])
 async def test_a_token_without_an_early_expiry_ends_nothing(site: Site, ends_in: float | None) -> None:
-    ann = come(site, "Ann", ends_in)
+    ann = await come(site, "Ann", ends_in)
     await asyncio.sleep(0.05)
     assert has_timer(site) is (ends_in is not None)
     assert errors(ann) == []
@@ -137,8 +127,7 @@ async def test_a_token_without_an_early_expiry_ends_nothing(site: Site, ends_in:
 
 async def test_an_expired_token_within_the_tolerance_lasts_until_its_end(site: Site) -> None:
     """Clocks differ: a token that has just expired admits its user for a limited time, which is not zero."""
-    ann = come(site, "Ann", SOON - TOLERANCE)
-    await settle()
+    ann = await come(site, "Ann", SOON - TOLERANCE)
     assert names(ann) == ["connected"]
     await until(lambda: ended(ann))
     assert errors(ann) == [EXPIRED]
@@ -148,7 +137,7 @@ async def test_a_far_end_is_waited_for_in_stretches(site: Site, monkeypatch: pyt
     """No timer is longer than a day, so that a corrected clock is noticed. The expiry is the same."""
     monkeypatch.setattr(expiry_module, "_LONGEST_TIMER", 0.02)
     ends_at = time.time() + SOON
-    ann = come(site, "Ann", SOON)
+    ann = await come(site, "Ann", SOON)
     await until(lambda: ended(ann))
     assert time.time() >= ends_at - 0.01
     assert errors(ann) == [EXPIRED]
@@ -157,8 +146,7 @@ async def test_a_far_end_is_waited_for_in_stretches(site: Site, monkeypatch: pyt
 @pytest.mark.parametrize("ends_in", [1e12, 1e15, 1e300])
 async def test_an_expiry_outside_the_calendar_counts_as_none(site: Site, ends_in: float) -> None:
     """Some apps count in milliseconds. Connects and refreshes succeed."""
-    ann = come(site, "Ann", ends_in)
-    await settle()
+    ann = await come(site, "Ann", ends_in)
     assert names(ann) == ["connected"]
     assert await refreshed(ann, token("Ann", ends_in)) == {"ok": True, "expiresAt": None}
     assert errors(ann) == []
@@ -166,8 +154,7 @@ async def test_an_expiry_outside_the_calendar_counts_as_none(site: Site, ends_in
 
 
 async def test_a_member_that_has_left_is_no_longer_watched(site: Site) -> None:
-    ann = come(site, "Ann", 3600)
-    await settle()
+    ann = await come(site, "Ann", 3600)
     assert has_timer(site)
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
     assert not site.collaboration._expiry._ends
@@ -175,11 +162,11 @@ async def test_a_member_that_has_left_is_no_longer_watched(site: Site) -> None:
 
 async def test_many_sessions_end_each_with_its_own_token(site: Site) -> None:
     """Clients with expired tokens are disconnected, and the others stay, in any order of connects."""
-    late, soon, later = come(site, "Ann", 3600), come(site, "Bob", SOON), come(site, "Cid", 7200)
+    late, soon, later = await come(site, "Ann", 3600), await come(site, "Bob", SOON), await come(site, "Cid", 7200)
     await until(lambda: ended(soon))
     assert not ended(late)
     assert not ended(later)
-    sooner = come(site, "Dan", SOON)
+    sooner = await come(site, "Dan", SOON)
     await until(lambda: ended(sooner))
     assert not ended(late)
 
@@ -214,8 +201,9 @@ async def test_a_polling_client_gets_a_message_and_its_session_ends() -> None:
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_a_fresh_token_extends_the_session(site: Site, clock: Clock, wrapped: bool) -> None:
     """As text or as `{token}`. The connection keeps its projects, and the ack has the new expiry."""
-    ann, bob = come(site, "Ann", 3600), come(site, "Bob", 3600)
-    await ask(ann, "join-project", "p")
+    ann, bob = await come(site, "Ann", 3600), await come(site, "Bob", 3600)
+    ann.emit("join-project", "p")
+    await settle()
     fresh = token("Ann", 7200)
     answer = await refreshed(ann, {"token": fresh} if wrapped else fresh)
     assert answer["ok"] is True
@@ -230,8 +218,7 @@ async def test_a_fresh_token_extends_the_session(site: Site, clock: Clock, wrapp
 
 async def test_the_acknowledgement_names_the_moment_of_the_end(site: Site) -> None:
     """ISO 8601 in UTC with milliseconds."""
-    ann = come(site, "Ann", 3600)
-    await settle()
+    ann = await come(site, "Ann", 3600)
     answer = await refreshed(ann, token("Ann", None, exp=4102444800.25))
     assert answer == {"ok": True, "expiresAt": "2100-01-01T00:00:00.250Z"}
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
@@ -239,25 +226,23 @@ async def test_the_acknowledgement_names_the_moment_of_the_end(site: Site) -> No
 
 async def test_a_refreshed_session_ends_with_its_new_token(site: Site) -> None:
     """Later or earlier than the first expiry."""
-    ann = come(site, "Ann", 3600)
-    await settle()
+    ann = await come(site, "Ann", 3600)
     await refreshed(ann, token("Ann", SOON))
     await until(lambda: ended(ann))
     assert errors(ann) == [EXPIRED]
 
 
 async def test_a_session_that_is_refreshed_with_an_endless_token_has_no_end(site: Site) -> None:
-    ann = come(site, "Ann", 3600)
-    await settle()
+    ann = await come(site, "Ann", 3600)
     assert await refreshed(ann, token("Ann", None)) == {"ok": True, "expiresAt": None}
     assert not has_timer(site)
 
 
 async def test_a_refresh_without_an_ack_is_accepted(site: Site) -> None:
-    ann = come(site, "Ann", 3600)
-    await settle()
+    ann = await come(site, "Ann", 3600)
     ann.take()
-    await ask(ann, "auth:refresh", token("Ann", None))
+    ann.emit("auth:refresh", token("Ann", None))
+    await settle()
     assert ann.take() == []
     assert not has_timer(site)
 
@@ -265,8 +250,7 @@ async def test_a_refresh_without_an_ack_is_accepted(site: Site) -> None:
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_another_users_token_is_refused(site: Site, clock: Clock, wrapped: bool) -> None:
     """A connection cannot change its user. The expiry stays unchanged."""
-    ann = come(site, "Ann", 3600)
-    await settle()
+    ann = await come(site, "Ann", 3600)
     other = token("Bob", 7200)
     answer = await refreshed(ann, {"token": other} if wrapped else other)
     assert answer == {"ok": False, "message": "The token is another user's"}
@@ -313,8 +297,7 @@ async def test_a_bad_token_is_refused_with_the_message_of_a_sign_in(
     site: Site, clock: Clock, payload: object, message: str
 ) -> None:
     """And with nothing else: no error event, no disconnect, no new expiry."""
-    ann = come(site, "Ann", 3600)
-    await settle()
+    ann = await come(site, "Ann", 3600)
     assert await refreshed(ann, payload) == {"ok": False, "message": message}
     assert errors(ann) == []
     clock.ahead = 3600
@@ -331,14 +314,13 @@ async def test_a_bad_token_is_refused_with_the_message_of_a_sign_in(
     ids=["expired", "tampered with", "nobody's"],
 )
 async def test_a_token_that_would_not_sign_in_does_not_refresh(site: Site, forged: Any, message: str) -> None:
-    ann = come(site, "Ann", 3600)
-    await settle()
+    ann = await come(site, "Ann", 3600)
     assert await refreshed(ann, forged()) == {"ok": False, "message": message}
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
 
 
 async def test_a_refresh_without_arguments_is_refused(site: Site) -> None:
-    ann = come(site, "Ann", 3600)
+    ann = await come(site, "Ann", 3600)
     ann.send('429["auth:refresh"]')
     await settle()
     assert acks(ann) == [[{"ok": False, "message": "Authentication required"}]]

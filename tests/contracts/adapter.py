@@ -23,37 +23,32 @@ class AdapterContract:
     async def test_a_broadcast_reaches_rooms_on_all_servers(self, crowd: Crowd) -> None:
         """From any server, all members get it once, and no other socket does."""
         for server in crowd.cluster.servers:
-            server.to("red").emit("x", 1)
-            assert await crowd.who_gets(["x", 1], server) == ["alice", "bob"]
-            server.to("red", "blue").emit("x", 2)
-            assert await crowd.who_gets(["x", 2], server) == ["alice", "bob", "carol"]
-            server.to("nowhere").emit("x", 3)
-            assert await crowd.who_gets(["x", 3], server) == []
-            server.emit("x", 4)
-            assert await crowd.who_gets(["x", 4], server) == NAMES
+            assert await crowd.who_gets(["x", 1], server, server.to("red")) == ["alice", "bob"]
+            assert await crowd.who_gets(["x", 2], server, server.to("red", "blue")) == ["alice", "bob", "carol"]
+            assert await crowd.who_gets(["x", 3], server, server.to("nowhere")) == []
+            assert await crowd.who_gets(["x", 4], server, server) == NAMES
 
     async def test_exceptions_hold_on_all_servers(self, crowd: Crowd) -> None:
         for server in crowd.cluster.servers:
-            server.except_("red").emit("x")
-            assert await crowd.who_gets(["x"], server) == ["carol", "dave"]
-            server.to("red").except_("blue").emit("x")
-            assert await crowd.who_gets(["x"], server) == ["alice"]
-            server.to("red", "blue").except_(crowd.sockets["alice"].id).emit("x")
-            assert await crowd.who_gets(["x"], server) == ["bob", "carol"]
+            assert await crowd.who_gets(["x"], server, server.except_("red")) == ["carol", "dave"]
+            assert await crowd.who_gets(["x"], server, server.to("red").except_("blue")) == ["alice"]
+            assert await crowd.who_gets(["x"], server, server.to("red", "blue").except_(crowd.sockets["alice"].id)) == [
+                "bob",
+                "carol",
+            ]
 
     async def test_a_socket_is_reached_by_its_id_from_all_servers(self, crowd: Crowd) -> None:
         for server in crowd.cluster.servers:
             for name in NAMES:
-                server.to(crowd.sockets[name].id).emit("x")
-                assert await crowd.who_gets(["x"], server) == [name]
+                assert await crowd.who_gets(["x"], server, server.to(crowd.sockets[name].id)) == [name]
 
     async def test_a_socket_sends_to_the_others(self, crowd: Crowd) -> None:
         for name in NAMES:
             socket, server = crowd.sockets[name], crowd.server(name)
-            socket.to("red").emit("x")
-            assert await crowd.who_gets(["x"], server) == [other for other in ("alice", "bob") if other != name]
-            socket.broadcast.emit("x")
-            assert await crowd.who_gets(["x"], server) == [other for other in NAMES if other != name]
+            assert await crowd.who_gets(["x"], server, socket.to("red")) == [
+                other for other in ("alice", "bob") if other != name
+            ]
+            assert await crowd.who_gets(["x"], server, socket.broadcast) == [other for other in NAMES if other != name]
 
     async def test_a_relay_reaches_members_and_no_socket_by_its_own_id(self, crowd: Crowd) -> None:
         """A room may be named like a socket's id: the members of the room get the message, the socket does not."""
@@ -77,8 +72,7 @@ class AdapterContract:
     async def test_local_broadcasts_stay_on_their_server(self, crowd: Crowd) -> None:
         """`local` applies to everyone, to rooms, and to a socket's broadcasts."""
         for server in crowd.cluster.servers:
-            server.local.emit("x")
-            assert await crowd.who_gets(["x"], server) == crowd.beside(server)
+            assert await crowd.who_gets(["x"], server, server.local) == crowd.beside(server)
             server.to("red").local.emit("x")
             here = [name for name in ("alice", "bob") if name in crowd.beside(server)]
             assert await crowd.who_gets(["x"], server) == here
@@ -101,8 +95,7 @@ class AdapterContract:
             {"a": [{"b": None}], "": 0},
         ]
         for server in crowd.cluster.servers:
-            server.volatile.to("red").emit("x", *values)
-            assert await crowd.who_gets(["x", *values], server) == ["alice", "bob"]
+            assert await crowd.who_gets(["x", *values], server, server.volatile.to("red")) == ["alice", "bob"]
 
     async def test_binary_data_arrives_as_it_was(self, crowd: Crowd) -> None:
         """With its attachments in their order, and the same bytes for all."""
@@ -139,23 +132,20 @@ class AdapterContract:
             for server in cluster.servers:
                 server.of("/other").to("red").emit("x")
                 assert await dave.receive() == '42/other,["x"]'
-                server.to("red").emit("y")
-                assert await crowd.who_gets(["y"], server) == ["alice", "bob"]
+                assert await crowd.who_gets(["y"], server, server.to("red")) == ["alice", "bob"]
 
     async def test_a_socket_that_has_left_gets_nothing(self, crowd: Crowd) -> None:
         bob = crowd.sockets["bob"]
         bob.leave("red")
         await crowd.cluster.settle()
         for server in crowd.cluster.servers:
-            server.to("red").emit("x")
-            assert await crowd.who_gets(["x"], server) == ["alice"]
+            assert await crowd.who_gets(["x"], server, server.to("red")) == ["alice"]
         bob.join("red")
         bob.leave("red")
         bob.join("red")
         await crowd.cluster.settle()
         for server in crowd.cluster.servers:
-            server.to("red").emit("x")
-            assert await crowd.who_gets(["x"], server) == ["alice", "bob"]
+            assert await crowd.who_gets(["x"], server, server.to("red")) == ["alice", "bob"]
 
     # Broadcasts with acks
 
@@ -255,8 +245,7 @@ class AdapterContract:
             server.to("red", "blue").except_(crowd.sockets["alice"].id).sockets_join("green", "yellow")
             await crowd.cluster.settle()
             assert crowd.members("green") == crowd.members("yellow") == ["bob", "carol"]
-            server.to("green").emit("x")
-            assert await crowd.who_gets(["x"], server) == ["bob", "carol"]
+            assert await crowd.who_gets(["x"], server, server.to("green")) == ["bob", "carol"]
             server.to("red").sockets_leave("green", "never joined")
             await crowd.cluster.settle()
             assert (crowd.members("green"), crowd.members("yellow")) == (["carol"], ["bob", "carol"])

@@ -55,10 +55,15 @@ class Crowd:
     def members(self, room: str) -> list[str]:
         return [name for name in NAMES if room in self.sockets[name].rooms]
 
-    async def who_gets(self, event: list[Any], sender: SocketServer) -> list[str]:
-        """The clients that got `event` from a server, once each. Afterwards nothing of it is in transit."""
+    async def who_gets(self, event: list[Any], server: SocketServer, sender: Any = None) -> list[str]:
+        """The clients that get `event` from a server, once each, of `sender` if given.
+
+        Afterwards nothing of it is in transit.
+        """
         got: list[str] = []
-        sender.emit("end")
+        if sender is not None:
+            sender.emit(*event)
+        server.emit("end")
         for name, client in self.clients.items():
             while (received := await client.event()) != ["end"]:
                 assert received == event

@@ -143,6 +143,23 @@ class EventLogContract:
         assert await trial.missed(began, "p", "you") == ["mine"]
         assert await trial.missed(began, "q", "others") == ["for all but us"]
 
+    async def test_an_event_with_a_name_is_appended_once(self, make: MakeStore) -> None:
+        """Later calls return its position. Events without a name are appended each time."""
+        trial = await Trial.start(make)
+        began = trial.log.position
+        first = await trial.log.append_once(event("a"), ("p",), members_only=True, once="save-1")
+        unnamed = [await trial.log.append_once(event("b"), ("p",)) for _ in range(2)]
+        again = await trial.log.append_once(event("a"), ("p",), once="save-1")
+        other = await trial.log.append_once(event("c"), ("q",), ("me",), "key", once="save-2")
+        await trial.settled()
+        assert first == again
+        found = await trial.log.read(("p", "q", "you"), began)
+        assert not isinstance(found, Incomplete)
+        assert [name_of(each) for each in found] == ["a", "b", "b", "c"]
+        epoch = trial.log.epoch
+        assert [Position(epoch, each.number) for each in found] == [first, *unnamed, other]
+        assert [each.members_only for each in found] == [True, False, False, False]
+
     async def test_a_newer_event_replaces_the_one_with_its_key(self, make: MakeStore) -> None:
         """In the same room. Events without a key stay."""
         trial = await Trial.start(make)
@@ -284,17 +301,20 @@ class EventLogContract:
         assert await trial.missed(trial.log.position) == []
 
     async def test_the_quietest_rooms_are_forgotten(self, make: MakeStore) -> None:
-        """A client of a forgotten room is refused if it may have missed an event."""
+        """A client is refused if it may have missed an event, also when the room has a new event."""
         trial = await Trial.start(make, RecoverySettings(max_rooms=2))
         began = trial.log.position
         await trial.append("a", rooms=("p",))
         after_b = await trial.append("b", rooms=("q",))
         await trial.append("c", rooms=("p",))
-        await trial.append("d", rooms=("r",))
+        after_d = await trial.append("d", rooms=("r",))
         assert await trial.missed(began, "p") == ["a", "c"]
         assert await trial.missed(began, "r") == ["d"]
         assert await trial.missed(began, "q") is Incomplete.TRIMMED
         assert await trial.missed(after_b, "q") == []
+        await trial.append("e", rooms=("q",))
+        assert await trial.missed(began, "q") is Incomplete.TRIMMED
+        assert await trial.missed(after_d, "q") == ["e"]
 
     async def test_all_rooms_together_are_bounded_in_bytes(self, make: MakeStore) -> None:
         trial = await Trial.start(make, RecoverySettings(total_bytes=len(event("a")) * 3))
@@ -313,16 +333,6 @@ class EventLogContract:
         assert await trial.missed(began, "quiet") == ["a", "b"]
         assert await trial.missed(began, "busy") is Incomplete.TRIMMED
         assert await trial.log.kept("busy") == Kept(8, 8 * len(event("a")))
-
-    async def test_a_forgotten_room_begins_with_its_floor(self, make: MakeStore) -> None:
-        """A new event in it does not make it complete again."""
-        trial = await Trial.start(make, RecoverySettings(max_rooms=1))
-        began = trial.log.position
-        await trial.append("a", rooms=("p",))
-        forgotten = await trial.append("b", rooms=("q",))
-        await trial.append("c", rooms=("p",))
-        assert await trial.missed(began, "p") is Incomplete.TRIMMED
-        assert await trial.missed(forgotten, "p") == ["c"]
 
     async def test_positions_of_another_log_are_refused(self, make: MakeStore) -> None:
         """Another epoch, or a number that was not assigned yet."""

@@ -1,10 +1,10 @@
 """Several instances behind nginx, and their clients."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from string import ascii_lowercase
 from typing import Final
 
 from tests.end_to_end.member import Member
@@ -17,6 +17,7 @@ from tests.support.users import User
 
 #: Seconds within which all is calm again: a dead instance is noticed within 10, and clients wait up to 5 to come back.
 _CALM: Final = 20
+_MOST_CLIENTS: Final = 60
 _PREFIX: Final = "socket.io"  # of the keys in Redis, by default
 
 
@@ -24,7 +25,6 @@ class Site:
     def __init__(self, folder: Path, redis: RedisServer, node: NodeProcess) -> None:
         self.instances: list[ServerProcess] = []
         self.members: list[Member] = []
-        self._names: dict[str, str] = {}  # by the ports
         self._folder = folder
         self._redis = redis
         self._node = node
@@ -32,17 +32,13 @@ class Site:
 
     def add(self, **variables: str) -> ServerProcess:
         """Start one more instance. `variables` are its own settings."""
-        # One that comes back on its port is the same instance to nginx.
-        name = self._names.get(variables.get("WS_PORT", ""), ascii_lowercase[len(self._names)])
         given = {
             "REDIS_URL": self._redis.url,
             "TRUSTED_PROXIES": "127.0.0.1",
-            "WS_INSTANCE": name,
             "PRESENCE_GRACE": "5",
             **variables,
         }
         self.instances.append(ServerProcess(self._folder, **given))
-        self._names[str(self.instances[-1].port)] = given["WS_INSTANCE"]
         return self.instances[-1]
 
     @property
@@ -59,6 +55,18 @@ class Site:
     async def enter(self, *ways: Way) -> None:
         """Connect new clients through nginx, each with its transports, and let them join. Waits until all know all."""
         await self.connect(*ways)
+        await self.expect_whole()
+
+    async def enter_until(self, condition: Callable[[], bool], *ways: Way) -> None:
+        """Like `enter`, one client after the other with these transports in turn, until `condition()` holds.
+
+        Requests of sessions take their turns among the instances, too: which instance is next for a client is chance.
+        """
+        for way in itertools.islice(itertools.cycle(ways), _MOST_CLIENTS):
+            if condition():
+                break
+            await self.connect(way)
+        assert condition()
         await self.expect_whole()
 
     async def connect(self, *ways: Way) -> list[Member]:

@@ -9,12 +9,10 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.end_to_end.console.api import TOKEN, ConsoleApi
-from tests.end_to_end.raw import RawWebSocket
 from tests.support.processes import PATIENCE
 from tests.support.real_clients import WAYS, Client, Connect, Refused, Way, join
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.server_process import ServerProcess, StartServer, expect_health
-from tests.support.servers import until
 from tests.support.users import ALICE, BOB, CAROL, PROJECT, User
 
 PASSWORD = "the-password-of-redis-7d1e"
@@ -154,21 +152,6 @@ async def test_a_project_named_like_a_socket_of_another_server_does_not_reach_it
     await alice.hears_nothing()
 
 
-async def test_a_leave_is_announced_on_the_other_instance(pair: Pair, connect_by: Connect) -> None:
-    """Also of a disconnect. Members of other projects get nothing."""
-    carol = await connect_by(CAROL, url=pair.servers[1].url)
-    await join(carol, project="another")
-    await pair.bob.emit("leave-project", PROJECT)
-    await expect_left(pair.alice, BOB, ALICE)
-    await carol.emit("join-project", PROJECT)
-    assert await listed(carol) == {ALICE.id, CAROL.id}
-    assert (await pair.alice.expect("user:joined"))["socketId"] == carol.id
-    assert await pair.alice.expect("users:count") == {"count": 2}
-    await carol.close()
-    await expect_left(pair.alice, CAROL, ALICE)
-    await pair.alice.hears_nothing()
-
-
 async def test_a_stopping_server_removes_only_its_own_members(pair: Pair) -> None:
     first, second = pair.servers
     first.signal(signal.SIGTERM)
@@ -249,49 +232,6 @@ async def test_a_users_connections_are_limited_over_all_instances(quick_pair: Pa
     await expect_health(first, connections=2)
     await settle(quick_pair)
     await connect_by(CAROL, url=second.url)
-
-
-async def test_an_address_has_one_measure_for_all_instances(
-    redis: RedisServer, start_server: StartServer, connect_by: Connect
-) -> None:
-    """For connections and for failed sign-ins: the second one is delayed, on either instance."""
-    limits = {"LIMIT_CONNECTIONS_PER_ADDRESS": "4", "LIMIT_FAILED_SIGN_INS": "1"}
-    first, second = (start_server(REDIS_URL=redis.url, **limits) for _ in range(2))
-    pair = await meet((first, second), connect_by, WAYS["js-websocket"])
-    carriers = [await RawWebSocket.open(server) for server in pair.servers]
-    await settle(pair)
-    answers = []
-    for server, carrier in zip(pair.servers, carriers, strict=True):
-        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
-            refusal = await http.get(server.url + "/socket.io/?EIO=4&transport=polling")
-        assert (refusal.status_code, refusal.json()["message"]) == (429, "Too many connections from this address")
-        await carrier.send('40{"token":"not ours"}')
-        answers.append(await carrier.receive())
-        await settle(pair)
-    assert answers == [
-        '44{"message":"Authentication failed"}',
-        '44{"message":"Authentication failed","data":{"retryAfter":0.5}}',
-    ]
-    for carrier in carriers:
-        await carrier.close()
-
-
-async def test_a_server_that_starts_without_redis_connects_later(
-    redis: RedisServer, start_server: StartServer, connect_by: Connect
-) -> None:
-    """It serves its clients meanwhile. Later, those on the other instance see its first users."""
-    redis.kill()
-    first, second = start_server(REDIS_URL=redis.url), start_server(REDIS_URL=redis.url)
-    await expect_health(first, status="degraded")
-    alice = await connect_by(ALICE, url=first.url)
-    await join(alice)
-    redis.start()
-    for server in (first, second):
-        await expect_health(server, status="healthy")
-    await until(lambda: redis.do("KEYS", "synkora:socket.io:project:*"))
-    bob = await connect_by(BOB, url=second.url)
-    await bob.emit("join-project", PROJECT)
-    assert await listed(bob) == {ALICE.id, BOB.id}
 
 
 async def test_deployments_with_different_prefixes_share_nothing(

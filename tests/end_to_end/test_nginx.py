@@ -13,7 +13,7 @@ from tests.support.redis_server import running_redis
 from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.users import ALICE, BOB
 
-_SID = re.compile(r'0\{"sid":"(?P<name>[a-z]+)\.(?P<rest>[\w-]+)"')
+_SID = re.compile(r'0\{"sid":"(?P<sid>[\w.-]+)"')
 
 
 @pytest.fixture(scope="module", params=[CONFIGURATION, WITH_NODEJS], ids=["simple", "with-nodejs"])
@@ -23,52 +23,62 @@ def configuration(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="module")
-def names(configuration: Path) -> list[dict[str, str]]:
-    """The setting by which each instance names its sessions. With the other file, nginx names them."""
-    return [{"WS_INSTANCE": name} if configuration == CONFIGURATION else {} for name in INSTANCES]
+def shared(configuration: Path) -> Iterator[dict[str, str]]:
+    """Settings of all instances. Those behind the other file are not connected: only the right one can answer."""
+    if configuration == WITH_NODEJS:
+        yield BEHIND_PROXY
+        return
+    with running_redis() as redis:
+        yield {**BEHIND_PROXY, "REDIS_URL": redis.url}
 
 
 @pytest.fixture(scope="module")
-def instances(tmp_path_factory: pytest.TempPathFactory, names: list[dict[str, str]]) -> Iterator[list[ServerProcess]]:
-    """Three unconnected instances, so that only the right one can answer."""
+def instances(tmp_path_factory: pytest.TempPathFactory, shared: dict[str, str]) -> Iterator[list[ServerProcess]]:
     folder = tmp_path_factory.mktemp("instances")
-    instances = [ServerProcess(folder, **BEHIND_PROXY, **name) for name in names]
+    instances = [ServerProcess(folder, **shared) for _ in INSTANCES]
     yield instances
     for instance in instances:
         assert instance.stop() == 0, instance.output
         assert instance.stderr == []
 
 
-async def test_clients_stay_with_the_instance_that_opened_their_session(
+def sid_in(handshake: str) -> str:
+    found = _SID.match(handshake)
+    assert found is not None, handshake
+    return found["sid"]
+
+
+async def test_clients_reach_the_instance_that_opened_their_session(
     instances: list[ServerProcess], configuration: Path, connect_by: Connect, way: Way
 ) -> None:
-    """With every transport and without cookies, at the first attempt, spread over all instances."""
+    """With every transport and without cookies, at the first attempt."""
     with running_nginx(ports_of(instances), configuration=configuration) as nginx:
         clients = [await connect_by(ALICE, url=nginx.url, way=way) for _ in range(6)]
         for client in clients:
             await client.hears_nothing()
             assert client.changes.items == [["connect", client.id, *client.changes.items[0][2:]]]
-        for instance in instances:
-            await expect_health(instance, connections=2)
+        if configuration == WITH_NODEJS:  # otherwise the requests of sessions take turns, too
+            for instance in instances:
+                await expect_health(instance, connections=2)
         for client in clients:
             await client.close()
+        for instance in instances:
+            await expect_health(instance, connections=0)
 
 
-async def test_an_id_names_the_instance_of_its_session(instances: list[ServerProcess], configuration: Path) -> None:
-    """No other instance knows it. The name of an unknown instance is answered like an unknown id."""
+async def test_an_id_leads_to_the_instance_of_its_session(instances: list[ServerProcess], configuration: Path) -> None:
+    """An id with another instance, or of none, is unknown."""
     with running_nginx(ports_of(instances), configuration=configuration) as nginx:
         async with client_of(nginx.url) as http:
-            found_names = set()
-            for _ in INSTANCES:
-                handshake = await http.get("", params=HANDSHAKE)
-                found = _SID.match(handshake.text)
-                assert found is not None, handshake.text
-                found_names.add(found["name"])
-                known = [name for name in INSTANCES if await knows(http, f"{name}.{found['rest']}")]
-                assert known == [found["name"]]
-                assert not await knows(http, f"z.{found['rest']}")
-                assert not await knows(http, f"{found['name']}.")
-            assert found_names == set(INSTANCES)
+            sids = [sid_in((await http.get("", params=HANDSHAKE)).text) for _ in INSTANCES]
+            owners = {sid.partition(".")[0] for sid in sids}
+            assert len(owners) == len(INSTANCES)
+            for sid in sids:
+                owner, _, rest = sid.partition(".")
+                assert [each for each in owners if await knows(http, f"{each}.{rest}")] == [owner]
+                assert not await knows(http, f"{owner}.")
+                if configuration == CONFIGURATION:  # with the other file, it goes to the next instance
+                    assert not await knows(http, f"z.{rest}")
 
 
 async def test_messages_are_not_changed(start_server: StartServer, configuration: Path, connect_by: Connect) -> None:
@@ -81,36 +91,35 @@ async def test_messages_are_not_changed(start_server: StartServer, configuration
 
 
 async def test_another_instance_accepts_the_client_that_one_refuses(
-    start_server: StartServer, configuration: Path, names: list[dict[str, str]]
+    start_server: StartServer, configuration: Path, shared: dict[str, str]
 ) -> None:
     """A client does not notice one dead and one full instance. Its session is found later."""
-    limits = ("1", "1", "0")
-    gone, full, free = (
-        start_server(**BEHIND_PROXY, **name, LIMIT_CLIENTS=limit) for name, limit in zip(names, limits, strict=True)
-    )
+    gone, full, free = (start_server(**shared, LIMIT_CLIENTS=limit) for limit in ("1", "1", "0"))
     gone.kill()
     with running_nginx(ports_of([gone, full, free]), configuration=configuration) as nginx:
         async with client_of(nginx.url) as http:
             for _ in range(6):
-                found = _SID.match((await http.get("", params=HANDSHAKE)).text)
-                assert found is not None
-                assert await knows(http, f"{found['name']}.{found['rest']}")
+                assert await knows(http, sid_in((await http.get("", params=HANDSHAKE)).text))
             async with client_of(full.url) as direct:
                 assert (await direct.get("", params=HANDSHAKE)).status_code == 503
 
 
 async def test_a_session_of_a_dead_instance_is_refused(
-    start_server: StartServer, configuration: Path, names: list[dict[str, str]]
+    start_server: StartServer, configuration: Path, shared: dict[str, str]
 ) -> None:
     """The client gets the refusal without delay, and opens another session."""
-    instances = [start_server(**BEHIND_PROXY, **name) for name in names[:2]]
+    instances = [start_server(**shared) for _ in range(2)]
     with running_nginx(ports_of(instances), configuration=configuration) as nginx:
         async with client_of(nginx.url) as http:
-            found = _SID.match((await http.get("", params=HANDSHAKE)).text)
-            assert found is not None
-            instances[list(INSTANCES).index(found["name"])].kill()
-            params = {**HANDSHAKE, "sid": f"{found['name']}.{found['rest']}"}
-            assert (await http.get("", params=params)).status_code == 502
+            async with client_of(instances[0].url) as direct:
+                sid = sid_in((await direct.get("", params=HANDSHAKE)).text)
+            if configuration == WITH_NODEJS:
+                sid = f"a.{sid}"
+            assert await knows(http, sid)
+            instances[0].kill()
+            status = 502 if configuration == WITH_NODEJS else 400
+            for _ in range(2):
+                assert (await http.get("", params={**HANDSHAKE, "sid": sid})).status_code == status
             assert (await http.get("", params=HANDSHAKE)).status_code == 200
 
 

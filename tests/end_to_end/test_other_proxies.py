@@ -2,6 +2,7 @@
 
 import re
 import ssl
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,17 +15,18 @@ from tests.support.certificates import make_certificate
 from tests.support.processes import PATIENCE
 from tests.support.proxies import CADDY, HAPROXY, INSTANCES, NOBODY, Kind, running_proxy
 from tests.support.real_clients import WAYS, Connect, Way, exchange_large_message, join
+from tests.support.redis_server import RedisServer, running_redis
 from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.users import ALICE, BOB
 
-_SID = re.compile(r'0\{"sid":"(?P<sid>(?P<name>[a-z])\.[\w-]{20})"')
+_SID = re.compile(r'0\{"sid":"(?P<sid>[\w.-]+)"')
 
 
-def opened_session(answer: httpx.Response) -> tuple[str, str]:
-    """The id of a new session, and the instance that it names."""
+def opened_session(answer: httpx.Response) -> str:
+    """The id of a new session."""
     found = _SID.match(answer.text)
     assert found is not None, answer.text
-    return found["sid"], found["name"]
+    return found["sid"]
 
 
 @pytest.fixture(params=[HAPROXY, CADDY], ids=["haproxy", "caddy"])
@@ -35,27 +37,26 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture(scope="module")
 def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServerProcess]]:
-    """Three unconnected instances, so that only the right one can answer."""
+    """Three instances with one Redis."""
     folder = tmp_path_factory.mktemp("instances")
-    instances = [ServerProcess(folder, **BEHIND_PROXY, WS_INSTANCE=name) for name in INSTANCES]
-    yield instances
-    for instance in instances:
-        assert instance.stop() == 0, instance.output
-        assert instance.stderr == []
+    with running_redis() as redis:
+        instances = [ServerProcess(folder, **BEHIND_PROXY, REDIS_URL=redis.url) for _ in INSTANCES]
+        yield instances
+        for instance in instances:
+            assert instance.stop() == 0, instance.output
+            assert instance.stderr == []
 
 
-async def test_clients_stay_with_the_instance_that_opened_their_session(
+async def test_clients_reach_the_instance_that_opened_their_session(
     kind: Kind, instances: list[ServerProcess], connect_by: Connect
 ) -> None:
-    """By polling, by WebSocket or by both, at the first attempt, spread over all instances."""
+    """By polling, by WebSocket or by both, at the first attempt."""
     ways = [WAYS["js-polling"]] * 3 + [WAYS["js-upgrade"]] * 3 + [WAYS["js-websocket"]] * 3
     with running_proxy(kind, ports_of(instances)) as address:
         clients = [await connect_by(ALICE, url=f"http://{address}", way=way) for way in ways]
         for client in clients:
             await client.hears_nothing()
             assert [change[0] for change in client.changes.items] == ["connect"]
-        for instance in instances:
-            await expect_health(instance, connections=3)
         for client in clients:
             await client.close()
         for instance in instances:
@@ -63,50 +64,49 @@ async def test_clients_stay_with_the_instance_that_opened_their_session(
 
 
 @pytest.mark.parametrize("way", [WAYS["js-polling"], WAYS["js-websocket"]], ids=["polling", "websocket"])
-async def test_large_messages_go_through(kind: Kind, start_server: StartServer, connect_by: Connect, way: Way) -> None:
-    server = start_server(**BEHIND_PROXY, WS_INSTANCE="a")
-    with running_proxy(kind, [server.port, NOBODY, NOBODY]) as address:
+async def test_large_messages_go_through(
+    kind: Kind, instances: list[ServerProcess], connect_by: Connect, way: Way
+) -> None:
+    with running_proxy(kind, ports_of(instances)) as address:
         alice = await connect_by(ALICE, url=f"http://{address}", way=way)
         bob = await connect_by(BOB, url=f"http://{address}", way=way)
         await exchange_large_message(alice, bob)
 
 
 async def test_another_instance_accepts_the_client_that_one_refuses(
-    kind: Kind, start_server: StartServer, connect_by: Connect
+    kind: Kind, start_server: StartServer, connect_by: Connect, redis: RedisServer
 ) -> None:
     """With a dead and a full instance, a client connects at once or at the second attempt. Connected clients stay."""
-    full, free = (
-        start_server(**BEHIND_PROXY, WS_INSTANCE=name, LIMIT_CLIENTS=limit) for name, limit in (("b", "1"), ("c", "0"))
-    )
+    full, free = (start_server(**BEHIND_PROXY, REDIS_URL=redis.url, LIMIT_CLIENTS=limit) for limit in ("1", "0"))
     with running_proxy(kind, [NOBODY, full.port, free.port]) as address:
         async with client_of(f"http://{address}") as http:
-            names = []
+            sids = []
             for _ in range(6):
                 answer = await http.get("", params=HANDSHAKE)
                 if answer.status_code == 503:
                     assert kind is CADDY  # which forwards one refusal, and then avoids the instance
-                    names.append("")
                     continue
-                sid, name = opened_session(answer)
-                names.append(name)
-                assert await knows(http, sid)
-            assert names.count("b") == 1
-            assert names.count("c") >= 4
-            assert names.count("") <= 1
+                sids.append(opened_session(answer))
+                assert await knows(http, sids[-1])
+            of_each = Counter(sid.partition(".")[0] for sid in sids)
+            assert sorted(of_each.values()) in ([1, 4], [1, 5])
         for _ in range(3):
             client = await connect_by(ALICE, url=f"http://{address}", way=WAYS["js-websocket"])
             assert len(client.changes.items) == 1
             await client.close()
 
 
-async def test_a_session_of_a_dead_instance_is_refused(kind: Kind, start_server: StartServer) -> None:
+async def test_a_session_of_a_dead_instance_is_refused(
+    kind: Kind, start_server: StartServer, redis: RedisServer
+) -> None:
     """Its client gets an error immediately and opens a new session, as with an unknown id."""
-    instances = [start_server(**BEHIND_PROXY, WS_INSTANCE=name) for name in INSTANCES]
+    instances = [start_server(**BEHIND_PROXY, REDIS_URL=redis.url) for _ in INSTANCES]
     with running_proxy(kind, ports_of(instances)) as address:
         async with client_of(f"http://{address}") as http:
-            answer = await http.get("", params=HANDSHAKE)
-            dead, name = opened_session(answer)
-            instances[list(INSTANCES).index(name)].kill()
+            async with client_of(instances[0].url) as direct:
+                dead = opened_session(await direct.get("", params=HANDSHAKE))
+            assert await knows(http, dead)
+            instances[0].kill()
             for sid in (dead, "z.unknown", "unknown", "a."):
                 status = (await http.get("", params={**HANDSHAKE, "sid": sid})).status_code
                 assert status in (400, 502, 503), sid
@@ -117,7 +117,7 @@ async def test_public_paths_and_client_addresses(kind: Kind, start_server: Start
     """Paths other than Socket.IO's are the web app's. Clients have their own addresses, whatever their headers. Pages
     of the public origin are accepted.
     """
-    server = start_server(**BEHIND_PROXY, WS_INSTANCE="a", LIMIT_CONNECTIONS_PER_ADDRESS="2")
+    server = start_server(**BEHIND_PROXY, LIMIT_CONNECTIONS_PER_ADDRESS="2")
     async with WebApp().running() as app:
         with running_proxy(kind, [server.port, NOBODY, NOBODY], app=app.port) as address:
             async with httpx.AsyncClient(base_url=f"http://{address}", timeout=PATIENCE, trust_env=False) as http:
@@ -151,13 +151,13 @@ async def test_with_tls(kind: Kind, start_server: StartServer, tmp_path: Path) -
         text = text.replace(f"    bind {address}\n", "")
         return text.replace("# bind :443 ssl crt /etc/ssl/app.example.com.pem", f"bind {address} ssl crt {both}")
 
-    server = start_server(**BEHIND_PROXY, WS_INSTANCE="a")
+    server = start_server(**BEHIND_PROXY)
     with running_proxy(kind, [server.port, NOBODY, NOBODY], change=with_certificate) as address:
         url = f"https://{address}"
         async with client_of(url, verify=ssl.create_default_context(cafile=certfile)) as http:
             opened = await http.get("", params=HANDSHAKE, headers={"Origin": url})
             assert opened.status_code == 200, opened.text
-            assert await knows(http, opened_session(opened)[0])
+            assert await knows(http, opened_session(opened))
 
 
 @pytest.mark.parametrize("way", [WAYS["js-polling"], WAYS["js-upgrade"]], ids=["polling", "upgrade"])

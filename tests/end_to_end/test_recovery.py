@@ -54,6 +54,12 @@ async def until_created(client: Client, *tasks: int) -> None:
     assert created(client) == list(tasks)
 
 
+async def pass_on(sender: Client, receiver: Client, *tasks: int) -> None:
+    """Create the last of these tasks, and wait until the receiver has all of them."""
+    await create(sender, tasks[-1])
+    await until_created(receiver, *tasks)
+
+
 async def reconnected(client: Client, sid: str) -> None:
     """Wait until a client has the same socket again."""
     while (change := await client.changes.next())[0] != "connect":
@@ -71,8 +77,7 @@ async def test_fault_01_a_page_that_joins_once_misses_nothing(
     async with relaying(server.port) as relay:
         alice, bob = await both(connect_by, relay, way, server.url)
         sid = alice.id
-        await create(bob, 0)
-        await until_created(alice, 0)
+        await pass_on(bob, alice, 0)
         if break_off == "half-open":
             relay.vanish()
         else:
@@ -83,13 +88,10 @@ async def test_fault_01_a_page_that_joins_once_misses_nothing(
             await asyncio.sleep(3)
             relay.is_stuck = False
         await reconnected(alice, sid)
-        await create(bob, 2)
-        await until_created(alice, 0, 1, 2)
-        await create(alice, 3)
-        await until_created(bob, 3)
+        await pass_on(bob, alice, 0, 1, 2)
+        await pass_on(alice, bob, 3)
         await asyncio.sleep(2.5)  # until the server has noticed what only seemed alive
-        await create(bob, 4)
-        await until_created(alice, 0, 1, 2, 4)
+        await pass_on(bob, alice, 0, 1, 2, 4)
         assert told(bob, "user:left", "user:joined") == []
 
 
@@ -103,8 +105,7 @@ async def test_fault_08_a_restart_loses_nothing(
     async with relaying(server.port) as relay:
         alice, bob = await both(connect_by, relay, WAYS["js-websocket"], server.url)
         sids = alice.id, bob.id
-        await create(bob, 0)
-        await until_created(alice, 0)
+        await pass_on(bob, alice, 0)
         relay.is_stuck = True
         relay.cut()
         await create(bob, 1)
@@ -117,10 +118,8 @@ async def test_fault_08_a_restart_loses_nothing(
         await create(bob, 2)
         relay.is_stuck = False
         await reconnected(alice, sids[0])
-        await create(bob, 3)
-        await until_created(alice, 0, 1, 2, 3)
-        await create(alice, 4)
-        await until_created(bob, 4)
+        await pass_on(bob, alice, 0, 1, 2, 3)
+        await pass_on(alice, bob, 4)
         for client in (alice, bob):
             names = [event[0] for event in client.events.items]
             assert "user:left" not in names
@@ -142,10 +141,8 @@ async def test_fault_08_a_page_misses_nothing_when_its_instance_ends(
     async with relaying(first.port) as relay:
         alice, bob = await both(connect_by, relay, WAYS["js-websocket"], second.url)
         sid = alice.id
-        await create(bob, 0)
-        await until_created(alice, 0)
-        await create(alice, 1)
-        await until_created(bob, 1)
+        await pass_on(bob, alice, 0)
+        await pass_on(alice, bob, 1)
         relay.is_stuck = True
         relay.target = second.port
         if ending is signal.SIGKILL:
@@ -156,13 +153,10 @@ async def test_fault_08_a_page_misses_nothing_when_its_instance_ends(
         relay.is_stuck = False
         relay.cut()
         await reconnected(alice, sid)
-        await create(bob, 3)
-        await until_created(alice, 0, 2, 3)
-        await create(alice, 4)
-        await until_created(bob, 1, 4)
+        await pass_on(bob, alice, 0, 2, 3)
+        await pass_on(alice, bob, 1, 4)
         await until(lambda: redis.do("ZCARD", "synkora:socket.io:instances") == 1, 20)  # the first one has ended
-        await create(bob, 5)
-        await until_created(alice, 0, 2, 3, 5)
+        await pass_on(bob, alice, 0, 2, 3, 5)
         assert told(bob, "user:left", "user:joined") == []
 
 
@@ -194,8 +188,7 @@ async def test_an_hour_away_costs_as_many_events_as_things_changed(
         await edit(bob, 500, 1000)
         relay.is_stuck = False
         await reconnected(alice, sids[0])
-        await create(bob, 0)
-        await until_created(alice, 0)
+        await pass_on(bob, alice, 0)
         updates = [event[1]["n"] for event in alice.events.items if event[0] == "task:update"]
         assert updates == list(range(975, 1000))
 

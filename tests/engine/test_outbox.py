@@ -22,6 +22,17 @@ class Client:
         self.failures: list[Exception] = []
         self.outbox = Outbox(flusher, self.carrier, limit, self.failures.append)
 
+    def resume(self) -> None:
+        """The transport can be written to again."""
+        self.carrier.writable = True
+        self.outbox.flush()
+
+    async def get(self, *messages: Message) -> None:
+        """Put messages into the outbox, and let the turn end."""
+        for message in messages:
+            self.outbox.put(message)
+        await turn()
+
 
 def message(text: str, *, volatile: bool = False, size: int = 0) -> Message:
     return Message(text.encode().ljust(size - 1, b"."), volatile=volatile)
@@ -42,8 +53,7 @@ async def test_all_messages_of_a_turn_are_one_write_per_client() -> None:
     assert names(one) == ["a", "b", "c"]
     assert names(two) == ["b"]
     assert [len(client.carrier.writes) for client in (one, two, idle)] == [1, 1, 0]
-    one.outbox.put(message("d"))
-    await turn()
+    await one.get(message("d"))
     assert len(one.carrier.writes) == 2
 
 
@@ -61,8 +71,7 @@ async def test_two_writes_are_an_interval_apart(
     flusher = Flusher(0.5, pauses.append)
     client = Client(flusher)
     for text in ("a", "b"):
-        client.outbox.put(message(text))
-        await turn()
+        await client.get(message(text))
         assert names(client) == ["a", "b"][: "ab".index(text) + 1]
         clock.now += gap
     assert pauses == ([] if expected is None else [expected])
@@ -102,12 +111,10 @@ async def test_the_backlog_is_sent_in_order_when_the_client_reads_again() -> Non
     client = Client(Flusher())
     client.carrier.writable = False
     for text, volatile in (("a", False), ("b", True), ("c", False)):
-        client.outbox.put(message(text, volatile=volatile))
-        await turn()
+        await client.get(message(text, volatile=volatile))
     assert client.outbox.waiting_bytes > 0
     client.outbox.put(message("d"))
-    client.carrier.writable = True
-    client.outbox.flush()
+    client.resume()
     assert names(client) == ["a", "b", "c", "d"]
     assert len(client.carrier.writes) == 1
     assert client.outbox.is_empty
@@ -122,12 +129,9 @@ async def test_the_oldest_volatile_messages_are_dropped_first() -> None:
     client.carrier.writable = False
     client.outbox.put(message("first", volatile=False))
     for number in range(100):
-        client.outbox.put(message(str(number), volatile=True, size=1000))
-        await turn()
-    client.outbox.put(message("last", volatile=False))
-    await turn()
-    client.carrier.writable = True
-    client.outbox.flush()
+        await client.get(message(str(number), volatile=True, size=1000))
+    await client.get(message("last", volatile=False))
+    client.resume()
     first, *kept, last = names(client)
     assert (first, last) == ("first", "last")
     assert kept == [str(number) for number in range(100 - len(kept), 100)]
@@ -143,8 +147,7 @@ async def test_the_backlog_is_sent_in_parts() -> None:
     for number in range(100):
         client.outbox.put(message(str(number), size=10_000))
     await turn()
-    client.carrier.writable = True
-    client.outbox.flush()
+    client.resume()
     flusher.broadcast(message("after"), [client.outbox, other.outbox], None)
     assert len(client.carrier.writes) == 1
     await asyncio.sleep(0)
@@ -207,8 +210,7 @@ async def test_a_client_that_reads_a_little_has_the_same_limit(waits: bool) -> N
     written = sum(item.size for part in client.carrier.writes for item in part)
     count = 0
     while not client.failures:
-        client.outbox.put(message("b", size=10_000))
-        await turn()
+        await client.get(message("b", size=10_000))
         count += 1
     assert count == (1_000_000 - 90 * 10_004 + written) // 10_004 + 1
     assert written < FLUSH_CHUNK + 10_004
@@ -220,13 +222,10 @@ async def test_volatile_messages_are_dropped_before_the_client_is_disconnected()
     client.carrier.writable = False
     for number in range(8):
         client.outbox.put(message("durable", size=10_000))
-        client.outbox.put(message(str(number), volatile=True, size=5_000))
-        await turn()
-    client.outbox.put(message("huge", volatile=True, size=30_000))
-    await turn()
+        await client.get(message(str(number), volatile=True, size=5_000))
+    await client.get(message("huge", volatile=True, size=30_000))
     assert client.failures == []
-    client.carrier.writable = True
-    client.outbox.flush()
+    client.resume()
     assert names(client) == ["durable"] * 8
 
 
@@ -241,8 +240,7 @@ async def test_messages_dropped_for_slow_clients_are_counted() -> None:
         await turn()
     assert (flusher.dropped, flusher.cut_off) == (14, 0)
     for _ in range(6):
-        slower.outbox.put(message("durable", size=20_000))
-        await turn()
+        await slower.get(message("durable", size=20_000))
     assert (flusher.dropped, flusher.cut_off) == (17, 1)
     assert len(slower.failures) == 1
     assert len(names(fast)) == 10
@@ -296,8 +294,7 @@ async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn() -> None
 
     one = Client(flusher)
     one.outbox.carrier = Talkative()
-    one.outbox.put(message("a"))
-    await turn()
+    await one.get(message("a"))
     await turn()
     assert names(other) == ["reply"]
 
@@ -305,8 +302,7 @@ async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn() -> None
 async def test_clear_drops_waiting_messages() -> None:
     client = Client(Flusher())
     client.carrier.writable = False
-    client.outbox.put(message("held"))
-    await turn()
+    await client.get(message("held"))
     client.outbox.put(message("queued"))
     client.outbox.clear()
     client.carrier.writable = True
@@ -319,8 +315,7 @@ async def test_the_limit_itself_may_wait(size: int) -> None:
     """A client fails with the first byte above the limit."""
     client = Client(Flusher(), limit=LIMIT + 6)
     client.carrier.writable = False
-    client.outbox.put(message("a", size=size))
-    await turn()
+    await client.get(message("a", size=size))
     assert client.outbox.waiting_bytes in (0, size + 10)
     assert bool(client.failures) is (size + 10 > LIMIT + 6)
 
@@ -331,8 +326,7 @@ async def test_a_send_from_a_thread_raises_and_later_sends_work() -> None:
     with pytest.raises(RuntimeError, match="no running event loop"):
         await asyncio.to_thread(one.outbox.put, message("from a thread"))
     one.outbox.put(message("a"))
-    other.outbox.put(message("b"))
-    await turn()
+    await other.get(message("b"))
     assert names(one) == ["a"]
     assert names(other) == ["b"]
 
@@ -362,10 +356,8 @@ async def test_the_newest_volatile_message_is_kept_however_large() -> None:
     client = Client(Flusher())
     client.carrier.writable = False
     for text in ("small", "large", "larger"):
-        client.outbox.put(message(text, volatile=True, size=10 if text == "small" else VOLATILE_LIMIT + 1))
-        await turn()
-    client.carrier.writable = True
-    client.outbox.flush()
+        await client.get(message(text, volatile=True, size=10 if text == "small" else VOLATILE_LIMIT + 1))
+    client.resume()
     assert names(client) == ["larger"]
 
 
@@ -408,8 +400,7 @@ async def test_each_turn_with_messages_is_timed_once() -> None:
     client = Client(flusher)
     for _ in range(2):
         client.outbox.put(message("a"))
-        client.outbox.put(message("b"))
-        await turn()
+        await client.get(message("b"))
     flusher.arm()
     await turn()
     assert sum(flusher.turns.counts) == 2
@@ -442,8 +433,7 @@ async def test_messages_for_the_next_turn_do_not_shorten_it(monkeypatch: pytest.
         other.outbox.put(message("b"))
 
     monkeypatch.setattr(client.carrier, "send", send)
-    client.outbox.put(message("a"))
-    await turn()
+    await client.get(message("a"))
     assert flusher.turns.sum == 3
 
 
@@ -463,8 +453,7 @@ async def test_slow_consumers_are_counted() -> None:
     second.outbox.clear()
     third.outbox.send_all()
     assert flusher.backlogged == {fourth.outbox}
-    fourth.outbox.put(message("b", size=LIMIT + 1))
-    await turn()
+    await fourth.get(message("b", size=LIMIT + 1))
     assert flusher.backlogged == set()
     assert len(fourth.failures) == 1
 
@@ -475,8 +464,7 @@ async def test_nothing_is_stored_for_a_disconnected_client() -> None:
     client = Client(flusher)
     client.outbox.retire()
     client.carrier.writable = False
-    client.outbox.put(message("a"))
-    await turn()
+    await client.get(message("a"))
     assert client.outbox.is_empty
     assert flusher.backlogged == set()
 
@@ -502,19 +490,16 @@ async def test_a_client_is_never_cut_off_for_updates() -> None:
     client.carrier.writable = False
     client.outbox.put(message("edit"))
     for number in range(1000):
-        client.outbox.put(Update(message(str(number), size=10_000).data, project))
-        await turn()
+        await client.get(Update(message(str(number), size=10_000).data, project))
     assert client.failures == []
     assert client.outbox.waiting_bytes < 100
     client.outbox.put(message("last"))
-    client.carrier.writable = True
-    client.outbox.flush()
+    client.resume()
     assert names(client) == ["edit", "last", "all of p"]
     assert project.renewed == [client.outbox]
     assert client.outbox.is_empty
     assert flusher.backlogged == set()
-    client.outbox.put(Update(message("news").data, project))
-    await turn()
+    await client.get(Update(message("news").data, project))
     assert names(client)[-1] == "news"
 
 
@@ -525,8 +510,7 @@ async def test_each_subject_is_sent_in_its_own_write() -> None:
     for project in projects:
         client.outbox.put(Update(message("x", size=70_000).data, project))
     await turn()
-    client.carrier.writable = True
-    client.outbox.flush()
+    client.resume()
     assert len(client.carrier.packets) == 1
     assert not client.outbox.is_empty
     await turn()
@@ -540,10 +524,8 @@ async def test_the_full_state_is_sent_with_the_backlog_in_one_poll() -> None:
     client.carrier.name = "polling"
     client.carrier.writable = False
     client.outbox.put(Update(message("list", size=70_000).data, project))
-    client.outbox.put(message("edit"))
-    await turn()
-    client.carrier.writable = True
-    client.outbox.flush()
+    await client.get(message("edit"))
+    client.resume()
     assert names(client) == ["edit", "all of p"]
 
 
@@ -563,8 +545,7 @@ async def test_subjects_that_a_client_has_left_are_not_kept() -> None:
     """A client that reads nothing, and joins and leaves projects endlessly, takes little memory."""
     client, stays = Client(Flusher()), Project("p")
     client.carrier.writable = False
-    client.outbox.put(Update(message("x", size=70_000).data, stays))
-    await turn()
+    await client.get(Update(message("x", size=70_000).data, stays))
     left = []
     for number in range(1000):
         project = Project(str(number))
@@ -574,8 +555,7 @@ async def test_subjects_that_a_client_has_left_are_not_kept() -> None:
         del project
         await turn()
     assert sum(reference() is not None for reference in left) <= 101
-    client.carrier.writable = True
-    client.outbox.flush()
+    client.resume()
     async with asyncio.timeout(60):
         while not client.outbox.is_empty:
             await turn()

@@ -13,7 +13,7 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, SavedSession
+from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, LogUnavailable, SavedSession
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
@@ -47,6 +47,12 @@ class Followed(RedisStore):
             await self.link.call("PING")
 
 
+def followed(link: Link) -> tuple[RedisLog, list[LoggedEvent]]:
+    """A log, and the events that it delivers."""
+    delivered: list[LoggedEvent] = []
+    return Followed(link, RecoverySettings(), Clock()).log("/", delivered.append), delivered
+
+
 def lose(link: Link) -> None:
     assert link._up is not None
     link._up.end("the test ends the connection")
@@ -70,8 +76,7 @@ class TestRedisSessions(SessionStoreContract):
 
 async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServer, link: Link) -> None:
     """Redis freezes, and the link reconnects: the event is delivered here, and sent again when Redis is back."""
-    delivered: list[LoggedEvent] = []
-    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    log, delivered = followed(link)
     log.append(event("before"), (), ("p",), ())
     await until(lambda: len(delivered) == 1)
     began = log.position
@@ -91,11 +96,58 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
     assert [name_of(each) for each in found] == ["a", "b", "c", "d"]
 
 
+async def test_an_event_with_a_name_is_appended_once_by_all(link: Link, make_link: MakeLink) -> None:
+    """Whichever instance appends it first. It is delivered to each instance once."""
+    other = make_link()
+    assert await other.start(PATIENCE)
+    delivered: list[list[LoggedEvent]] = [[], []]
+    logs = [
+        Followed(one, RecoverySettings(), Clock()).log("/", received.append)
+        for one, received in zip((link, other), delivered, strict=True)
+    ]
+    names = [str(number) for number in range(20)]
+    calls = [log.append_once(event(name), ("p",), once=name) for name in names for log in logs]
+    positions = await asyncio.gather(*calls)
+    assert positions[::2] == positions[1::2]
+    assert len(set(positions)) == len(names)
+    await until(lambda: all(len(received) == len(names) for received in delivered))
+    assert all(sorted(map(name_of, received)) == sorted(names) for received in delivered)
+
+
+async def test_an_event_with_a_name_is_appended_once_over_a_loss_of_the_link(redis: RedisServer, link: Link) -> None:
+    """The caller learns that Redis cannot be reached, and repeats the call."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    began = await log.append_once(event("before"), ("p",))
+    assert began is not None
+    redis.pause()
+    with pytest.raises(LogUnavailable):
+        await log.append_once(event("a"), ("p",), once="save-1")
+    await until(lambda: not link.is_up)
+    with pytest.raises(LogUnavailable):
+        await log.append_once(event("a"), ("p",), once="save-1")
+    redis.resume()
+    await until(lambda: link.is_up)
+    position = await log.append_once(event("a"), ("p",), once="save-1")
+    found = await log.read(("p",), began)
+    assert not isinstance(found, Incomplete)
+    assert [Position(log.epoch, each.number) for each in found] == [position]
+    assert [name_of(each) for each in delivered] == ["before", "a"]
+
+
+async def test_a_named_event_that_redis_refuses_has_no_position(redis: RedisServer, link: Link) -> None:
+    """This instance's clients get it."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    redis.do("CONFIG", "SET", "maxmemory", "1")
+    assert await log.append_once(event("a"), ("p",), once="save-1") is None
+    await until(lambda: len(delivered) == 1)
+
+
 @pytest.mark.parametrize("restarts", [True, False], ids=["restart", "flush"])
 async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, link: Link, restarts: bool) -> None:
     """Redis has lost its data: no earlier position is valid, however many events follow."""
-    delivered: list[LoggedEvent] = []
-    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    log, delivered = followed(link)
     log.append(event("a"), (), ("p",), ())
     await until(lambda: len(delivered) == 1)
     before = log.position
@@ -139,8 +191,7 @@ async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
 
 async def test_events_refused_by_redis_are_delivered_locally(redis: RedisServer, link: Link) -> None:
     """Its memory is full: the clients of this instance are served, and the loss is counted."""
-    delivered: list[LoggedEvent] = []
-    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    log, delivered = followed(link)
     await link.call("CONFIG", "SET", "maxmemory", 1)
     log.append(event("a"), (), ("p",), ())
     await until(lambda: [name_of(each) for each in delivered] == ["a"])
@@ -160,8 +211,7 @@ async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) 
 
 async def test_an_event_that_is_nested_too_deeply_for_other_servers_is_given_up(link: Link) -> None:
     """It does not wait for Redis for ever, and does not stop the events behind it when Redis is back."""
-    delivered: list[LoggedEvent] = []
-    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    log, delivered = followed(link)
     nested = b'["deep",' + b"[" * 700 + b'{"_placeholder":true,"num":0}' + b"]" * 700 + b"]"
     log.append(nested, (b"attachment",), ("p",), ())
     assert [each.data for each in delivered] == [nested]
@@ -182,8 +232,7 @@ async def test_very_many_small_events_that_wait_for_redis_do_not_end_the_link(
     """Their commands are larger than what a link holds: they are sent a part at a time, in their order."""
     link = make_link(settings=replace(QUICK, max_waiting=1_500_000, timeout=10, beat_interval=1))
     assert await link.start(PATIENCE)
-    delivered: list[LoggedEvent] = []
-    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    log, _ = followed(link)
     await until(lambda: log.position.number == 0)
     redis.pause()
     lose(link)
@@ -245,8 +294,7 @@ async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServ
 
 async def test_a_message_with_a_long_name_of_a_sender_is_ignored(redis: RedisServer, link: Link) -> None:
     """The last number of each sender is remembered."""
-    delivered: list[LoggedEvent] = []
-    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    log, delivered = followed(link)
     await until(lambda: log.position.number == 0)
     for sender in ("x" * 65, "x"):
         packet = PublishedEvent(2, nsp="/", id=f'["by",{len(sender)},"{log.position.epoch}.5"]')

@@ -31,3 +31,10 @@ async def joined(server: SocketServer, room: str = "r", **auth: object) -> Page:
     page.emit("join", room)
     await page.read()
     return page
+
+
+async def lost(server: SocketServer, room: str = "r", **auth: object) -> Page:
+    """A page that has joined the room, and lost its connection."""
+    page = await joined(server, room, **auth)
+    await page.lose()
+    return page

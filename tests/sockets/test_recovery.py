@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from tests.sockets.recovering import SMALL, joined, recovering
+from tests.sockets.recovering import SMALL, joined, lost, recovering
 from tests.support.page import Page, outcomes, recovery_of, without_offsets
 
 from synkora import Namespace, Socket, SocketServer
@@ -114,8 +114,7 @@ class TestReturning:
 
     async def test_a_lost_replay_is_repeated(self, server: SocketServer) -> None:
         """The client's offset counts, not what the server has sent."""
-        page = await joined(server)
-        await page.lose()
+        page = await lost(server)
         server.to("r").emit("missed", 1)
         unheard = Page(server)
         unheard.pid = page.pid
@@ -133,8 +132,7 @@ class TestReturning:
             seen.append((socket.id, socket.recovered, socket.rooms))
             socket.emit("welcome", auth)
 
-        page = await joined(server)
-        await page.lose()
+        page = await lost(server)
         await page.come(name="again")
         assert seen == [
             (page.sid, False, frozenset((page.sid,))),
@@ -217,8 +215,7 @@ class TestReturning:
             if socket.recovered:
                 await gate.wait()
 
-        page = await joined(server)
-        await page.lose()
+        page = await lost(server)
         server.to("r").emit("n", 1)
         await page.come()
         server.to("r").emit("n", 2)

@@ -6,7 +6,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from tests.sockets.recovering import SMALL, joined, recovering
+from tests.sockets.recovering import SMALL, joined, lost, recovering
 from tests.support.page import Page, outcomes, recovery_of, without_offsets
 from tests.support.sessions import MemoryTransport, request_of, turn
 
@@ -54,8 +54,7 @@ async def test_fault_01_a_return_that_is_still_decided_is_taken_over(server: Soc
         if socket.recovered and not gate.is_set():
             await gate.wait()
 
-    page = await joined(server)
-    await page.lose()
+    page = await lost(server)
     server.to("r").emit("n", 1)
     await page.come()
     first = page.session
@@ -97,8 +96,7 @@ async def test_fault_02_a_client_that_the_application_refuses_may_try_again(serv
         if full[0]:
             raise ConnectRefused("full")
 
-    page = await joined(server)
-    await page.lose()
+    page = await lost(server)
     server.to("r").emit("n", 1)
     full[0] = True
     await page.come()
@@ -110,8 +108,7 @@ async def test_fault_02_a_client_that_the_application_refuses_may_try_again(serv
 
 async def test_fault_02_a_pid_works_once(server: SocketServer) -> None:
     """Of two clients with the same pid, the later one has the socket."""
-    page = await joined(server)
-    await page.lose()
+    page = await lost(server)
     twin = Page(server)
     twin.pid, twin.offset = page.pid, page.offset
     await page.come()
@@ -205,8 +202,7 @@ async def test_fault_09_nothing_is_lost_or_doubled_between_reading_and_joining(s
 async def test_fault_10_a_replay_is_bounded_and_never_partial(bound: str) -> None:
     """Above the bounds there is no replay at all. The client is in its rooms."""
     server = recovering(True, max_outbox=65_536) if bound == "outbox" else recovering(SMALL)
-    page = await joined(server)
-    await page.lose()
+    page = await lost(server)
     count, size = {"events": (4, 10), "bytes": (2, 1200), "outbox": (2, 30_000)}[bound]
     for number in range(count):
         server.to("r").emit("n", "x" * size, number)
@@ -252,8 +248,7 @@ async def test_clients_that_do_not_read_share_their_replays(server: SocketServer
 
 async def test_other_tasks_run_while_a_long_replay_is_encoded(server: SocketServer) -> None:
     """New events for the client come after the replay."""
-    page = await joined(server)
-    await page.lose()
+    page = await lost(server)
     sent = 4000
     for number in range(sent):
         server.to("r").emit("n", number)
@@ -278,8 +273,7 @@ async def _until_recovered(server: SocketServer, count: int) -> None:
 
 async def test_a_pid_is_shown_nowhere(server: SocketServer) -> None:
     """It gives access to the connection: neither handshakes nor descriptions of sockets have it."""
-    page = await joined(server)
-    await page.lose()
+    page = await lost(server)
     await page.come()
     (remote,) = await server.everyone.fetch_sockets()
     socket = server.of("/").sockets[page.sid or ""]

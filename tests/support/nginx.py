@@ -16,7 +16,7 @@ from tests.support.processes import PATIENCE, free_port
 CONFIGURATION: Final = Path(__file__).parents[2] / "deploy" / "nginx" / "synkora.conf"
 #: The one for sites with Node.js servers among the instances.
 WITH_NODEJS: Final = CONFIGURATION.with_name("synkora-with-nodejs.conf")
-#: The instances' names in the configuration, and their ports.
+#: The instances' ports in the configurations, and their names in `WITH_NODEJS`.
 INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
 _APP: Final = 3000
 _WORKERS: Final = 2
@@ -129,7 +129,7 @@ def running_nginx(
 ) -> Iterator[Nginx]:
     """An nginx in front of instances on these ports, for the length of a `with` block.
 
-    The instances have the names of `INSTANCES` as their WS_INSTANCE, unless the configuration is `WITH_NODEJS`.
+    Behind `CONFIGURATION` the instances have one REDIS_URL, if there are several.
     """
     server = Nginx(app, change, configuration)
     try:

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from tests.support.processes import PATIENCE, free_port
 
 _DEPLOY: Final = Path(__file__).parents[2] / "deploy"
-#: The instances' names in the configurations, and their ports.
-INSTANCES: Final = {"a": 3001, "b": 3002, "c": 3003}
+#: The instances' ports in the configurations.
+INSTANCES: Final = (3001, 3002, 3003)
 _APP: Final = 3000
 #: A port without a listener.
 NOBODY: Final = 9
@@ -58,7 +58,7 @@ CADDY: Final = Kind(
 def running_proxy(
     kind: Kind, instances: Sequence[int], *, app: int = NOBODY, change: Change = lambda text, _: text
 ) -> Iterator[str]:
-    """A proxy in front of instances on these ports, in the order of their names; its address.
+    """A proxy in front of instances on these ports, in the order of the configuration; its address.
 
     `app` is the port of the web app. A port without a server may be `NOBODY`.
     """
@@ -85,7 +85,7 @@ def running_proxy(
 
 
 def _with_ports(text: str, instances: Sequence[int], app: int) -> str:
-    for before, port in zip((_APP, *INSTANCES.values()), (app, *instances), strict=True):
+    for before, port in zip((_APP, *INSTANCES), (app, *instances), strict=True):
         text = re.sub(rf"127\.0\.0\.1:{before}\b", f"127.0.0.1:{port}", text)
     return text
 

@@ -17,6 +17,7 @@ from synkora.redis_adapter.recovery_store import RedisStore
 from synkora.sockets.local_adapter import LocalAdapter
 
 _WAIT: Final = 3.0  # seconds: the start waits for Redis
+_MEET: Final = 0.5  # seconds: the start waits for what the other instances say about themselves
 _GOODBYE: Final = 1.0  # seconds for the last messages to Redis, after everything else
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ class Cluster:
         self.presence.start()
         self.counters.start()
         await self._link.start(_WAIT)
+        await self.counters.meet(_MEET)
         return self
 
     async def leave(self, *, may_return: bool = False) -> None:

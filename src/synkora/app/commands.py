@@ -13,6 +13,7 @@ from synkora.app.settings import Settings, SettingsError, describe, load_setting
 from synkora.app.workers.count import worker_count
 from synkora.app.workers.seat import Seat
 
+SchemaForm = Literal["asyncapi", "json-schema", "openapi", "typescript"]
 _LONGEST_ID = 200  # the server's limit
 _THIRTY_DAYS = 30 * 24 * 3600
 
@@ -152,9 +153,8 @@ def token(
 
 @app.command()
 def schema(
-    form: Annotated[
-        Literal["asyncapi", "json-schema", "typescript"], typer.Argument(help="What to print it as.")
-    ] = "asyncapi",
+    form: Annotated[SchemaForm | None, typer.Argument(help="What to print it as.", show_default="asyncapi")] = None,
+    format_: Annotated[SchemaForm | None, typer.Option("--format", help="The same, as an option.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", dir_okay=False, help="File to write, instead of standard output.")
     ] = None,
@@ -162,11 +162,13 @@ def schema(
     """Print what clients and server say to each other: every event with its payload, as this version serves it.
 
     asyncapi is an AsyncAPI 3.0 document in JSON, json-schema a JSON Schema (2020-12).
-    typescript is declarations for socket.io-client.
+    typescript is declarations for socket.io-client. openapi describes the HTTP API (OpenAPI 3.1).
     """
+    if form and format_ and form != format_:
+        raise typer.BadParameter(f"it is {format_}, and the argument {form}", param_hint="--format")
     from synkora.app.schema.forms import FORMS
 
-    text = FORMS[form]()
+    text = FORMS[form or format_ or "asyncapi"]()
     if output is None:
         typer.echo(text, nl=False)
         return

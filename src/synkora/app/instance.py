@@ -199,7 +199,7 @@ def _socket_server(settings: Settings, cluster: "Cluster | None", worker: "Worke
         connect_timeout=settings.connect_timeout,
         upgrade_timeout=settings.upgrade_timeout,
         path=settings.path,
-        instance=settings.instance,
+        instance=".".join(filter(None, (settings.instance, "" if cluster is None else cluster.link.uid))),
         transports=settings.transports,
         origins=Origins(settings.allowed_origins, hint=_NOT_ALLOWED),
         proxies=settings.trusted_proxies,

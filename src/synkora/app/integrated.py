@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
+from starlette.routing import BaseRoute
 
 from synkora.app.banner import advise
 from synkora.app.health import make_app
@@ -32,9 +33,10 @@ class CollaborationServer:
     """Synkora's server as a part of another web application.
 
     That application mounts `asgi` at the path of Socket.IO, and enters `lifespan`. uvicorn can be given
-    `websocket_protocol`. `pages` has `/health`, `/ready` and `/metrics`, to be mounted wherever they are wanted.
-    Without `settings`, settings are read like those of `synkora serve`. Log lines have the same form as there, unless
-    the application has configured structlog. Raises `SettingsError` and `ValueError` for settings that cannot be used.
+    `websocket_protocol`. `pages` has `/health`, `/ready`, `/metrics` and, with API_TOKEN, `/api/v1`, to be mounted
+    wherever they are wanted. Without `settings`, settings are read like those of `synkora serve`. Log lines have the
+    same form as there, unless the application has configured structlog. Raises `SettingsError` and `ValueError` for
+    settings that cannot be used.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -53,7 +55,12 @@ class CollaborationServer:
         registry = registry_of(instance.server)
         registry.unavailable = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)
         self.asgi = AsgiEndpoint(registry, polling_of(instance.server), self.lifespan)
-        self.pages = make_app(instance, [metrics_route(ServerCollector(instance), settings.metrics_token)])
+        pages: list[BaseRoute] = [metrics_route(ServerCollector(instance), settings.metrics_token)]
+        if settings.api_tokens:
+            from synkora.app.api.routes import api_route
+
+            pages.append(api_route(settings, instance))
+        self.pages = make_app(instance, pages)
 
     @property
     def websocket_protocol(self) -> type[asyncio.Protocol]:

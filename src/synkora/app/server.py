@@ -1,10 +1,13 @@
 """Runs Synkora's server until a signal."""
 
+import os
+import secrets
 import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,11 +24,13 @@ from synkora.app.metrics.page import metrics_route
 from synkora.app.settings import Settings
 from synkora.redis.uid import new_uid
 from synkora.serving.server import Server
+from synkora.serving.session_router import SharedSessions
 from synkora.serving.systemd import notify
 from synkora.serving.tls import TlsError, renew, tls_context
 
 # The command imports only what the settings require: each import costs start time and memory.
 if TYPE_CHECKING:
+    from synkora.app.cluster import Cluster
     from synkora.app.console.console import Console
     from synkora.app.console.log_tail import LogTail
     from synkora.app.workers.seat import Seat
@@ -63,6 +68,10 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
         from synkora.app.playground import playground_routes
 
         pages += playground_routes(settings)
+    if settings.api_tokens:
+        from synkora.app.api.routes import api_route
+
+        pages.append(api_route(settings, instance, port=settings.api_port))
     console = None
     if log_tail is not None:
         from synkora.app.console.console import Console
@@ -89,6 +98,19 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
             await instance.drain(settings.shutdown_drain)
 
     sockets = open_sockets(settings) if worker is None else worker.sockets
+    key = secrets.token_bytes(32)
+
+    def announce() -> None:
+        if instance.cluster is not None:
+            from synkora.app.advertising import announcement
+
+            instance.cluster.counters.announce(announcement(settings, sockets[0], key))
+
+    def reload() -> None:
+        _reload(settings, tls)
+        announce()  # the certificate
+
+    announce()
     # A single instance does not drain: without another instance, clients would only be disconnected for longer.
     may_drain = settings.shutdown_drain and instance.cluster is not None
     server = Server(
@@ -101,7 +123,8 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
         shutdown_timeout=settings.shutdown_timeout,
         keep_alive=settings.keep_alive,
         tls=tls,
-        reload=(lambda: _reload(settings, tls)) if worker is None else None,  # the parent replaces the worker
+        reload=reload if worker is None else None,  # the parent replaces the worker
+        shared=None if instance.cluster is None else _shared_sessions(settings, instance.cluster, key),
     )
     if worker is not None:
         _tell_health(worker, instance)
@@ -141,6 +164,19 @@ def _tell_health(worker: "Worker", instance: Instance) -> None:
         )
 
     worker.siblings.answer(TOPIC, answer)
+
+
+def _shared_sessions(settings: Settings, cluster: "Cluster", key: bytes) -> SharedSessions:
+    from synkora.app.workers.seat import FOLDER
+
+    folder = os.environ.get(FOLDER)
+    return SharedSessions(
+        cluster.link.uid,
+        key,
+        cluster.counters.directory,
+        workers=None if folder is None else Path(folder),
+        most=settings.limit_clients,
+    )
 
 
 def _log_tail(settings: Settings) -> "LogTail | None":

@@ -24,6 +24,7 @@ _NO_PAGES = ("about", "blob", "data", "ftp", "javascript")
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _CONSOLE_TOKEN = re.compile(r"[!-~]{16,}")
+_REACHED_AT = re.compile(r"(?:https?://)?(?:[a-z0-9._-]+|\[[0-9a-f:.]+\]):(?P<port>[0-9]{1,5})")
 _COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{0,200}")  # RFC 6265, section 4.1.1
 _NAME = re.compile(r"[A-Za-z0-9_-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
@@ -119,6 +120,14 @@ def _host(value: str) -> str:
     return bare
 
 
+def _reached_at(value: str) -> str:
+    place = value.strip().lower().removesuffix("/")
+    match = _REACHED_AT.fullmatch(place)
+    if place and (match is None or not 1 <= int(match["port"]) <= 65535):
+        raise _refusal(value)
+    return place
+
+
 def _proxy(value: str) -> str:
     if value.lower() == UNIX:
         return UNIX
@@ -141,6 +150,10 @@ def _console_token(value: SecretStr) -> SecretStr:
         words = "must have 16 characters or more, of ASCII and without blanks: openssl rand -base64 32 makes one"
         raise PydanticCustomError("weak", "not a token", {"words": words})
     return value
+
+
+def _api_tokens(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    return tuple(map(_console_token, values))
 
 
 def _prefix(value: str) -> str:
@@ -171,6 +184,7 @@ FlagValue = Annotated[bool, Allowed("true or false")]
 LevelValue = Annotated[LogLevel, BeforeValidator(_lower), Allowed("a level: debug, info, warning or error")]
 FormatValue = Annotated[LogFormat, BeforeValidator(_lower), Allowed("text or json")]
 PortValue = Annotated[int, Field(ge=0, le=65535), Allowed("a port: a whole number from 0 to 65535")]
+ApiPortValue = Annotated[int, Field(ge=1, le=65535), Allowed("a port: a whole number from 1 to 65535")] | None
 HostValue = Annotated[str, AfterValidator(_host), Allowed("an address or a host name")]
 PathValue = Annotated[
     str,
@@ -199,10 +213,16 @@ EnvironmentValue = Annotated[
 ]
 TokenValue = Annotated[SecretStr, AfterValidator(_filled)] | None
 ConsoleTokenValue = Annotated[SecretStr, AfterValidator(_console_token)] | None
+ApiTokensValue = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_api_tokens)]
 RedisValue = Annotated[SecretStr, AfterValidator(_redis)] | None
 PrefixValue = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
 CookieNameValue = Annotated[
     str, AfterValidator(_cookie_name), Allowed("the name of a cookie, without blanks, ; , and =")
+]
+AdvertiseValue = Annotated[
+    str,
+    AfterValidator(_reached_at),
+    Allowed("a host and a port such as 10.0.0.7:3001, or a URL of these such as https://ws-1.example.com:3001"),
 ]
 NameValue = Annotated[str, AfterValidator(_name), Allowed("up to 63 letters, digits, _ and -")]
 FileValue = Annotated[Path | None, Allowed("the path of a file")]

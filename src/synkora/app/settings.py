@@ -13,7 +13,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from synkora.app import setting_sources
 from synkora.app.setting_values import (
     AccessValue,
+    AdvertiseValue,
     Allowed,
+    ApiPortValue,
+    ApiTokensValue,
     AwayValue,
     ByteRateValue,
     ConsoleTokenValue,
@@ -299,6 +302,17 @@ class Settings(BaseSettings):
         description="Token with which operators sign in to /console, 16 characters or more. Unset: the console is "
         "off; in development it is open to localhost only.",
     )
+    api_tokens: ApiTokensValue = Field(
+        default=(),
+        validation_alias="API_TOKEN",
+        description="Bearer token of the app's backend for the HTTP API, 16 characters or more; several with commas "
+        "between them, to replace one without a pause. Unset: no API.",
+    )
+    api_port: ApiPortValue = Field(
+        default=None,
+        validation_alias="API_PORT",
+        description="Port on which the HTTP API is served, instead of WS_PORT.",
+    )
     admin_ui: FlagValue = Field(
         default=False,
         validation_alias="ADMIN_UI",
@@ -372,6 +386,11 @@ class Settings(BaseSettings):
         validation_alias="LIMIT_FAILED_SIGN_INS",
         description="Refused sign-ins of one address within a minute; beyond this number each refusal takes longer.",
     )
+    limit_api_rate: RateValue = Field(
+        default=100,
+        validation_alias="LIMIT_API_RATE",
+        description="Requests to the HTTP API a second; burst: two seconds' worth.",
+    )
     limit_clients: CountValue = Field(
         default=50_000,
         validation_alias="LIMIT_CLIENTS",
@@ -401,6 +420,13 @@ class Settings(BaseSettings):
         validation_alias="WS_INSTANCE",
         description="Name of this instance: its session ids begin with the name and a dot, so that a proxy can route "
         "by the name.",
+    )
+
+    advertise: AdvertiseValue = Field(
+        default="",
+        validation_alias="WS_ADVERTISE",
+        description="Host and port at which the other instances reach this one, or a URL of these. Unset: the address "
+        "of WS_HOST, or of this machine in its network, and WS_PORT.",
     )
 
     # Without a description, because this is not a variable: other secrets that the sources found.
@@ -462,6 +488,8 @@ class Settings(BaseSettings):
                 "STATE_DIR does nothing with several workers: they keep all in a Redis of their own, which ends with "
                 "the server. To keep it, set REDIS_URL"
             )
+        if self.api_port is not None and not self.api_tokens:
+            found.append("API_PORT does nothing without API_TOKEN: there is no API")
         return found
 
     def problems(self) -> list[str]:
@@ -562,7 +590,7 @@ def _refusal_text(error: ErrorDetails) -> str:
     match variable:
         case "NEXTAUTH_SECRET":
             return f"{variable} is not set: put the secret of the web app into the environment or into .env.local"
-        case "REDIS_URL" | "CONSOLE_TOKEN":  # secret values
+        case "REDIS_URL" | "CONSOLE_TOKEN" | "API_TOKEN":  # secret values
             return f"{variable} {error['ctx']['words']}"
     value = error.get("ctx", {}).get("value", error["input"])
     shown = json.dumps(value, ensure_ascii=False, default=str)

@@ -3,17 +3,19 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from synkora.cluster.instance_counts import InstanceCounts
+from synkora.cluster.instance_directory import Announcement, InstanceDirectory
 from synkora.cluster.instance_rpc import InstanceId
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
-from synkora.redis.link import Link
+from synkora.redis.link import Link, LinkDown, RedisRefused
 
 BEAT: Final = 3.0  # seconds
 SILENCE: Final = 10.0  # seconds
@@ -26,7 +28,7 @@ class Report(msgspec.Struct, omit_defaults=True):
 
     `failures` are the failed sign-ins since the last report. A `whole` report has all counts, and names absent from it
     count 0. A report that `asks` requests a whole report. An instance that is `stopping` says so before the connections
-    end; the `last` report is its end.
+    end; the `last` report is its end. A `whole` report has the `announcement` of an instance that others can reach.
     """
 
     instance: InstanceId
@@ -37,6 +39,7 @@ class Report(msgspec.Struct, omit_defaults=True):
     asks: bool = False
     stopping: bool = False
     last: bool = False
+    announcement: Announcement | None = None
 
 
 _REPORT: Final[Decoder[Report]] = Decoder(Report)
@@ -61,6 +64,8 @@ class CountSync:
     ) -> None:
         self.addresses = InstanceCounts(self._arm)
         self.users = InstanceCounts(self._arm)
+        self.announcement: Announcement | None = None  # of this instance
+        self.directory = InstanceDirectory()
         self.unreadable = 0
         self.stopped: deque[str] = deque(maxlen=_MAX_STOPPED)  # instances that have stopped, or are about to
         self._link = link
@@ -70,7 +75,8 @@ class CountSync:
         self._own = self._channel(link.uid)
         self._from_here = encode(Report(link.uid)).removesuffix(b"}")
         self._beat_interval = beat
-        self._heard = TimeoutQueue(silence, self._drop)
+        self._heard = TimeoutQueue(silence, self._fall_silent)
+        self._took = asyncio.Event()
         self._is_armed = False
         self._timer: asyncio.TimerHandle | None = None  # while it runs
         failures.on_failure = self._note_failure
@@ -88,6 +94,23 @@ class CountSync:
         if self._link.is_up:
             self._introduce()
         self._beat()
+
+    async def meet(self, within: float) -> None:
+        """Wait until all other instances have sent their counts, at most `within` seconds."""
+        if not self._link.is_up:
+            return
+        with suppress(TimeoutError, LinkDown, RedisRefused):
+            async with asyncio.timeout(within):
+                subscribers = await self._link.call("PUBLISH", self._everyone, encode(Report(self._link.uid)))
+                while len(self.others) < subscribers - 1:
+                    self._took.clear()
+                    await self._took.wait()
+
+    def announce(self, announcement: Announcement) -> None:
+        """Tell the others where they reach this instance."""
+        self.announcement = announcement
+        if self._timer is not None:
+            self._send(self._everyone, self._everything())
 
     def announce_stop(self) -> None:
         """Tell the others that this instance stops; the connections count until they end."""
@@ -125,6 +148,8 @@ class CountSync:
         self._send(self._everyone, self._news())
 
     def _introduce(self) -> None:
+        for instance in self.directory.tags:  # those that ended while Redis was away fall silent now
+            self._heard.add(instance)
         self._failed.clear()  # the whole report contains them
         self._send(self._everyone, self._everything(asks=True))
 
@@ -134,7 +159,13 @@ class CountSync:
 
     def _everything(self, *, asks: bool = False) -> Report:
         return Report(
-            self._link.uid, self.addresses.here, self.users.here, self._failures.counts, whole=True, asks=asks
+            self._link.uid,
+            self.addresses.here,
+            self.users.here,
+            self._failures.counts,
+            whole=True,
+            asks=asks,
+            announcement=self.announcement,
         )
 
     def _send(self, channel: bytes, report: Report) -> None:
@@ -161,6 +192,7 @@ class CountSync:
         if report.last:
             self._heard.drop(instance)
             self._drop(instance)
+            self.directory.remove(instance)
             return
         if report.whole:
             self._drop(instance)
@@ -180,6 +212,16 @@ class CountSync:
                 self._failures.raise_to(site, count)
             else:
                 self._failures.add(site, count)
+
+        if report.whole:
+            self.directory.set(report.instance, report.announcement)
+        self._took.set()
+
+    def _fall_silent(self, instance: str) -> None:
+        """Drop the counts of an instance. Without Redis it may live, and is still reached."""
+        self._drop(instance)
+        if self._link.is_up:
+            self.directory.remove(instance)
 
     def _drop(self, instance: str) -> None:
         self.addresses.drop(instance)

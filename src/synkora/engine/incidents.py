@@ -18,6 +18,7 @@ class IncidentKind(StrEnum):
     SIGN_IN_REFUSED = "sign-in refused"
     BLOCKED_CLIENT_REFUSED = "blocked client refused"
     CONSOLE_SIGN_IN_REFUSED = "console sign-in refused"
+    API_SIGN_IN_REFUSED = "API sign-in refused"
     ACCESS_CHECK_FAILED = "access check failed"
     LIMIT_HIT = "limit hit"
     FILE_LIMIT_HIT = "file limit hit"

@@ -47,6 +47,17 @@ class Headers:
         return [value for key, value in self if key == name]
 
 
+def parse_query(query: str) -> dict[str, str]:
+    """Return the parameters of a query; of parameters with the same name, the last. None of a query with too many."""
+    if "%" not in query and "+" not in query:  # the usual case; parse_qsl takes five times as long
+        pairs = query.split("&")
+        return dict([pair.partition("=")[::2] for pair in pairs if pair]) if len(pairs) <= _MAX_PARAMETERS else {}
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_PARAMETERS))
+    except ValueError:
+        return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A client's request. `address` is the client's address, as far as known.
@@ -71,14 +82,7 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         """The query parameters; of parameters with the same name, the last."""
-        query = self.query_string
-        if "%" not in query and "+" not in query:  # the usual case; parse_qsl takes five times as long
-            pairs = query.split("&")
-            return dict([pair.partition("=")[::2] for pair in pairs if pair]) if len(pairs) <= _MAX_PARAMETERS else {}
-        try:
-            return dict(parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=_MAX_PARAMETERS))
-        except ValueError:
-            return {}
+        return parse_query(self.query_string)
 
     @property
     def wants_base64(self) -> bool:

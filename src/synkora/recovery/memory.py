@@ -10,6 +10,7 @@ from msgspec.structs import astuple
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
 from synkora.recovery.ports import (
+    MAX_ONCE,
     Answered,
     Deliver,
     Incomplete,
@@ -90,6 +91,7 @@ class MemoryLog:
         self._too_old = 0
         self._look_at = 0.0  # the time of the next mark or expiry
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._once: dict[str, int] = {}  # numbers of events, by the name with which they are appended once
         self._shared: dict[int, int] = {}  # number of rooms per event, for events in several rooms
 
     def __len__(self) -> int:
@@ -126,6 +128,25 @@ class MemoryLog:
             self.journal.added(event, now)
         self._keep(event, now)
         self.deliver(event)
+
+    async def append_once(
+        self,
+        data: bytes,
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+        once: str = "",
+    ) -> Position:
+        """Append an event, unless one with the same `once` was appended; return its position."""
+        if once in self._once:
+            return Position(self.epoch, self._once[once])
+        if once:
+            self._once[once] = self._number + 1
+            if len(self._once) > MAX_ONCE:
+                del self._once[next(iter(self._once))]
+        self.append(data, (), rooms, except_rooms, key, members_only)
+        return self.position
 
     def restore_event(self, event: LoggedEvent, time: float) -> None:
         """Store an event of the previous process."""

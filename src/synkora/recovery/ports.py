@@ -5,11 +5,17 @@ A log and a session store belong to one namespace. `RecoveryStore` makes them, a
 
 from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from synkora.recovery.position import Ahead, Position
+
+MAX_ONCE: Final = 100_000  # names that a log remembers, as in log_append.lua
+
+
+class LogUnavailable(Exception):
+    """A shared log cannot be reached. An event may still be appended."""
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -116,6 +122,22 @@ class EventLog(Protocol):
         An event replaces the kept one with the same room and key, so a key is unique for what it describes: the name of
         the event and the id of the thing. Sockets that the newer event leaves out never get the older one: the newer
         event is their own.
+        """
+        ...
+
+    async def append_once(
+        self,
+        data: bytes,
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+        once: str = "",
+    ) -> Position | None:
+        """Append an event like `append`, and return its position; None if a shared log refuses to keep the event.
+
+        `once` is a short name, or empty. If an event with this name is among the last `MAX_ONCE` named ones, nothing is
+        appended, and its position is returned. Raises `LogUnavailable`; the call can be repeated with the same name.
         """
         ...
 

@@ -4,7 +4,8 @@ import re
 import secrets
 from typing import Final, NamedTuple
 
-_TEXT: Final = re.compile(r"([0-9a-z]{1,16})\.([0-9a-f]{1,15})(?:\.([0-9A-Za-z]{1,16})\.([0-9a-f]{1,15}))?")
+#: The written form of a position.
+TEXT: Final = re.compile(r"([0-9a-z]{1,16})\.([0-9a-f]{1,15})(?:\.([0-9A-Za-z]{1,16})\.([0-9a-f]{1,15}))?")
 _NAME: Final = 8  # characters of a log's first epoch, with which its later ones begin; as in log_settle.lua
 _ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -46,7 +47,7 @@ def after_event(data: bytes, epoch: str, number: int) -> bytes:
 
 def parse(text: object) -> Position | None:
     """Return the position that a client sent, or None if the value is invalid."""
-    found = _TEXT.fullmatch(text) if isinstance(text, str) else None
+    found = TEXT.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         return None
     epoch, number, instance, own = found.groups()

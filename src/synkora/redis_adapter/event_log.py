@@ -16,7 +16,7 @@ from synkora.engine.logs import Log
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.socketio import PacketType, decode_arguments
-from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, Missed, nothing
+from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, LogUnavailable, Missed, nothing
 from synkora.recovery.position import Ahead, Position, is_same_log, new_epoch, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
@@ -48,6 +48,7 @@ _RESENT_AT_ONCE: Final = 1_000_000
 #: Events that Redis has confirmed are kept for as long as another Redis, which takes over, may lag behind.
 _LONGEST_LAG: Final = 10.0  # seconds
 _MAX_RECENT: Final = 4_000_000  # bytes
+_LONGEST_ANSWER: Final = 5.0  # seconds
 _COMMAND_EXTRA: Final = 1_000  # bytes of an event's command besides its data
 #: Bytes of a command that reads what was missed. All rooms of an instance may be more than a link may hold.
 _ROOMS_AT_ONCE: Final = 262_144
@@ -110,6 +111,13 @@ class _Unsent(NamedTuple):
     is_delivered: bool
 
 
+class _Awaited(NamedTuple):
+    """An event that is appended once, by this name, or always if the name is empty, and its future position."""
+
+    once: str
+    position: asyncio.Future[Position | None]
+
+
 class _Recent(NamedTuple):
     """An event that Redis has confirmed, and when, by the loop's clock."""
 
@@ -166,7 +174,10 @@ class RedisLog:
         self._is_new = True
         self._unsent: dict[int, _Unsent] = {}
         self._unsent_size = 0
+        self._awaited: dict[int, _Awaited] = {}
         self._waiting: deque[int] = deque()  # the unsent events that this connection has not been given
+        self._settled_at = 0  # the log's number then
+        self._left_at: dict[str, int] = {}  # the last number of each Redis, by the name of its data
         self._recent: deque[_Recent] = deque()
         self._recent_size = 0
         self._in_flight = 0  # bytes of commands without a reply
@@ -210,8 +221,30 @@ class RedisLog:
         members_only: bool = False,
     ) -> None:
         """Let Redis number, store and publish an event."""
-        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only)
+        self._append(next(self._numbers), LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only))
+
+    async def append_once(
+        self,
+        data: bytes,
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
+        once: str = "",
+    ) -> Position | None:
+        """Let Redis number, store and publish an event, and return its position. Raises `LogUnavailable`."""
+        if not self._link.is_up:
+            raise LogUnavailable
         number = next(self._numbers)
+        self._awaited[number] = awaited = _Awaited(once, asyncio.get_running_loop().create_future())
+        self._append(number, LoggedEvent(0, data, (), rooms, except_rooms, key, members_only))
+        try:
+            async with asyncio.timeout(_LONGEST_ANSWER):
+                return await awaited.position
+        except TimeoutError:
+            raise LogUnavailable from None  # it is sent again, with its name
+
+    def _append(self, number: int, event: LoggedEvent) -> None:
         is_up = self._link.is_up
         self._unsent[number] = _Unsent(event, not is_up)
         self._unsent_size += event.size + _UNSENT_EXTRA
@@ -259,6 +292,10 @@ class RedisLog:
             *fields,
             *rooms,
         ]
+        awaited = self._awaited.get(number)
+        if awaited is not None:
+            names.append(keys.of("once"))
+            args.append(awaited.once)
         self._in_flight += event.size + _COMMAND_EXTRA
         call = self._link.run(_APPEND, names, args)
         call.add_done_callback(partial(self._sent, number, event))
@@ -288,9 +325,17 @@ class RedisLog:
             del self._unsent[number]
             self._unsent_size -= event.size + _UNSENT_EXTRA
             self._remember(number, event)
-            if error is None and len(call.result()) > 1:
-                self._forget(call.result()[1])
+            if error is None:
+                self._appended(number, call.result())
         self._send_waiting()
+
+    def _appended(self, number: int, reply: list[Any]) -> None:
+        if len(reply) > 1 and reply[1]:
+            self._forget(reply[1])
+        awaited = self._awaited.pop(number, None)
+        if awaited is not None and not awaited.position.done():
+            # An event without a name that was appended before the link was lost: the place of a later one.
+            awaited.position.set_result(parse(reply[2].decode()) if len(reply) > 2 else self._position)
 
     def _remember(self, number: int, event: LoggedEvent) -> None:
         now = asyncio.get_running_loop().time()
@@ -320,6 +365,9 @@ class RedisLog:
             return
         self._unsent_size -= unsent.event.size + _UNSENT_EXTRA
         self.lost += 1
+        awaited = self._awaited.pop(number, None)
+        if awaited is not None and not awaited.position.done():
+            awaited.position.set_result(None)
         if not unsent.is_delivered:
             self._deliver_unnumbered(number, unsent.event)
 
@@ -386,8 +434,11 @@ class RedisLog:
         self._take(_Entry(event, sender, number), position)
 
     def _take(self, entry: _Entry, position: Position) -> None:
-        if position.epoch == self._position.epoch and position.number <= self._position.number:
-            return
+        if is_same_log(position.epoch, self._position.epoch):
+            if position.number <= self._position.number:
+                return
+            if position.number <= self._settled_at:  # the message left before the epoch that this instance knows
+                position = position._replace(epoch=self._position.epoch)
         if position.epoch != self._position.epoch:
             self._move_to(Position(position.epoch, position.number - 1))
         self._position = position
@@ -412,6 +463,9 @@ class RedisLog:
 
     def _move_to(self, position: Position) -> None:
         has_begun = position.epoch != self._position.epoch
+        if not is_same_log(position.epoch, self._position.epoch):
+            self._settled_at = 0
+            self._left_at.clear()
         self._position = position
         if position.epoch.endswith(self._proposed):
             self._proposed = new_epoch()
@@ -422,6 +476,7 @@ class RedisLog:
 
     def _went_down(self) -> None:
         self._held = None  # it is read when Redis is back
+        self._left_at[self._link.data_id] = self._position.number
         horizon = asyncio.get_running_loop().time() - _LONGEST_LAG
         while self._recent and self._recent[0].at < horizon:
             self._recent_size -= self._recent.popleft().event.size + _UNSENT_EXTRA
@@ -468,9 +523,12 @@ class RedisLog:
         if not self._link.is_up:
             return
         if position is not None:
+            self._settled_at = position.number
             self._send_again(own)
             if is_same_log(position.epoch, self._position.epoch) and position.epoch != self._position.epoch:
-                self._move_to(Position(position.epoch, self._position.number))
+                # If another Redis was the master only for a while, its numbers mean nothing here.
+                number = self._left_at.get(self._link.data_id, self._position.number)
+                self._move_to(Position(position.epoch, min(number, self._position.number)))
         self._read_missed()
 
     def _send_again(self, own: int) -> None:

@@ -1,21 +1,31 @@
 -- Number an event, store it in the streams of its rooms, and publish it with its position, atomically.
--- Returns the number (0 if the event had been appended before), and now and then quiet rooms, if the log is too large or
--- the first of them has nothing but old events.
--- KEYS: log, rooms, floors, marks, then for each room its stream and its index.
+-- Returns the number (0 if the event had been appended before); now and then quiet rooms, if the log is too large or the
+-- first of them has nothing but old events; and the position of an event that has a name.
+-- KEYS: log, rooms, floors, marks, then for each room its stream and its index; then, if the event has a name, the names.
 -- ARGV: epoch for a new log, sender, number among the sender's events, now (ms), channel,
 -- the message before and after its place, what comes there: the text ('1') or the position ('0'), max_age (ms),
 -- room_events, room_bytes, total_bytes, max_rooms, lifetime of a room (s), lifetime of the log (s), how many arguments
 -- are the fields of the entry, these fields (s: size, d: data, n: sender and number, then k: key, if any, …), then the
--- rooms' names.
+-- rooms' names; then the event's name, if any, with which it is appended once (empty: always).
 
 local log, rooms, floors, marks = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sender, max_age = 'sender:' .. ARGV[2], tonumber(ARGV[9])
 local room_events, room_bytes, total_bytes = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local FIRST_FIELD, SELDOM, MAX_SENDERS = 17, 64, 1000
 local first_room = FIRST_FIELD + tonumber(ARGV[16])
+local names = #KEYS % 2 == 1 and KEYS[#KEYS]
+local name, last_room, MAX_NAMES = names and ARGV[#ARGV], #ARGV - (names and 1 or 0), 100000
 local size, text = tonumber(ARGV[FIRST_FIELD + 1]), ARGV[FIRST_FIELD + 3]
 local has_key = first_room > FIRST_FIELD + 6 and ARGV[FIRST_FIELD + 6] == 'k' -- otherwise a room may have that name
 local key = has_key and 'key:' .. ARGV[FIRST_FIELD + 7]
+
+if names and name ~= '' then
+  local number = redis.call('ZSCORE', names, name)
+  if number then
+    redis.call('HSET', log, sender, ARGV[3])
+    return { 0, false, string.format('%s.%x', redis.call('HGET', log, 'epoch'), number) }
+  end
+end
 
 local known = redis.call('HMGET', log, 'epoch', 'number', 'bytes', 'too_old', 'older_at', 'marked_at', sender)
 if known[7] and tonumber(known[7]) >= tonumber(ARGV[3]) then
@@ -64,7 +74,7 @@ local function trim(stream, index, state, most_bytes)
 end
 
 local is_new = false
-for position = first_room, #ARGV do
+for position = first_room, last_room do
   local room = ARGV[position]
   local at = 5 + 2 * (position - first_room)
   local stream, index = KEYS[at], KEYS[at + 1]
@@ -134,6 +144,13 @@ if renews then
     redis.call('EXPIRE', KEYS[position], ARGV[15])
   end
 end
+if names and name ~= '' then
+  redis.call('ZADD', names, number, name)
+  if redis.call('ZCARD', names) > MAX_NAMES then
+    redis.call('ZREM', names, redis.call('ZRANGE', names, 0, 0)[1])
+  end
+  redis.call('EXPIRE', names, ARGV[15])
+end
 local is_seldom = number % SELDOM == 1
 if is_seldom then
   if redis.call('HLEN', log) > MAX_SENDERS then
@@ -157,7 +174,7 @@ local is_large = total > total_bytes
 if is_seldom or is_new or is_large then
   local oldest = redis.call('ZRANGE', rooms, 0, 7, 'WITHSCORES')
   if is_large or tonumber(oldest[2]) <= too_old or redis.call('ZCARD', rooms) > tonumber(ARGV[13]) then
-    return { number, oldest }
+    return { number, oldest, place }
   end
 end
-return { number }
+return names and { number, false, place } or { number }

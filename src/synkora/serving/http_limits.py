@@ -1,13 +1,12 @@
 """uvicorn's HTTP protocol, with limits on the size and time of requests."""
 
 import resource
-import socket
 from http import HTTPStatus
 from typing import Any, Final
 
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.timeouts import TimeoutQueue
-from synkora.engine.transports.websocket import UNSENT
+from synkora.engine.transports.websocket import limit_unsent
 from synkora.serving.http_pipelining import PipelineProtocol
 
 MAX_HEAD: Final = 32_768  # bytes: a session may use several cookies of 4 kB each
@@ -27,7 +26,6 @@ MAX_SMALL_CHUNKS: Final = 1000
 _LAST_FILES: Final = (
     4  # the system assigns the lowest free number, so that one of the last numbers means that the limit is near
 )
-_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _PER_LINE: Final = 4  # bytes: colon, space and line end of a header
 
 _TOO_LARGE: Final = f"The head of a request may have up to {MAX_HEAD} bytes and {MAX_HEADERS} headers"
@@ -90,10 +88,7 @@ class HttpProtocol(PipelineProtocol):
         """Start the timeouts of a connection."""
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
-        if (
-            connection is not None and connection.family in _TCP
-        ):  # otherwise the kernel would buffer megabytes of a response
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        limit_unsent(transport)
         if transport.get_extra_info("ssl_object") is not None:
             transport.set_read_buffer_limits(high=TLS_AHEAD, low=TLS_AHEAD // 4 * 3)
         self._timeouts.heads.add(self)

@@ -27,6 +27,12 @@ class PipelineProtocol(UpgradeProtocol):
         self._answering: RequestResponseCycle | None = None
         self._waiting: list[int] = []  # the size of each request in the pipeline
         self._is_overfull = False
+        self._is_in_request = False  # a part of it has been parsed, and not its end
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the next bytes begin a request, and all earlier ones have been answered."""
+        return not self._is_in_request and (self._answering is None or self._answering.response_complete)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the disconnect to the current request, and drop all requests."""
@@ -48,7 +54,13 @@ class PipelineProtocol(UpgradeProtocol):
         """Called by httptools at the start of a request."""
         if len(self.pipeline) >= MAX_WAITING:
             self._stop_parsing()
+        self._is_in_request = True
         super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """Called by httptools at the end of a request."""
+        self._is_in_request = False
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         """Start a request, or queue it."""

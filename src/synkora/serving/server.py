@@ -20,10 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 
 from synkora.engine.logs import Log, fault
+from synkora.engine.tasks import Tasks
 from synkora.engine.transports.websocket_protocol import WebSocketProtocol
+from synkora.serving.forwarding import Forwarder
+from synkora.serving.hand_over import WorkerSockets
 from synkora.serving.http_limits import HttpTimeouts
 from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
+from synkora.serving.session_router import SessionRouter, SharedSessions
 from synkora.serving.systemd import passed_sockets
 from synkora.serving.uvicorn_polling import PollingProtocol
 from synkora.sockets.internals import polling_of, registry_of, start
@@ -57,7 +61,7 @@ class Server(uvicorn.Server):
     awaits `drain`, if given; then `before_close`; then the remaining connections are closed within `shutdown_timeout`
     seconds. Another signal cuts the drain short, and a later one ends the process. A SIGTERM within two seconds of a
     counted signal does not count. `reload` is called on SIGHUP, except in a terminal, where SIGHUP means that the
-    terminal has closed.
+    terminal has closed. With `shared`, requests for sessions of other instances reach these instances.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Server(uvicorn.Server):
         keep_alive: float = KEEP_ALIVE,
         tls: ssl.SSLContext | None = None,
         reload: Callable[[], None] | None = None,
+        shared: SharedSessions | None = None,
     ) -> None:
         self._sockets_server = _checked_server(server)
         self._reload = reload
@@ -80,7 +85,9 @@ class Server(uvicorn.Server):
         self._entered = AsyncExitStack()
         self._timeouts = HttpTimeouts(server.incidents)
         self._upkeep = Upkeep(self._count_connections)
-        self._make_protocol = functools.partial(PollingProtocol, polling_of(server), self._timeouts)
+        self._workers, self.forwarder, router = self._share(shared, server, keep_alive)
+        self._make_protocol = functools.partial(PollingProtocol, polling_of(server), self._timeouts, router=router)
+        self._taken_over = Tasks()
         self._tls = tls
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
@@ -106,10 +113,36 @@ class Server(uvicorn.Server):
             )
         )
 
+    def _share(
+        self, shared: SharedSessions | None, server: SocketServer, keep_alive: float
+    ) -> tuple[WorkerSockets | None, Forwarder | None, SessionRouter | None]:
+        if shared is None:
+            return None, None, None
+        workers = None if shared.workers is None else WorkerSockets(shared.workers, shared.tag, self._take_over)
+        forwarder = Forwarder(shared.owners, workers, most=shared.most, idle=keep_alive / 2)
+        return workers, forwarder, SessionRouter(shared, server.settings, forwarder, workers)
+
+    def _take_over(self, connection: socket.socket, data: bytes) -> None:
+        """Continue a connection that another worker has accepted, and of which it has read `data`."""
+        protocol = self._new_protocol()
+        protocol.continue_with(data)
+        self._taken_over.start(self._connect(protocol, connection))
+
+    async def _connect(self, protocol: PollingProtocol, connection: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
+        except OSError:
+            connection.close()  # the client has left
+
+    def _new_protocol(self) -> PollingProtocol:
+        return self._make_protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then call `started`."""
         await self._entered.enter_async_context(self._around)
         await start(self._sockets_server)
+        if self._workers is not None:
+            self._workers.start()
         if self._tls is None:
             await super().startup(sockets)
         else:
@@ -129,7 +162,10 @@ class Server(uvicorn.Server):
     async def listen_on(self, listening: socket.socket) -> asyncio.Server:
         """Accept connections from a further socket, until `stop_listening_on`."""
         server = await self._listen(socket.socket(fileno=os.dup(listening.fileno())))
-        self.servers.append(server)
+        if self.should_exit:
+            server.close()  # the shutdown waits for the end of the servers that it closes, and would not close this one
+        else:
+            self.servers.append(server)
         return server
 
     def stop_listening_on(self, server: asyncio.Server) -> None:
@@ -140,17 +176,14 @@ class Server(uvicorn.Server):
 
     async def _listen(self, listening: socket.socket) -> asyncio.Server:
         """Listen like uvicorn, but with shorter timeouts for the start and end of TLS: uvicorn allows a minute."""
-        config, tls = self.config, self._tls
+        tls = self._tls
         if tls is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TLS_WINDOW)  # connections inherit it
-        make = functools.partial(
-            self._make_protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state
-        )
         return await asyncio.get_running_loop().create_server(
-            make,
+            self._new_protocol,
             sock=listening,
             ssl=tls,
-            backlog=config.backlog,
+            backlog=self.config.backlog,
             ssl_handshake_timeout=TLS_TIME if tls else None,
             ssl_shutdown_timeout=_TLS_GOODBYE if tls else None,
         )
@@ -181,6 +214,15 @@ class Server(uvicorn.Server):
         if self._before_close is not None:
             await self._before_close()
         await self._sockets_server.close(max(deadline - loop.time(), 0))
+        if self.forwarder is not None:
+            self.forwarder.close()
+        if self._workers is not None:
+            self._workers.close()
+        # uvicorn waits for the connections that it knows. uvloop's servers would also wait, sometimes without end, for
+        # connections that were passed to other workers.
+        for server in self.servers:
+            server.close()
+        self.servers = []
         await super().shutdown(sockets)
         self._timeouts.cancel()
         self._upkeep.stop()

@@ -3,16 +3,24 @@
 import functools
 import weakref
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from synkora.engine.incidents import IncidentKind
 from synkora.engine.logs import Log, fault
 from synkora.engine.transports.poll_responses import PollResponse
 from synkora.engine.transports.polling_endpoint import HAS_UNREAD, PollingEndpoint
+from synkora.engine.transports.websocket_heads import Peer, peer_of
+from synkora.serving.forward_signature import BadSignature
+from synkora.serving.forwarded_websocket import ForwardedWebSocket
+from synkora.serving.forwarding import origin_form
 from synkora.serving.http_limits import HttpProtocol, HttpTimeouts
 from synkora.serving.http_pipelining import nothing
 from synkora.serving.request_ids import HEADER, RequestContext
+from synkora.serving.session_router import SessionRouter, TooManyForwards
 
 _LARGE: Final = 65_536  # bytes; a copy of a larger body for each client would cost more than a write
 
@@ -26,11 +34,55 @@ class PollingProtocol(HttpProtocol):
     waits for messages and for the disconnect, plus ASGI's messages would double the cost of a poll.
     """
 
-    def __init__(self, polling: PollingEndpoint, timeouts: HttpTimeouts, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        polling: PollingEndpoint,
+        timeouts: HttpTimeouts,
+        *args: Any,
+        router: SessionRouter | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(timeouts, *args, **kwargs)
         self._polling = polling
+        self._router = router
+        self._handed_over = b""  # what another worker has read of this connection
         self._leave: Callable[[], None] | None = None
         self._has_unread: Callable[[], bool] | None = None
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the connection has ended."""
+        return self.transport.is_closing()
+
+    def on_leave(self, leave: Callable[[], None] | None) -> None:
+        """Call `leave` when the connection ends, until this is called again."""
+        self._leave = leave
+
+    def hang_up(self) -> None:
+        """End the connection."""
+        self.transport.abort()
+
+    def continue_with(self, data: bytes) -> None:
+        """Take what another worker has read of this connection, before the connection is made."""
+        self._handed_over = data
+
+    def connection_made(self, transport: Any) -> None:
+        """Start a connection, or continue one of another worker."""
+        super().connection_made(transport)
+        if self._handed_over:
+            self.loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        if self._handed_over and not self.transport.is_closing():
+            self.data_received(b"")
+
+    def data_received(self, data: bytes) -> None:
+        """Handle received data, or pass the connection to the worker that owns the session of its next request."""
+        if self._handed_over:
+            data, self._handed_over = self._handed_over + data, b""
+        if self._router is not None and self._is_idle and self._router.hand_over(self.transport, data):
+            return
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop a connection, and end the session of its pending poll."""
@@ -43,9 +95,38 @@ class PollingProtocol(HttpProtocol):
         """Pass the connection to the WebSocket protocol, which echoes the request's id."""
         headers = self.scope["headers"]
         handling = RequestContext(headers)
-        self.scope["headers"] = [*(header for header in headers if header[0] != HEADER), (HEADER, handling.id)]
+        self.scope["headers"] = headers = [
+            *(header for header in headers if header[0] != HEADER),
+            (HEADER, handling.id),
+        ]
         with handling:
-            super().handle_websocket_upgrade()
+            if self._router is None or self._route_websocket(self._router, headers):
+                super().handle_websocket_upgrade()
+
+    def _route_websocket(self, router: SessionRouter, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Choose the WebSocket protocol by the owner of the session; return whether the request may go on."""
+        try:
+            url = httptools.parse_url(self.url)
+            self.url = origin_form(url.path or b"/", url.query or b"")
+            route = router.route(b"GET", self.url, headers, peer_of(self.transport))
+        except (BadSignature, TooManyForwards) as refused:
+            self._refuse(*self._refusal(refused))
+            return False
+        except httptools.HttpParserInvalidURLError:
+            return True  # the WebSocket protocol refuses it
+        local: Any = self.ws_protocol_class
+        if route.peer is not None:
+            local = functools.partial(local, peer=route.peer)
+        if route.owner is not None:
+            local = functools.partial(ForwardedWebSocket, router.forwarder, route.owner, route.signature, local)
+        self.ws_protocol_class = local
+        return True
+
+    def _refusal(self, refused: Exception) -> tuple[HTTPStatus, str]:
+        if isinstance(refused, TooManyForwards):
+            return HTTPStatus.SERVICE_UNAVAILABLE, "Too many forwarded requests"
+        self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, f"forwarded: {refused}")
+        return HTTPStatus.MISDIRECTED_REQUEST, "The request was not forwarded by another instance"
 
     def on_body(self, body: bytes) -> None:
         """Handle a part of a body. The body of a poll is not stored, since nothing reads it."""
@@ -58,7 +139,9 @@ class PollingProtocol(HttpProtocol):
         """Start the response to a request."""
         scope = cycle.scope
         handling = RequestContext(scope["headers"])
-        is_poll = self._is_poll(scope)
+        elsewhere = None if self._router is None else self._route(self._router, scope, app)
+        is_poll = elsewhere is None and self._is_poll(scope)
+        app = elsewhere or app
         if is_poll:
             if self._has_unread is None:
                 self._has_unread = _unread(weakref.ref(self))
@@ -78,6 +161,22 @@ class PollingProtocol(HttpProtocol):
                     await app(scope, receive, send)
 
             super().begin(cycle, identified)
+
+    def _route(self, router: SessionRouter, scope: Any, app: Any) -> Any:
+        """Return the application that forwards or refuses a request; None for a request to this instance."""
+        target = origin_form(scope["raw_path"], scope["query_string"])
+        peer = Peer(self.client[0] if self.client else "", self.scheme == "https")
+        try:
+            route = router.route(scope["method"].encode(), target, scope["headers"], peer)
+        except (BadSignature, TooManyForwards) as refused:
+            status, words = self._refusal(refused)
+            return functools.partial(_answer_with, status, words)
+        if route.owner is not None:
+            return router.forwarder.request_app(route.owner, route.signature, app, self)
+        if route.peer is not None:
+            scope["client"] = (route.peer.address, 0) if route.peer.address else None
+            scope["scheme"] = "https" if route.peer.over_tls else "http"
+        return None
 
     def _is_poll(self, scope: Mapping[str, Any]) -> bool:
         # An upgrade's scope has no path yet.
@@ -122,6 +221,13 @@ class PollingProtocol(HttpProtocol):
             self.transport.close()
         cycle.on_response()
         cycle.on_response = nothing
+
+
+async def _answer_with(status: HTTPStatus, words: str, scope: Any, receive: Any, send: Any) -> None:
+    body = b'{"message":"%b"}' % words.encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status.value, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _unread(reference: "weakref.ref[PollingProtocol]") -> Callable[[], bool]:

@@ -106,6 +106,13 @@ class NamespaceRecovery:
         self._compress = draft.compress
         self.log.append(draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only)
 
+    async def publish_once(
+        self, draft: packets.Draft, rooms: tuple[str, ...], except_rooms: tuple[str, ...], once: str
+    ) -> Position | None:
+        """Like `publish`, for members only. The arguments and the result are those of `EventLog.append_once`."""
+        self._compress = draft.compress
+        return await self.log.append_once(draft.data, rooms, except_rooms, draft.key, members_only=True, once=once)
+
     def _deliver(self, event: LoggedEvent) -> None:
         if self._places:
             for place in self._places:

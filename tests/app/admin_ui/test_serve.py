@@ -10,7 +10,7 @@ from tests.support.clients import Polling, socketio
 from tests.support.logs import capture_logs
 from tests.support.servers import until
 
-from synkora.app.console.sign_in import MOST_FAILURES
+from synkora.app.token_guard import MOST_FAILURES
 from synkora.engine.incidents import IncidentKind
 
 

@@ -6,7 +6,8 @@ import pytest
 from starlette.requests import Request
 from tests.support.clocks import Clock
 
-from synkora.app.console.sign_in import MOST_FAILURES, ConsoleRefused, ConsoleSignIn
+from synkora.app.console.sign_in import ConsoleRefused, ConsoleSignIn
+from synkora.app.token_guard import MOST_FAILURES
 from synkora.collaboration import failure_backoff as failures_module
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.incidents import Incidents
@@ -29,8 +30,10 @@ def request_of(peer: str | None = "192.0.2.1", **headers: str) -> Request:
     return Request(scope)
 
 
-def guard_of(token: str | None = TOKEN, proxies: tuple[str, ...] = ()) -> ConsoleSignIn:
-    return ConsoleSignIn(token, TrustedProxies(proxies), Incidents())
+def guard_of(
+    token: str | None = TOKEN, proxies: tuple[str, ...] = (), incidents: Incidents | None = None
+) -> ConsoleSignIn:
+    return ConsoleSignIn(token, TrustedProxies(proxies), Incidents() if incidents is None else incidents)
 
 
 def refusal(guard: ConsoleSignIn, request: Request) -> ConsoleRefused:
@@ -47,22 +50,23 @@ def test_a_request_with_the_token_is_accepted(given: str) -> None:
 @pytest.mark.parametrize("given", ["Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, ""])
 def test_a_request_without_a_token_is_asked_to_sign_in(given: str) -> None:
     """This is no failure: each page starts without a token."""
-    guard = guard_of()
+    incidents = Incidents()
+    guard = guard_of(incidents=incidents)
     for _ in range(MOST_FAILURES + 1):
         refused = refusal(guard, request_of(authorization=given))
         assert (refused.status, refused.headers) == (401, {"www-authenticate": "Bearer"})
         assert "CONSOLE_TOKEN" in str(refused)
-    assert not guard._incidents.totals
+    assert not incidents.totals
 
 
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer é"])
 def test_a_wrong_token_is_refused_and_counted(given: str) -> None:
     """The incident does not contain the token."""
-    guard = guard_of()
-    refused = refusal(guard, request_of(authorization=given))
+    incidents = Incidents()
+    refused = refusal(guard_of(incidents=incidents), request_of(authorization=given))
     assert refused.status == 401
     assert TOKEN not in str(refused)
-    (tally,) = guard._incidents.take()
+    (tally,) = incidents.take()
     assert (tally.kind, tally.times, tally.label) == ("console sign-in refused", 1, "wrong token")
 
 

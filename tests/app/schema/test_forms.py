@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.forks import run
 
+from synkora.app.api import openapi
 from synkora.app.schema import asyncapi, json_schema, typescript
 
 
@@ -44,3 +45,15 @@ def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     for form in ("asyncapi", "json-schema", "typescript"):
         assert form in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("openapi",), ("--format", "openapi"), ("openapi", "--format", "openapi")])
+def test_openapi(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """The form is an argument or an option."""
+    assert json.loads(schema(tmp_path, *arguments).stdout) == openapi.document()
+
+
+def test_two_forms_are_refused(tmp_path: Path) -> None:
+    done = schema(tmp_path, "openapi", "--format", "typescript")
+    assert done.returncode == 2
+    assert "it is typescript, and the argument openapi" in done.stderr

@@ -7,8 +7,8 @@ import structlog
 from synkora.app.admin_ui.credentials import Credentials
 from synkora.app.admin_ui.own_answers import AdminUiInstance
 from synkora.app.admin_ui.watch import INTERVAL, Watch
-from synkora.app.console.sign_in import MOST_FAILURES
 from synkora.app.instance import Instance
+from synkora.app.token_guard import MOST_FAILURES
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.engine.incidents import IncidentKind
 from synkora.sockets.errors import ConnectRefused, EventRefused

@@ -43,7 +43,7 @@ async def check_port(settings: Settings) -> list[Finding]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return [await _occupant(settings)]
-        return [wrong("port", *listen_problem(error, settings))]
+        return [wrong("port", *listen_problem(error, settings.host, settings.port))]
     return [well("port", f"{place} is free" if port else f"any free one ({place})")]
 
 

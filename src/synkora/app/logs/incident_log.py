@@ -14,6 +14,7 @@ _WORDS: Final = {
     IncidentKind.SIGN_IN_REFUSED: ("sign-in refused", "sign-ins refused"),
     IncidentKind.BLOCKED_CLIENT_REFUSED: ("blocked client refused", "blocked clients refused"),
     IncidentKind.CONSOLE_SIGN_IN_REFUSED: ("console sign-in refused", "console sign-ins refused"),
+    IncidentKind.API_SIGN_IN_REFUSED: ("API sign-in refused", "API sign-ins refused"),
     IncidentKind.ACCESS_CHECK_FAILED: ("access check failed", "access checks failed"),
     IncidentKind.LIMIT_HIT: ("limit hit", "limits hit"),
     IncidentKind.FILE_LIMIT_HIT: ("file limit hit", "file limits hit"),

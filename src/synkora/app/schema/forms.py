@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from synkora.app.api import openapi
 from synkora.app.schema import asyncapi, json_schema, typescript
 
 
@@ -14,5 +15,6 @@ def _json(document: Mapping[str, Any]) -> str:
 FORMS: Final[Mapping[str, Callable[[], str]]] = {
     "asyncapi": lambda: _json(asyncapi.document()),
     "json-schema": lambda: _json(json_schema.document()),
+    "openapi": lambda: _json(openapi.document()),
     "typescript": typescript.document,
 }

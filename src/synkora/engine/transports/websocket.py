@@ -32,6 +32,7 @@ from synkora.protocol.websocket import (
 CLOSING_TIME: Final = 2  # seconds for the client to answer a close frame, and to read earlier messages
 # Bytes that the kernel buffers beyond those in flight. By default it would hold megabytes of outdated cursors.
 UNSENT: Final = 131_072
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _LARGE: Final = 65_536  # bytes; a copy of a larger frame for each client would cost more than a write
 _IGNORED: Final = 1_000_000  # bytes read from a client after the server's close; a frame counts 100 more
 _TEXT: Final = WSMsgType.TEXT
@@ -40,6 +41,13 @@ _CONTINUATION: Final = WSMsgType.CONTINUATION
 _CLOSE: Final = WSMsgType.CLOSE
 _PING: Final = WSMsgType.PING
 _NO_HEADERS: Final[CIMultiDict[str]] = CIMultiDict()
+
+
+def limit_unsent(connection: asyncio.BaseTransport) -> None:
+    """Keep the kernel from buffering megabytes for a slow client; a Unix socket has a small buffer anyway."""
+    sock = connection.get_extra_info("socket")
+    if sock is not None and sock.family in _TCP:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
 class WebSocketTransport(WSListener):
@@ -102,7 +110,7 @@ class WebSocketTransport(WSListener):
         self.tail = 0
         self._registry.open_websockets += 1
         underlying = self._connection
-        underlying.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        limit_unsent(underlying)
         # `write` then reports a slow consumer immediately. Over TLS, uvloop pauses at the limit instead of above it.
         underlying.set_write_buffer_limits(high=0 if underlying.get_extra_info("ssl_object") is None else 1)
         try:

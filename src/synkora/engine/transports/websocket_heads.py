@@ -4,7 +4,7 @@ import asyncio
 import base64
 import binascii
 import re
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 import httptools
@@ -16,22 +16,34 @@ _KEY_SIZE: Final = 16  # bytes
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 
-def parse(data: bytes, transport: asyncio.Transport, proxies: TrustedProxies) -> Request:
+class Peer(NamedTuple):
+    """The other end of a connection: its address, empty for a Unix socket, and whether the connection is TLS."""
+
+    address: str
+    over_tls: bool
+
+
+def peer_of(transport: asyncio.BaseTransport) -> Peer:
+    """Return a connection's peer."""
+    name = transport.get_extra_info("peername")
+    over_tls = transport.get_extra_info("ssl_object") is not None
+    return Peer(str(name[0]) if isinstance(name, tuple) else "", over_tls)
+
+
+def parse(data: bytes, peer: Peer, proxies: TrustedProxies) -> Request:
     """Return the request that uvicorn passes: validated, with header names in lower case."""
     first, *lines = data.rstrip(b"\r\n").split(b"\r\n")
     method, target, _ = first.split(b" ", 2)
     path, query = split_target(target)
-    peername = transport.get_extra_info("peername")
-    peer = peername[0] if isinstance(peername, tuple) else ""
     headers = Headers((name, value) for name, _, value in (line.partition(b": ") for line in lines))
     return Request(
         method=method.decode(),
         path=path,
         query_string=query,
         headers=headers,
-        address=proxies.address(peer, headers),
-        secure=proxies.secure(peer, headers, over_tls=transport.get_extra_info("ssl_object") is not None),
-        is_proxied=proxies.trusts(peer),
+        address=proxies.address(peer.address, headers),
+        secure=proxies.secure(peer.address, headers, over_tls=peer.over_tls),
+        is_proxied=proxies.trusts(peer.address),
     )
 
 

@@ -6,6 +6,7 @@ picows exports no protocol class. This module uses its private one, and a test p
 import asyncio
 import http
 import logging
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -18,7 +19,7 @@ from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.registry import Ask, Registry
 from synkora.engine.request import Request
 from synkora.engine.transports.websocket import WebSocketTransport
-from synkora.engine.transports.websocket_heads import is_key, parse, subprotocol
+from synkora.engine.transports.websocket_heads import Peer, is_key, parse, peer_of, subprotocol
 from synkora.protocol.websocket import EXTENSION, accepts_compression, is_close_frame
 
 _VERSION: Final = "13"
@@ -35,6 +36,23 @@ _UPGRADE: Final = (
 )
 
 
+class _WithoutTcp:
+    """A Unix socket that ignores the options of TCP, which picows sets."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def setsockopt(self, level: int, option: int, value: int) -> None: ...
+
+    def getsockopt(self, level: int, option: int) -> int:
+        return 0
+
+
 class _ParserConnection:
     """The connection that a parser of picows sees: filters what picows writes itself."""
 
@@ -46,7 +64,8 @@ class _ParserConnection:
         self._is_first = is_first
 
     def get_extra_info(self, name: str) -> Any:
-        return self._connection.get_extra_info(name)
+        found = self._connection.get_extra_info(name)
+        return _WithoutTcp(found) if name == "socket" and found.family == socket.AF_UNIX else found
 
     def get_write_buffer_size(self) -> int:
         """Never 0: with an empty buffer picows would write to the socket directly."""
@@ -85,11 +104,15 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
     """uvicorn's WebSocket protocol for requests below Socket.IO's path; other requests get 404.
 
     Bind `registry` with `functools.partial` and pass the result to uvicorn as `ws`. picows parses the frames. Its
-    buffer grows with the frames and never shrinks, so a new parser replaces the old one after a large frame.
+    buffer grows with the frames and never shrinks, so a new parser replaces the old one after a large frame. `peer` is
+    the client's end of the connection, if another instance has forwarded it.
     """
 
-    def __init__(self, registry: Registry, *, config: Any, server_state: Any, app_state: Any) -> None:
+    def __init__(
+        self, registry: Registry, *, config: Any, server_state: Any, app_state: Any, peer: Peer | None = None
+    ) -> None:
         self._registry = registry
+        self._peer = peer
         self._listener: WebSocketTransport | None = None
         self._parser: Any = _NO_PARSER
         self._asking: asyncio.Task[None] | None = None
@@ -115,7 +138,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         if self._is_put_off:
             self._is_put_off = False
             self._transport.resume_reading()
-        request = parse(data, self._transport, self._registry.settings.proxies)
+        request = parse(data, self._peer or peer_of(self._transport), self._registry.settings.proxies)
         try:
             if not self._registry.settings.serves(request.path):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)

@@ -1,0 +1,1 @@
+"""The HTTP API for the app's backend, below `/api/v1`."""

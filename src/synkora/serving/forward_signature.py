@@ -1,0 +1,70 @@
+"""The signature of a request that one instance forwards to another.
+
+The header says which client the request is from. It holds the time in seconds, a nonce, the scheme of the client's
+connection, the client's address, and an HMAC (RFC 2104) with SHA-256 over these, the method and the target.
+"""
+
+import hmac
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from synkora.engine.transports.websocket_heads import Peer
+
+HEADER: Final = b"x-synkora-forwarded"
+VALID_FOR: Final = 30  # seconds, before and after the owner's clock
+_NONCE_SIZE: Final = 12  # bytes
+_NO_ADDRESS: Final = "-"  # of a client at a Unix socket
+#: Nonces are kept until their requests have expired. Only signed requests fill this memory.
+MAX_NONCES: Final = 200_000
+
+
+class BadSignature(Exception):
+    """A request's signature is not valid. The message says why."""
+
+
+def sign(key: bytes, method: bytes, target: bytes, peer: Peer) -> bytes:
+    """Return the header's value for a request of `peer`. No two values are the same."""
+    scheme = "https" if peer.over_tls else "http"
+    said = f"{time.time():.3f} {secrets.token_hex(_NONCE_SIZE)} {scheme} {peer.address or _NO_ADDRESS}".encode()
+    return said + b" " + _mac(key, method, target, said)
+
+
+def _mac(key: bytes, method: bytes, target: bytes, said: bytes) -> bytes:
+    return hmac.digest(key, b"\n".join((method, target, said)), "sha256").hex().encode()
+
+
+class Verifier:
+    """Checks the signatures of requests to one instance. A request is valid once, for `VALID_FOR` seconds."""
+
+    def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
+        self._key = key
+        self._clock = clock
+        self._nonces: set[bytes] = set()
+        self._by_age: deque[tuple[float, bytes]] = deque()
+
+    def check(self, value: bytes, method: bytes, target: bytes) -> Peer:
+        """Return the client that a signed request is from. Raises `BadSignature`."""
+        said, _, mac = value.rpartition(b" ")
+        if not hmac.compare_digest(mac, _mac(self._key, method, target, said)):
+            raise BadSignature("forged")
+        at, nonce, scheme, address = said.split(b" ")
+        now = self._clock()
+        if abs(float(at) - now) > VALID_FOR:
+            raise BadSignature(f"expired: its time differs by {float(at) - now:.0f} s from this machine's")
+        self._remember(nonce, now)
+        return Peer("" if address == _NO_ADDRESS.encode() else address.decode(), scheme == b"https")
+
+    def _remember(self, nonce: bytes, now: float) -> None:
+        """Raises `BadSignature` for a nonce that has been used."""
+        by_age = self._by_age
+        while by_age and by_age[0][0] < now:
+            self._nonces.discard(by_age.popleft()[1])
+        if nonce in self._nonces:
+            raise BadSignature("replayed")
+        if len(self._nonces) >= MAX_NONCES:
+            raise BadSignature("too many at a time")
+        self._nonces.add(nonce)
+        by_age.append((now + 2 * VALID_FOR, nonce))  # its time may be in the future

@@ -1,0 +1,262 @@
+"""Forwards HTTP requests and WebSocket handshakes to the instance that owns their session."""
+
+import asyncio
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, Final, Protocol
+
+from synkora.engine.logs import Log
+from synkora.engine.tasks import Tasks
+from synkora.serving.forward_signature import HEADER
+from synkora.serving.hand_over import WorkerSockets
+from synkora.serving.owner_connections import OwnerConnection, OwnerConnections, OwnerLost, dial, dial_worker
+from synkora.serving.owners import Owner, Owners
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: The answer to a forwarded request that an instance does not accept (RFC 9110 section 15.5.20).
+MISDIRECTED: Final = 421
+#: Of one connection only (RFC 9110 section 7.6.1), or written anew for the next connection.
+HOP_BY_HOP: Final = frozenset(
+    (b"connection", b"expect", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
+)
+_OF_THIS_SERVER: Final = frozenset((b"date", b"server", b"x-request-id"))
+
+log = Log(__name__)
+
+
+class Client(Protocol):
+    """The connection that a request has come over."""
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the connection has ended."""
+        ...
+
+    def on_leave(self, leave: Callable[[], None] | None) -> None:
+        """Call `leave` when the connection ends, until this is called again."""
+        ...
+
+    def hang_up(self) -> None:
+        """End the connection."""
+        ...
+
+
+class ForwardCounts:
+    """Counts of forwarded requests. `now` are the pending ones, WebSockets included."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.total: Counter[str] = Counter()  # by way: handed over, polling, websocket
+        self.lost: Counter[str] = Counter()  # by way: of owners that could not be reached, or ended the connection
+
+
+class Forwarder:
+    """Forwards requests to the `owners` of sessions, at most `most` at a time, 0 meaning any number.
+
+    Each forwarded request has buffers of at most `MAX_BUFFER` bytes and one read in each direction. `idle` is the time
+    in seconds for which a connection to an owner is kept for the next request.
+    """
+
+    def __init__(self, owners: Owners, workers: WorkerSockets | None, *, most: int, idle: float) -> None:
+        self.counts = ForwardCounts()
+        self.tasks = Tasks()
+        self._owners = owners
+        self._workers = workers
+        self._most = most
+        self._connections = OwnerConnections(idle)
+        self._pending: dict[str, set[Callable[[], None]]] = {}  # functions that end the pending requests, by tag
+        self._is_closed = False
+        owners.on_gone.append(self._end)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further request can be forwarded."""
+        return self._is_closed or bool(self._most and self.counts.now >= self._most)
+
+    async def connect(self, owner: Owner, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
+        """Open a connection to an owner. Raises `OwnerLost`."""
+        if self._workers is not None and self._workers.has(owner.tag):
+            mine, theirs = socket.socketpair()
+            mine.setblocking(False)
+            with theirs:
+                if self._workers.pass_on(owner.tag, theirs.fileno(), b""):
+                    return await dial_worker(mine, protocol)
+            mine.close()
+        if not owner.url:
+            raise OwnerLost("the worker has ended")
+        return await dial(owner, protocol)
+
+    @contextlib.contextmanager
+    def pending(self, tag: str, end: Callable[[], None]) -> Iterator[None]:
+        """Count a request within the block; `end` is called if its owner ends, or this instance."""
+        self.counts.now += 1
+        pending = self._pending.setdefault(tag, set())
+        pending.add(end)
+        try:
+            yield
+        finally:
+            self.counts.now -= 1
+            pending.discard(end)
+            if not pending and self._pending.get(tag) is pending:
+                del self._pending[tag]
+
+    def note_lost(self, way: str, error: OwnerLost) -> None:
+        """Count and log an owner that cannot be reached."""
+        self.counts.lost[way] += 1
+        log.warning("owner_lost", problem=str(error))
+
+    def note_refused(self) -> None:
+        """Log an owner that does not accept this instance's requests."""
+        log.warning("owner_refuses", problem="it does not accept the signature of a forwarded request")
+
+    def close(self) -> None:
+        """End all pending requests; further ones are not forwarded."""
+        self._is_closed = True
+        self._owners.on_gone.remove(self._end)
+        for tag in list(self._pending):
+            self._end(tag)
+        self._connections.close()
+        self.tasks.cancel()
+
+    def _end(self, tag: str) -> None:
+        self._connections.forget(tag)
+        for end in list(self._pending.get(tag, ())):
+            end()
+
+    # Requests without an upgrade
+
+    def request_app(self, owner: Owner, signature: tuple[bytes, bytes], local: App, client: Client) -> App:
+        """Return an ASGI application that forwards one request of `client`.
+
+        `local` answers if the owner cannot be reached, or does not accept the request.
+        """
+
+        async def forward(scope: Scope, receive: Receive, send: Send) -> None:
+            self.counts.total["polling"] += 1
+            body = _Body(receive, scope)
+            head = _head(scope, signature, body.framing)
+            try:
+                is_answered = await self._send_request(owner, head, body, send, client)
+            except OwnerLost as error:
+                is_answered = client.has_left
+                if not is_answered:
+                    self.note_lost("polling", error)
+            if not is_answered:
+                await local(scope, receive, send)
+
+        return forward
+
+    async def _send_request(self, owner: Owner, head: bytes, body: "_Body", send: Send, client: Client) -> bool:
+        """Do `_exchange` over a kept connection or a new one. Raises `OwnerLost`."""
+        kept = self._connections.take(owner.tag)
+        if kept is not None:
+            try:
+                return await self._use(kept, owner, head, body, send, client)
+            except OwnerLost:  # the owner has closed it at this moment
+                if not body.is_unread or client.has_left:
+                    raise
+        connection = OwnerConnection()
+        await self.connect(owner, connection)
+        return await self._use(connection, owner, head, body, send, client)
+
+    async def _use(
+        self, connection: OwnerConnection, owner: Owner, head: bytes, body: "_Body", send: Send, client: Client
+    ) -> bool:
+        with self.pending(owner.tag, connection.abort):
+            client.on_leave(connection.abort)
+            try:
+                return await self._exchange(connection, head, body, send, client)
+            finally:
+                client.on_leave(None)
+                self._connections.give_back(owner.tag, connection)
+
+    async def _exchange(
+        self, connection: OwnerConnection, head: bytes, body: "_Body", send: Send, client: Client
+    ) -> bool:
+        """Send a request and relay its response; return whether the owner accepts the request.
+
+        A response that does not come to its end ends the client's connection. Raises `OwnerLost` before the response.
+        """
+        connection.begin(head)
+        await body.send_to(connection)
+        status, headers = await connection.head
+        if status == MISDIRECTED:
+            self.note_refused()
+            return False
+        kept = without(headers, HOP_BY_HOP | _OF_THIS_SERVER)
+        await send({"type": "http.response.start", "status": status, "headers": kept})
+        try:
+            async for part, is_last in connection.body():
+                await send({"type": "http.response.body", "body": part, "more_body": not is_last})
+        except OwnerLost:
+            client.hang_up()
+            await body.until_left()
+        return True
+
+
+class _Body:
+    """A request's body, on its way from the client to the owner."""
+
+    def __init__(self, receive: Receive, scope: Mapping[str, Any]) -> None:
+        headers = dict(scope["headers"])
+        self.is_unread = True
+        self._receive = receive
+        self._is_chunked = b"transfer-encoding" in headers
+        self._more = scope["method"] != "GET" and (self._is_chunked or b"content-length" in headers)
+        self.framing: list[tuple[bytes, bytes]] = []
+        if self._more:
+            self.framing.append(
+                (b"transfer-encoding", b"chunked")
+                if self._is_chunked
+                else (b"content-length", headers[b"content-length"])
+            )
+
+    async def send_to(self, connection: OwnerConnection) -> None:
+        """Send the body, as far as it comes."""
+        while self._more:
+            message = await self._receive()
+            self.is_unread = False
+            if message["type"] == "http.disconnect":
+                return
+            self._more = message.get("more_body", False)
+            part: bytes = message.get("body", b"")
+            if self._is_chunked:
+                part = (b"%x\r\n%b\r\n" % (len(part), part) if part else b"") + (b"" if self._more else b"0\r\n\r\n")
+            await connection.write(part)
+
+    async def until_left(self) -> None:
+        """Wait until the client has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def _head(scope: Mapping[str, Any], signature: tuple[bytes, bytes], framing: Iterable[tuple[bytes, bytes]]) -> bytes:
+    headers = without(scope["headers"], HOP_BY_HOP | {b"content-length", HEADER})
+    return request_head(
+        scope["method"].encode(), origin_form(scope["raw_path"], scope["query_string"]), [*headers, *framing, signature]
+    )
+
+
+def request_head(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the head of a request."""
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(lines))
+
+
+def origin_form(path: bytes, query: bytes) -> bytes:
+    """Return the target of a request without scheme and host (RFC 9112 section 3.2.1)."""
+    return path + (b"?" + query if query else b"")
+
+
+def without(headers: Iterable[tuple[bytes, bytes]], names: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+    """Return the headers besides those of one connection only."""
+    headers = list(headers)
+    named = {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
+    left_out = named.union(names)
+    return [header for header in headers if header[0] not in left_out]

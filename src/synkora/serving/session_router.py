@@ -1,0 +1,125 @@
+"""Decides where a request is answered: here, or where its session is."""
+
+import asyncio
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from synkora.engine.request import parse_query
+from synkora.engine.settings import EngineSettings
+from synkora.engine.transports.websocket_heads import Peer, split_target
+from synkora.serving.forward_signature import HEADER, BadSignature, Verifier, sign
+from synkora.serving.forwarding import Forwarder
+from synkora.serving.hand_over import WorkerSockets
+from synkora.serving.owners import Owner, Owners, tag_of
+
+#: The first line of a request for a session, whose id needs no decoding. Others are forwarded after they are parsed.
+_FIRST_LINE: Final = re.compile(
+    rb"(?:GET|POST) (/[^ ?\r\n]*)"
+    rb"\?(?:[^ \r\n]*&)?sid=(?:[\w-]+\.)*([A-Za-z0-9]{1,40})\.[\w-]+(?:&[^ \r\n]*)? HTTP/1\.1\r\n"
+)
+_FORWARDED_METHODS: Final = (b"GET", b"POST")
+
+
+class TooManyForwards(Exception):
+    """The instance forwards as many requests as it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSessions:
+    """What an instance needs to reach the sessions of `owners`, and to be reached by them.
+
+    Its own sessions have `tag` in their ids, and requests to it are signed with `key`. `workers` is the folder of the
+    sockets of this machine's workers, if there are others. At most `most` requests are forwarded at a time, 0 meaning
+    any number.
+    """
+
+    tag: str
+    key: bytes
+    owners: Owners
+    workers: Path | None = None
+    most: int = 0
+
+
+class Route(NamedTuple):
+    """Where a request is answered: by `owner`, which gets it with the header `signature`, or here if there is none.
+
+    `peer` is the client, of a request that another instance has forwarded.
+    """
+
+    owner: Owner | None = None
+    signature: tuple[bytes, bytes] = (b"", b"")
+    peer: Peer | None = None
+
+
+_HERE: Final = Route()
+
+
+class SessionRouter:
+    """Routes the requests of one instance.
+
+    A request goes to the instance that the id of its session names, which never forwards it further: so no request goes
+    in circles. Only requests for Socket.IO's path are forwarded, and only to live instances.
+    """
+
+    def __init__(
+        self, shared: SharedSessions, settings: EngineSettings, forwarder: Forwarder, workers: WorkerSockets | None
+    ) -> None:
+        self.forwarder = forwarder
+        self._tag = shared.tag
+        self._own = shared.tag.encode()
+        self._owners = shared.owners
+        self._settings = settings
+        self._workers = workers
+        self._verifier = Verifier(shared.key)
+
+    def hand_over(self, transport: asyncio.Transport, data: bytes) -> bool:
+        """Pass a connection to the worker of this machine that owns the session of the request in `data`.
+
+        `data` is all that was read since the last response. Return whether the connection has left this process.
+        """
+        if self._workers is None:
+            return False
+        found = _FIRST_LINE.match(data)
+        if found is None or found[2] == self._own or not self._settings.serves(found[1].decode("latin-1")):
+            return False
+        if transport.get_extra_info("ssl_object") is not None or transport.get_write_buffer_size():
+            return False
+        if not self._workers.pass_on(found[2].decode(), transport.get_extra_info("socket").fileno(), data):
+            return False
+        transport.abort()
+        self.forwarder.counts.total["handed over"] += 1
+        return True
+
+    def route(self, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], peer: Peer) -> Route:
+        """Return where a request is answered. `target` is without scheme and host.
+
+        Raises `BadSignature` for a request that claims to be forwarded, and `TooManyForwards`.
+        """
+        signatures = [value for name, value in headers if name == HEADER]
+        tag = self._tag_in(target)
+        if signatures:
+            if tag is not None and tag != self._tag and self._workers is not None and self._workers.has(tag):
+                # Another instance has reached a worker beside the owner: they share a port.
+                return Route(Owner(tag, "", b""), (HEADER, signatures[0]))
+            if len(signatures) > 1 or tag != self._tag:
+                raise BadSignature("for another instance")
+            return Route(peer=self._verifier.check(signatures[0], method, target))
+        if tag is None or tag == self._tag or method not in _FORWARDED_METHODS:
+            return _HERE
+        owner = self._owners.find(tag)
+        if owner is None:
+            return _HERE  # which refuses the id as unknown
+        if self.forwarder.is_full:
+            raise TooManyForwards
+        return Route(owner, (HEADER, sign(owner.key, method, target, peer)))
+
+    def _tag_in(self, target: bytes) -> str | None:
+        if b"sid=" not in target and b"%" not in target:
+            return None
+        path, query = split_target(target)
+        if not self._settings.serves(path):
+            return None
+        return tag_of(parse_query(query).get("sid", ""))

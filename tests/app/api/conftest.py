@@ -1,0 +1,7 @@
+import pytest
+from tests.app.api.backend import Backend
+
+
+@pytest.fixture
+def backend() -> Backend:
+    return Backend()
