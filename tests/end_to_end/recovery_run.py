@@ -193,7 +193,7 @@ class Run:
     def kinds(self) -> Mapping[str, Callable[["Run"], Awaitable[None]]]:
         """What goes wrong, in turns."""
         if self._set is not None:
-            return {"a failover of Redis, and resets of all": Run.fail_over}
+            return {"a failover of Redis": Run.fail_over}
         kinds = FAULTS if self._redis is None else {**FAULTS, **FAULTS_OF_SEVERAL}
         return {name: fault for name, fault in kinds.items() if not _KINDS or name in _KINDS}
 
@@ -318,11 +318,10 @@ class Run:
             await self._restart_redis(keeps=False)
 
     async def fail_over(self) -> None:
-        """Let the master die, and one of its replicas take over, with fewer writes. Then let all clients return."""
+        """Let the master die, and one of its replicas take over, with fewer writes."""
         assert self._set is not None
         async with self._without_order():
             await asyncio.to_thread(self._set.fail_over)
-        await self.reset_all()
 
     async def _restart_redis(self, *, keeps: bool) -> None:
         redis = self._redis
