@@ -36,7 +36,7 @@ from synkora.sockets.server import SocketServer
 
 if TYPE_CHECKING:
     from synkora.app.cluster import Cluster
-    from synkora.app.outbox import Outbox
+    from synkora.app.database_outbox import DatabaseOutbox
     from synkora.app.workers.worker import Worker
 
 _NOT_ALLOWED: Final = (
@@ -70,7 +70,7 @@ class Instance:
         collaboration: Collaboration,
         cluster: "Cluster | None" = None,
         *,
-        outbox: "Outbox | None" = None,
+        outbox: "DatabaseOutbox | None" = None,
         id: str = "",
         repeats: RepeatedLines | None = None,
         output: Output | None = None,
@@ -166,11 +166,14 @@ class Instance:
 
     @property
     def problem(self) -> str | None:
-        """Why the instance does not work properly: not connected to the others, or not started."""
+        """Why the instance does not work properly: not connected to the others, without its outbox, or not started."""
         unavailable = registry_of(self.server).unavailable
         if unavailable is not None and unavailable[0] >= _SERVER_ERROR:
             return unavailable[1]
-        return None if self.cluster is None else self.cluster.problem
+        problem = None if self.cluster is None else self.cluster.problem
+        if problem is None and self.outbox is not None and self.outbox.problem is not None:
+            return f"the database outbox cannot be read: {self.outbox.problem}"
+        return problem
 
     @property
     def status(self) -> Status:
@@ -231,14 +234,14 @@ def _socket_server(settings: Settings, cluster: "Cluster | None", worker: "Worke
     )
 
 
-def _outbox(settings: Settings, server: SocketServer) -> "Outbox | None":
+def _outbox(settings: Settings, server: SocketServer) -> "DatabaseOutbox | None":
     """Build the reader of the app's outbox from settings. Raises `ValueError` with a line for the operator."""
     if settings.publish_from == "none" or settings.database_url is None:
         return None
     with _asked_for_by("PUBLISH_FROM=postgres"):
-        from synkora.app.outbox import Outbox
+        from synkora.app.database_outbox import DatabaseOutbox
     try:
-        return Outbox(settings.database_url.get_secret_value(), Publisher(server.of("/")))
+        return DatabaseOutbox(settings.database_url.get_secret_value(), Publisher(server.of("/")))
     except ValueError as error:
         raise ValueError(f"DATABASE_URL {error}") from None
 

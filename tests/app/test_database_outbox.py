@@ -16,7 +16,7 @@ from tests.docs.documents import ROOT
 from tests.support.logs import capture_logs
 from tests.support.servers import until
 
-from synkora.app.outbox import Outbox
+from synkora.app.database_outbox import DatabaseOutbox
 from synkora.collaboration.publishing import Publisher
 from synkora.recovery.settings import RecoverySettings
 
@@ -57,8 +57,8 @@ async def table(postgres: Postgres) -> AsyncIterator[Table]:
 
 
 @asynccontextmanager
-async def reading(site: Site, postgres: Postgres, poll: float = 0.05) -> AsyncIterator[Outbox]:
-    async with Outbox(postgres.url(), Publisher(site.server.of("/")), poll=poll) as outbox:
+async def reading(site: Site, postgres: Postgres, poll: float = 0.05) -> AsyncIterator[DatabaseOutbox]:
+    async with DatabaseOutbox(postgres.url(), Publisher(site.server.of("/")), poll=poll) as outbox:
         yield outbox
 
 

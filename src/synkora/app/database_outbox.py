@@ -25,7 +25,7 @@ _IDLE: Final = "10s"
 log = structlog.get_logger(__name__)
 
 
-class Outbox:
+class DatabaseOutbox:
     """The outbox in the database at `url`, within an `async with` block.
 
     One instance reads at a time: it has an advisory lock, and another instance takes over when the connection ends. A
