@@ -65,22 +65,25 @@ async def test_one_server_will_do(make_link: MakeLink) -> None:
         server.remove()
 
 
+async def working(make_link: MakeLink, url: str) -> Trial:
+    """A trial of a link that has passed on a message."""
+    link = make_link(url, SETTINGS)
+    assert await link.start(PATIENCE), link.problem
+    trial = Trial(link)
+    await trial.works(b'["a"]')
+    return trial
+
+
 async def test_a_failover_by_sentinels_is_followed(make_link: MakeLink) -> None:
     with running_sentinels(program=valkey()) as sentinels:
-        link = make_link(sentinels.url, SETTINGS)
-        assert await link.start(PATIENCE), link.problem
-        trial = Trial(link)
-        await trial.works(b'["a"]')
+        trial = await working(make_link, sentinels.url)
         sentinels.fail_over()
         await trial.works(b'["b"]')
 
 
 async def test_a_failover_in_a_cluster_is_followed(make_link: MakeLink) -> None:
     with running_cluster(program=valkey()) as cluster:
-        link = make_link(cluster.url, SETTINGS)
-        assert await link.start(PATIENCE), link.problem
-        trial = Trial(link)
-        await trial.works(b'["a"]')
+        trial = await working(make_link, cluster.url)
         slot = cluster.nodes[0].do("CLUSTER", "KEYSLOT", "synkora")
         owner = cluster.owner(slot)
         assert owner is not None

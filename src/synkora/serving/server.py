@@ -162,7 +162,10 @@ class Server(uvicorn.Server):
     async def listen_on(self, listening: socket.socket) -> asyncio.Server:
         """Accept connections from a further socket, until `stop_listening_on`."""
         server = await self._listen(socket.socket(fileno=os.dup(listening.fileno())))
-        self.servers.append(server)
+        if self.should_exit:
+            server.close()  # the shutdown waits for the end of the servers that it closes, and would not close this one
+        else:
+            self.servers.append(server)
         return server
 
     def stop_listening_on(self, server: asyncio.Server) -> None:
