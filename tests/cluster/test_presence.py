@@ -154,6 +154,18 @@ async def test_an_instance_that_dies_is_noticed(gather: Gather, redis: RedisServ
     assert f"synkora:instance:{dead.link.uid}" not in lifetimes(redis)
 
 
+async def test_names_that_another_program_has_written_do_not_keep_dead_instances(
+    gather: Gather, redis: RedisServer
+) -> None:
+    """Whatever bytes they have."""
+    one, two, dead = await gather(3)
+    await met(one, two, dead)
+    redis.do("ZADD", "synkora:instances", "1", b"\xff")
+    redis.do("SADD", f"synkora:instance:{one.link.uid}", b"\xff")
+    await _die(dead)
+    await everyone_sees({"a", "b"}, one, two)
+
+
 @pytest.mark.parametrize("announces", [True, False])
 async def test_an_instance_that_announced_its_stop_is_not_logged_as_lost(gather: Gather, *, announces: bool) -> None:
     """Its clients may return, so that its lease ends by itself, as that of a dead instance does."""

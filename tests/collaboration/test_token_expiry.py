@@ -7,18 +7,7 @@ from typing import Any
 
 import pytest
 from joserfc import jws
-from tests.collaboration.guarded import (
-    UNLIMITED,
-    MakeGuarded,
-    Roles,
-    acks,
-    ask,
-    errors,
-    first_error,
-    heard,
-    names,
-    settle,
-)
+from tests.collaboration.guarded import UNLIMITED, MakeGuarded, Roles, acks, errors, first_error, heard, names, settle
 from tests.collaboration.site import SECRET, MemoryClient, Site, running_site, token_of
 from tests.support.clients import Polling, websocket
 from tests.support.servers import until
@@ -213,7 +202,8 @@ async def test_a_polling_client_gets_a_message_and_its_session_ends() -> None:
 async def test_a_fresh_token_extends_the_session(site: Site, clock: Clock, wrapped: bool) -> None:
     """As text or as `{token}`. The connection keeps its projects, and the ack has the new expiry."""
     ann, bob = await come(site, "Ann", 3600), await come(site, "Bob", 3600)
-    await ask(ann, "join-project", "p")
+    ann.emit("join-project", "p")
+    await settle()
     fresh = token("Ann", 7200)
     answer = await refreshed(ann, {"token": fresh} if wrapped else fresh)
     assert answer["ok"] is True
@@ -251,7 +241,8 @@ async def test_a_session_that_is_refreshed_with_an_endless_token_has_no_end(site
 async def test_a_refresh_without_an_ack_is_accepted(site: Site) -> None:
     ann = await come(site, "Ann", 3600)
     ann.take()
-    await ask(ann, "auth:refresh", token("Ann", None))
+    ann.emit("auth:refresh", token("Ann", None))
+    await settle()
     assert ann.take() == []
     assert not has_timer(site)
 

@@ -16,10 +16,12 @@ from tests.support.node_process import Message, NodeProcess
 from tests.support.processes import PATIENCE, free_port
 from tests.support.real_clients import APP_OPTIONS
 from tests.support.redis_server import RedisServer
+from tests.support.redis_sets import RedisCluster, Sentinels
 from tests.support.relay import Relay, relaying
 from tests.support.server_process import ServerProcess, expect_health
 from tests.support.users import User
 
+RedisSet = Sentinels | RedisCluster
 PROJECTS: Final = ("project-a", "project-b")
 #: A connection that only seems alive lasts for up to three seconds.
 _SETTINGS: Final = {
@@ -172,20 +174,26 @@ class Host:
 class Run:
     """Pages at work, and faults; `faults` counts them.
 
-    With two hosts there are an nginx in front of them and a Redis that keeps its memory in a file.
+    With two hosts there are an nginx in front of them, and a Redis that keeps its memory in a file or a set of several
+    Redis, whose failover is then the only fault.
     """
 
-    def __init__(self, hosts: list[Host], pages: list[Page], chance: random.Random, redis: RedisServer | None) -> None:
+    def __init__(
+        self, hosts: list[Host], pages: list[Page], chance: random.Random, redis: RedisServer | RedisSet | None
+    ) -> None:
         self.hosts = hosts
         self.pages = pages
         self.faults: Counter[str] = Counter()
         self._chance = chance
-        self._redis = redis
+        self._redis = redis if isinstance(redis, RedisServer) else None
+        self._set = None if isinstance(redis, RedisServer) else redis
         self._is_ordered = True
 
     @property
     def kinds(self) -> Mapping[str, Callable[["Run"], Awaitable[None]]]:
         """What goes wrong, in turns."""
+        if self._set is not None:
+            return {"a failover of Redis, and resets of all": Run.fail_over}
         kinds = FAULTS if self._redis is None else {**FAULTS, **FAULTS_OF_SEVERAL}
         return {name: fault for name, fault in kinds.items() if not _KINDS or name in _KINDS}
 
@@ -309,6 +317,13 @@ class Run:
         async with self._without_order():
             await self._restart_redis(keeps=False)
 
+    async def fail_over(self) -> None:
+        """Let the master die, and one of its replicas take over, with fewer writes. Then let all clients return."""
+        assert self._set is not None
+        async with self._without_order():
+            await asyncio.to_thread(self._set.fail_over)
+        await self.reset_all()
+
     async def _restart_redis(self, *, keeps: bool) -> None:
         redis = self._redis
         assert redis is not None
@@ -363,7 +378,13 @@ FAULTS_OF_SEVERAL: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = {
 
 @asynccontextmanager
 async def running(
-    folder: Path, node: NodeProcess, seed: int, *, pages: int = 8, redis: RedisServer | None = None, **variables: str
+    folder: Path,
+    node: NodeProcess,
+    seed: int,
+    *,
+    pages: int = 8,
+    redis: RedisServer | RedisSet | None = None,
+    **variables: str,
 ) -> AsyncIterator[Run]:
     """A server, or with a Redis two behind nginx, with pages that have joined their projects."""
     hosts = [Host(folder, **variables)]

@@ -1,6 +1,7 @@
 """Several instances behind nginx, and their clients."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.support.users import User
 
 #: Seconds within which all is calm again: a dead instance is noticed within 10, and clients wait up to 5 to come back.
 _CALM: Final = 20
+_MOST_CLIENTS: Final = 60
 _PREFIX: Final = "socket.io"  # of the keys in Redis, by default
 
 
@@ -53,6 +55,18 @@ class Site:
     async def enter(self, *ways: Way) -> None:
         """Connect new clients through nginx, each with its transports, and let them join. Waits until all know all."""
         await self.connect(*ways)
+        await self.expect_whole()
+
+    async def enter_until(self, condition: Callable[[], bool], *ways: Way) -> None:
+        """Like `enter`, one client after the other with these transports in turn, until `condition()` holds.
+
+        Requests of sessions take their turns among the instances, too: which instance is next for a client is chance.
+        """
+        for way in itertools.islice(itertools.cycle(ways), _MOST_CLIENTS):
+            if condition():
+                break
+            await self.connect(way)
+        assert condition()
         await self.expect_whole()
 
     async def connect(self, *ways: Way) -> list[Member]:

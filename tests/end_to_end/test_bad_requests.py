@@ -1,7 +1,6 @@
 """Invalid HTTP requests: each gets the status of its error, and no other client is affected."""
 
 import contextlib
-import json
 from collections.abc import AsyncIterator
 
 import httpx
@@ -113,18 +112,3 @@ async def test_other_paths_are_not_found(http: httpx.AsyncClient, server: Server
     await connection.send(upgrade(path="/nowhere"))
     assert (await connection.head()).startswith("HTTP/1.1 404 ")
     await connection.close()
-
-
-@pytest.mark.parametrize("path", ["/health", "/"])
-async def test_health_counts_clients(http: httpx.AsyncClient, bystanders: Bystanders, path: str) -> None:
-    """Current clients, projects with members, and the seconds since the start."""
-    answer = await http.get(path)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/json"
-    health = json.loads(answer.content)
-    assert list(health) == ["status", "service", "uptime", "connections", "rooms"]
-    assert (health["status"], health["service"]) == ("healthy", "Synkora WebSocket Server")
-    assert health["uptime"] > 0
-    assert health["connections"] >= 2
-    assert health["rooms"] >= 1
-    await bystanders.notice_nothing()

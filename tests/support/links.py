@@ -2,14 +2,13 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 
-from synkora.redis.connection import Answered
 from synkora.redis.link import Link, LinkSettings, Script
 from synkora.redis.url import RedisUrl
 
@@ -42,14 +41,8 @@ def _strict(script: Script) -> Script:
 class StrictLink(Link):
     """A link whose scripts fail if they use a key that is not declared."""
 
-    def run(
-        self,
-        script: Script,
-        keys: Sequence[bytes | str],
-        args: Sequence[bytes | str | int],
-        answered: Answered | None = None,
-    ) -> "asyncio.Future[Any]":
-        return super().run(_strict(script), keys, args, answered)
+    def run(self, script: Script, *args: Any, **kwargs: Any) -> "asyncio.Future[Any]":
+        return super().run(_strict(script), *args, **kwargs)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-POSITION: Final = re.compile(r"[0-9a-z]{8}\.[0-9a-f]+(\.[0-9A-Za-z]+\.[0-9a-f]+)?")
+POSITION: Final = re.compile(r"[0-9a-z]{8}(?:[0-9a-z]{8})?\.[0-9a-f]+(\.[0-9A-Za-z]+\.[0-9a-f]+)?")
 
 
 def without_position(event: list[Any]) -> list[Any]:

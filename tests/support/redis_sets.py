@@ -11,8 +11,10 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 
 MASTER: Final = "mymaster"
+DEFAULT: Final = "synkora:socket.io"  # begins the keys of a server without another prefix
 _DOWN_AFTER: Final = 500  # ms: Sentinels and nodes take a silent Redis for dead
-_FAILOVER: Final = 1000  # ms for one attempt
+_FAILOVER: Final = 5000  # ms for one attempt: with less, two Sentinels may promote two replicas
+_LAG: Final = 0.3  # seconds, less than it takes to look dead
 _REPLICA: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 
 
@@ -37,6 +39,12 @@ class Sentinels:
     @property
     def master(self) -> RedisServer:
         return next(each for each in self.redis if each.port == self.master_port)
+
+    def fail_over(self) -> None:
+        """Let the master die with writes that no replica has, and wait for the next master."""
+        dead = self.master
+        _die_ahead(dead, [each for each in self.redis if each is not dead])
+        await_that(lambda: self.master_port != dead.port, "the Sentinels make another one the master")
 
 
 @contextmanager
@@ -80,10 +88,11 @@ def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
 
 
 class RedisCluster:
-    """Three masters and a replica of each."""
+    """Three masters and a replica of each. `master` has the keys of a server, after a failover."""
 
     def __init__(self, nodes: list[RedisServer]) -> None:
         self.nodes = nodes
+        self.master: RedisServer | None = None
 
     @property
     def url(self) -> str:
@@ -96,6 +105,15 @@ class RedisCluster:
             return None
         (port,) = found
         return next((each for each in self.nodes if each.port == port), None)
+
+    def fail_over(self) -> None:
+        """Let the node of the server's keys die with writes that no replica has, and wait for the next one."""
+        slot = self.nodes[0].do("CLUSTER", "KEYSLOT", DEFAULT)
+        dead = self.owner(slot)
+        assert dead is not None
+        _die_ahead(dead, [each for each in self.nodes if f"127.0.0.1:{each.port}@".encode() in _replicas(dead)])
+        await_that(lambda: self.owner(slot, but=dead.port) is not None, "the replica takes over")
+        self.master = self.owner(slot, but=dead.port)
 
 
 @contextmanager
@@ -126,6 +144,21 @@ def _is_whole(node: RedisServer) -> bool:
     state = node.do("CLUSTER", "INFO")
     linked = b"role:master" in (info := node.do("INFO", "replication")) or b"master_link_status:up" in info
     return b"cluster_state:ok" in state and len(slots) == 3 and all(len(each) == 4 for each in slots) and linked
+
+
+def _replicas(node: RedisServer) -> bytes:
+    return b"\n".join(node.do("CLUSTER", "REPLICAS", node.do("CLUSTER", "MYID")))
+
+
+def _die_ahead(master: RedisServer, replicas: list[RedisServer]) -> None:
+    assert replicas
+    for each in replicas:
+        each.pause()
+    master.do("CLIENT", "KILL", "TYPE", "replica")
+    time.sleep(_LAG)
+    master.kill()
+    for each in replicas:
+        each.resume()
 
 
 def _owner_port(slots: list[Any], slot: int) -> int:

@@ -19,6 +19,7 @@ from synkora.engine.settings import EngineSettings
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
 from synkora.engine.transports.websocket_protocol import WebSocketProtocol
+from synkora.engine.turn_budget import TurnBudget
 from synkora.serving.http_limits import HttpTimeouts
 from synkora.serving.listen import listen
 from synkora.serving.server import Server
@@ -116,6 +117,11 @@ class Engine:
         self.recorders: list[Recorder] = []
         self._echoes = echoes
         self.registry = Registry(EngineSettings(**{"path": "/engine.io/", **settings}), self._accept)
+
+    def share(self, budget: TurnBudget) -> None:
+        """Let all sessions share a budget."""
+        for recorder in self.recorders:
+            recorder.session.budget = budget
 
     def _accept(self, session: Session) -> Recorder:
         recorder = Recorder(session, echoes=self._echoes)

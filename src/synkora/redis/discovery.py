@@ -41,6 +41,11 @@ class Discovery:
         self._servers = deque(url.servers)
 
     @property
+    def asks(self) -> bool:
+        """Whether other servers say which Redis to use."""
+        return self._url.master is not None or self.is_cluster
+
+    @property
     def own_keys(self) -> tuple[bytes, ...]:
         """A key that only the node with the right hash slot takes; none without a Cluster."""
         return (self.key(self._keyspace),) if self.is_cluster else ()
@@ -52,7 +57,7 @@ class Discovery:
 
     async def find(self) -> Server:
         """Return the Redis. Raises `LinkDown` with the problem of the server that was asked first."""
-        if self._url.master is None and not self.is_cluster:
+        if not self.asks:
             return self._url.redis
         problem = ""
         for server in tuple(self._servers):

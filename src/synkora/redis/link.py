@@ -43,6 +43,7 @@ class LinkSettings:
     timeout: float = 5.0  # for connecting and the handshake, and for the last writes before a close
     first_delay: float = 0.1  # before a new attempt; doubled by each further attempt
     longest_delay: float = 5.0
+    longest_delay_of_several: float = 1.0  # so that all instances find the next master within the leases of presence
     steady_after: float = 1.0  # a connection that was up for this time resets the delay
     max_waiting: int = 33_554_432
 
@@ -239,7 +240,8 @@ class Link:
                 delay = settings.first_delay
             # Random, so that instances do not all reconnect at once.
             await asyncio.sleep(delay * secrets.SystemRandom().uniform(0.5, 1))
-            delay = min(delay * 2, settings.longest_delay)
+            longest = settings.longest_delay_of_several if self._discovery.asks else settings.longest_delay
+            delay = min(delay * 2, longest)
 
     async def _one_connection(self) -> None:
         timeout = self._settings.timeout

@@ -176,6 +176,8 @@ class RedisLog:
         self._unsent_size = 0
         self._awaited: dict[int, _Awaited] = {}
         self._waiting: deque[int] = deque()  # the unsent events that this connection has not been given
+        self._settled_at = 0  # the log's number then
+        self._left_at: dict[str, int] = {}  # the last number of each Redis, by the name of its data
         self._recent: deque[_Recent] = deque()
         self._recent_size = 0
         self._in_flight = 0  # bytes of commands without a reply
@@ -432,8 +434,11 @@ class RedisLog:
         self._take(_Entry(event, sender, number), position)
 
     def _take(self, entry: _Entry, position: Position) -> None:
-        if position.epoch == self._position.epoch and position.number <= self._position.number:
-            return
+        if is_same_log(position.epoch, self._position.epoch):
+            if position.number <= self._position.number:
+                return
+            if position.number <= self._settled_at:  # the message left before the epoch that this instance knows
+                position = position._replace(epoch=self._position.epoch)
         if position.epoch != self._position.epoch:
             self._move_to(Position(position.epoch, position.number - 1))
         self._position = position
@@ -458,6 +463,9 @@ class RedisLog:
 
     def _move_to(self, position: Position) -> None:
         has_begun = position.epoch != self._position.epoch
+        if not is_same_log(position.epoch, self._position.epoch):
+            self._settled_at = 0
+            self._left_at.clear()
         self._position = position
         if position.epoch.endswith(self._proposed):
             self._proposed = new_epoch()
@@ -468,6 +476,7 @@ class RedisLog:
 
     def _went_down(self) -> None:
         self._held = None  # it is read when Redis is back
+        self._left_at[self._link.data_id] = self._position.number
         horizon = asyncio.get_running_loop().time() - _LONGEST_LAG
         while self._recent and self._recent[0].at < horizon:
             self._recent_size -= self._recent.popleft().event.size + _UNSENT_EXTRA
@@ -514,9 +523,12 @@ class RedisLog:
         if not self._link.is_up:
             return
         if position is not None:
+            self._settled_at = position.number
             self._send_again(own)
             if is_same_log(position.epoch, self._position.epoch) and position.epoch != self._position.epoch:
-                self._move_to(Position(position.epoch, self._position.number))
+                # If another Redis was the master only for a while, its numbers mean nothing here.
+                number = self._left_at.get(self._link.data_id, self._position.number)
+                self._move_to(Position(position.epoch, min(number, self._position.number)))
         self._read_missed()
 
     def _send_again(self, own: int) -> None:

@@ -120,7 +120,7 @@ class Server(uvicorn.Server):
             return None, None, None
         workers = None if shared.workers is None else WorkerSockets(shared.workers, shared.tag, self._take_over)
         forwarder = Forwarder(shared.owners, workers, most=shared.most, idle=keep_alive / 2)
-        return workers, forwarder, SessionRouter(shared, server.settings, forwarder, workers)
+        return workers, forwarder, SessionRouter(shared, registry_of(server), forwarder, workers)
 
     def _take_over(self, connection: socket.socket, data: bytes) -> None:
         """Continue a connection that another worker has accepted, and of which it has read `data`."""
@@ -162,7 +162,10 @@ class Server(uvicorn.Server):
     async def listen_on(self, listening: socket.socket) -> asyncio.Server:
         """Accept connections from a further socket, until `stop_listening_on`."""
         server = await self._listen(socket.socket(fileno=os.dup(listening.fileno())))
-        self.servers.append(server)
+        if self.should_exit:
+            server.close()  # the shutdown waits for the end of the servers that it closes, and would not close this one
+        else:
+            self.servers.append(server)
         return server
 
     def stop_listening_on(self, server: asyncio.Server) -> None:

@@ -34,13 +34,12 @@ async def test_other_tasks_run_while_a_large_payload_is_handled() -> None:
 
 async def test_sessions_share_the_turns_in_which_their_payloads_are_handled() -> None:
     """Not each of them has a slice in each turn, if they have a budget together."""
-    engine, budget = Engine(), TurnBudget(1e-9)
+    engine = Engine()
     async with serving_engine(engine) as address, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Polling(address)) for _ in range(5)]
         for client in clients:
             await client.open()
-        for recorder in engine.recorders:
-            recorder.session.budget = budget
+        engine.share(TurnBudget(1e-9))
         payload = [f"4{number}" for number in range(2000)]
         posts = asyncio.gather(*(client.post(*payload) for client in clients))
         received = [recorder.messages for recorder in engine.recorders]

@@ -39,15 +39,14 @@ def engine() -> Engine:
 
 async def test_connections_with_one_budget_share_the_turns() -> None:
     """Not each of them has a read in each turn. Each gets all of its messages, large ones too, in order."""
-    engine, budget = Engine(), TurnBudget(1e-9)
+    engine = Engine()
     messages = [b"%d" % number + b"x" * (60_000 if number == 700 else 20) for number in range(1500)]
     data = b"".join(client_frame(TEXT, b"4" + message) for message in messages)
     async with serving_engine(engine) as address, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(raw_websocket(address)) for _ in range(6)]
         for client in clients:
             await client.text()
-        for recorder in engine.recorders:
-            recorder.session.budget = budget
+        engine.share(TurnBudget(1e-9))
         for client in clients:
             client.writer.write(data)
         received = [recorder.messages for recorder in engine.recorders]

@@ -208,6 +208,8 @@ class Parent:
 
     def _share_out(self) -> None:
         """Let the workers that serve accept from the sockets of numbers without one, too."""
+        if self._stop.is_set():
+            return
         serving = [each for each in self._workers if each.is_serving]
         missing = set(range(len(self._sockets))) - {worker.number for worker in serving}
         for worker in serving:
@@ -258,7 +260,7 @@ class Parent:
             new = await self._start_others()
             if new is None:
                 continue
-            old = [worker for worker in self._workers if worker not in new]
+            old = sorted(self._workers - new, key=lambda worker: worker.number)
             for worker in old:
                 worker.is_leaving = True
                 worker.tell("close")

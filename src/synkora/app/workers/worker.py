@@ -68,7 +68,8 @@ class Worker:
         self._server = server
 
     def say_ready(self) -> None:
-        """Tell the parent that this worker accepts clients."""
+        """Tell the parent that this worker accepts clients. From now on SIGINT is for the parent alone."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._control.send(b"ready")
 
     @property
@@ -98,14 +99,20 @@ class Worker:
                 self._is_leaving = self.siblings.is_leaving = True
                 self._tasks.start(self._leave(server))
             case "stop":
-                server.should_exit = True
+                self._stop(server)
             case "hurry":
                 server.handle_exit(signal.SIGINT, None)
             case "":
                 log.error("parent_ended")
                 self._is_orphaned = True
                 asyncio.get_running_loop().remove_reader(self._control)
-                server.should_exit = True
+                self._stop(server)
+
+    @staticmethod
+    def _stop(server: Server) -> None:
+        """Stop as by SIGTERM. A supervisor may send that to each process of a group, or have sent it."""
+        if not server.should_exit:
+            server.handle_exit(signal.SIGTERM, None)
 
     async def _cover(self, server: Server, numbers: list[str]) -> None:
         wanted = set(map(int, numbers))
@@ -119,4 +126,4 @@ class Worker:
     async def _leave(self, server: Server) -> None:
         server.stop_listening()
         await asyncio.sleep(_LAST_REQUESTS)
-        server.should_exit = True
+        self._stop(server)
