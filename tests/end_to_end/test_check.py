@@ -80,7 +80,7 @@ def test_every_check_is_listed(place: Place, redis: RedisServer, postgres: Postg
     assert code == 0
     assert {name for name, status in found.items() if status == "risky"} <= {"user"}  # who may be root
     assert {name for name, status in found.items() if status == "skipped"} == {
-        *("previous-secrets", "tls", "workers", "state"),
+        *("previous-secrets", "tls", "redis-failover", "workers", "state"),
         *("database", "database-tables", "database-rights", "database-clock", "database-outbox", "kept-sessions"),
     }
     code, found = place.report(**variables, PROJECT_ACCESS="postgres", DATABASE_URL=postgres.url("template1"))
