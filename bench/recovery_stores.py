@@ -98,7 +98,7 @@ class AppendFile:
     async def close(self) -> None:
         os.close(self._file)
 
-    def added(self, event: LoggedEvent, time: float) -> None:
+    def added(self, event: LoggedEvent, time: float, once: str) -> None:
         record = encode(EventAdded("/", "", time, event))
         os.write(self._file, len(record).to_bytes(4, "little") + record)
 
@@ -134,7 +134,7 @@ class DirectSqlite:
         self._write()
         self._database.close()
 
-    def added(self, event: LoggedEvent, time: float) -> None:
+    def added(self, event: LoggedEvent, time: float, once: str) -> None:
         if not self._rows:
             asyncio.get_running_loop().call_soon(self._write)
         self._rows.append((event.number, time, encode(event)))

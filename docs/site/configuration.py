@@ -11,7 +11,7 @@ PAGE: Final = Path(__file__).parents[1] / "configuration.md"
 GROUPS: Final = (
     (
         "The web app",
-        ("NEXTAUTH_", "AUTH_", "SESSION_", "SYNKORA_", "ALLOWED_", "PROJECT_", "APP_", "DATABASE_"),
+        ("NEXTAUTH_", "AUTH_", "SESSION_", "SYNKORA_", "ALLOWED_", "PROJECT_", "APP_", "DATABASE_", "PUBLISH_"),
         "What this server and the app must agree on. [Security](security.md) has the reasons.",
     ),
     (

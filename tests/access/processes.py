@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 from tests.access.world import SECRET, World
 from tests.support.processes import PATIENCE, free_port
 
@@ -124,6 +125,27 @@ class Postgres:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(PATIENCE)
             self._process = None
+
+    def kill(self) -> None:
+        """Kill the server, with all connections."""
+        assert self._process is not None
+        for process in self._processes():
+            process.kill()
+        self._process.wait(PATIENCE)
+        self._process = None
+
+    def freeze(self) -> None:
+        """Stop all processes, which keep their connections."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        server = psutil.Process(self.pid)
+        return [server, *server.children(recursive=True)]
 
     def remove(self) -> None:
         self.stop()

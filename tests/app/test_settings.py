@@ -433,6 +433,14 @@ def test_an_api_port_without_a_token_does_nothing(monkeypatch: pytest.MonkeyPatc
     assert load_settings().cautions()[-1] == "API_PORT does nothing without API_TOKEN: there is no API"
 
 
+def test_an_outbox_needs_its_database_and_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLISH_FROM", "postgres")
+    assert refusals() == ["PUBLISH_FROM is postgres, but DATABASE_URL is not set: it is where the outbox is"]
+    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/app")
+    monkeypatch.setenv("RECOVERY", "false")
+    assert refusals() == ["PUBLISH_FROM is postgres, but RECOVERY is false: a row might be published twice"]
+
+
 def test_the_admin_ui_has_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """It cannot be turned on without one."""
     monkeypatch.setenv("ADMIN_UI", "true")

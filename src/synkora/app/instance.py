@@ -22,6 +22,7 @@ from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import SessionLookup
 from synkora.collaboration.limits import Limits
+from synkora.collaboration.publishing import Publisher
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.origins import Origins
 from synkora.extras import advice
@@ -35,6 +36,7 @@ from synkora.sockets.server import SocketServer
 
 if TYPE_CHECKING:
     from synkora.app.cluster import Cluster
+    from synkora.app.database_outbox import DatabaseOutbox
     from synkora.app.workers.worker import Worker
 
 _NOT_ALLOWED: Final = (
@@ -68,6 +70,7 @@ class Instance:
         collaboration: Collaboration,
         cluster: "Cluster | None" = None,
         *,
+        outbox: "DatabaseOutbox | None" = None,
         id: str = "",
         repeats: RepeatedLines | None = None,
         output: Output | None = None,
@@ -76,6 +79,7 @@ class Instance:
         self.server = server
         self.collaboration = collaboration
         self.cluster = cluster
+        self.outbox = outbox
         self.instances = AllInstances(self.id, None if cluster is None else cluster.rpc)
         self.moderation = Moderation(self.instances, collaboration)
         self._block_sharing = BlockSharing(self.instances, collaboration.blocks)
@@ -109,7 +113,8 @@ class Instance:
             cluster = Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures, id)
         server = _socket_server(settings, cluster, worker)
         collaboration = _collaboration(settings, server, policy, failures, cluster)
-        return cls(server, collaboration, cluster, id=id, repeats=repeats, output=output)
+        outbox = _outbox(settings, server)
+        return cls(server, collaboration, cluster, outbox=outbox, id=id, repeats=repeats, output=output)
 
     async def __aenter__(self) -> Self:
         """Join the cluster."""
@@ -117,12 +122,16 @@ class Instance:
         if self.cluster is not None:
             await self.cluster.__aenter__()
             self._block_sharing.__enter__()
+        if self.outbox is not None:
+            await self.outbox.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the cluster, and log the incidents that have only been counted."""
+        if self.outbox is not None:
+            await self.outbox.__aexit__(kind, error, trace)
         if self.cluster is not None:
             self._block_sharing.__exit__()
             await self.cluster.__aexit__(kind, error, trace)
@@ -157,11 +166,14 @@ class Instance:
 
     @property
     def problem(self) -> str | None:
-        """Why the instance does not work properly: not connected to the others, or not started."""
+        """Why the instance does not work properly: not connected to the others, without its outbox, or not started."""
         unavailable = registry_of(self.server).unavailable
         if unavailable is not None and unavailable[0] >= _SERVER_ERROR:
             return unavailable[1]
-        return None if self.cluster is None else self.cluster.problem
+        problem = None if self.cluster is None else self.cluster.problem
+        if problem is None and self.outbox is not None and self.outbox.problem is not None:
+            return f"the database outbox cannot be read: {self.outbox.problem}"
+        return problem
 
     @property
     def status(self) -> Status:
@@ -220,6 +232,18 @@ def _socket_server(settings: Settings, cluster: "Cluster | None", worker: "Worke
         adapter=None if cluster is None else cluster.adapter,
         recovery=_recovery(settings, cluster) if settings.recovery else False,
     )
+
+
+def _outbox(settings: Settings, server: SocketServer) -> "DatabaseOutbox | None":
+    """Build the reader of the app's outbox from settings. Raises `ValueError` with a line for the operator."""
+    if settings.publish_from == "none" or settings.database_url is None:
+        return None
+    with _asked_for_by("PUBLISH_FROM=postgres"):
+        from synkora.app.database_outbox import DatabaseOutbox
+    try:
+        return DatabaseOutbox(settings.database_url.get_secret_value(), Publisher(server.of("/")))
+    except ValueError as error:
+        raise ValueError(f"DATABASE_URL {error}") from None
 
 
 def _recovery(settings: Settings, cluster: "Cluster | None") -> RecoverySettings | RecoveryStore:

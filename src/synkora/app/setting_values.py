@@ -248,6 +248,7 @@ AccessValue = Annotated[
     BeforeValidator(_lower),
     Allowed("one of open, http and postgres"),
 ]
+PublishFromValue = Annotated[Literal["none", "postgres"], BeforeValidator(_lower), Allowed("none or postgres")]
 IntervalValue = Annotated[float, Field(ge=0.05, le=3600), Allowed("a number of seconds from 0.05 to 3600")]
 WriteIntervalValue = Annotated[float, Field(ge=0, le=0.01), Allowed("a number of seconds from 0 to 0.01")]
 GracePeriodValue = Annotated[float, Field(ge=0, le=3600), Allowed("a number of seconds from 0 to 3600")]

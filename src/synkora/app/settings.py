@@ -41,6 +41,7 @@ from synkora.app.setting_values import (
     PortValue,
     PrefixValue,
     ProxiesValue,
+    PublishFromValue,
     RateValue,
     RedisValue,
     SecretsValue,
@@ -335,6 +336,12 @@ class Settings(BaseSettings):
         description="The web app's database, in Prisma's format, for PROJECT_ACCESS=postgres and for sessions that "
         "the app keeps in its database.",
     )
+    publish_from: PublishFromValue = Field(
+        default="none",
+        validation_alias="PUBLISH_FROM",
+        description="postgres: publish what the app writes into the table synkora_outbox of its database, at "
+        "DATABASE_URL; none: do not.",
+    )
     limit_volatile_rate: RateValue = Field(
         default=100,
         validation_alias="LIMIT_VOLATILE_RATE",
@@ -507,6 +514,10 @@ class Settings(BaseSettings):
             found.append("PROJECT_ACCESS is http, but APP_URL is not set: it is where to ask")
         if self.project_access == "postgres" and self.database_url is None:
             found.append("PROJECT_ACCESS is postgres, but DATABASE_URL is not set: it is where to ask")
+        if self.publish_from == "postgres" and self.database_url is None:
+            found.append("PUBLISH_FROM is postgres, but DATABASE_URL is not set: it is where the outbox is")
+        if self.publish_from == "postgres" and not self.recovery:
+            found.append("PUBLISH_FROM is postgres, but RECOVERY is false: a row might be published twice")
         if self.admin_ui and self.console_token is None:
             found.append("ADMIN_UI is true, but CONSOLE_TOKEN is not set: it is the password")
         if self.max_outbox < self.max_payload:

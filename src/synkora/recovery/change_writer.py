@@ -67,9 +67,9 @@ class LogChanges:
         self._namespace = namespace
         self._log = log
 
-    def added(self, event: LoggedEvent, time: float) -> None:
+    def added(self, event: LoggedEvent, time: float, once: str) -> None:
         """Write an event."""
-        change = EventAdded(self._namespace, self._log.epoch, time, event)
+        change = EventAdded(self._namespace, self._log.epoch, time, event, once)
         self._writer.batch.add(change, self._writer.write(change))
 
     def dropped(self, event: LoggedEvent) -> None:

@@ -25,12 +25,13 @@ class NamespaceForgotten(msgspec.Struct, frozen=True, array_like=True, tag="f"):
 
 
 class EventAdded(msgspec.Struct, frozen=True, array_like=True, tag="e"):
-    """An event was numbered, at `time` in seconds since 1970."""
+    """An event was numbered, at `time` in seconds since 1970, with the name `once`, if any."""
 
     namespace: str
     epoch: str
     time: float
     event: LoggedEvent
+    once: str = ""
 
 
 class SessionSaved(msgspec.Struct, frozen=True, array_like=True, tag="s"):

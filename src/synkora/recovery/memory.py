@@ -30,8 +30,8 @@ Clock = Callable[[], float]
 class LogJournal(Protocol):
     """Records each change of a log."""
 
-    def added(self, event: LoggedEvent, time: float) -> None:
-        """Record a numbered event, before its delivery."""
+    def added(self, event: LoggedEvent, time: float, once: str) -> None:
+        """Record a numbered event, with its name, if any, before its delivery."""
         ...
 
     def dropped(self, event: LoggedEvent) -> None:
@@ -91,6 +91,7 @@ class MemoryLog:
         self._too_old = 0
         self._look_at = 0.0  # the time of the next mark or expiry
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._name = ""  # of the event that is being appended
         self._once: dict[str, int] = {}  # numbers of events, by the name with which they are appended once
         self._shared: dict[int, int] = {}  # number of rooms per event, for events in several rooms
 
@@ -125,7 +126,7 @@ class MemoryLog:
         event = self._event(self._number + 1, data, attachments, rooms, except_rooms, key, members_only)
         now = self._clock()
         if self.journal is not None:
-            self.journal.added(event, now)
+            self.journal.added(event, now, self._name)
         self._keep(event, now)
         self.deliver(event)
 
@@ -141,15 +142,23 @@ class MemoryLog:
         """Append an event, unless one with the same `once` was appended; return its position."""
         if once in self._once:
             return Position(self.epoch, self._once[once])
-        if once:
-            self._once[once] = self._number + 1
-            if len(self._once) > MAX_ONCE:
-                del self._once[next(iter(self._once))]
-        self.append(data, (), rooms, except_rooms, key, members_only)
+        self._remember(once, self._number + 1)
+        self._name = once
+        try:
+            self.append(data, (), rooms, except_rooms, key, members_only)
+        finally:
+            self._name = ""
         return self.position
 
-    def restore_event(self, event: LoggedEvent, time: float) -> None:
-        """Store an event of the previous process."""
+    def _remember(self, once: str, number: int) -> None:
+        if once:
+            self._once[once] = number
+            if len(self._once) > MAX_ONCE:
+                del self._once[next(iter(self._once))]
+
+    def restore_event(self, event: LoggedEvent, time: float, once: str = "") -> None:
+        """Store an event of the previous process, with its name, if any."""
+        self._remember(once, event.number)
         self._keep(self._event(*astuple(event)), time)
 
     def _event(

@@ -120,7 +120,7 @@ class Server(uvicorn.Server):
             return None, None, None
         workers = None if shared.workers is None else WorkerSockets(shared.workers, shared.tag, self._take_over)
         forwarder = Forwarder(shared.owners, workers, most=shared.most, idle=keep_alive / 2)
-        return workers, forwarder, SessionRouter(shared, server.settings, forwarder, workers)
+        return workers, forwarder, SessionRouter(shared, registry_of(server), forwarder, workers)
 
     def _take_over(self, connection: socket.socket, data: bytes) -> None:
         """Continue a connection that another worker has accepted, and of which it has read `data`."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from synkora.engine.registry import Registry
 from synkora.engine.request import parse_query
-from synkora.engine.settings import EngineSettings
 from synkora.engine.transports.websocket_heads import Peer, split_target
 from synkora.serving.forward_signature import HEADER, BadSignature, Verifier, sign
 from synkora.serving.forwarding import Forwarder
@@ -23,8 +23,8 @@ _FIRST_LINE: Final = re.compile(
 _FORWARDED_METHODS: Final = (b"GET", b"POST")
 
 
-class TooManyForwards(Exception):
-    """The instance forwards as many requests as it may."""
+class CannotForward(Exception):
+    """The instance forwards as many requests as it may, or stops: a load balancer may ask another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,14 @@ class SessionRouter:
     """
 
     def __init__(
-        self, shared: SharedSessions, settings: EngineSettings, forwarder: Forwarder, workers: WorkerSockets | None
+        self, shared: SharedSessions, registry: Registry, forwarder: Forwarder, workers: WorkerSockets | None
     ) -> None:
         self.forwarder = forwarder
         self._tag = shared.tag
         self._own = shared.tag.encode()
         self._owners = shared.owners
-        self._settings = settings
+        self._registry = registry
+        self._settings = registry.settings
         self._workers = workers
         self._verifier = Verifier(shared.key)
 
@@ -96,7 +97,7 @@ class SessionRouter:
     def route(self, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], peer: Peer) -> Route:
         """Return where a request is answered. `target` is without scheme and host.
 
-        Raises `BadSignature` for a request that claims to be forwarded, and `TooManyForwards`.
+        Raises `BadSignature` for a request that claims to be forwarded, and `CannotForward`.
         """
         signatures = [value for name, value in headers if name == HEADER]
         tag = self._tag_in(target)
@@ -112,8 +113,10 @@ class SessionRouter:
         owner = self._owners.find(tag)
         if owner is None:
             return _HERE  # which refuses the id as unknown
+        if method == b"GET" and self._registry.is_closing:  # it would be cut off by the end of this instance
+            raise CannotForward("Server is shutting down")
         if self.forwarder.is_full:
-            raise TooManyForwards
+            raise CannotForward("Too many forwarded requests")
         return Route(owner, (HEADER, sign(owner.key, method, target, peer)))
 
     def _tag_in(self, target: bytes) -> str | None:

@@ -20,7 +20,7 @@ from synkora.serving.forwarding import origin_form
 from synkora.serving.http_limits import HttpProtocol, HttpTimeouts
 from synkora.serving.http_pipelining import nothing
 from synkora.serving.request_ids import HEADER, RequestContext
-from synkora.serving.session_router import SessionRouter, TooManyForwards
+from synkora.serving.session_router import CannotForward, SessionRouter
 
 _LARGE: Final = 65_536  # bytes; a copy of a larger body for each client would cost more than a write
 
@@ -109,7 +109,7 @@ class PollingProtocol(HttpProtocol):
             url = httptools.parse_url(self.url)
             self.url = origin_form(url.path or b"/", url.query or b"")
             route = router.route(b"GET", self.url, headers, peer_of(self.transport))
-        except (BadSignature, TooManyForwards) as refused:
+        except (BadSignature, CannotForward) as refused:
             self._refuse(*self._refusal(refused))
             return False
         except httptools.HttpParserInvalidURLError:
@@ -123,8 +123,8 @@ class PollingProtocol(HttpProtocol):
         return True
 
     def _refusal(self, refused: Exception) -> tuple[HTTPStatus, str]:
-        if isinstance(refused, TooManyForwards):
-            return HTTPStatus.SERVICE_UNAVAILABLE, "Too many forwarded requests"
+        if isinstance(refused, CannotForward):
+            return HTTPStatus.SERVICE_UNAVAILABLE, str(refused)
         self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, f"forwarded: {refused}")
         return HTTPStatus.MISDIRECTED_REQUEST, "The request was not forwarded by another instance"
 
@@ -168,7 +168,7 @@ class PollingProtocol(HttpProtocol):
         peer = Peer(self.client[0] if self.client else "", self.scheme == "https")
         try:
             route = router.route(scope["method"].encode(), target, scope["headers"], peer)
-        except (BadSignature, TooManyForwards) as refused:
+        except (BadSignature, CannotForward) as refused:
             status, words = self._refusal(refused)
             return functools.partial(_answer_with, status, words)
         if route.owner is not None:

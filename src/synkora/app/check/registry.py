@@ -50,6 +50,12 @@ def _check_kept_sessions(settings: Settings) -> Awaitable[_Found]:
     return check_kept_sessions(settings)
 
 
+def _check_database_outbox(settings: Settings) -> Awaitable[_Found]:
+    from synkora.app.check.database_outbox import check_database_outbox
+
+    return check_database_outbox(settings)
+
+
 def _check_redis(settings: Settings) -> Awaitable[_Found]:
     from synkora.app.check.redis import check_redis
 
@@ -71,6 +77,7 @@ CHECKS: Final = (
         ("database", "database-tables", "database-rights", "database-clock"),
         lambda settings: settings.project_access == "postgres",
     ),
+    Group(_check_database_outbox, ("database-outbox",), lambda settings: settings.publish_from == "postgres"),
     Group(_check_kept_sessions, ("kept-sessions",), lambda settings: settings.database_url is not None),
     Group(
         _check_redis,

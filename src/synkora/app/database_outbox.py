@@ -1,0 +1,139 @@
+"""Publishes what the app has written into the table `synkora_outbox` of its database."""
+
+import asyncio
+from hashlib import blake2b
+from types import TracebackType
+from typing import Final, Self
+
+import asyncpg
+import structlog
+
+from synkora.access.database import FAILURES, connection_options
+from synkora.access.database_url import DatabaseUrl
+from synkora.collaboration.publishing import InvalidPublication, Publisher
+from synkora.recovery.ports import LogUnavailable
+
+CHANNEL: Final = "synkora_outbox"
+POLL: Final = 1.0  # seconds, in case a notification was missed
+_AT_ONCE: Final = 100  # rows
+_FIRST_PAUSE: Final = 0.2  # seconds before another attempt, doubled each time
+_LONGEST_PAUSE: Final = 5.0
+_LONGEST_REASON: Final = 500  # characters
+#: A reader that stands still loses its connection, and with it the lock, so that another instance can read.
+_IDLE: Final = "10s"
+
+log = structlog.get_logger(__name__)
+
+
+class DatabaseOutbox:
+    """The outbox in the database at `url`, within an `async with` block.
+
+    One instance reads at a time: it has an advisory lock, and another instance takes over when the connection ends. A
+    row is published once, also if its reader ends before the row is deleted: the row is the name of the event. A row
+    that cannot be published gets a `problem`, and the others go on. Raises `ValueError` for an invalid URL.
+    """
+
+    def __init__(self, url: str, publisher: Publisher, *, poll: float = POLL) -> None:
+        self.published = 0  # rows, also those that had been published before
+        self.set_aside = 0  # rows
+        self.problem: str | None = None
+        self._url = DatabaseUrl.parse(url)
+        self._table = '"' + self._url.schema.replace('"', '""') + '"."synkora_outbox"'
+        self._publisher = publisher
+        self._poll = poll
+        self._written = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._reading = asyncio.get_running_loop().create_task(self._read_on())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait((self._reading,))
+
+    async def _read_on(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._read()
+            except FAILURES as error:
+                pause = _FIRST_PAUSE if self.problem is None else min(2 * pause, _LONGEST_PAUSE)
+                self._report(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            await asyncio.sleep(pause)
+
+    def _report(self, problem: str | None) -> None:
+        if problem is not None and self.problem is None:
+            log.warning("outbox_unavailable", problem=problem)
+        elif problem is None and self.problem is not None:
+            log.info("outbox_available")
+        self.problem = problem
+
+    async def _read(self) -> None:
+        """Connect, wait for the lock, and publish rows until the connection ends. Raises `FAILURES`."""
+        connection = await asyncpg.connect(**connection_options(self._url))
+        try:
+            try:
+                await connection.execute(f"SET idle_session_timeout = '{_IDLE}'")
+            except asyncpg.UndefinedObjectError:
+                pass  # before PostgreSQL 14
+            await connection.add_listener(CHANNEL, lambda *_: self._written.set())
+            lock = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
+            while not await connection.fetchval(lock, self._table):
+                self._report(None)
+                await asyncio.sleep(self._poll)
+            while True:
+                self._written.clear()
+                has_more = await self._publish_some(connection)
+                self._report(None)
+                if not has_more:
+                    await self._wait()
+        finally:
+            connection.terminate()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._poll):
+                await self._written.wait()
+        except TimeoutError:
+            pass
+
+    async def _publish_some(self, connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+        """Publish the next rows; return whether there are more."""
+        rows = await connection.fetch(
+            f"SELECT id, project, event, payload::text, created::text FROM {self._table} "  # noqa: S608  # the schema is quoted
+            f"WHERE problem IS NULL ORDER BY id LIMIT {_AT_ONCE}"
+        )
+        done: list[int] = []
+        is_reachable = True
+        for row in rows:
+            try:
+                publication = self._publisher.prepare(row["project"], row["event"], row["payload"].encode())
+                await self._publisher.publish(row["project"], publication, self._name(row))
+            except InvalidPublication as error:
+                await self._set_aside(connection, row, str(error))
+            except LogUnavailable:
+                is_reachable = False  # the log has reported that Redis is away
+                break
+            else:
+                done.append(row["id"])
+        if done:
+            await connection.execute(f"DELETE FROM {self._table} WHERE id = ANY($1)", done)  # noqa: S608  # as above
+            self.published += len(done)
+        return is_reachable and len(rows) == _AT_ONCE
+
+    def _name(self, row: asyncpg.Record) -> str:
+        """Return a short name of a row. Ids begin again in a table that was created again."""
+        text = f"outbox\0{self._url.database}\0{self._table}\0{row['id']}\0{row['created']}"
+        return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+    async def _set_aside(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", row: asyncpg.Record, problem: str
+    ) -> None:
+        log.warning("outbox_row_set_aside", row=row["id"], projectId=row["project"], problem=problem)
+        query = f"UPDATE {self._table} SET problem = $1 WHERE id = $2"  # noqa: S608  # as above
+        await connection.execute(query, problem[:_LONGEST_REASON], row["id"])
+        self.set_aside += 1

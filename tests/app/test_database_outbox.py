@@ -1,0 +1,215 @@
+"""What the app writes into its database's outbox is published, with a real PostgreSQL."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.access.fixtures import postgres
+from tests.access.processes import Postgres
+from tests.collaboration.site import MemoryClient, Site, turn
+from tests.docs.documents import ROOT
+from tests.support.logs import capture_logs
+from tests.support.servers import until
+
+from synkora.app.database_outbox import DatabaseOutbox
+from synkora.collaboration.publishing import Publisher
+from synkora.recovery.settings import RecoverySettings
+
+__all__ = ["postgres"]
+
+SCHEMA = (ROOT / "deploy" / "postgres" / "outbox.sql").read_text()
+
+
+class Table:
+    """The outbox table, as the app writes it."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.connection = connection
+
+    async def add(self, event: str, payload: object, project: str = "p") -> int:
+        row = await self.connection.fetchval(
+            "INSERT INTO synkora_outbox (project, event, payload) VALUES ($1, $2, $3) RETURNING id",
+            project,
+            event,
+            json.dumps(payload),
+        )
+        assert isinstance(row, int)
+        return row
+
+    async def create(self, number: int) -> int:
+        return await self.add("task:create", {"task": number})
+
+    async def rows(self) -> list[tuple[int, str | None]]:
+        return [tuple(row) for row in await self.connection.fetch("SELECT id, problem FROM synkora_outbox ORDER BY id")]
+
+
+@pytest.fixture
+async def table(postgres: Postgres) -> AsyncIterator[Table]:
+    connection = await asyncpg.connect(postgres.url())
+    await connection.execute(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {SCHEMA}")
+    yield Table(connection)
+    await connection.close()
+
+
+@asynccontextmanager
+async def reading(site: Site, postgres: Postgres, poll: float = 0.05) -> AsyncIterator[DatabaseOutbox]:
+    async with DatabaseOutbox(postgres.url(), Publisher(site.server.of("/")), poll=poll) as outbox:
+        yield outbox
+
+
+async def site_with_alice() -> tuple[Site, MemoryClient]:
+    site = Site(recovery=RecoverySettings())
+    (alice,) = await site.meet("Alice", project="p")
+    return site, alice
+
+
+def created(client: MemoryClient) -> list[Any]:
+    """The tasks of `task:create` since the last call, in order."""
+    return [event[1] for event in client.take_events() if event[0] == "task:create"]
+
+
+async def test_rows_are_published_in_order_and_deleted(table: Table, postgres: Postgres) -> None:
+    """Those from before the start, and new ones."""
+    site, alice = await site_with_alice()
+    before = [await table.create(number) for number in range(150)]
+    async with reading(site, postgres) as outbox:
+        await until(lambda: outbox.published == len(before))
+        await table.create(150)
+        await until(lambda: outbox.published == 151)
+        await turn()
+    assert created(alice) == list(range(151))
+    assert await table.rows() == []
+
+
+async def test_a_notification_wakes_the_reader(table: Table, postgres: Postgres) -> None:
+    """It would look only after a minute."""
+    site, _ = await site_with_alice()
+    async with reading(site, postgres, poll=60) as outbox:
+        for number in range(5):
+            await table.create(number)
+            await until(lambda number=number: outbox.published == number + 1)
+
+
+async def test_without_the_trigger_rows_are_found_too(table: Table, postgres: Postgres) -> None:
+    await table.connection.execute("DROP TRIGGER synkora_outbox_written ON synkora_outbox")
+    site, _ = await site_with_alice()
+    async with reading(site, postgres) as outbox:
+        await table.create(1)
+        await until(lambda: outbox.published == 1)
+
+
+async def test_a_transaction_that_is_rolled_back_publishes_nothing(table: Table, postgres: Postgres) -> None:
+    site, alice = await site_with_alice()
+    async with reading(site, postgres) as outbox:
+        transaction = table.connection.transaction()
+        await transaction.start()
+        await table.create(1)
+        await transaction.rollback()
+        await table.create(2)
+        await until(lambda: outbox.published == 1)
+        await turn()
+    assert created(alice) == [2]
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "project", "problem"),
+    [
+        ("task:rename", {}, "p", "event: task:rename is none of task:create"),
+        ("canvas:cursor", {}, "p", "event: canvas:cursor says what its sender does"),
+        ("task:move", {"status": "DONE"}, "p", "data: taskId is missing"),
+        ("task:create", [1], "p", "data: an object is expected"),
+        ("task:create", {"task": 1}, "", "Project ID is required"),
+        ("task:create", {"task": 1}, "p" * 201, "Project ID is longer than 200 characters"),
+    ],
+)
+async def test_a_row_that_cannot_be_published_does_not_stop_the_others(
+    table: Table, postgres: Postgres, event: str, payload: object, project: str, problem: str
+) -> None:
+    """It stays, with the reason."""
+    site, alice = await site_with_alice()
+    wrong = await table.add(event, payload, project)
+    await table.create(1)
+    with capture_logs() as logs:
+        async with reading(site, postgres) as outbox:
+            await until(lambda: outbox.published == 1)
+            await turn()
+    assert created(alice) == [1]
+    ((row, found),) = await table.rows()
+    assert row == wrong
+    assert found is not None
+    assert found.startswith(problem)
+    assert outbox.set_aside == 1
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["outbox_row_set_aside"]
+
+
+async def test_a_row_is_published_once_though_it_was_not_deleted(table: Table, postgres: Postgres) -> None:
+    """Its reader ended after it had published the row. A new row with the same id is another one."""
+    site, alice = await site_with_alice()
+    row = await table.create(1)
+    created_at = await table.connection.fetchval("SELECT created FROM synkora_outbox")
+    query = "INSERT INTO synkora_outbox (id, project, event, payload, created) VALUES ($1, 'p', 'task:create', $2, $3)"
+    for task, at in ((1, created_at), (1, created_at), (2, created_at + timedelta(seconds=1))):
+        async with reading(site, postgres) as outbox:
+            await until(lambda outbox=outbox: outbox.published == 1)
+        await table.connection.execute(query, row, json.dumps({"task": task}), at)
+    async with reading(site, postgres) as outbox:
+        await until(lambda: outbox.published == 1)
+    await turn()
+    assert created(alice) == [1, 2]
+    assert await table.rows() == []
+
+
+async def test_one_instance_reads_and_another_takes_over(table: Table, postgres: Postgres) -> None:
+    first, alice = await site_with_alice()
+    second, bob = await site_with_alice()
+    async with reading(second, postgres) as waiting:
+        async with reading(first, postgres) as outbox:
+            await table.create(1)
+            await until(lambda: outbox.published + waiting.published == 1)
+            reader, other = (outbox, waiting) if outbox.published else (waiting, outbox)
+            for number in range(2, 6):
+                await table.create(number)
+            await until(lambda: reader.published == 5)
+            assert other.published == 0
+        await table.create(6)
+        await until(lambda: outbox.published + waiting.published == 6)
+        await turn()
+    assert sorted(created(alice) + created(bob)) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "frozen"])
+async def test_a_database_that_fails_and_returns(table: Table, postgres: Postgres, is_killed: bool) -> None:
+    """The problem is logged once, and later rows are published."""
+    site, alice = await site_with_alice()
+    with capture_logs() as logs:
+        async with reading(site, postgres) as outbox:
+            await table.create(1)
+            await until(lambda: outbox.published == 1)
+            await asyncio.to_thread(postgres.kill if is_killed else postgres.freeze)
+            await until(lambda: outbox.problem is not None)
+            await asyncio.to_thread(postgres.start if is_killed else postgres.thaw)
+            table.connection = await asyncpg.connect(postgres.url())
+            await table.create(2)
+            await until(lambda: outbox.published == 2)
+            await turn()
+            assert outbox.problem is None
+            await table.connection.close()
+    assert created(alice) == [1, 2]
+    assert [entry["event"] for entry in logs if entry["event"].startswith("outbox")] == [
+        "outbox_unavailable",
+        "outbox_available",
+    ]
+
+
+async def test_a_database_without_the_table_is_reported(table: Table, postgres: Postgres) -> None:
+    await table.connection.execute("DROP TABLE synkora_outbox")
+    site, _ = await site_with_alice()
+    async with reading(site, postgres) as outbox:
+        await until(lambda: outbox.problem is not None)
+        assert outbox.problem is not None
+        assert 'relation "public.synkora_outbox" does not exist' in outbox.problem
