@@ -110,6 +110,7 @@ def test_values_are_the_labels_that_alerts_rely_on() -> None:
         "sign-in refused",
         "blocked client refused",
         "console sign-in refused",
+        "API sign-in refused",
         "access check failed",
         "limit hit",
         "file limit hit",

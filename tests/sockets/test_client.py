@@ -11,7 +11,7 @@ from tests.support.clients import Polling, websocket
 from tests.support.logs import capture_logs
 from tests.support.page import Page
 from tests.support.servers import Address, most_in_one_turn, serving, until
-from tests.support.wire import TEXT, client_frame, raw_websocket
+from tests.support.wire import BINARY, TEXT, client_frame, raw_websocket
 
 from synkora import ConnectRefused, Socket, SocketServer
 
@@ -103,6 +103,47 @@ async def test_clients_that_connect_at_once_share_the_turns(server: SocketServer
     await until(lambda: not main.sockets)
     assert len(welcomed) in (19, 20)
     assert not main._core.deciding
+
+
+async def test_messages_behind_a_connect_that_waits_for_a_turn_are_kept(server: SocketServer, address: Address) -> None:
+    """In order, with attachments, and up to another CONNECT. Each client is answered as without a wait."""
+    server.of("/").on("echo", lambda socket, *args: args)
+    server.of("/admin").on("echo", lambda socket, *args: args)
+    server._registry.arrivals.share = 1e-9
+    texts = [b"40", b'421["echo",1]', b'451-2["echo",{"_placeholder":true,"num":0}]']
+    frames = [*(client_frame(TEXT, text) for text in texts), client_frame(BINARY, b"two")]
+    frames += [client_frame(TEXT, text) for text in (b'423["echo",3]', b"40/admin,", b'42/admin,4["echo",4]')]
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw_websocket(address)) for _ in range(10)]
+        for client in clients:
+            await client.text()
+        for client in clients:
+            client.writer.write(b"".join(frames))
+        for client in clients:
+            assert (await client.text()).startswith('40{"sid"')
+            assert [await client.text() for _ in range(2)] == ["431[1]", '461-2[{"_placeholder":true,"num":0}]']
+            assert (await client.frame()).data == b"two"
+            assert await client.text() == "433[3]"
+            assert (await client.text()).startswith('40/admin,{"sid"')
+            assert await client.text() == "43/admin,4[4]"
+
+
+async def test_messages_behind_a_connect_that_waits_are_bounded(server: SocketServer, address: Address) -> None:
+    """A client that sends too much, or what is no packet, is disconnected, and the others are not."""
+    server._registry.arrivals.share = 1e-9
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw_websocket(address)) for _ in range(6)]
+        for client in clients:
+            await client.text()
+        rest = [b"", b"".join(client_frame(TEXT, b'42["x"]') for _ in range(1000)), client_frame(TEXT, b"4x")] * 2
+        for client, data in zip(clients, rest, strict=True):
+            client.writer.write(client_frame(TEXT, b"40") + data)
+        codes = [(await client.closed()).code if data else None for client, data in zip(clients, rest, strict=True)]
+        assert codes[3:] == [None, 1009, 1002]
+        for client in (clients[0], clients[3]):
+            assert (await client.text()).startswith('40{"sid"')
+    await until(lambda: not server.of("/").sockets)
+    assert not server.of("/")._core.deciding
 
 
 def later(handler: Callable[[Socket, Any], None]) -> Callable[[Socket, Any], Awaitable[None]]:

@@ -219,7 +219,7 @@ class Session:
             else:
                 self._receive_control(packet)
         except Exception as error:
-            self._receive_failed(transport, error)
+            self.receive_failed(transport, error)
 
     def receive_binary(self, transport: Transport, data: bytes) -> None:
         """Handle a binary packet from one of the session's transports."""
@@ -232,9 +232,10 @@ class Session:
                 self._host.flusher.bytes_in += len(data)
                 self.listener.on_binary(data)
         except Exception as error:
-            self._receive_failed(transport, error)
+            self.receive_failed(transport, error)
 
-    def _receive_failed(self, transport: Transport, error: Exception) -> None:
+    def receive_failed(self, transport: Transport, error: Exception) -> None:
+        """End after an error in the handling of a message."""
         if not isinstance(error, ProtocolError):
             log.error("receive_failed", **fault(error))  # a bug of the server ends one connection only
         self.transport_failed(transport, error)

@@ -20,6 +20,7 @@ from synkora.protocol.socketio import (
     decode_auth,
     encode_packet,
 )
+from synkora.sockets.early_messages import EarlyMessages
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.handlers import FAILURES, outcome
 from synkora.sockets.namespace_core import INTERNAL, NamespaceCore, handler_failed
@@ -67,7 +68,7 @@ class Client:
     The client creates its sockets, and connects, refuses and disconnects them.
     """
 
-    __slots__ = ("_assembler", "_host", "_left", "_sockets", "session")
+    __slots__ = ("_assembler", "_early", "_host", "_left", "_sockets", "session")
 
     def __init__(self, session: Session, host: Host) -> None:
         self.session = session
@@ -76,6 +77,7 @@ class Client:
         self._assembler = Assembler(host.max_attachments, session.max_message)
         self._sockets: dict[str, Socket] = {}
         self._left: set[str] | None = None
+        self._early: EarlyMessages | None = None
 
     def on_message(self, data: bytes) -> None:
         """Handle a text message. Raises `ProtocolError`."""
@@ -164,9 +166,18 @@ class Client:
         if self._left is not None:
             self._left.discard(name)
         core.deciding += 1
-        self._host.arrivals.run(partial(self._decide, socket, auth, brought), 0 if brought is None else _RETURN)
+        if not self._host.arrivals.run(partial(self._decide, socket, auth, brought), 0 if brought is None else _RETURN):
+            self._early = EarlyMessages(self.session, MAX_EARLY)
 
     def _decide(self, socket: Socket, auth: dict[str, Any], brought: Return | None) -> None:
+        early, self._early = self._early, None
+        if early is not None:
+            early.end()
+        self._decide_now(socket, auth, brought)
+        if early is not None:
+            early.pass_on()
+
+    def _decide_now(self, socket: Socket, auth: dict[str, Any], brought: Return | None) -> None:
         """Let the handlers of CONNECT decide; the socket may have disconnected meanwhile."""
         core = socket._core
         core.deciding -= 1
