@@ -63,7 +63,7 @@ async def test_a_beat_that_comes_late_is_a_sign_of_life() -> None:
 async def test_a_pause_of_this_process_is_not_silence() -> None:
     echo = Echo()
     echo.heartbeat.start()
-    await until(lambda: len(echo.sent) == 2)
+    await until(lambda: len(echo.sent) >= 2)
     time.sleep(0.2)  # noqa: ASYNC251  # the whole process is to stand still
     await until(lambda: len(echo.sent) >= 5)
     echo.heartbeat.stop()
