@@ -55,7 +55,7 @@ async def test_a_beat_that_comes_late_is_a_sign_of_life() -> None:
     await until(lambda: len(echo.sent) == 3)
     echo.heartbeat.heard(b"1")
     assert echo.heartbeat.round_trip == 0
-    await until(lambda: len(echo.sent) == 4)
+    await until(lambda: len(echo.sent) >= 4)
     assert echo.silences == 0
     echo.heartbeat.stop()
 
