@@ -119,7 +119,7 @@ async def test_a_transaction_that_is_rolled_back_publishes_nothing(table: Table,
 @pytest.mark.parametrize(
     ("event", "payload", "project", "problem"),
     [
-        ("task:rename", {}, "p", "event: task:rename is none of task:create"),
+        ("task:rename", {}, "p", "event: task:rename is not one of task:create"),
         ("canvas:cursor", {}, "p", "event: canvas:cursor says what its sender does"),
         ("task:move", {"status": "DONE"}, "p", "data: taskId is missing"),
         ("task:create", [1], "p", "data: an object is expected"),

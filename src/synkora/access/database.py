@@ -25,7 +25,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = DatabaseUrl.parse(url)
         # In queries instead of search_path, which PgBouncer does not pass on.
-        self.schema = '"' + self._url.schema.replace('"', '""') + '"'
+        self.schema = self._url.quoted_schema
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._releases: set[asyncio.Task[None]] = set()
         self.is_closed = False

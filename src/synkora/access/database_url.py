@@ -28,6 +28,11 @@ class DatabaseUrl:
     pgbouncer: bool
     ssl: ssl.SSLContext | Encryption
 
+    @property
+    def quoted_schema(self) -> str:
+        """The schema, for use in queries."""
+        return '"' + self.schema.replace('"', '""') + '"'
+
     @classmethod
     def parse(cls, url: str) -> Self:
         """Parse a URL. Its parameters `schema` (default public), `connection_limit` (5), `pgbouncer`, `host`, `sslmode`

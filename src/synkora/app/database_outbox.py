@@ -38,7 +38,7 @@ class DatabaseOutbox:
         self.set_aside = 0  # rows
         self.problem: str | None = None
         self._url = DatabaseUrl.parse(url)
-        self._table = '"' + self._url.schema.replace('"', '""') + '"."synkora_outbox"'
+        self._table = f'{self._url.quoted_schema}."synkora_outbox"'
         self._publisher = publisher
         self._poll = poll
         self._written = asyncio.Event()

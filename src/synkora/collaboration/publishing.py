@@ -56,7 +56,7 @@ class Publisher:
             raise InvalidPublication(f"event: {name} says what its sender does, so only a member can send it")
         known = self._published.get(name)
         if known is None:
-            raise InvalidPublication(f"event: {name[:100]} is none of {', '.join(self._published)}")
+            raise InvalidPublication(f"event: {name[:100]} is not one of {', '.join(self._published)}")
         event, codec, writer = known
         try:
             fields = _OBJECT.decode(data)

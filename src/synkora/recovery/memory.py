@@ -92,7 +92,9 @@ class MemoryLog:
         self._look_at = 0.0  # the time of the next mark or expiry
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._name = ""  # of the event that is being appended
-        self._once: dict[str, int] = {}  # numbers of events, by the name with which they are appended once
+        self._once: OrderedDict[str, int] = (
+            OrderedDict()
+        )  # numbers of events, by the name with which they are appended once
         self._shared: dict[int, int] = {}  # number of rooms per event, for events in several rooms
 
     def __len__(self) -> int:
@@ -154,7 +156,7 @@ class MemoryLog:
         if once:
             self._once[once] = number
             if len(self._once) > MAX_ONCE:
-                del self._once[next(iter(self._once))]
+                self._once.popitem(last=False)
 
     def restore_event(self, event: LoggedEvent, time: float, once: str = "") -> None:
         """Store an event of the previous process, with its name, if any."""

@@ -25,7 +25,7 @@ _NO_ADDRESS: Final = (None, b"", b"?")  # the node does not know its own
 
 
 class Discovery:
-    """Finds the Redis that has the keys of `keyspace`, anew for each connection.
+    """Finds the Redis that has the keys of `keyspace`, before each connection.
 
     Servers are asked in turns, beginning with the one that answered last. `move_on` is called when what it has found
     was of no use. `is_cluster` may become true at the first connection: any node of a Cluster may be named like a

@@ -21,7 +21,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: The answer to a forwarded request that an instance does not accept (RFC 9110 section 15.5.20).
 MISDIRECTED: Final = 421
-#: Of one connection only (RFC 9110 section 7.6.1), or written anew for the next connection.
+#: Of one connection only (RFC 9110 section 7.6.1), or written again for the next connection.
 HOP_BY_HOP: Final = frozenset(
     (b"connection", b"expect", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )

@@ -175,7 +175,7 @@ class OwnerConnection(asyncio.Protocol):
     def _fail(self) -> None:
         if hasattr(self, "head") and not self.head.done():
             self.head.set_exception(OwnerLost("the owner has ended the connection"))
-            self.head.exception()  # whoever waits gets it; otherwise it is not worth a line of the log
+            self.head.exception()  # retrieved: without a waiting request, asyncio would log it
 
     def pause_writing(self) -> None:
         self._writable.clear()

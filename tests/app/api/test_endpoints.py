@@ -69,7 +69,7 @@ async def test_one_wrong_event_of_a_list_publishes_none(backend: Backend) -> Non
     status, detail = await backend.problem("POST", EVENTS, json=[MOVE, {"event": "task:rename", "data": {}}])
     await turn()
     assert status == 422
-    assert detail.startswith("[1] event: task:rename is none of task:create, task:update")
+    assert detail.startswith("[1] event: task:rename is not one of task:create, task:update")
     assert received(alice) == []
 
 

@@ -48,9 +48,9 @@ _LOGGED: Final[Decoder[tuple[str, Raw]]] = Decoder(tuple[str, Raw])
 _WHOLE: Final = {event.name: event.whole for event in CATALOGUE if event.whole}
 _USER: Final[Decoder[PresentUser]] = Decoder(PresentUser, keeps_halves=True)
 _GONE: Final = {
-    Incomplete.EPOCH: "the log has begun again since: load the project's state anew",
-    Incomplete.TRIMMED: "events after this position are no longer kept: load the project's state anew",
-    Incomplete.TOO_MANY: "there are more events after this position than can be read: load the project's state anew",
+    Incomplete.EPOCH: "the log has begun again since: load the state of the project again",
+    Incomplete.TRIMMED: "events after this position are no longer kept: load the state of the project again",
+    Incomplete.TOO_MANY: "more events follow this position than can be read: load the state of the project again",
 }
 _UNREACHABLE: Final = "Redis cannot be reached: send the request again, with the same Idempotency-Key"
 _NO_RECOVERY: Final = "RECOVERY is false, so no events are kept"

@@ -118,7 +118,7 @@ async def _tables(url: str) -> Finding:
 
 
 async def _rights(url: DatabaseUrl, connection: _Connection) -> Finding:
-    schema = '"' + url.schema.replace('"', '""') + '"'
+    schema = url.quoted_schema
     try:
         too_much = await connection.fetchval(_TOO_MUCH, f'{schema}."Project"', f'{schema}."TeamMember"')
     except FAILURES as error:

@@ -31,7 +31,7 @@ async def check_database_outbox(settings: Settings) -> list[Finding]:
         words = f"the database is unavailable: {type(error).__name__}"
         return [wrong("database-outbox", words, "See that DATABASE_URL leads to the app's database")]
     try:
-        return [await _finding(connection, '"' + url.schema.replace('"', '""') + '"."synkora_outbox"')]
+        return [await _finding(connection, f'{url.quoted_schema}."synkora_outbox"')]
     except FAILURES as error:
         return [skipped("database-outbox", f"not checked: {type(error).__name__}")]
     finally:
