@@ -73,11 +73,17 @@ class Site:
         """Connect new clients through nginx, each with its own transports, and let them join."""
         return [await self._connect(way) for way in ways]
 
-    async def _connect(self, way: Way) -> Member:
+    async def connect_to(self, instance: ServerProcess, way: Way) -> Member:
+        """Connect a client to an instance, without nginx, and let it join."""
+        member = await self._connect(way, instance.url)
+        await self.expect_whole()
+        return member
+
+    async def _connect(self, way: Way, url: str = "") -> Member:
         number = len(self.members)
         member = Member(User(f"user-{number}", f"User {number}"), way, self._node)
         self.members.append(member)
-        await member.connect(self.nginx.url, {"token": member.user.token})
+        await member.connect(url or self.nginx.url, {"token": member.user.token})
         if way.upgrades:
             await member.upgraded()
         return member
