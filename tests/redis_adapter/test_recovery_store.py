@@ -101,10 +101,10 @@ async def test_an_event_with_a_name_is_appended_once_by_all(link: Link, make_lin
     other = make_link()
     assert await other.start(PATIENCE)
     delivered: list[list[LoggedEvent]] = [[], []]
-    logs = [
-        Followed(one, RecoverySettings(), Clock()).log("/", received.append)
-        for one, received in zip((link, other), delivered, strict=True)
-    ]
+    stores = [Followed(one, RecoverySettings(), Clock()) for one in (link, other)]
+    logs = [store.log("/", received.append) for store, received in zip(stores, delivered, strict=True)]
+    for store in stores:  # the first events of one are not sent before the other's subscription
+        await store.settled()
     names = [str(number) for number in range(20)]
     calls = [log.append_once(event(name), ("p",), once=name) for name in names for log in logs]
     positions = await asyncio.gather(*calls)

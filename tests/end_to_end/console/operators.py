@@ -15,7 +15,11 @@ const newest = (title) => figure(title).locator('.newest').textContent();
 const line = (title, name) => figure(title).locator('.legend li', { hasText: name }).locator('b').textContent();
 const inWords = (title) => figure(title).getByRole('img').getAttribute('aria-label');
 const says = (title, words) => until(async () => (await inWords(title)).includes(words), `${title}: ${words}`);
-const shows = (read, wanted) => until(async () => await read() === wanted, wanted);
+const shows = async (read, wanted) => {
+  let shown;
+  const isShown = async () => (shown = await read()) === wanted;
+  await until(isShown, wanted).catch((error) => { throw new Error(`${error.message}, but: ${shown}`); });
+};
 const show = (view) => page.getByRole('navigation', { name: 'Views' }).getByRole('link', { name: view }).click();
 const rows = page.locator('tbody tr');
 const row = (words) => rows.filter({ hasText: words });

@@ -9,13 +9,16 @@ from tests.support.users import ALICE, BOB, CAROL, PROJECT, User
 
 
 async def test_a_search_finds_the_one(server: ServerProcess, connect_by: Connect, watch: Watch) -> None:
-    """By name, id, address or project, in any case. The table shows the number of rows."""
+    """By name, id, address or project, in any case. The table shows the number of rows.
+
+    A word of three letters may stand in a random id.
+    """
     alice, bob = await connect_by(ALICE, url=server.url), await connect_by(BOB, url=server.url, way=WAYS["js-polling"])
     carol = await connect_by(CAROL, url=server.url)
     await join(alice)
     await join(carol, project="Website")
     operator = await watch("Connections")
-    for words, name in {"ALI": "Alice", "user-bob": "Bob", bob.id: "Bob", "website": "Carol"}.items():
+    for words, name in {"ALICE": "Alice", "user-bob": "Bob", bob.id: "Bob", "website": "Carol"}.items():
         await operator.play(f"""
             await page.getByLabel('Search connections').fill({words!r});
             await shows(() => found.textContent(), '1 of 3 connections');
