@@ -1,0 +1,37 @@
+"""The search for a server's capacity."""
+
+from pathlib import Path
+
+import pytest
+from bench.capacity import Search, capacity, servers
+from bench.workloads import build, measure, write_tokens
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@given(st.integers(5, 15_000), st.integers(5, 5_000))
+def test_the_capacity_is_found_from_any_first_load(most: int, first: int) -> None:
+    found = capacity(lambda clients: clients <= most, first, 0.03)
+    assert found <= most <= max(found * 1.07, found + 10)
+
+
+def test_a_server_that_serves_nobody_has_none() -> None:
+    assert capacity(lambda clients: False, 1000, 0.03) == 0
+
+
+@pytest.mark.parametrize(
+    "fault", [{"lost": 1}, {"closed": 1}, {"p99_ms": 50.0}], ids=["a loss", "a closed connection", "a late message"]
+)
+def test_a_load_is_not_served_with(fault: dict[str, float]) -> None:
+    figures = {"lost": 0, "closed": 0, "p99_ms": 49.9}
+    assert Search().is_served(figures)
+    assert not Search().is_served(figures | fault)
+
+
+def test_two_workers_are_given_the_load(tmp_path: Path) -> None:
+    """With the Redis that the server starts for its workers."""
+    build("load", tmp_path)
+    write_tokens(tmp_path / "tokens.txt", 20)
+    server, instances = servers(tmp_path)["synkora, 2 workers"]
+    search = Search(seconds=0.5, p99=5000)
+    assert search.is_served(measure(server, search.workload(20, instances), tmp_path))
