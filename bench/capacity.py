@@ -60,13 +60,13 @@ class Search:
 def capacity(is_served: Callable[[int], bool], first: int, precision: float) -> int:
     """Return the highest number of clients that is served, to a share of `precision`; 0 if there is none.
 
-    The load is doubled until it is not served, and the interval is halved then.
+    The load is doubled until it is not served, and the interval is halved then. More than 20,000 clients are not tried.
     """
     served, refused = 0, 0
     load = first
-    while not refused and load <= _MOST_CLIENTS:
+    while not refused and served < _MOST_CLIENTS:
         if is_served(load):
-            served, load = load, load * 2
+            served, load = load, min(load * 2, _MOST_CLIENTS)
         else:
             refused = load
     while refused and refused - served > max(precision * refused, _MEMBERS):

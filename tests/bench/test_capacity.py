@@ -9,10 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-@given(st.integers(5, 15_000), st.integers(5, 5_000))
+@given(st.integers(5, 19_999), st.integers(5, 5_000))
 def test_the_capacity_is_found_from_any_first_load(most: int, first: int) -> None:
     found = capacity(lambda clients: clients <= most, first, 0.03)
     assert found <= most <= max(found * 1.07, found + 10)
+
+
+def test_the_search_ends_at_a_bound() -> None:
+    assert capacity(lambda clients: True, 3000, 0.03) == 20_000
 
 
 def test_a_server_that_serves_nobody_has_none() -> None:
