@@ -33,8 +33,9 @@ def test_defaults() -> None:
     off = {name: value for name, value in settings.model_dump(exclude={"secret"}).items() if not value}
     assert off == {
         **dict.fromkeys(("auth_secret", "ssl_certfile", "ssl_keyfile", "state_dir", "metrics_token", "console_token")),
-        **dict.fromkeys(("app_url", "database_url", "redis_url", "api_port")),
-        **dict.fromkeys(("further_secrets", "previous_secrets", "trusted_proxies", "api_tokens"), ()),
+        **dict.fromkeys(("app_url", "database_url", "redis_url", "api_port", "webhook_url")),
+        **dict.fromkeys(("further_secrets", "previous_secrets", "trusted_proxies"), ()),
+        **dict.fromkeys(("api_tokens", "webhook_secrets"), ()),
         **dict.fromkeys(("session_cookie", "host", "instance", "advertise"), ""),
         **dict.fromkeys(("compression", "admin_ui"), False),
         **dict.fromkeys(("write_interval", "shutdown_drain"), 0.0),
@@ -439,6 +440,35 @@ def test_an_outbox_needs_its_database_and_recovery(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/app")
     monkeypatch.setenv("RECOVERY", "false")
     assert refusals() == ["PUBLISH_FROM is postgres, but RECOVERY is false: a row might be published twice"]
+
+
+SECRET = "whsec_" + "c2VjcmV0" * 4
+
+
+@pytest.mark.parametrize("url", ["app.example.com/hook", "ftp://hunter2.example/", "https://x/#hunter2", "http://x:0"])
+def test_a_webhook_url_is_an_address(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal does not show it: it may hold a password."""
+    monkeypatch.setenv("WEBHOOK_URL", url)
+    (refusal,) = refusals()
+    assert refusal == "WEBHOOK_URL must be an address like https://app.example.com/api/synkora, without #"
+
+
+@pytest.mark.parametrize("secret", ["c2VjcmV0" * 4, "whsec_c2VjcmV0", "whsec_not-base64" * 4, f"{SECRET},whsec_"])
+def test_a_webhook_secret_is_one_of_standard_webhooks(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_SECRET", secret)
+    (refusal,) = refusals()
+    assert refusal.startswith("WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64")
+    assert "c2Vj" not in refusal
+
+
+def test_webhooks_need_a_secret_and_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_URL", "https://app.example.com/api/synkora")
+    assert refusals() == ["WEBHOOK_URL is set, but WEBHOOK_SECRET is not: the app could not tell who writes to it"]
+    monkeypatch.setenv("WEBHOOK_SECRET", f"{SECRET}, {SECRET}Cg==")
+    assert len(load_settings().webhook_secrets) == 2
+    monkeypatch.delenv("WEBHOOK_URL")
+    caution = "WEBHOOK_SECRET does nothing without WEBHOOK_URL: there are no webhooks"
+    assert load_settings().cautions()[-1] == caution
 
 
 def test_the_admin_ui_has_a_password(monkeypatch: pytest.MonkeyPatch) -> None:

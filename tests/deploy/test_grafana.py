@@ -13,6 +13,7 @@ from tests.deploy.promtool import promtool
 from tests.docs.documents import ROOT, table
 from tests.support.redis_server import running_redis
 from tests.support.server_process import ServerProcess
+from tests.support.webhook_receiver import SECRET
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "synkora.json"
 RULES = ROOT / "deploy" / "prometheus" / "synkora.rules.yml"
@@ -26,7 +27,8 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The metric families of an instance with Redis and of a single one, by name."""
     with running_redis() as redis:
         joined = ServerProcess(tmp_path_factory.mktemp("joined"), REDIS_URL=redis.url)
-        alone = ServerProcess(tmp_path_factory.mktemp("alone"))
+        webhooks = {"WEBHOOK_URL": "http://127.0.0.1:9", "WEBHOOK_SECRET": SECRET}
+        alone = ServerProcess(tmp_path_factory.mktemp("alone"), **webhooks)
         joined.line(lambda line: "Redis is connected" in line)
         texts = [httpx.get(f"{server.url}/metrics", trust_env=False).text for server in (joined, alone)]
         assert [server.stop() for server in (joined, alone)] == [0, 0]

@@ -22,6 +22,8 @@ from synkora.collaboration.collaboration import Collaboration
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import SessionLookup
 from synkora.collaboration.limits import Limits
+from synkora.collaboration.local_presence import LocalPresence
+from synkora.collaboration.presence import Presence
 from synkora.collaboration.publishing import Publisher
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.origins import Origins
@@ -37,6 +39,7 @@ from synkora.sockets.server import SocketServer
 if TYPE_CHECKING:
     from synkora.app.cluster import Cluster
     from synkora.app.database_outbox import DatabaseOutbox
+    from synkora.app.webhooks.sender import WebhookSender
     from synkora.app.workers.worker import Worker
 
 _NOT_ALLOWED: Final = (
@@ -71,6 +74,7 @@ class Instance:
         cluster: "Cluster | None" = None,
         *,
         outbox: "DatabaseOutbox | None" = None,
+        webhooks: "WebhookSender | None" = None,
         id: str = "",
         repeats: RepeatedLines | None = None,
         output: Output | None = None,
@@ -80,6 +84,7 @@ class Instance:
         self.collaboration = collaboration
         self.cluster = cluster
         self.outbox = outbox
+        self.webhooks = webhooks
         self.instances = AllInstances(self.id, None if cluster is None else cluster.rpc)
         self.moderation = Moderation(self.instances, collaboration)
         self._block_sharing = BlockSharing(self.instances, collaboration.blocks)
@@ -112,9 +117,12 @@ class Instance:
                 from synkora.app.cluster import Cluster
             cluster = Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures, id)
         server = _socket_server(settings, cluster, worker)
-        collaboration = _collaboration(settings, server, policy, failures, cluster)
+        presence, webhooks = _presence(settings, cluster)
+        collaboration = _collaboration(settings, server, policy, failures, cluster, presence)
         outbox = _outbox(settings, server)
-        return cls(server, collaboration, cluster, outbox=outbox, id=id, repeats=repeats, output=output)
+        return cls(
+            server, collaboration, cluster, outbox=outbox, webhooks=webhooks, id=id, repeats=repeats, output=output
+        )
 
     async def __aenter__(self) -> Self:
         """Join the cluster."""
@@ -124,12 +132,16 @@ class Instance:
             self._block_sharing.__enter__()
         if self.outbox is not None:
             await self.outbox.__aenter__()
+        if self.webhooks is not None:
+            await self.webhooks.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the cluster, and log the incidents that have only been counted."""
+        if self.webhooks is not None:
+            await self.webhooks.__aexit__(kind, error, trace)
         if self.outbox is not None:
             await self.outbox.__aexit__(kind, error, trace)
         if self.cluster is not None:
@@ -189,7 +201,7 @@ class Instance:
 
     def stats(self) -> Stats:
         """The current counts."""
-        return read_stats(self.server, self.collaboration, self.cluster)
+        return read_stats(self.server, self.collaboration, self.cluster, self.webhooks)
 
     @property
     def logged(self) -> Mapping[str, int]:
@@ -246,6 +258,22 @@ def _outbox(settings: Settings, server: SocketServer) -> "DatabaseOutbox | None"
         raise ValueError(f"DATABASE_URL {error}") from None
 
 
+def _presence(settings: Settings, cluster: "Cluster | None") -> "tuple[Presence, WebhookSender | None]":
+    """Build presence from settings, and what tells the app's backend of it."""
+    if settings.webhook_url is None:
+        return (LocalPresence() if cluster is None else cluster.presence), None
+    with _asked_for_by("WEBHOOK_URL"):
+        from synkora.app.webhooks.queue import MemoryQueue
+        from synkora.app.webhooks.receiver import Receiver
+        from synkora.app.webhooks.sender import WebhookSender
+    if cluster is not None:
+        raise ValueError("WEBHOOK_URL needs one instance with one worker, without REDIS_URL")
+    secrets = (secret.get_secret_value() for secret in settings.webhook_secrets)
+    receiver = Receiver(settings.webhook_url.get_secret_value(), secrets)
+    queue = MemoryQueue()
+    return LocalPresence(queue.add), WebhookSender(queue, receiver)
+
+
 def _recovery(settings: Settings, cluster: "Cluster | None") -> RecoverySettings | RecoveryStore:
     bounds = RecoverySettings(
         max_age=settings.recovery_log_age,
@@ -265,7 +293,12 @@ def _recovery(settings: Settings, cluster: "Cluster | None") -> RecoverySettings
 
 
 def _collaboration(
-    settings: Settings, server: SocketServer, policy: AccessPolicy, failures: FailureBackoff, cluster: "Cluster | None"
+    settings: Settings,
+    server: SocketServer,
+    policy: AccessPolicy,
+    failures: FailureBackoff,
+    cluster: "Cluster | None",
+    presence: Presence,
 ) -> Collaboration:
     """Add Synkora's events to the server's main namespace."""
     keyring = Keyring(
@@ -286,7 +319,7 @@ def _collaboration(
         ),
         failures=failures,
         incidents=server.incidents,
-        presence=None if cluster is None else cluster.presence,
+        presence=presence,
         presence_grace=settings.presence_grace,
         sessions=_session_store(settings, policy),
         user_connections=None if cluster is None else cluster.counters.users,

@@ -5,11 +5,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
+from synkora.app.webhooks.signing import parse_secret
 from synkora.engine.addresses import UNIX, parse_network
 from synkora.engine.origins import OPAQUE_ORIGINS, normalized
 from synkora.redis.url import RedisUrl
@@ -25,6 +27,7 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _CONSOLE_TOKEN = re.compile(r"[!-~]{16,}")
 _REACHED_AT = re.compile(r"(?:https?://)?(?:[a-z0-9._-]+|\[[0-9a-f:.]+\]):(?P<port>[0-9]{1,5})")
+_VISIBLE = re.compile(r"[!-~]+")
 _COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{0,200}")  # RFC 6265, section 4.1.1
 _NAME = re.compile(r"[A-Za-z0-9_-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
@@ -156,6 +159,29 @@ def _api_tokens(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return tuple(map(_console_token, values))
 
 
+def _webhook_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "#" not in url
+    except ValueError:
+        whole = False
+    if not whole or not _VISIBLE.fullmatch(url):
+        words = "must be an address like https://app.example.com/api/synkora, without #"
+        raise PydanticCustomError("webhook", "not an address", {"words": words})
+    return value
+
+
+def _webhook_secrets(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for value in values:
+        try:
+            parse_secret(value.get_secret_value())
+        except ValueError:
+            words = 'must be whsec_ and 24 to 64 bytes in base64: echo "whsec_$(openssl rand -base64 32)" makes one'
+            raise PydanticCustomError("webhook", "not a secret", {"words": words}) from None
+    return values
+
+
 def _prefix(value: str) -> str:
     if not _PREFIX.fullmatch(value):
         raise _refusal(value)
@@ -214,6 +240,10 @@ EnvironmentValue = Annotated[
 TokenValue = Annotated[SecretStr, AfterValidator(_filled)] | None
 ConsoleTokenValue = Annotated[SecretStr, AfterValidator(_console_token)] | None
 ApiTokensValue = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_api_tokens)]
+WebhookUrlValue = Annotated[SecretStr, AfterValidator(_webhook_url)] | None
+WebhookSecretsValue = Annotated[
+    tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_webhook_secrets)
+]
 RedisValue = Annotated[SecretStr, AfterValidator(_redis)] | None
 PrefixValue = Annotated[str, AfterValidator(_prefix), Allowed("1 to 100 letters, digits, ., _, : and -")]
 CookieNameValue = Annotated[

@@ -49,6 +49,8 @@ from synkora.app.setting_values import (
     ThresholdValue,
     TokenValue,
     TransportsValue,
+    WebhookSecretsValue,
+    WebhookUrlValue,
     WorkersValue,
     WriteIntervalValue,
 )
@@ -342,6 +344,17 @@ class Settings(BaseSettings):
         description="postgres: publish what the app writes into the table synkora_outbox of its database, at "
         "DATABASE_URL; none: do not.",
     )
+    webhook_url: WebhookUrlValue = Field(
+        default=None,
+        validation_alias="WEBHOOK_URL",
+        description="Address of the app's backend that is told who enters and leaves projects. Unset: no webhooks.",
+    )
+    webhook_secrets: WebhookSecretsValue = Field(
+        default=(),
+        validation_alias="WEBHOOK_SECRET",
+        description="Secret that signs the webhooks, as Standard Webhooks write it: whsec_ and base64; several with "
+        "commas between them, to replace one without a pause.",
+    )
     limit_volatile_rate: RateValue = Field(
         default=100,
         validation_alias="LIMIT_VOLATILE_RATE",
@@ -497,6 +510,8 @@ class Settings(BaseSettings):
             )
         if self.api_port is not None and not self.api_tokens:
             found.append("API_PORT does nothing without API_TOKEN: there is no API")
+        if self.webhook_secrets and self.webhook_url is None:
+            found.append("WEBHOOK_SECRET does nothing without WEBHOOK_URL: there are no webhooks")
         return found
 
     def problems(self) -> list[str]:
@@ -518,6 +533,8 @@ class Settings(BaseSettings):
             found.append("PUBLISH_FROM is postgres, but DATABASE_URL is not set: it is where the outbox is")
         if self.publish_from == "postgres" and not self.recovery:
             found.append("PUBLISH_FROM is postgres, but RECOVERY is false: a row might be published twice")
+        if self.webhook_url is not None and not self.webhook_secrets:
+            found.append("WEBHOOK_URL is set, but WEBHOOK_SECRET is not: the app could not tell who writes to it")
         if self.admin_ui and self.console_token is None:
             found.append("ADMIN_UI is true, but CONSOLE_TOKEN is not set: it is the password")
         if self.max_outbox < self.max_payload:
@@ -601,7 +618,7 @@ def _refusal_text(error: ErrorDetails) -> str:
     match variable:
         case "NEXTAUTH_SECRET":
             return f"{variable} is not set: put the secret of the web app into the environment or into .env.local"
-        case "REDIS_URL" | "CONSOLE_TOKEN" | "API_TOKEN":  # secret values
+        case "REDIS_URL" | "CONSOLE_TOKEN" | "API_TOKEN" | "WEBHOOK_URL" | "WEBHOOK_SECRET":  # secret values
             return f"{variable} {error['ctx']['words']}"
     value = error.get("ctx", {}).get("value", error["input"])
     shown = json.dumps(value, ensure_ascii=False, default=str)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +18,7 @@ from synkora.sockets.socket_recovery import RecoveryOutcome
 
 if TYPE_CHECKING:
     from synkora.app.cluster import Cluster
+    from synkora.app.webhooks.sender import WebhookSender
 
 #: The name for counted events that are not in the catalogue.
 OTHER_EVENTS = "other"
@@ -47,6 +49,17 @@ class RecoveryStats:
     kept_bytes: int
     lost: int
     gaps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookStats:
+    """Events for the app's backend: totals, `failed` of attempts; and those that wait now, the oldest in seconds."""
+
+    sent: int
+    failed: int
+    dropped: int
+    waiting: int
+    oldest_age: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +95,19 @@ class Stats:
     limits: Mapping[Limit, int]
     redis: RedisStats | None  # None without a cluster
     recovery: RecoveryStats | None  # None without recovery
+    webhooks: WebhookStats | None  # None without webhooks
     # Durations
     turns: Histogram
     sign_in_durations: Histogram
     access_check_durations: Histogram
 
 
-def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Cluster | None") -> Stats:
+def read_stats(
+    server: SocketServer,
+    collaboration: Collaboration,
+    cluster: "Cluster | None",
+    webhooks: "WebhookSender | None" = None,
+) -> Stats:
     """Read the current counts."""
     registry, incidents = registry_of(server), server.incidents
     flusher = registry.flusher
@@ -119,6 +138,7 @@ def read_stats(server: SocketServer, collaboration: Collaboration, cluster: "Clu
         limits=incidents.limits,
         redis=None if cluster is None else _redis_stats(cluster),
         recovery=_recovery_stats(server, cluster),
+        webhooks=None if webhooks is None else _webhook_stats(webhooks),
         turns=flusher.turns,
         sign_in_durations=authentication.durations,
         access_check_durations=access.durations,
@@ -137,6 +157,17 @@ def _recovery_stats(server: SocketServer, cluster: "Cluster | None") -> Recovery
         kept_bytes=recovery.log.kept_bytes,
         lost=0 if store is None else store.lost,
         gaps=0 if store is None else store.gaps,
+    )
+
+
+def _webhook_stats(webhooks: "WebhookSender") -> WebhookStats:
+    queue = webhooks.queue
+    return WebhookStats(
+        sent=webhooks.sent,
+        failed=webhooks.failed,
+        dropped=webhooks.dropped,
+        waiting=queue.waiting,
+        oldest_age=0.0 if queue.oldest is None else max(time() - queue.oldest / 1000, 0.0),
     )
 
 

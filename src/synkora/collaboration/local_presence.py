@@ -2,12 +2,17 @@
 
 from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
 from synkora.collaboration.project_presence import EMPTY, ProjectPresence
+from synkora.collaboration.transitions import OnTransition, Transition, TransitionData
 
 
 class LocalPresence:
-    """Keeps the connections of this server, and reports changes immediately."""
+    """Keeps the connections of this server, and reports changes immediately.
 
-    def __init__(self) -> None:
+    `on_transition` gets the first entry and the last leave of each user and in each project.
+    """
+
+    def __init__(self, on_transition: OnTransition | None = None) -> None:
+        self._on_transition = on_transition
         self._projects: dict[str, ProjectPresence] = {}
         self._listener: PresenceListener | None = None
 
@@ -27,7 +32,15 @@ class LocalPresence:
         return Occupancy(project.count, len(project), True)
 
     def add_connection(self, project_id: str, entry: PresenceEntry) -> None:
-        if self._projects.setdefault(project_id, ProjectPresence()).add(entry) and self._listener is not None:
+        project = self._projects.setdefault(project_id, ProjectPresence())
+        users = project.count
+        if not project.add(entry):
+            return
+        if self._on_transition is not None and project.count > users:
+            if not users:
+                self._on_transition(Transition.OCCUPIED, TransitionData(project_id))
+            self._on_transition(Transition.ENTERED, TransitionData(project_id, entry.userId))
+        if self._listener is not None:
             self._listener.joined(project_id, entry)
 
     def hold_connection(self, project_id: str, socket_id: str) -> None:
@@ -35,9 +48,14 @@ class LocalPresence:
 
     def remove_connection(self, project_id: str, socket_id: str) -> None:
         project = self._projects.get(project_id, EMPTY)
+        users = project.count
         entry = project.remove(socket_id)
         if entry is None:
             return
+        if self._on_transition is not None and project.count < users:
+            self._on_transition(Transition.LEFT, TransitionData(project_id, entry.userId))
+            if not project.count:
+                self._on_transition(Transition.VACANT, TransitionData(project_id))
         if not project:
             del self._projects[project_id]
         if self._listener is not None:

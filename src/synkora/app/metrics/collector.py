@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from synkora import __version__
 from synkora.app.instance import Instance
 from synkora.app.metrics.families import counter, counters, gauge, gauges, histogram
-from synkora.app.stats import RecoveryStats, RedisStats, Stats
+from synkora.app.stats import RecoveryStats, RedisStats, Stats, WebhookStats
 from synkora.collaboration.access_answers import AccessOutcome
 from synkora.collaboration.authentication import SignInOutcome
 from synkora.engine.close_reasons import Reason
@@ -43,6 +43,8 @@ class ServerCollector(Collector):
         yield from self._troubles(stats)
         if stats.recovery is not None:
             yield from _recovery(stats.recovery)
+        if stats.webhooks is not None:
+            yield from _webhooks(stats.webhooks)
         if stats.redis is not None:
             yield from _redis(stats.redis)
 
@@ -122,6 +124,14 @@ def _recovery(recovery: RecoveryStats) -> Iterator[Metric]:
     yield gauge("synkora_recovery_log_bytes", "Bytes of the kept events.", recovery.kept_bytes)
     yield counter("synkora_recovery_events_lost", "Events that Redis did not keep.", recovery.lost)
     yield counter("synkora_recovery_gaps", "How often events of other instances were missed here.", recovery.gaps)
+
+
+def _webhooks(webhooks: WebhookStats) -> Iterator[Metric]:
+    yield counter("synkora_webhook_events_sent", "Events that the receiver took.", webhooks.sent)
+    yield counter("synkora_webhook_events_dropped", "Events that were never received.", webhooks.dropped)
+    yield counter("synkora_webhook_failures", "Attempts to send that failed.", webhooks.failed)
+    yield gauge("synkora_webhook_events_waiting", "Events that wait to be sent.", webhooks.waiting)
+    yield gauge("synkora_webhook_oldest_age_seconds", "Age of the oldest event that waits.", webhooks.oldest_age)
 
 
 def _redis(redis: RedisStats) -> Iterator[Metric]:

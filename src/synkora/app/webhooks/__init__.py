@@ -1,0 +1,1 @@
+"""Webhooks: the app's backend is told who enters and leaves projects."""

@@ -1,0 +1,116 @@
+"""The app's backend is told who enters and leaves projects, by webhooks that the official library verifies."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from tests.docs.documents import ROOT, blocks
+from tests.support.processes import PATIENCE, free_port
+from tests.support.real_clients import Connect, join
+from tests.support.relay import relaying
+from tests.support.server_process import ServerProcess, StartServer
+from tests.support.servers import until
+from tests.support.users import ALICE, BOB, CLIENTS, PROJECT
+from tests.support.webhook_receiver import SECRET, Received, WebhookReceiver, receiving
+
+OCCUPIED = ("project.occupied", PROJECT, None)
+ALICE_ENTERED = ("user.entered", PROJECT, ALICE.id)
+ALICE_LEFT = ("user.left", PROJECT, ALICE.id)
+BOB_ENTERED = ("user.entered", PROJECT, BOB.id)
+BOB_LEFT = ("user.left", PROJECT, BOB.id)
+VACANT = ("project.vacant", PROJECT, None)
+
+#: Feeds the requests on its input to the document's route, and prints the status of each answer.
+DRIVER = """
+const requests = JSON.parse(await new Response(process.stdin).text());
+for (const { headers, body } of requests) {
+  const request = new Request("http://localhost/api/synkora", { method: "POST", headers, body });
+  console.error((await POST(request)).status);
+}
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    async with receiving(free_port()) as receiver:
+        yield receiver
+
+
+def start(start_server: StartServer, receiver: WebhookReceiver, **variables: str) -> ServerProcess:
+    return start_server(WEBHOOK_URL=receiver.url, WEBHOOK_SECRET=SECRET, **variables)
+
+
+async def run_the_documents_route(requests: list[Received], tmp_path: Path) -> tuple[list[str], list[str]]:
+    """Its lines, and the status of each answer."""
+    (route,) = blocks(ROOT / "docs" / "webhooks.md", "javascript")
+    script = tmp_path / "route.mjs"
+    library = (CLIENTS / "node_modules" / "standardwebhooks" / "dist" / "index.js").as_uri()
+    script.write_text(route.text.replace('"standardwebhooks"', json.dumps(library)) + DRIVER)
+    text = json.dumps([{"headers": each.headers, "body": each.body.decode()} for each in requests])
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["node", str(script)],
+        env={"WEBHOOK_SECRET": SECRET, "PATH": "/usr/local/bin:/usr/bin:/bin"},
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines(), done.stderr.split()
+
+
+async def test_the_backend_is_told_who_enters_and_leaves(
+    start_server: StartServer, receiver: WebhookReceiver, connect_by: Connect, tmp_path: Path
+) -> None:
+    """A user with two pages once. The documents' route verifies each request, and refuses a changed one."""
+    server = start(start_server, receiver)
+    alice, tab, bob = [await connect_by(user, url=server.url) for user in (ALICE, ALICE, BOB)]
+    await join(alice)
+    await join(tab, alice)
+    await join(bob, alice, tab)
+    await tab.close()
+    await alice.close()
+    await bob.expect("user:left")
+    await bob.close()
+    expected = [OCCUPIED, ALICE_ENTERED, BOB_ENTERED, ALICE_LEFT, BOB_LEFT, VACANT]
+    await until(lambda: receiver.events == expected)
+    taken = receiver.taken
+    lines, statuses = await run_the_documents_route([*taken, taken[0]._replace(body=taken[0].body + b" ")], tmp_path)
+    assert [line.split()[1] for line in lines] == [kind for kind, _, _ in expected]
+    assert statuses == ["204"] * len(taken) + ["401"]
+
+
+async def test_a_return_within_the_grace_period_sends_nothing(
+    start_server: StartServer, receiver: WebhookReceiver, connect_by: Connect
+) -> None:
+    """The connection breaks, and the client returns. When the user leaves for good, one event says so."""
+    server = start(start_server, receiver, PRESENCE_GRACE="600")
+    async with relaying(server.port) as relay:
+        alice = await connect_by(ALICE, url=f"http://127.0.0.1:{relay.port}")
+        bob = await connect_by(BOB, url=server.url)
+        await join(alice)
+        await join(bob, alice)
+        relay.cut()
+        assert (await alice.changes.next())[0] == "disconnect"
+        assert (await alice.changes.next())[:2] == ["connect", alice.id]
+        await alice.emit("leave-project", PROJECT)
+        await bob.expect("user:left")
+        await until(lambda: receiver.events == [OCCUPIED, ALICE_ENTERED, BOB_ENTERED, ALICE_LEFT])
+
+
+async def test_events_wait_while_the_backend_is_down(start_server: StartServer, connect_by: Connect) -> None:
+    port = free_port()
+    server = start_server(WEBHOOK_URL=f"http://127.0.0.1:{port}/hook", WEBHOOK_SECRET=SECRET)
+    alice = await connect_by(ALICE, url=server.url)
+    await join(alice)
+    await asyncio.to_thread(server.line, lambda line: "Webhook was not received" in line)
+    async with receiving(port) as receiver:
+        receiver.statuses = [500]
+        await until(lambda: receiver.events == [OCCUPIED, ALICE_ENTERED])
+        assert await asyncio.to_thread(server.stop) == 0, server.output
+        assert receiver.events == [OCCUPIED, ALICE_ENTERED, ALICE_LEFT, VACANT]
+    assert SECRET not in server.output
