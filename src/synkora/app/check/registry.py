@@ -62,6 +62,12 @@ def _check_redis(settings: Settings) -> Awaitable[_Found]:
     return check_redis(settings)
 
 
+def _check_webhooks(settings: Settings) -> Awaitable[_Found]:
+    from synkora.app.check.webhooks import check_webhooks
+
+    return check_webhooks(settings)
+
+
 CHECKS: Final = (
     Group(check_secret, ("secret",)),
     Group(check_previous_secrets, ("previous-secrets",)),
@@ -78,6 +84,7 @@ CHECKS: Final = (
         lambda settings: settings.project_access == "postgres",
     ),
     Group(_check_database_outbox, ("database-outbox",), lambda settings: settings.publish_from == "postgres"),
+    Group(_check_webhooks, ("webhooks",), lambda settings: settings.webhook_url is not None),
     Group(_check_kept_sessions, ("kept-sessions",), lambda settings: settings.database_url is not None),
     Group(
         _check_redis,

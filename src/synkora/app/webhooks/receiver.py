@@ -18,7 +18,11 @@ _LIMITS: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, ke
 
 
 class NotReceived(Exception):
-    """The receiver did not take a message. The text holds nothing of the URL and of the answer's body."""
+    """The receiver did not take a message: the reason, without the URL and the answer's body, and the status if any."""
+
+    def __init__(self, problem: str, status: int | None = None) -> None:
+        super().__init__(problem)
+        self.status = status
 
 
 class Receiver:
@@ -48,9 +52,9 @@ class Receiver:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NotReceived(f"no answer: {type(error).__name__}") from None
         if answer.is_redirect:
-            raise NotReceived(f"status {answer.status_code}: redirects are not followed")
+            raise NotReceived(f"status {answer.status_code}: redirects are not followed", answer.status_code)
         if not answer.is_success:
-            raise NotReceived(f"status {answer.status_code}")
+            raise NotReceived(f"status {answer.status_code}", answer.status_code)
 
     async def close(self) -> None:
         """Close the connection."""
