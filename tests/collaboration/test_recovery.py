@@ -201,6 +201,17 @@ class TestPresence:
         await settle()
         assert [event[0] for event in await bob.take(*PRESENCE)] == ["user:left", "users:active", "users:count"]
 
+    async def test_a_user_who_is_removed_while_lost_has_left_at_once(self, site: Site) -> None:
+        """The project, and no other one."""
+        ann, bob = await two(site, "p", "q")
+        await ann.lose()
+        site.collaboration.remove("p", "ann")
+        (left,) = await bob.take("user:left")
+        assert left[1]["socketId"] == ann.sid
+        assert [site.collaboration.presence.count(project) for project in ("p", "q")] == [1, 2]
+        site.collaboration.remove("p", "bob")
+        assert site.collaboration.presence.count("p") == 0
+
     async def test_a_leave_before_the_loss_is_announced(self, site: Site) -> None:
         ann, bob = await two(site, "p", "q")
         ann.emit("leave-project", "p")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from time import time
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -24,6 +24,13 @@ _MAX_LOST: Final = 10_000  # connections; of more, the first ones leave at once
 LEAVE_DELAY: Final = 1.0  # seconds; a page that switches tabs leaves and rejoins immediately
 
 
+class _Lost(NamedTuple):
+    """A lost connection that is still in the lists of these projects."""
+
+    user_id: str
+    project_ids: tuple[str, ...]
+
+
 class Projects:
     """Adds members to projects and removes them, and sends presence updates to the members of this server.
 
@@ -41,7 +48,7 @@ class Projects:
         grace: float = PRESENCE_GRACE,
     ) -> None:
         self._grace = grace
-        self._lost: dict[str, tuple[str, ...]] = {}  # projects of lost connections, by socket id
+        self._lost: dict[str, _Lost] = {}  # by socket id
         self._overdue: TimeoutQueue[str] = TimeoutQueue(grace, self.drop_lost)
         self._leave_delay = leave_delay
         self._leaving: TimeoutQueue[tuple[Member, str]] = TimeoutQueue(
@@ -133,21 +140,21 @@ class Projects:
     def _await_return(self, member: Member) -> None:
         """Keep a member in the lists for a while, though the connection is lost."""
         socket_id = member.socket.id
-        self._note_lost(socket_id, member.projects)
+        self._note_lost(socket_id, member.user.id, member.projects)
         for project_id in member.projects:
             self._presence.hold_connection(project_id, socket_id)
 
-    def _note_lost(self, socket_id: str, project_ids: Iterable[str]) -> None:
+    def _note_lost(self, socket_id: str, user_id: str, project_ids: Iterable[str]) -> None:
         if len(self._lost) >= _MAX_LOST:
             self.drop_lost(next(iter(self._lost)))
-        self._lost[socket_id] = tuple(project_ids)
+        self._lost[socket_id] = _Lost(user_id, tuple(project_ids))
         self._overdue.add(socket_id)
 
     def expect(self, entry: PresenceEntry, project_ids: Iterable[str], lost_at: float) -> None:
         """List a connection of the previous process, lost at this time in seconds since 1970, for a while."""
         if time() < lost_at + self._grace:
-            self._note_lost(entry.socketId, project_ids)
-            for project_id in self._lost[entry.socketId]:
+            self._note_lost(entry.socketId, entry.userId, project_ids)
+            for project_id in self._lost[entry.socketId].project_ids:
                 self._presence.add_connection(project_id, entry)
 
     def restore(self, member: Member, project_id: str, role: Role) -> None:
@@ -155,16 +162,30 @@ class Projects:
         socket, user = member.socket, member.user
         member.projects[project_id] = role
         self._updates.send_roster(project_id, socket.id, with_count=True)
-        kept = self._lost.get(socket.id, ())
-        if project_id in kept:
-            self._lost[socket.id] = tuple(each for each in kept if each != project_id)
+        self._no_longer_lost(socket.id, project_id)
         self._presence.add_connection(project_id, PresenceEntry(socket.id, user.id, user.name, now(), user.image))
 
     def drop_lost(self, socket_id: str) -> None:
         """Announce that a lost connection has left the projects that its client has not returned to."""
         self._overdue.drop(socket_id)
-        for project_id in self._lost.pop(socket_id, ()):
+        lost = self._lost.pop(socket_id, None)
+        for project_id in lost.project_ids if lost is not None else ():
             self._presence.remove_connection(project_id, socket_id)
+
+    def drop_lost_of(self, user_id: str, project_id: str) -> None:
+        """Announce that the lost connections of a user have left a project."""
+        of_user = [socket_id for socket_id, lost in self._lost.items() if lost.user_id == user_id]
+        for socket_id in of_user:
+            if self._no_longer_lost(socket_id, project_id):
+                self._presence.remove_connection(project_id, socket_id)
+
+    def _no_longer_lost(self, socket_id: str, project_id: str) -> bool:
+        """Note that a lost connection is not awaited in a project; return whether it was."""
+        lost = self._lost.get(socket_id)
+        if lost is None or project_id not in lost.project_ids:
+            return False
+        self._lost[socket_id] = lost._replace(project_ids=tuple(each for each in lost.project_ids if each != project_id))
+        return True
 
     def exit_for_drain(self, members: Sequence[Member]) -> None:
         """Announce that members have left, while the edits that they still send are relayed.
