@@ -184,7 +184,8 @@ class Projects:
         lost = self._lost.get(socket_id)
         if lost is None or project_id not in lost.project_ids:
             return False
-        self._lost[socket_id] = lost._replace(project_ids=tuple(each for each in lost.project_ids if each != project_id))
+        others = tuple(each for each in lost.project_ids if each != project_id)
+        self._lost[socket_id] = _Lost(lost.user_id, others)
         return True
 
     def exit_for_drain(self, members: Sequence[Member]) -> None:
