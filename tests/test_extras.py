@@ -40,7 +40,7 @@ def test_the_command_names_its_extra(module: str) -> None:
             "PROJECT_ACCESS=postgres",
         ),
         ("asyncpg", "postgres", {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/app"}, "DATABASE_URL"),
-        ("httpx", "server", {"PROJECT_ACCESS": "http", "APP_URL": "http://127.0.0.1:1"}, "PROJECT_ACCESS=http"),
+        ("httpx", "http", {"PROJECT_ACCESS": "http", "APP_URL": "http://127.0.0.1:1"}, "PROJECT_ACCESS=http"),
     ],
 )
 def test_a_setting_names_the_extra_that_it_needs(module: str, extra: str, settings: dict[str, str], named: str) -> None:
@@ -84,3 +84,16 @@ def test_another_missing_module_is_no_matter_of_extras() -> None:
     assert done.returncode == 1
     assert "ModuleNotFoundError" in done.stderr
     assert "synkora[" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "url", "what"),
+    [
+        ("hiredis", "redis", "'redis://127.0.0.1'", "over Redis"),
+        ("httpx", "http", "'http://127.0.0.1', token='t'", "over HTTP"),
+    ],
+)
+def test_an_emitter_names_its_extra(module: str, extra: str, url: str, what: str) -> None:
+    done = run_without(module, f"from synkora import SyncEmitter; SyncEmitter({url})")
+    problem = f"An emitter {what} needs {module}, which is not installed: pip install 'synkora[{extra}]'"
+    assert problem in done.stderr

@@ -38,6 +38,15 @@ def loaded_by(code: str) -> set[str]:
         ("import synkora", [*PRODUCT, *SERVER, *ENGINE, "asyncio", "rich", "structlog"]),
         ("from synkora import SocketServer", [*PRODUCT, *SERVER, "rich", "structlog"]),
         ("from synkora import RedisAdapter", [*(set(PRODUCT) - {"hiredis"}), *SERVER, "rich", "structlog"]),
+        ("from synkora import Emitter, SyncEmitter, EmitFailed", [*PRODUCT, *SERVER, "rich", "structlog"]),
+        (
+            "from synkora import SyncEmitter; SyncEmitter('redis://127.0.0.1')",
+            [*(set(PRODUCT) - {"hiredis"}), *SERVER, "rich", "structlog"],
+        ),
+        (
+            "from synkora import SyncEmitter; SyncEmitter('http://127.0.0.1', token='t')",
+            [*(set(PRODUCT) - {"httpx", "idna"}), *SERVER, "structlog"],
+        ),
         ("from synkora import serve", [*PRODUCT, "rich", "starlette", "structlog"]),
     ],
 )

@@ -22,7 +22,7 @@ Every public name, with its docstring. [library.md](library.md) shows how they b
 ORDER: Final = (
     *("SocketServer", "Namespace", "NamespaceHandlers", "event", "Socket", "Broadcast", "RemoteSocket", "Handshake"),
     *("ConnectRefused", "EventRefused", "AckTimeout", "TooManyCalls", "NO_ACK", "serve", "serve_async"),
-    "serve_in_thread",
+    *("serve_in_thread", "Emitter", "SyncEmitter", "EmitFailed"),
 )
 _MODULE: Final = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")
 _ADDRESS: Final = re.compile(r"<(?:function|class|object) [^>]*>")

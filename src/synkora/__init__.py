@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from synkora.extras import advice
 
 if TYPE_CHECKING:
+    from synkora.emitter.emitter import Emitter, SyncEmitter
+    from synkora.emitter.ports import EmitFailed
     from synkora.engine.settings import Cors
     from synkora.recovery.settings import RecoverySettings
     from synkora.redis_adapter.adapter import RedisAdapter
@@ -32,6 +34,8 @@ __all__ = [
     "Broadcast",
     "ConnectRefused",
     "Cors",
+    "EmitFailed",
+    "Emitter",
     "EventRefused",
     "Handshake",
     "Namespace",
@@ -41,6 +45,7 @@ __all__ = [
     "RemoteSocket",
     "Socket",
     "SocketServer",
+    "SyncEmitter",
     "TooManyCalls",
     "__version__",
     "event",
@@ -56,6 +61,8 @@ _MODULES: Final = {
     "Broadcast": "sockets.broadcast",
     "ConnectRefused": "sockets.errors",
     "Cors": "engine.settings",
+    "EmitFailed": "emitter.ports",
+    "Emitter": "emitter.emitter",
     "EventRefused": "sockets.errors",
     "Handshake": "sockets.snapshot",
     "Namespace": "sockets.namespace",
@@ -65,6 +72,7 @@ _MODULES: Final = {
     "RemoteSocket": "sockets.remote",
     "Socket": "sockets.socket",
     "SocketServer": "sockets.server",
+    "SyncEmitter": "emitter.emitter",
     "TooManyCalls": "sockets.errors",
     "event": "sockets.namespace_handlers",
     "serve": "serving.server",

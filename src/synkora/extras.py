@@ -7,7 +7,7 @@ _EXTRAS: Final = {
     "asyncpg": "postgres",
     "cryptography": "server",
     "hiredis": "redis",
-    "httpx": "server",
+    "httpx": "http",
     "idna": "server",
     "joserfc": "server",
     "packaging": "server",

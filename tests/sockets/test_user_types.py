@@ -15,7 +15,8 @@ import msgspec
 import uvicorn
 
 from synkora import (
-    NO_ACK, AckTimeout, ConnectRefused, EventRefused, Namespace, NamespaceHandlers, Socket, SocketServer, event, serve,
+    NO_ACK, AckTimeout, ConnectRefused, EmitFailed, Emitter, EventRefused, Namespace, NamespaceHandlers, Socket,
+    SocketServer, SyncEmitter, event, serve,
 )
 from synkora.testing import connect
 
@@ -99,6 +100,20 @@ class Board(NamespaceHandlers):
 
     @event("board:clear")
     def clear(self, socket: Socket) -> None: ...
+
+
+async def announce() -> None:
+    async with Emitter("redis://127.0.0.1", recovery=True) as emitter:
+        await emitter.of("/chat").to("red").in_("blue").except_("a").volatile.emit("news", 1, b"bytes")
+
+
+def announce_from_a_task() -> None:
+    try:
+        with SyncEmitter("http://127.0.0.1:3001", token="t", timeout=1) as emitter:
+            emitter.to("project_1").once("save-1").emit("task:move", {"taskId": "t1"})
+            emitter.in_("socket").disconnect_sockets(close=True)
+    except EmitFailed as problem:
+        raise SystemExit(str(problem)) from None
 
 
 async def tick(seconds: float) -> None: ...

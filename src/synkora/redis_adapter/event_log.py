@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from math import ceil
@@ -209,6 +210,11 @@ class RedisLog:
         self._link.on_up.remove(self._went_up)
         self._link.on_down.remove(self._went_down)
 
+    async def retire(self) -> None:
+        """Let Redis forget this sender, which appends nothing more: Redis knows a bounded number of senders."""
+        with suppress(LinkDown, RedisRefused):
+            await self._link.call("HDEL", self._link.key(self._keys.of("log")), f"sender:{self._link.uid}")
+
     # Appending
 
     def append(
@@ -231,13 +237,14 @@ class RedisLog:
         key: str | None = None,
         members_only: bool = False,
         once: str = "",
+        attachments: tuple[bytes, ...] = (),
     ) -> Position | None:
         """Let Redis number, store and publish an event, and return its position. Raises `LogUnavailable`."""
         if not self._link.is_up:
             raise LogUnavailable
         number = next(self._numbers)
         self._awaited[number] = awaited = _Awaited(once, asyncio.get_running_loop().create_future())
-        self._append(number, LoggedEvent(0, data, (), rooms, except_rooms, key, members_only))
+        self._append(number, LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only))
         try:
             async with asyncio.timeout(_LONGEST_ANSWER):
                 return await awaited.position
