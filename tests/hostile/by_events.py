@@ -102,7 +102,7 @@ async def large_packets_without_use(a: Attacker) -> None:
     packet = a.pick(
         b'40{"x":"' + b"x" * 60_000 + b'"}',
         b"40/" + b"x" * 60_000 + b",",
-        b'42[ "x",' + b"[]," * 20_000 + b"[" * 3000 + b"]" * 3000 + b"]",
+        b'42[ "x",' + b"[]," * 14_000 + b"[" * 10_000 + b"]" * 10_000 + b"]",
     )
     async with a.member() as socket:
         a.count(100)

@@ -168,10 +168,10 @@ async def test_attachments_before_connect_are_little_too() -> None:
 
 FLOODS = {
     "acks that nobody asked for": '430["x"]',
-    "acks of nothing but depth": "4317" + "[" * 3000 + "]" * 3000,
+    "acks of nothing but depth": "4317" + "[" * 10_000 + "]" * 10_000,
     "unknown namespaces": "40/unknown,",
     "unknown events where nothing counts them": '42["unknown"]',
-    "events of nothing but depth": "42" + "[" * 3000 + "]" * 3000,
+    "events of nothing but depth": "42" + "[" * 10_000 + "]" * 10_000,
 }
 
 
@@ -196,7 +196,7 @@ LARGE_FLOODS = {
     "second CONNECTs": '40{"a":"' + "x" * 65_000 + '"}',
     "unknown namespaces": "40/" + "x" * 65_000 + ",",
     "unknown events where nothing counts them": '42["unknown","' + "x" * 900_000 + '"]',
-    "events that are too deep at their end": '42[ "x",' + "[]," * 300_000 + "[" * 3000 + "]" * 3000 + "]",
+    "events that are too deep at their end": '42[ "x",' + "[]," * 300_000 + "[" * 10_000 + "]" * 10_000 + "]",
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 import socketio  # type: ignore[import-untyped]  # python-socketio has no type information
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, until
 
 from synkora import ConnectRefused, Socket, SocketServer
@@ -29,7 +30,7 @@ async def connected(
         client = socketio.AsyncClient(reconnection=False, http_session=http)
         for event, handler in (handlers or {}).items():
             client.on(event, handler)
-        await client.connect(address.http, transports=transports, **options)
+        await client.connect(address.http, transports=transports, wait_timeout=PATIENCE, **options)
         loops = (client.eio.read_loop_task, client.eio.write_loop_task)
         try:
             await until(lambda: client.transport() == transports[-1])

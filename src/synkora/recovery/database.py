@@ -57,7 +57,7 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, _PATIENCE, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             self._open()
         except BaseException:
