@@ -212,7 +212,7 @@ async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) 
 async def test_an_event_that_is_nested_too_deeply_for_other_servers_is_given_up(link: Link) -> None:
     """It does not wait for Redis for ever, and does not stop the events behind it when Redis is back."""
     log, delivered = followed(link)
-    nested = b'["deep",' + b"[" * 700 + b'{"_placeholder":true,"num":0}' + b"]" * 700 + b"]"
+    nested = b'["deep",' + b"[" * 10_000 + b'{"_placeholder":true,"num":0}' + b"]" * 10_000 + b"]"
     log.append(nested, (b"attachment",), ("p",), ())
     assert [each.data for each in delivered] == [nested]
     assert (log.lost, log.kept_bytes) == (1, 0)
