@@ -180,10 +180,11 @@ async def test_packets_without_use_end_the_connection(flood: str) -> None:
     """Packets without their own limit share one: a client above its burst is disconnected."""
     server = SocketServer()
     server.of("/")
+    packet = FLOODS[flood]
     async with serving(server) as address, socketio(address) as client:
         with contextlib.suppress(ConnectionClosed):
-            for _ in range(2 * OVERHEAD_BURST):
-                await client.send(FLOODS[flood])
+            for _ in range(2 * OVERHEAD_BURST * OVERHEAD_BYTES // (OVERHEAD_BYTES + len(packet))):
+                await client.send(packet)
             while True:
                 await client.receive()
         code = await client.closed()
