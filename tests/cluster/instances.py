@@ -50,11 +50,13 @@ class Witness:
 class Instance:
     """An instance with clients. The id of a socket is a letter and a number."""
 
-    def __init__(self, link: Link, timing: Timing = STILL) -> None:
+    def __init__(self, link: Link, timing: Timing = STILL, *, webhooks: bool = False) -> None:
         self.link = link
         self.witness = Witness()
         self.stopped: list[str] = []  # the instances that have announced their stop
-        self.presence = self.witness.presence = PresenceSync(link, timing=timing, stopped=self.stopped)
+        self.presence = self.witness.presence = PresenceSync(
+            link, timing=timing, stopped=self.stopped, webhooks=webhooks
+        )
         self.presence.listen(self.witness)
         self.presence.start()
         self.inside: dict[str, dict[str, PresenceEntry]] = {}

@@ -1,10 +1,12 @@
 """Presence over three instances and a real Redis, in any order of sending, delivery and failure."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import timedelta
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from tests.cluster.instances import Instance, lifetimes
@@ -22,14 +24,19 @@ numbers = st.integers(0, 2)
 
 
 class PresenceMachine(RuleBasedStateMachine):
-    """Each join and each leave is announced once, and when nothing changes, each client knows the correct members."""
+    """Each join and each leave is announced once, and when nothing changes, each client knows the correct members.
+
+    With `webhooks` the app's backend knows the correct users, and is told each transition once.
+    """
 
     redis: RedisServer
+    webhooks: bool
 
     @initialize()
     def start(self) -> None:
         self.redis.do("FLUSHALL")
         self.runner = asyncio.Runner()
+        self.backend = Backend(self.redis)
         self.dead: list[str] = []
         self.moves = 0
         self.left_behind: list[tuple[Instance, str, str]] = []  # connections that their instances still hold
@@ -38,7 +45,7 @@ class PresenceMachine(RuleBasedStateMachine):
             self.do(lambda: self.cluster.append(self._new()))
 
     def _new(self) -> Instance:
-        instance = Instance(ManualLink(self.redis))
+        instance = Instance(ManualLink(self.redis), webhooks=self.webhooks)
         self.link(instance).connect()
         return instance
 
@@ -176,6 +183,8 @@ class PresenceMachine(RuleBasedStateMachine):
 
     @rule()
     def lose_memory(self) -> None:
+        self.backend.hear()
+        self.backend.users.clear()
         self.redis.do("FLUSHALL")
 
     @rule(number=instances, project=projects)
@@ -212,12 +221,15 @@ class PresenceMachine(RuleBasedStateMachine):
         raise AssertionError("there is no end to what they tell each other")
 
     def _check(self) -> None:
+        self.backend.hear()
         for project in PROJECTS:
             truth = {
                 socket: each for instance in self.cluster for socket, each in instance.inside.get(project, {}).items()
             }
             stored = set(self.redis.do("HKEYS", f"synkora:project:{project}"))
             assert stored == {socket.encode() for socket in truth} | ({b""} if truth else set())
+            if self.webhooks:
+                assert self.backend.users.get(project, set()) == {each.userId for each in truth.values()}
             for instance in self.cluster:
                 if instance.inside.get(project):
                     assert instance.presence.is_complete(project)
@@ -241,9 +253,36 @@ class PresenceMachine(RuleBasedStateMachine):
             self.runner.close()
 
 
-def test_everyone_hears_of_everyone_once_and_knows_the_truth(redis: RedisServer) -> None:
+class Backend:
+    """What an app knows that gets the events. Each must be news to it."""
+
+    def __init__(self, redis: RedisServer) -> None:
+        self.users: dict[str, set[str]] = {}
+        self._redis = redis
+
+    def hear(self) -> None:
+        """Take what waits."""
+        for name, fields in self._redis.do("XRANGE", "synkora:webhooks", "-", "+"):
+            self._redis.do("XDEL", "synkora:webhooks", name)
+            event = json.loads(fields[1])
+            project, user = event["data"]["projectId"], event["data"].get("userId")
+            match event["type"]:
+                case "project.occupied":
+                    assert project not in self.users
+                    self.users[project] = set()
+                case "user.entered":
+                    assert user not in self.users[project]
+                    self.users[project].add(user)
+                case "user.left":
+                    self.users[project].remove(user)
+                case "project.vacant":
+                    assert self.users.pop(project) == set()
+
+
+@pytest.mark.parametrize("webhooks", [False, True])
+def test_everyone_hears_of_everyone_once_and_knows_the_truth(redis: RedisServer, webhooks: bool) -> None:
     """Any sequence of sends, deliveries, losses, disconnects, expired leases and lost data."""
-    machine = type("Machine", (PresenceMachine,), {"redis": redis})
+    machine = type("Machine", (PresenceMachine,), {"redis": redis, "webhooks": webhooks})
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -11,8 +11,11 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
+from synkora.cluster.lease import InstanceLease, Timing
 from synkora.cluster.presence_scripts import CHANGE, ENTER, REAP, RENEW_LEASE, Keys
-from synkora.redis.link import Link
+from synkora.collaboration.presence import PresenceEntry
+from synkora.protocol.json import encode
+from synkora.redis.link import Link, Script
 
 KEYS = Keys("synkora:")
 LIFETIME = 100
@@ -240,3 +243,152 @@ async def test_a_held_connection_is_not_taken_back_from_another_instance(scripts
     entered = await scripts.enter("one", "s1", "s2", held="s1")
     assert [who["socketId"] for who in entered["presentees"]] == ["s1"]
     assert await scripts.take() == []
+
+
+class Told(Redis):
+    """The scripts as instances with webhooks call them. Sockets with the same letter are one user."""
+
+    names = (KEYS.users(PROJECT), KEYS.webhooks, KEYS.webhook_state)
+
+    def json(self, socket_id: str) -> str:
+        entry = PresenceEntry(socket_id, f'user "{socket_id[0]}"', "N", "2026-01-02T03:04:05.000Z")
+        return encode(entry).decode()
+
+    async def change(self, uid: str, *joined: str, left: tuple[str, ...] = (), stays: bool = True) -> Any:
+        args: list[bytes | str | int] = [uid, PROJECT, KEYS.channel(PROJECT), LIFETIME, int(stays), len(left), *left]
+        for socket_id in joined:
+            args += (socket_id, self.json(socket_id))
+        return await self.link.run(
+            CHANGE, (KEYS.instances, KEYS.instance(uid), KEYS.project(PROJECT), *self.names), args
+        )
+
+    async def enter(self, uid: str, *own: str, project: str = PROJECT, held: str = "") -> Any:
+        args: list[bytes | str | int] = [uid, PROJECT, KEYS.channel(PROJECT), LIFETIME]
+        for socket_id in own:
+            args += (socket_id, self.json(socket_id), int(socket_id == held))
+        return await self.link.run(
+            ENTER, (KEYS.instances, KEYS.instance(uid), KEYS.project(PROJECT), *self.names), args
+        )
+
+    async def reap(self, uid: str, *, link: Link | None = None, most: int = 1000, ids: Sequence[str] = ()) -> list[str]:
+        args: list[bytes | str | int] = [uid, SILENCE, LIFETIME, "reaper", KEYS.channel(""), most, 2, *ids]
+        names = (KEYS.instances, KEYS.instance(uid), *map(KEYS.project, ids), *map(KEYS.users, ids), *self.names[1:])
+        return [left.decode() for left in await (link or self.link).run(REAP, names, args)]
+
+    def told(self) -> list[str]:
+        """The events since the last call: `+` and `-` with the user's letter, or with `p` for the project."""
+        signs = {"project.occupied": "+p", "project.vacant": "-p", "user.entered": "+", "user.left": "-"}
+        events = [json.loads(fields[1]) for _, fields in self.server.do("XRANGE", KEYS.webhooks, "-", "+")]
+        self.server.do("XTRIM", KEYS.webhooks, "MAXLEN", 0)
+        assert {event["data"]["projectId"] for event in events} <= {PROJECT}
+        return [signs[event["type"]] + event["data"].get("userId", "")[6:-1] for event in events]
+
+
+@pytest.fixture
+async def told(link: Link, redis: RedisServer) -> Told:
+    told = Told(link, redis)
+    for uid in ("one", "two"):
+        await told.beat(uid, registers=True)
+    return told
+
+
+async def test_a_user_enters_and_leaves_once_over_all_instances(told: Told) -> None:
+    await told.change("one", "a1", "b1")
+    assert told.told() == ["+p", "+a", "+b"]
+    await told.change("two", "a2")
+    await told.enter("two", "a2", "a3")
+    await told.change("one", left=("a1",))
+    assert told.told() == []
+    await told.change("two", left=("a2", "a3"))
+    assert told.told() == ["-a"]
+    await told.change("one", left=("b1", "b1"))
+    assert told.told() == ["-b", "-p"]
+    assert told.server.do("EXISTS", KEYS.users(PROJECT), KEYS.project(PROJECT)) == 0
+
+
+async def test_one_change_may_hold_all(told: Told) -> None:
+    """The project stays occupied if somebody enters in the change in which the last user leaves."""
+    await told.change("one", "a1")
+    told.told()
+    await told.change("one", "b1", "c1", left=("a1",))
+    assert told.told() == ["+b", "+c", "-a"]
+    await told.change("one", "b1", left=("b1",))
+    assert told.told() == []
+
+
+async def test_a_connection_that_moves_to_another_instance_is_no_news(told: Told) -> None:
+    await told.change("one", "a1")
+    told.told()
+    await told.change("two", "a1")
+    await told.change("one", left=("a1",))
+    await told.enter("one")
+    await told.change("two", "a2")
+    await told.enter("two", "a2")
+    assert told.told() == []
+    await told.enter("two")
+    assert told.told() == ["-a", "-p"]
+
+
+async def test_the_users_of_a_dead_instance_leave_once(told: Told) -> None:
+    """Those who are not on another instance too. Whichever instances notice the death."""
+    await told.change("one", "a1", "b1")
+    await told.change("two", "b2")
+    told.told()
+    told.age("one")
+    await asyncio.gather(told.reap_all("one"), told.reap_all("one"))
+    assert told.told() == ["-a"]
+    told.age("two")
+    await told.reap_all("two")
+    assert told.told() == ["-b", "-p"]
+
+
+async def test_the_connections_of_an_instance_without_a_lease_are_replaced(told: Told) -> None:
+    await told.change("one", "a1", "b1")
+    told.told()
+    told.server.do("ZREM", KEYS.instances, "one")
+    await told.enter("two", "c1")
+    assert told.told() == ["+c", "-a", "-b"]
+
+
+async def test_changes_by_an_instance_without_webhooks_are_told_with_the_next_change(told: Told) -> None:
+    """While instances are replaced, some may have other settings."""
+    await told.change("one", "a1", "b1")
+    told.told()
+    plain = (KEYS.instances, KEYS.instance("two"), KEYS.project(PROJECT))
+    args = ("two", PROJECT, KEYS.channel(PROJECT), LIFETIME, 1, 0, "c1", told.json("c1"), "a1", told.json("a1"))
+    await told.link.run(CHANGE, plain, args)
+    await told.link.run(CHANGE, plain, ("two", PROJECT, KEYS.channel(PROJECT), LIFETIME, 1, 1, "a1"))
+    assert told.told() == []
+    await told.change("one", "d1")
+    assert told.told() == ["+c", "+d", "-a"]
+    await told.change("one", left=("b1", "d1"))
+    assert told.told() == ["-b", "-d"]
+
+
+async def test_the_known_users_live_as_long_as_their_project(told: Told) -> None:
+    await told.change("one", "a1")
+    keys = (KEYS.project(PROJECT), KEYS.users(PROJECT))
+    assert all(0 < told.server.do("TTL", key) <= LIFETIME for key in keys)
+    for key in keys:
+        told.server.do("EXPIRE", key, 5)
+    lease = InstanceLease(told.link, KEYS, Timing(lifetime=LIFETIME), webhooks=True)
+    versions: list[str] = []
+    await told.beat(told.link.uid, registers=True)
+    await lease.renew([PROJECT], lambda project, _: versions.append(project))
+    assert versions == [PROJECT]
+    assert all(5 < told.server.do("TTL", key) <= LIFETIME for key in keys)
+
+
+@pytest.mark.parametrize(("events", "size"), [(10_000, 1), (400, 10_000)])
+async def test_the_queue_is_bounded(told: Told, events: int, size: int) -> None:
+    """In its number of events, and in bytes. The oldest are dropped."""
+    script = Script("for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'event', string.rep('x', ARGV[2])) end")
+    await told.link.run(script, (KEYS.webhooks,), (events, size))
+    told.server.do("HSET", KEYS.webhook_state, "bytes", events * size)
+    await told.change("one", "a1")
+    length, dropped = (told.server.do("XLEN", KEYS.webhooks), told.server.do("HGET", KEYS.webhook_state, "dropped"))
+    assert length + int(dropped) == events + 2
+    entries = told.server.do("XRANGE", KEYS.webhooks, "-", "+")
+    assert length <= 10_000
+    assert int(told.server.do("HGET", KEYS.webhook_state, "bytes")) == sum(len(each[1][1]) for each in entries) <= 4e6
+    assert json.loads(entries[-1][1][1])["type"] == "user.entered"

@@ -10,10 +10,11 @@ import pytest_asyncio
 from tests.docs.documents import ROOT, blocks
 from tests.support.processes import PATIENCE, free_port
 from tests.support.real_clients import Connect, join
+from tests.support.redis_server import RedisServer
 from tests.support.relay import relaying
 from tests.support.server_process import ServerProcess, StartServer
 from tests.support.servers import until
-from tests.support.users import ALICE, BOB, CLIENTS, PROJECT
+from tests.support.users import ALICE, BOB, CAROL, CLIENTS, PROJECT
 from tests.support.webhook_receiver import SECRET, Received, WebhookReceiver, receiving
 
 OCCUPIED = ("project.occupied", PROJECT, None)
@@ -114,3 +115,54 @@ async def test_events_wait_while_the_backend_is_down(start_server: StartServer, 
         assert await asyncio.to_thread(server.stop) == 0, server.output
         assert receiver.events == [OCCUPIED, ALICE_ENTERED, ALICE_LEFT, VACANT]
     assert SECRET not in server.output
+
+
+async def test_a_fleet_tells_each_transition_once(
+    start_server: StartServer, redis: RedisServer, receiver: WebhookReceiver, connect_by: Connect
+) -> None:
+    """A user with a page on each instance enters once. An instance is killed while events wait: its users leave once,
+    and nothing that waited is lost.
+    """
+    receiver.may_answer.clear()
+    first, second = [start(start_server, receiver, REDIS_URL=redis.url) for _ in range(2)]
+    alice, tab, bob, carol = [
+        await connect_by(user, url=server.url)
+        for user, server in ((ALICE, first), (ALICE, second), (BOB, first), (CAROL, second))
+    ]
+    await join(alice)
+    await join(tab, alice)
+    await join(bob, alice, tab)
+    await join(carol, alice, tab, bob)
+    await until(lambda: receiver.requests)
+    await asyncio.to_thread(first.kill)
+    receiver.may_answer.set()
+    expected = [OCCUPIED, ALICE_ENTERED, BOB_ENTERED, ("user.entered", PROJECT, CAROL.id), BOB_LEFT]
+    await until(lambda: told_once(receiver) == expected)
+    await tab.close()
+    await carol.expect("user:left")
+    await until(lambda: told_once(receiver)[5:] == [ALICE_LEFT])
+
+
+def told_once(receiver: WebhookReceiver) -> list[tuple[str, str, str | None]]:
+    """The events, as a receiver takes them that ignores an id which is not greater than the last one."""
+    taken: list[tuple[str, str, str | None]] = []
+    last = ""
+    for event in (event for received in receiver.taken for event in received.events):
+        if event["id"] > last:
+            last = event["id"]
+            taken.append((event["type"], event["data"]["projectId"], event["data"].get("userId")))
+    return taken
+
+
+async def test_events_outlive_all_instances(start_server: StartServer, redis: RedisServer, connect_by: Connect) -> None:
+    """They wait in Redis until another instance starts."""
+    port = free_port()
+    variables = {"REDIS_URL": redis.url, "WEBHOOK_URL": f"http://127.0.0.1:{port}/hook", "WEBHOOK_SECRET": SECRET}
+    server = start_server(**variables)
+    alice = await connect_by(ALICE, url=server.url)
+    await join(alice)
+    await asyncio.to_thread(server.line, lambda line: "Webhook was not received" in line)
+    await asyncio.to_thread(server.kill)
+    async with receiving(port) as receiver:
+        start_server(**variables)
+        await until(lambda: receiver.events == [OCCUPIED, ALICE_ENTERED, ALICE_LEFT, VACANT])

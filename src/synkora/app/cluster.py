@@ -1,12 +1,13 @@
 """Connects this instance to the others over Redis."""
 
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
 from synkora.cluster.count_sync import CountSync
 from synkora.cluster.instance_rpc import InstanceRpc
+from synkora.cluster.presence_scripts import Keys
 from synkora.cluster.presence_sync import PresenceSync
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.recovery.settings import RecoverySettings
@@ -15,6 +16,9 @@ from synkora.redis.url import RedisUrl
 from synkora.redis_adapter.adapter import RedisAdapter
 from synkora.redis_adapter.recovery_store import RedisStore
 from synkora.sockets.local_adapter import LocalAdapter
+
+if TYPE_CHECKING:
+    from synkora.app.webhooks.redis_queue import RedisQueue
 
 _WAIT: Final = 3.0  # seconds: the start waits for Redis
 _MEET: Final = 0.5  # seconds: the start waits for what the other instances say about themselves
@@ -31,13 +35,15 @@ class Cluster:
     for a URL that names no Redis.
     """
 
-    def __init__(self, url: str, prefix: str, failures: FailureBackoff, instance_id: str = "") -> None:
+    def __init__(
+        self, url: str, prefix: str, failures: FailureBackoff, instance_id: str = "", *, webhooks: bool = False
+    ) -> None:
         self._prefix = prefix
         self._store: RedisStore | None = None
         self._link = Link(RedisUrl.parse(url), uid=instance_id, keyspace=f"synkora:{prefix}")
         self._own = own = f"synkora:{prefix}:"
         self.counters = CountSync(self._link, failures, prefix=own)
-        self.presence = PresenceSync(self._link, prefix=own, stopped=self.counters.stopped)
+        self.presence = PresenceSync(self._link, prefix=own, stopped=self.counters.stopped, webhooks=webhooks)
         self.rpc = InstanceRpc(self._link, lambda: self.counters.others, prefix=own)
 
     def adapter(self, namespace: str, local: LocalAdapter) -> RedisAdapter:
@@ -48,6 +54,12 @@ class Cluster:
         """Keep events and sessions in Redis: clients may return to any instance. To be called before `adapter`."""
         self._store = RedisStore(self._link, settings, prefix=self._own, channels=self._prefix)
         return self._store
+
+    def webhook_queue(self) -> "RedisQueue":
+        """Return the queue of events for the app's backend."""
+        from synkora.app.webhooks.redis_queue import RedisQueue
+
+        return RedisQueue(self._link, Keys(self._own))
 
     @property
     def store(self) -> RedisStore | None:

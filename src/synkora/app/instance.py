@@ -115,7 +115,13 @@ class Instance:
         if settings.redis_url is not None:
             with _asked_for_by("REDIS_URL"):
                 from synkora.app.cluster import Cluster
-            cluster = Cluster(settings.redis_url.get_secret_value(), settings.redis_prefix, failures, id)
+            cluster = Cluster(
+                settings.redis_url.get_secret_value(),
+                settings.redis_prefix,
+                failures,
+                id,
+                webhooks=settings.webhook_url is not None,
+            )
         server = _socket_server(settings, cluster, worker)
         presence, webhooks = _presence(settings, cluster)
         collaboration = _collaboration(settings, server, policy, failures, cluster, presence)
@@ -266,10 +272,10 @@ def _presence(settings: Settings, cluster: "Cluster | None") -> "tuple[Presence,
         from synkora.app.webhooks.queue import MemoryQueue
         from synkora.app.webhooks.receiver import Receiver
         from synkora.app.webhooks.sender import WebhookSender
-    if cluster is not None:
-        raise ValueError("WEBHOOK_URL needs one instance with one worker, without REDIS_URL")
     secrets = (secret.get_secret_value() for secret in settings.webhook_secrets)
     receiver = Receiver(settings.webhook_url.get_secret_value(), secrets)
+    if cluster is not None:
+        return cluster.presence, WebhookSender(cluster.webhook_queue(), receiver)
     queue = MemoryQueue()
     return LocalPresence(queue.add), WebhookSender(queue, receiver)
 

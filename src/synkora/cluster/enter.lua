@@ -1,13 +1,16 @@
 -- Replace an instance's connections in a project by the given ones. Returns the connections of the other
 -- instances as JSON, and the adopted connections, whose clients have returned from another instance. False
 -- if the instance is not registered.
--- KEYS: instances, the instance's projects, the project.
+-- KEYS: instances, the instance's projects, the project; with webhooks the project's known users, the queue, its state.
 -- ARGV: instance, project id, channel, lifetime (s), then socket id and JSON of each of its connections, and whether it
 -- is held ('1'): its client is disconnected, and may have returned to another instance.
 
 local instance, id, channel, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not is_registered(KEYS[1], instance) then
   return false
+end
+if KEYS[4] then
+  use_webhooks(KEYS[4], KEYS[5], KEYS[6], id)
 end
 local own, held, left, joined, others, adopted, registered = {}, {}, {}, {}, {}, {}, {}
 for index = 5, #ARGV, 3 do
@@ -19,6 +22,7 @@ for socket, owner, json in connections(KEYS[3]) do
     if own[socket] == json then
       own[socket] = nil -- it is there already
     else
+      count(json, -1)
       redis.call('HDEL', KEYS[3], socket)
       left[#left + 1] = socket
     end
@@ -35,6 +39,7 @@ for socket, owner, json in connections(KEYS[3]) do
     if registered[owner] then
       others[#others + 1] = json
     else
+      count(json, -1)
       redis.call('HDEL', KEYS[3], socket)
       left[#left + 1] = socket
     end
@@ -44,6 +49,7 @@ for index = 5, #ARGV, 3 do
   if own[ARGV[index]] then
     redis.call('HSET', KEYS[3], ARGV[index], instance .. ':' .. ARGV[index + 1])
     joined[#joined + 1] = ARGV[index + 1]
+    count(ARGV[index + 1], 1)
   end
 end
 if #ARGV > 4 then

@@ -49,10 +49,11 @@ class InstanceLease:
     Its methods raise `LinkDown` and `RedisRefused`.
     """
 
-    def __init__(self, link: Link, keys: Keys, timing: Timing) -> None:
+    def __init__(self, link: Link, keys: Keys, timing: Timing, *, webhooks: bool = False) -> None:
         self.is_valid = False
         self._link = link
         self._keys = keys
+        self._webhooks = webhooks
         self._timing = timing
         self._own_keys = (keys.instances, keys.instance(link.uid))
         self._since = 0.0  # time of the last registration, by the loop's clock
@@ -72,10 +73,10 @@ class InstanceLease:
             if reply is None:
                 self.is_valid = False
             else:
-                for project_id, version in zip(projects, reply[1], strict=True):
+                for project_id, version in zip(projects, reply[1], strict=False):
                     audit(project_id, int(version))
 
-        keys = (*self._own_keys, *map(self._keys.project, projects))
+        keys = (*self._own_keys, *map(self._keys.project, projects), *self._users(projects))
         reply = await self._link.run(RENEW_LEASE, keys, self._beat_args(False), answered)
         return None if reply is None else _names(reply[0])
 
@@ -103,6 +104,9 @@ class InstanceLease:
             await self._link.call("SSCAN", own, cursor, "COUNT", _LISTED_AT_ONCE, answered=listed)
         return _names((await beating)[0])
 
+    def _users(self, projects: Sequence[str]) -> Sequence[bytes]:
+        return [self._keys.users(project_id) for project_id in projects] if self._webhooks else ()
+
     def _beat_args(self, registers: bool) -> tuple[str | int, ...]:
         timing = self._timing
         return (self._link.uid, round(timing.silence * 1000), ceil(timing.lifetime), int(registers))
@@ -119,11 +123,14 @@ class InstanceLease:
     async def _take_out(self, instance: str, *, silence: float) -> None:
         keys = self._keys
         names = (keys.instances, keys.instance(instance))
+        queue = (keys.webhooks, keys.webhook_state) if self._webhooks else ()
         times = (round(silence * 1000), ceil(self._timing.lifetime))
         args = (instance, *times, self._link.uid, keys.channel(""), _REAPED_AT_ONCE, _PROJECTS_AT_ONCE)
         ids: list[str] = []
         while True:
-            reply = await self._link.run(REAP, (*names, *map(keys.project, ids)), (*args, *ids))
+            reply = await self._link.run(
+                REAP, (*names, *map(keys.project, ids), *self._users(ids), *queue), (*args, *ids)
+            )
             if not reply:
                 return
             ids = _names(reply)

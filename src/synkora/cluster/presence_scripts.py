@@ -34,6 +34,28 @@ class Keys:
         """A hash: each connection in the project, with its instance and JSON, and the version under an empty name."""
         return f"{self._prefix}project:{project_id}".encode()
 
+    def users(self, project_id: str) -> bytes:
+        """A hash: the users that the app's backend knows in the project, each with its number of connections.
+
+        Under an empty name it has the version of the project that they are of.
+        """
+        return f"{self._prefix}users:{project_id}".encode()
+
+    @property
+    def webhooks(self) -> bytes:
+        """A stream: the events for the app's backend that wait."""
+        return f"{self._prefix}webhooks".encode()
+
+    @property
+    def webhook_state(self) -> bytes:
+        """A hash: the number of bytes in the stream, and of events that have been dropped from it."""
+        return f"{self._prefix}webhook-state".encode()
+
+    @property
+    def webhook_sender(self) -> bytes:
+        """The instance that sends the events."""
+        return f"{self._prefix}webhook-sender".encode()
+
     def channel(self, project_id: str) -> bytes:
         """The channel on which changes of the project are announced."""
         return f"{self._prefix}presence:{project_id}".encode()

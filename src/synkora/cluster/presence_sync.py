@@ -38,21 +38,29 @@ class PresenceSync:
 
     The listener gets changes of this instance's connections at once, and changes of others when Redis announces them. A
     list is complete when Redis has answered or failed. While Redis is unavailable, presence continues with this
-    instance's connections, as `Timing` describes.
+    instance's connections, as `Timing` describes. With `webhooks` the same scripts queue the events for the app's
+    backend: all instances should have them.
 
     Each project follows the table of `SyncState`, and has at most one pending call to Redis: later changes go into the
     next call. All calls need a valid lease.
     """
 
     def __init__(
-        self, link: Link, *, prefix: str = PREFIX, timing: Timing | None = None, stopped: Collection[str] = ()
+        self,
+        link: Link,
+        *,
+        prefix: str = PREFIX,
+        timing: Timing | None = None,
+        stopped: Collection[str] = (),
+        webhooks: bool = False,
     ) -> None:
         self.problem: str | None = None  # why Redis refuses commands, although it answers
         self._link = link
+        self._webhooks = webhooks
         self._stopped = stopped  # instances that have announced their stop
         self._keys = keys = Keys(prefix)
         self._timing = timing = timing or Timing()
-        self._lease = InstanceLease(link, keys, timing)
+        self._lease = InstanceLease(link, keys, timing, webhooks=webhooks)
         self._listener: PresenceListener | None = None
         self._projects: dict[str, ProjectSync] = {}
         self._inhabited = 0  # projects with a connection; counted, since it is read often
@@ -280,7 +288,9 @@ class PresenceSync:
 
     def _call(self, project: ProjectSync) -> None:
         keys, uid = self._keys, self._link.uid
-        names = (keys.instances, keys.instance(uid), keys.project(project.id))
+        names = [keys.instances, keys.instance(uid), keys.project(project.id)]
+        if self._webhooks:
+            names += (keys.users(project.id), keys.webhooks, keys.webhook_state)
         args: list[bytes | str | int] = [uid, project.id, keys.channel(project.id), ceil(self._timing.lifetime)]
         answered: Callable[[Any], None]
         if project.needs_snapshot:

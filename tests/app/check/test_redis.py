@@ -127,7 +127,7 @@ async def test_a_right_that_is_lacking(settings: MakeSettings, lacking: str, wor
 
 def test_every_command_is_tried() -> None:
     """The check runs each command that presence and recovery need."""
-    folders = map(files, ("synkora.cluster", "synkora.redis_adapter"))
+    folders = map(files, ("synkora.cluster", "synkora.redis_adapter", "synkora.app.webhooks"))
     scripts = [file.read_text() for folder in folders for file in folder.iterdir() if file.name.endswith(".lua")]
     asked = set(re.findall(r"redis\.call\('(\w+)'", "".join(scripts)))
     assert len(asked) > 10

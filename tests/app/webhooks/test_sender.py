@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -6,7 +6,7 @@ from tests.support.processes import free_port
 from tests.support.servers import until
 from tests.support.webhook_receiver import SECRET, WebhookReceiver, receiving
 
-from synkora.app.webhooks.queue import MemoryQueue
+from synkora.app.webhooks.queue import MemoryQueue, QueueUnavailable, WebhookEvent
 from synkora.app.webhooks.receiver import Receiver
 from synkora.app.webhooks.sender import RetryPolicy, WebhookSender
 from synkora.collaboration.transitions import Transition, TransitionData
@@ -136,6 +136,32 @@ async def test_a_message_is_given_up_when_it_is_old(receiver: WebhookReceiver, p
     async with sender_to(port, queue, old) as sender:
         await until(lambda: sender.given_up == 1)
     assert receiver.events == []
+
+
+class ForgetfulQueue(MemoryQueue):
+    """A queue that cannot be asked for a while, after the first message was sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refusals = 3
+
+    async def remove(self, events: Sequence[WebhookEvent]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise QueueUnavailable
+        await super().remove(events)
+
+
+async def test_what_was_received_is_not_sent_again_if_the_queue_cannot_be_asked(
+    receiver: WebhookReceiver, port: int
+) -> None:
+    queue = ForgetfulQueue()
+    add(queue, "a")
+    async with sender_to(port, queue) as sender:
+        await until(lambda: sender.sent == 1)
+        add(queue, "b")
+        await until(lambda: sender.sent == 2)
+    assert users(receiver) == ["a", "b"]
 
 
 async def test_a_stop_sends_what_waits(receiver: WebhookReceiver, port: int) -> None:

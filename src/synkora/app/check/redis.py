@@ -34,6 +34,7 @@ PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
     ("HKEYS",),
     ("HSTRLEN", "field"),
     ("HLEN",),
+    ("HEXISTS", "field"),
     ("HDEL", "field"),
     ("SADD", "member"),
     ("EXPIRE", _LIFETIME),
@@ -52,6 +53,7 @@ PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
     ("XADD", "1-0", "field", "1"),
     ("EXPIRE", _LIFETIME),
     ("XRANGE", "-", "+"),
+    ("XLEN",),
     ("XDEL", "1-0"),
     ("DEL",),  # a stream stays without entries
     ("SET", "1", "EX", _LIFETIME),

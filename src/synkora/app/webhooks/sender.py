@@ -73,10 +73,12 @@ class WebhookSender:
     ) -> None:
         """Send what waits, if it takes no longer than a moment."""
         self._stopping.set()
+        if self._task is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE):
+                    await self._task  # cancelled after this time
         with suppress(TimeoutError, QueueUnavailable):
             async with asyncio.timeout(_GOODBYE):
-                if self._task is not None:
-                    await self._task
                 await self.queue.release()
         await self._receiver.close()
 
