@@ -216,12 +216,12 @@ src/synkora/app/web/%/index.html: $(WEB_READY) $(WEB_SOURCES)
 $(WEB_READY): web/package-lock.json
 	@command -v npm >/dev/null || { echo 'This needs Node.js 20.19, 22.12 or newer, with npm' >&2; exit 1; }
 	@echo 'Installing what the playground and the console are built with …'
-	@npm ci --prefix web --silent --no-audit --no-fund
+	@npm ci --prefix web --loglevel error --no-audit --no-fund >/dev/null
 	@touch $@
 
 $(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json
 	@echo 'Installing the JavaScript clients …'
-	@npm ci --prefix $(CLIENTS) --silent --no-audit --no-fund
+	@npm ci --prefix $(CLIENTS) --loglevel error --no-audit --no-fund >/dev/null
 	@touch $@
 
 # Fuzzing has its own lock file, since its engine is large and exists for Linux alone. To bring it up to date:

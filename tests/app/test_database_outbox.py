@@ -212,4 +212,4 @@ async def test_a_database_without_the_table_is_reported(table: Table, postgres: 
     async with reading(site, postgres) as outbox:
         await until(lambda: outbox.problem is not None)
         assert outbox.problem is not None
-        assert 'relation "public.synkora_outbox" does not exist' in outbox.problem
+        assert outbox.problem.startswith('there is no table "public"."synkora_outbox": run deploy/postgres/outbox.sql')

@@ -62,8 +62,13 @@ class DatabaseOutbox:
                 await self._read()
             except FAILURES as error:
                 pause = _FIRST_PAUSE if self.problem is None else min(2 * pause, _LONGEST_PAUSE)
-                self._report(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+                self._report(self._words(error))
             await asyncio.sleep(pause)
+
+    def _words(self, error: Exception) -> str:
+        if isinstance(error, asyncpg.UndefinedTableError):
+            return f"there is no table {self._table}: run deploy/postgres/outbox.sql in the app's database"
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
     def _report(self, problem: str | None) -> None:
         if problem is not None and self.problem is None:

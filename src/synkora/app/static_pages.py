@@ -50,8 +50,8 @@ def page_routes(name: str, files: Path) -> list[Route]:
     page = _File(files / "index.html", _PAGE) if is_built(files) else None
     assets = {file.name: _File(file, _ASSET) for file in files.glob("assets/*") if file.suffix in _TYPES}
     not_built = (
-        f"The {name} has not been built: run `make web`, which takes Node.js 20.19 or newer, install the server again "
-        "where it is not `make run` that starts it, and start it."
+        f"The {name} has not been built. In a checkout, run `make web` (Node.js 20.19, 22.12 or newer), and start the "
+        "server again. An installed server has the page if it was built before the installation."
     )
 
     async def show(request: Request) -> Response:

@@ -68,6 +68,29 @@ async def test_each_block_is_logged(repeats: RepeatedLines, capsys: pytest.Captu
     assert lines(capsys) == []
 
 
+async def test_each_action_of_the_backend_is_logged(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
+    log: Any = structlog.get_logger()
+    for name in ("alice", "bob"):
+        log.warning("api_blocked", kind="user", name=name, address="192.0.2.1", seconds=60)
+        log.warning("api_unblocked", kind="user", name=name, address="192.0.2.1")
+        log.warning("api_disconnected", name=name, address="192.0.2.1")
+        log.warning("api_removed", userId=name, projectId="demo", address="192.0.2.1")
+        log.warning("api_noticed", projectId=name, address="192.0.2.1")
+    assert lines(capsys) == [
+        line.format(name=name)
+        for name in ("alice", "bob")
+        for line in (
+            "✗ Blocked by the API, by 192.0.2.1: the user {name}, for 60 s",
+            "✓ No longer blocked, by the API, by 192.0.2.1: the user {name}",
+            "✗ Disconnected by the API, by 192.0.2.1: {name}",
+            "✗ Removed from project demo by the API, by 192.0.2.1: {name}",
+            "→ Notice by the API to project {name}, by 192.0.2.1",
+        )
+    ]
+    repeats.tell()
+    assert lines(capsys) == []
+
+
 async def test_a_new_window_starts_with_fresh_counts(
     repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,9 +33,8 @@ async def check_database(settings: Settings) -> list[Finding]:
     """Check that the database can answer who may join, and that its user has no other rights."""
     names = ("database", *_REST)
     if settings.project_access != "postgres":
-        return [
-            skipped(name, f"PROJECT_ACCESS is {settings.project_access}: the database is not used") for name in names
-        ]
+        words = f"PROJECT_ACCESS is {settings.project_access}: the database is not asked who may join"
+        return [skipped(name, words) for name in names]
     if settings.database_url is None:
         return [skipped(name, "DATABASE_URL is not set") for name in names]
     given = settings.database_url.get_secret_value()

@@ -9,12 +9,13 @@ import structlog
 WINDOW: Final = 60  # seconds
 MOST_KINDS: Final = 100
 _SERIOUS: Final = {"warning": "warning", "error": "error", "exception": "error", "critical": "error"}
-#: Entries that are never counted as repeats: summaries, and actions of operators.
+#: Entries that are never counted as repeats: summaries, and actions of operators and of the app's backend.
 _COUNTED: Final = frozenset(
     (
         *("incident", "incidents", "incidents_from", "caution", "repeated", "admin_ui_disconnected"),
         *("console_blocked", "console_disconnected", "console_disconnected_all"),
         *("console_noticed", "console_unblocked"),
+        *("api_blocked", "api_disconnected", "api_noticed", "api_removed", "api_unblocked"),
     )
 )
 _TELLING: Final = ("eventName", "problem", "logger")  # entries of an event that differ in these fields are not repeats
