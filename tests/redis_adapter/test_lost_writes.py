@@ -28,7 +28,7 @@ class Instance:
         self.delivered: list[tuple[str, Position]] = []
         self.epochs: list[str] = []  # that the log has begun
         self.log: RedisLog = Followed(link, RecoverySettings(), clock).log("/", self._deliver)
-        self.log._local_rooms = lambda: ("p",)
+        self.log._catch_up._local_rooms = lambda: ("p",)
         self.log.on_new_epoch = self._count
 
     def _deliver(self, delivered: LoggedEvent) -> None:

@@ -1,0 +1,277 @@
+"""Appends events to a log in Redis, which numbers, stores and publishes each one atomically."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from math import ceil
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from synkora.recovery.ports import LoggedEvent, LogUnavailable
+from synkora.recovery.position import Position, parse
+from synkora.recovery.settings import RecoverySettings
+from synkora.redis.link import Link, LinkDown, RedisRefused, Script
+from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.log_codec import EVERYONE, message_around, message_without_place, stored_fields
+from synkora.redis_adapter.log_keys import LogKeys
+from synkora.redis_adapter.log_reader import LOG_LIFETIME
+from synkora.redis_adapter.log_receiver import LogReceiver
+from synkora.redis_adapter.wire_codec import InvalidMessage
+
+_MAX_FLOORS: Final = 100_000  # dropped rooms with a known floor
+_MAX_UNSENT: Final = 16_000_000  # bytes of events that wait for Redis, in memory
+_UNSENT_EXTRA: Final = 300  # bytes that a waiting event takes besides its data
+#: Bytes of commands for waiting events that are sent before Redis confirms the first of them. Together, very many small
+#: events would be more than a link may hold: the link would end each time, and no event would ever be sent.
+_RESENT_AT_ONCE: Final = 1_000_000
+#: Events that Redis has confirmed are kept for as long as another Redis, which takes over, may lag behind.
+_LONGEST_LAG: Final = 10.0  # seconds
+_MAX_RECENT: Final = 4_000_000  # bytes
+_LONGEST_ANSWER: Final = 5.0  # seconds
+_COMMAND_EXTRA: Final = 1_000  # bytes of an event's command besides its data
+_APPEND: Final = Script.load(__package__, "log_common", "log_append")
+_FORGET: Final = Script.load(__package__, "log_common", "log_forget")
+
+
+class _Unsent(NamedTuple):
+    """An event that Redis has not confirmed; `is_delivered` if this instance's clients have it already."""
+
+    event: LoggedEvent
+    is_delivered: bool
+
+
+class _Awaited(NamedTuple):
+    """An event that is appended once, by this name, or always if the name is empty, and its future position."""
+
+    once: str
+    position: asyncio.Future[Position | None]
+
+
+class _Recent(NamedTuple):
+    """An event that Redis has confirmed, and when, by the loop's clock."""
+
+    number: int
+    event: LoggedEvent
+    at: float
+
+
+class LogAppender:
+    """The events of this instance: sent to Redis, or waiting for it. Each has a number among them.
+
+    While Redis is unavailable, the `receiver` delivers them here. Events that Redis has lost since it confirmed them
+    are sent again.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        settings: RecoverySettings,
+        receiver: LogReceiver,
+        keys: LogKeys,
+        channels: Channels,
+        now: Callable[[], int],
+    ) -> None:
+        self.lost = 0  # events that could not be sent to Redis
+        self.unsent_size = 0
+        self._link = link
+        self._namespace = keys.namespace
+        self._settings = settings
+        self._receiver = receiver
+        self._keys = keys
+        self._channels = channels
+        self._now = now
+        self._bounds = (
+            ceil(settings.max_age * 1000),
+            settings.room_events,
+            settings.room_bytes,
+            settings.total_bytes,
+            settings.max_rooms,
+            ceil(2 * settings.max_age) + 60,
+            LOG_LIFETIME,
+        )
+        self._numbers = count(1)
+        self._unsent: dict[int, _Unsent] = {}
+        self._awaited: dict[int, _Awaited] = {}
+        self._waiting: deque[int] = deque()  # the unsent events that this connection has not been given
+        self._recent: deque[_Recent] = deque()
+        self._recent_size = 0
+        self._in_flight = 0  # bytes of commands without a reply
+
+    @property
+    def confirmed(self) -> int:
+        """The number of the last event that Redis has confirmed lately, or 0."""
+        return self._recent[-1].number if self._recent else 0
+
+    async def append_once(self, event: LoggedEvent, once: str) -> Position | None:
+        """Append an event, and return its position. Raises `LogUnavailable`."""
+        if not self._link.is_up:
+            raise LogUnavailable
+        number = next(self._numbers)
+        self._awaited[number] = awaited = _Awaited(once, asyncio.get_running_loop().create_future())
+        self._append(number, event)
+        try:
+            async with asyncio.timeout(_LONGEST_ANSWER):
+                return await awaited.position
+        except TimeoutError:
+            raise LogUnavailable from None  # it is sent again, with its name
+
+    def append(self, event: LoggedEvent) -> None:
+        """Send an event, or let it wait."""
+        self._append(next(self._numbers), event)
+
+    def _append(self, number: int, event: LoggedEvent) -> None:
+        is_up = self._link.is_up
+        self._unsent[number] = _Unsent(event, not is_up)
+        self.unsent_size += event.size + _UNSENT_EXTRA
+        if is_up and self._receiver.held is None and not self._waiting:
+            self._send(number, event)
+            return
+        self._waiting.append(number)
+        if not is_up:
+            self._receiver.deliver_own(number, event)
+        self._bound()
+
+    def _send(self, number: int, event: LoggedEvent) -> None:
+        keys, uid = self._keys, self._link.uid
+        try:
+            head, tail = message_around(event, self._namespace, uid, number)
+        except InvalidMessage:
+            self._give_up(number)
+            return
+        rooms = event.rooms or (EVERYONE,)
+        names = [*keys.whole]
+        for room in rooms:
+            names += keys.room(room)
+        fields = stored_fields(event, uid, number)
+        args: list[bytes | str | int] = [
+            self._receiver.proposed,
+            uid,
+            number,
+            self._now(),
+            self._channels.broadcasts_to(event.rooms),
+            head,
+            tail,
+            int(not event.attachments),
+            *self._bounds,
+            len(fields),
+            *fields,
+            *rooms,
+        ]
+        awaited = self._awaited.get(number)
+        if awaited is not None:
+            names.append(keys.of("once"))
+            args.append(awaited.once)
+        self._in_flight += event.size + _COMMAND_EXTRA
+        call = self._link.run(_APPEND, names, args)
+        call.add_done_callback(partial(self._sent, number, event))
+
+    def _sent(self, number: int, event: LoggedEvent, call: asyncio.Future[Any]) -> None:
+        size = event.size
+        self._in_flight -= size + _COMMAND_EXTRA
+        error = call.exception()
+        if isinstance(error, LinkDown):
+            return  # it may have been appended: it is sent again, and appended once
+        if isinstance(error, RedisRefused):
+            self._publish_only(event)
+            self._give_up(number)
+        elif number in self._unsent:
+            del self._unsent[number]
+            self.unsent_size -= size + _UNSENT_EXTRA
+            self._remember(number, event, size)
+            if error is None:
+                self._appended(number, call.result())
+        self.send_waiting()
+
+    def _appended(self, number: int, reply: list[Any]) -> None:
+        if len(reply) > 1 and reply[1]:
+            self._forget(reply[1])
+        awaited = self._awaited.pop(number, None)
+        if awaited is not None and not awaited.position.done():
+            # An event without a name that was appended before the link was lost: the place of a later one.
+            awaited.position.set_result(parse(reply[2].decode()) if len(reply) > 2 else self._receiver.last)
+
+    def _remember(self, number: int, event: LoggedEvent, size: int) -> None:
+        now = asyncio.get_running_loop().time()
+        recent = self._recent
+        recent.append(_Recent(number, event, now))
+        self._recent_size += size + _UNSENT_EXTRA
+        while recent and (self._recent_size > _MAX_RECENT or recent[0].at < now - _LONGEST_LAG):
+            self._recent_size -= recent.popleft().event.size + _UNSENT_EXTRA
+
+    def _publish_only(self, event: LoggedEvent) -> None:
+        """Send an event to the other instances that Redis has refused to keep: its memory may be full."""
+        if event.data.endswith(b'"]'):  # a client would take the string for a position
+            event = msgspec.structs.replace(event, data=self._receiver.last.after_event(event.data))
+        message = message_without_place(event, self._namespace, self._link.uid)
+        self._link.publish(self._channels.broadcasts_to(event.rooms), message)
+
+    def _give_up(self, number: int) -> None:
+        """Do not keep an event; this instance's clients get it."""
+        unsent = self._unsent.pop(number, None)
+        if unsent is None:
+            return
+        self.unsent_size -= unsent.event.size + _UNSENT_EXTRA
+        self.lost += 1
+        awaited = self._awaited.pop(number, None)
+        if awaited is not None and not awaited.position.done():
+            awaited.position.set_result(None)
+        if not unsent.is_delivered:
+            self._receiver.deliver_unnumbered(number, unsent.event)
+
+    def _bound(self) -> None:
+        while self.unsent_size > _MAX_UNSENT and self._waiting:
+            self._give_up(self._waiting.popleft())
+
+    def _forget(self, oldest: Sequence[bytes]) -> None:
+        """Forget quiet rooms, as far as they are too many, too large or too old."""
+        settings, keys = self._settings, self._keys
+        for room, last in zip(oldest[::2], oldest[1::2], strict=True):
+            names = (*keys.whole, *keys.room(room.decode()))
+            bounds = (
+                ceil(settings.max_age * 1000),
+                settings.total_bytes,
+                settings.max_rooms,
+                _MAX_FLOORS,
+                LOG_LIFETIME,
+            )
+            self._link.run(_FORGET, names, (room, last, self._now(), *bounds))
+
+    def wait(self) -> None:
+        """Deliver here what Redis may have lost with the link, and let all that it has not confirmed wait for it."""
+        horizon = asyncio.get_running_loop().time() - _LONGEST_LAG
+        while self._recent and self._recent[0].at < horizon:
+            self._recent_size -= self._recent.popleft().event.size + _UNSENT_EXTRA
+        for recent in self._recent:  # it may have been confirmed in the turn in which the link was lost
+            self._receiver.deliver_own(recent.number, recent.event)
+        for number, unsent in self._unsent.items():
+            if not unsent.is_delivered:
+                self._unsent[number] = _Unsent(unsent.event, True)
+                self._receiver.deliver_own(number, unsent.event)
+        self._waiting = deque(sorted(self._unsent))
+        self._bound()
+
+    def send_again(self, own: int) -> None:
+        """Let the events after `own` wait again, which Redis had confirmed and has lost."""
+        while self._recent and self._recent[-1].number > own:
+            number, event, _ = self._recent.pop()
+            self._recent_size -= event.size + _UNSENT_EXTRA
+            self._unsent[number] = _Unsent(event, True)
+            self.unsent_size += event.size + _UNSENT_EXTRA
+            self._waiting.appendleft(number)
+
+    def send_waiting(self) -> None:
+        """Send what waits, as far as Redis is up, the missed events are read, and the link has room."""
+        while self._waiting and self._in_flight < _RESENT_AT_ONCE and self._link.is_up and self._receiver.held is None:
+            number = self._waiting.popleft()
+            unsent = self._unsent.get(number)
+            if unsent is not None:  # Redis may have confirmed it in the turn in which the link was lost
+                self._send(number, unsent.event)
+
+    async def retire(self) -> None:
+        """Let Redis forget this sender, which appends nothing more: Redis knows a bounded number of senders."""
+        with suppress(LinkDown, RedisRefused):
+            await self._link.call("HDEL", self._link.key(self._keys.of("log")), f"sender:{self._link.uid}")

@@ -1,0 +1,152 @@
+"""Reads a log in Redis: what was missed, where the log is, and what it keeps."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import ceil
+from typing import Any, Final
+
+from synkora.engine.logs import Log
+from synkora.recovery.ports import Incomplete, Kept
+from synkora.recovery.position import Position
+from synkora.recovery.settings import RecoverySettings
+from synkora.redis.link import Link, LinkDown, RedisRefused, Script
+from synkora.redis_adapter.log_codec import EVERYONE, Found, LogEntry, read_reply
+from synkora.redis_adapter.log_keys import LogKeys
+
+LOG_LIFETIME: Final = 7 * 86_400  # seconds without an event after which a log is forgotten
+#: Bytes of a command that reads what was missed. All rooms of an instance may be more than a link may hold.
+_ROOMS_AT_ONCE: Final = 262_144
+_ROOM_EXTRA: Final = 150  # bytes of a room in such a command besides its name, which is there three times
+_BEGIN: Final = Script.load(__package__, "log_begin")
+_SETTLE: Final = Script.load(__package__, "log_settle")
+_READ: Final = Script.load(__package__, "log_common", "log_read")
+
+log = Log(__name__)
+
+
+class LogReader:
+    """Asks Redis. Each reply is handed on at its place among the messages of the link: no event comes between."""
+
+    def __init__(self, link: Link, keys: LogKeys, settings: RecoverySettings, now: Callable[[], int]) -> None:
+        self.namespace = keys.namespace
+        self._link = link
+        self._keys = keys
+        self._settings = settings
+        self._now = now
+
+    async def kept(self, room: str) -> Kept | None:
+        """Ask Redis for the kept state of a room."""
+        try:
+            events, size = await self._link.call("HMGET", self._link.key(self._keys.room(room)[1]), "count", "bytes")
+        except (LinkDown, RedisRefused):
+            return None
+        return Kept(int(events or 0), int(size or 0))
+
+    def locate(self, proposed: str, found: Callable[[Position | None], None]) -> None:
+        """Ask Redis for the position; a log that begins gets the epoch `proposed`."""
+
+        def answered(reply: Any) -> None:
+            found(Position(reply[0].decode(), reply[1]))
+
+        self._run(_BEGIN, [self._keys.of("log")], [proposed, LOG_LIFETIME], answered, lambda: found(None))
+
+    def settle(
+        self, proposed: str, seen: Position, confirmed: int, settled: Callable[[Position | None, int], None]
+    ) -> None:
+        """Prepare the log over a new connection: another Redis may have less of it.
+
+        `settled` is called with the position, and with the number of the last event of this instance in the log.
+        """
+
+        def answered(reply: Any) -> None:
+            settled(Position(reply[0].decode(), reply[1]), reply[2])
+
+        link = self._link
+        args = (proposed, link.data_id, seen.epoch, seen.number, link.uid, confirmed, LOG_LIFETIME)
+        self._run(_SETTLE, [self._keys.of("log")], args, answered, lambda: settled(None, 0))
+
+    def read(
+        self,
+        rooms: Mapping[str, tuple[int, bool]],
+        after: Position,
+        answered: Callable[[Found], None],
+        *,
+        leaves_out: bool,
+        most: int | None = None,
+    ) -> None:
+        """Read rooms, each after a number; the bool says whether the events for members only are read too."""
+        keys, settings = self._keys, self._settings
+        names = [*map(keys.of, ("log", "floors", "marks"))]
+        args: list[bytes | str | int] = [
+            after.epoch,
+            after.number,
+            self._now(),
+            ceil(settings.max_age * 1000),
+            settings.replay_events,
+            settings.replay_bytes,
+            settings.read_events if most is None else most,
+            int(leaves_out),
+        ]
+        for room, (number, is_joined) in {**rooms, EVERYONE: (0, True)}.items():
+            names += keys.room(room)
+            args += (room, number, int(is_joined))
+        unavailable = Found(Incomplete.UNAVAILABLE, 0, after)
+
+        def replied(reply: Any) -> None:
+            try:
+                found = read_reply(reply, after.ahead)
+            except (ValueError, TypeError, LookupError) as error:  # written by another program or version
+                log.warning("log_entry_unreadable", problem=str(error))
+                found = unavailable
+            answered(found)
+
+        self._run(_READ, names, args, replied, lambda: answered(unavailable))
+
+    def read_parts(
+        self, names: Collection[str], after: Position, answered: Callable[[list[LogEntry] | Incomplete], None]
+    ) -> None:
+        """Read rooms, some of them at a time, up to where the log is at the first part."""
+        rooms, settings = deque(names), self._settings
+        entries: dict[int, LogEntry] = {}
+        until: Position | None = None
+
+        def read_part() -> None:
+            part: dict[str, tuple[int, bool]] = {}
+            size = 0
+            while rooms and size < _ROOMS_AT_ONCE:
+                name = rooms.popleft()
+                part[name] = (0, True)
+                size += _ROOM_EXTRA + 3 * len(name.encode(errors="surrogatepass"))
+            self.read(part, after, collect, leaves_out=False)
+
+        def collect(found: Found) -> None:
+            nonlocal until
+            until = until or found.until
+            if isinstance(found.entries, Incomplete):
+                answered(found.entries)
+                return
+            entries.update((each.event.number, each) for each in found.entries if each.event.number <= until.number)
+            size = sum(each.event.size for each in entries.values())
+            if len(entries) > settings.replay_events or size > settings.replay_bytes:
+                answered(Incomplete.TOO_MANY)
+            elif rooms:
+                read_part()
+            else:
+                answered([entries[number] for number in sorted(entries)])
+
+        read_part()
+
+    def _run(
+        self,
+        script: Script,
+        names: Sequence[bytes],
+        args: Sequence[bytes | str | int],
+        answered: Callable[[Any], None],
+        failed: Callable[[], None],
+    ) -> None:
+        def ended(call: asyncio.Future[Any]) -> None:
+            if call.exception() is not None:
+                failed()
+
+        self._link.run(script, names, args, answered).add_done_callback(ended)
