@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest_asyncio
 from tests.docs.documents import ROOT, blocks
 from tests.support.processes import PATIENCE, free_port
@@ -100,7 +101,17 @@ async def test_a_return_within_the_grace_period_sends_nothing(
         assert (await alice.changes.next())[:2] == ["connect", alice.id]
         await alice.emit("leave-project", PROJECT)
         await bob.expect("user:left")
-        await until(lambda: receiver.events == [OCCUPIED, ALICE_ENTERED, BOB_ENTERED, ALICE_LEFT])
+        await bob.close()
+        await until(lambda: VACANT in receiver.events)
+        assert receiver.events == [OCCUPIED, ALICE_ENTERED, BOB_ENTERED, ALICE_LEFT, BOB_LEFT, VACANT]
+
+
+async def read_metrics(server: ServerProcess) -> dict[str, float]:
+    """The metrics of webhooks."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
+        text = (await http.get("/metrics")).text
+    lines = (line.split(" ") for line in text.splitlines() if line.startswith("synkora_webhook"))
+    return {name: float(value) for name, value in lines}
 
 
 async def test_events_wait_while_the_backend_is_down(start_server: StartServer, connect_by: Connect) -> None:
@@ -111,10 +122,28 @@ async def test_events_wait_while_the_backend_is_down(start_server: StartServer, 
     await asyncio.to_thread(server.line, lambda line: "Webhook was not received" in line)
     async with receiving(port) as receiver:
         receiver.statuses = [500]
+        metrics = await read_metrics(server)
+        assert metrics["synkora_webhook_failures_total"] >= 1
+        assert metrics["synkora_webhook_events_waiting"] == 2
+        assert metrics["synkora_webhook_oldest_age_seconds"] > 0
         await until(lambda: receiver.events == [OCCUPIED, ALICE_ENTERED])
         assert await asyncio.to_thread(server.stop) == 0, server.output
         assert receiver.events == [OCCUPIED, ALICE_ENTERED, ALICE_LEFT, VACANT]
     assert SECRET not in server.output
+
+
+async def test_workers_tell_each_transition_once(
+    start_server: StartServer, receiver: WebhookReceiver, connect_by: Connect
+) -> None:
+    """With the Redis of their own. Users with a page on each worker enter once."""
+    server = start(start_server, receiver, WS_WORKERS="2")
+    pages = [await connect_by(ALICE, url=server.url) for _ in range(6)]
+    for number, page in enumerate(pages):
+        await join(page, *pages[:number])
+    for page in pages:
+        await page.close()
+    await until(lambda: VACANT in receiver.events)
+    assert told_once(receiver) == [OCCUPIED, ALICE_ENTERED, ALICE_LEFT, VACANT]
 
 
 async def test_a_fleet_tells_each_transition_once(
