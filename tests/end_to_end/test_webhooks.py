@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -181,6 +182,26 @@ def told_once(receiver: WebhookReceiver) -> list[tuple[str, str, str | None]]:
             last = event["id"]
             taken.append((event["type"], event["data"]["projectId"], event["data"].get("userId")))
     return taken
+
+
+async def test_another_instance_sends_while_the_sender_stands_still(
+    start_server: StartServer, redis: RedisServer, receiver: WebhookReceiver, connect_by: Connect
+) -> None:
+    receiver.may_answer.clear()
+    first = start(start_server, receiver, REDIS_URL=redis.url)
+    alice = await connect_by(ALICE, url=first.url)
+    await join(alice)
+    await until(lambda: receiver.requests)
+    second = start(start_server, receiver, REDIS_URL=redis.url)
+    bob = await connect_by(BOB, url=second.url)
+    first.process.send_signal(signal.SIGSTOP)
+    try:
+        await join(bob)
+        receiver.may_answer.set()
+        await until(lambda: BOB_ENTERED in receiver.events)
+    finally:
+        first.process.send_signal(signal.SIGCONT)
+    assert told_once(receiver)[:3] == [OCCUPIED, ALICE_ENTERED, BOB_ENTERED]
 
 
 async def test_events_outlive_all_instances(start_server: StartServer, redis: RedisServer, connect_by: Connect) -> None:
