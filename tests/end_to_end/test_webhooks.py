@@ -13,6 +13,7 @@ from tests.docs.documents import ROOT, blocks
 from tests.support.processes import PATIENCE, free_port
 from tests.support.real_clients import Connect, join
 from tests.support.redis_server import RedisServer
+from tests.support.redis_sets import running_cluster
 from tests.support.relay import relaying
 from tests.support.server_process import ServerProcess, StartServer
 from tests.support.servers import until
@@ -182,6 +183,23 @@ def told_once(receiver: WebhookReceiver) -> list[tuple[str, str, str | None]]:
             last = event["id"]
             taken.append((event["type"], event["data"]["projectId"], event["data"].get("userId")))
     return taken
+
+
+async def test_a_redis_cluster_tells_each_transition_once(
+    start_server: StartServer, receiver: WebhookReceiver, connect_by: Connect
+) -> None:
+    with running_cluster() as cluster:
+        first, second = [start(start_server, receiver, REDIS_URL=cluster.url) for _ in range(2)]
+        alice, tab = [await connect_by(ALICE, url=server.url) for server in (first, second)]
+        await join(alice)
+        await join(tab, alice)
+        await alice.close()
+        await tab.expect("user:left")
+        await tab.close()
+        await until(lambda: VACANT in receiver.events)
+        assert receiver.events == [OCCUPIED, ALICE_ENTERED, ALICE_LEFT, VACANT]
+        for server in (first, second):
+            assert await asyncio.to_thread(server.stop) == 0, server.output
 
 
 async def test_another_instance_sends_while_the_sender_stands_still(
