@@ -206,6 +206,31 @@ async def test_messages_are_those_of_nodejs_emitter() -> None:
         assert await same([["serverSideEmit", "n", 1, "text"]])
 
 
+async def test_events_of_nodejs_emitter_are_not_kept(visit: Visit) -> None:
+    """As docs/emitters.md says: clients get them, and one that was away does not."""
+    async with AsyncExitStack() as stack:
+        redis, node = await redis_and_node(stack)
+        await node.ask("emitter", name="theirs", url=redis.url)
+        address = await stack.enter_async_context(serving(server_on(redis, recovery=True)))
+        relay = await stack.enter_async_context(relaying(address.port))
+        ours = await stack.enter_async_context(Emitter(redis.url, recovery=True))
+        ann, ben = await visit(relay.port, "red"), await visit(address.port, "red")
+        await ours.to("red").emit("ours", 1)
+        await node.ask("walk", name="theirs", chain=[["to", "red"], ["emit", "theirs", 1]])
+        assert [await ann.next(), await ann.next()] == [["ours", 1], ["theirs", 1]]
+        relay.is_stuck = True
+        relay.cut()
+        await until(lambda: ann.changes.items[-1][0] == "disconnect")
+        await node.ask("walk", name="theirs", chain=[["to", "red"], ["emit", "theirs", 2]])
+        await until(lambda: len(ben.events.items) == 3)
+        await ours.to("red").emit("ours", 2)
+        first = ann.id
+        relay.is_stuck = False
+        assert await ann.next() == ["ours", 2]
+        assert ann.id == first
+        assert [await ben.next() for _ in range(4)] == [["ours", 1], ["theirs", 1], ["theirs", 2], ["ours", 2]]
+
+
 async def test_without_redis_an_emit_fails_within_its_timeout(recovery: bool) -> None:
     async with Emitter(f"redis://127.0.0.1:{free_port()}", recovery=recovery, timeout=0.1) as emitter:
         for _ in range(2):
@@ -266,8 +291,9 @@ async def test_invalid_calls_are_refused_before_anything_is_sent() -> None:
     emitter = Emitter("redis://127.0.0.1:1")
     with pytest.raises(ValueError, match="once needs an event that is kept"):
         await emitter.once("a").emit("n")
-    with pytest.raises(ValueError, match="must not be empty"):
-        emitter.once("")
+    for key in ("", "a b", "é", "x" * 201):
+        with pytest.raises(ValueError, match="1 to 200 characters"):
+            emitter.once(key)
     with pytest.raises(ValueError, match="is no namespace"):
         emitter.of("/a#b")
     with pytest.raises(TypeError, match="the name of a room is a text"):

@@ -1,6 +1,7 @@
 """Emitters: the methods of a namespace for a backend that has no clients."""
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from synkora.sockets import options, other_names
 from synkora.sockets.rooms import check_rooms
 from synkora.sockets.server_side_events import server_event
 
+_KEY: Final = re.compile("[!-~]{1,200}")  # an Idempotency-Key of the HTTP API
 _SERVERS_ALONE: Final = "an emitter gets no answers"
 _INSTEAD: Final = {
     **dict.fromkeys(("call", "server_side_call", "fetch_sockets", "all_rooms"), _SERVERS_ALONE),
@@ -60,10 +62,13 @@ class EmitterOperators:
     def once(self, key: str) -> Self:
         """Publish an event once, however often it is emitted with this `key` to the same rooms.
 
-        The servers remember the last 100,000 keys. Only for events that are kept.
+        A key has 1 to 200 characters of ASCII and no spaces. The servers remember the last 100,000 keys. Only for
+        events that are kept.
         """
-        if not options.of_type("key", key, str, "a text, such as the id of the change"):
-            raise ValueError("the key of an event must not be empty")
+        if not _KEY.fullmatch(options.of_type("key", key, str, "a text, such as the id of the change")):
+            raise ValueError(
+                f"the key of an event has 1 to 200 characters of ASCII and no spaces, unlike {key[:250]!r}"
+            )
         return self._with(once=key)
 
     def _with(self, **changes: Any) -> Self:

@@ -1,5 +1,6 @@
 """An emitter's way over the HTTP API of `synkora serve`."""
 
+import asyncio
 import ssl
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Never
@@ -77,8 +78,9 @@ class HttpWay:
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
         try:
-            response = await self._opened().request(method, self._base + path, content=body, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:  # its message might quote a header
+            async with asyncio.timeout(self._timeout):
+                response = await self._opened().request(method, self._base + path, content=body, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:  # its message might quote a header
             raise EmitFailed(f"the server did not answer: {type(error).__name__}") from None
         if response.status_code == _OK:
             return

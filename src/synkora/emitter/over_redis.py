@@ -1,8 +1,8 @@
 """An emitter's way over Redis: in the format of Node.js' emitter, or through the servers' event log."""
 
 import asyncio
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -61,26 +61,20 @@ class RedisWay:
         is_kept = self._recovery is not None and not target.is_volatile
         if target.once and not is_kept:
             raise ValueError("once needs an event that is kept: recovery=True, and not volatile")
-        await self._connect()
-        if is_kept:
-            await self._append(target, draft)
-            return
-        message = packets.event_of_json(target.namespace, draft.data, draft.attachments)
-        if self._recovery is not None and draft.data.endswith(b'"]'):  # a client takes the string for a position
-            data = (await self._position(target.namespace)).after_event(draft.data)
-            message = packets.event_of_json(target.namespace, data, draft.attachments)
-        await self._publish(target, channels, message)
+        async with self._connected():
+            if is_kept:
+                await self._append(target, draft)
+                return
+            data = draft.data
+            if self._recovery is not None and data.endswith(b'"]'):  # a client takes the string for a position
+                data = (await self._position(target.namespace)).after_event(data)
+            await self._publish(target, channels, packets.event_of_json(target.namespace, data, draft.attachments))
 
     async def _append(self, target: Target, draft: packets.Draft) -> None:
         once = _name(target) if target.once else ""
-        log = self._log(target.namespace)
-        try:
-            async with asyncio.timeout(self._timeout):
-                await log.append_once(
-                    draft.data, target.rooms, target.except_rooms, once=once, attachments=draft.attachments
-                )
-        except (LogUnavailable, TimeoutError):
-            raise EmitFailed(self._problem()) from None
+        await self._log(target.namespace).append_once(
+            draft.data, target.rooms, target.except_rooms, once=once, attachments=draft.attachments
+        )
 
     async def _publish(self, target: Target, channels: Channels, message: Message) -> None:
         flags: dict[str, Any] = {}
@@ -94,7 +88,7 @@ class RedisWay:
             written = write(BroadcastMessage(_UID, published, options))
         except InvalidMessage as error:
             raise ValueError(f"the event is {error}") from None
-        await self._call("PUBLISH", channels.broadcasts_to(options.rooms), written)
+        await self._link.call("PUBLISH", channels.broadcasts_to(options.rooms), written)
 
     async def join(self, target: Target, rooms: Collection[str]) -> None:
         """Add the sockets to rooms."""
@@ -115,8 +109,8 @@ class RedisWay:
     async def _tell(self, target: Target, type: RequestType, **fields: Any) -> None:
         request = write_json(AdapterRequest(type=type, **fields))
         channels = Channels.of(self._prefix, target.namespace)
-        await self._connect()
-        await self._call("PUBLISH", channels.requests, request)
+        async with self._connected():
+            await self._link.call("PUBLISH", channels.requests, request)
 
     async def close(self) -> None:
         """Disconnect, and let Redis forget this sender."""
@@ -130,26 +124,22 @@ class RedisWay:
             log.close()
         await self._link.close(_CLOSE_WITHIN)
 
-    async def _connect(self) -> None:
-        """Wait until Redis is there. The first call connects, and the link reconnects by itself from then on."""
-        if not self._is_started:
-            self._is_started = True
-            await self._link.start(self._timeout)
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[None]:
+        """Wait until Redis is there, and let the block take the rest of the time. Raises `EmitFailed`.
+
+        The first call connects. From then on the link reconnects by itself.
+        """
         try:
             async with asyncio.timeout(self._timeout):
+                if not self._is_started:
+                    self._is_started = True
+                    await self._link.start(0)
                 await self._is_up.wait()
-        except TimeoutError:
-            raise EmitFailed(self._problem()) from None
-
-    async def _call(self, *command: bytes | str | int) -> None:
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._link.call(*command)
-        except (LinkDown, RedisRefused, TimeoutError) as error:
-            raise EmitFailed(str(error) or self._problem()) from None
-
-    def _problem(self) -> str:
-        return self._link.problem or f"Redis did not answer within {self._timeout:g} s"
+                yield
+        except (LinkDown, LogUnavailable, RedisRefused, TimeoutError) as error:
+            problem = self._link.problem or str(error) or f"Redis did not answer within {self._timeout:g} s"
+            raise EmitFailed(problem) from None
 
     def _log(self, namespace: str) -> RedisLog:
         log = self._logs.get(namespace)
@@ -174,13 +164,9 @@ class RedisWay:
                 found.set_result(position)
 
         self._log(namespace).locate(located)
-        try:
-            async with asyncio.timeout(self._timeout):
-                position = await found
-        except TimeoutError:
-            position = None
+        position = await found
         if position is None:
-            raise EmitFailed(self._problem())
+            raise LogUnavailable
         return position
 
 
