@@ -262,19 +262,6 @@ async def test_forwarded_requests_are_limited(site: Site) -> None:
     assert (await ask(receiving.address, sids[1])).text == "ok"
 
 
-async def test_a_stopping_instance_forwards_no_more_polls(site: Site) -> None:
-    """A load balancer sends them to another instance, also handshakes of WebSockets. What is posted goes on."""
-    receiving, owning = await site.two()
-    sid = await owning.open()
-    registry_of(receiving.sockets).stop_accepting()
-    assert (await ask(receiving.address, sid, "GET")).status_code == 503
-    async with aiohttp.ClientSession() as http:
-        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await http.ws_connect(receiving.address.url("websocket", sid))
-    assert refused.value.status == 503
-    assert (await ask(receiving.address, sid)).text == "ok"
-
-
 async def test_the_end_of_an_owner_ends_what_is_forwarded_to_it(site: Site) -> None:
     """Also if its connections stay open, as those of a machine without power."""
     receiving, owning = await site.two()

@@ -25,8 +25,10 @@ from synkora.collaboration.limits import Limits
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.publishing import Publisher
+from synkora.engine.close_reasons import Reason
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.origins import Origins
+from synkora.engine.session import Session
 from synkora.extras import advice
 from synkora.identity.sign_in import Authenticator
 from synkora.identity.tokens import Keyring
@@ -162,6 +164,11 @@ class Instance:
         log.info("draining", clients=self.collaboration.connections, seconds=seconds)
         drain = self.collaboration.begin_drain()
         await drain_in_groups(self.server, seconds, drain.groups, drain.announce)
+
+    def send_away(self, session: Session) -> None:
+        """Let a client reconnect that is connected through another instance, which stops."""
+        self.collaboration.announce_leave(session)
+        session.drain(Reason.SERVER_SHUTTING_DOWN)
 
     async def announce_stop(self) -> None:
         """Announce the stop to clients and other instances. Connections stay open."""

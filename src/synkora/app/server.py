@@ -1,5 +1,6 @@
 """Runs Synkora's server until a signal."""
 
+import asyncio
 import os
 import secrets
 import socket
@@ -95,7 +96,8 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
 
     async def drain() -> None:
         if worker is None or worker.may_drain:
-            await instance.drain(settings.shutdown_drain)
+            seconds = settings.shutdown_drain
+            await asyncio.gather(instance.drain(seconds), server.drain_forwarded(seconds))
 
     sockets = open_sockets(settings) if worker is None else worker.sockets
     key = secrets.token_bytes(32)
@@ -124,7 +126,7 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
         keep_alive=settings.keep_alive,
         tls=tls,
         reload=reload if worker is None else None,  # the parent replaces the worker
-        shared=None if instance.cluster is None else _shared_sessions(settings, instance.cluster, key),
+        shared=None if instance.cluster is None else _shared_sessions(settings, instance, instance.cluster, key),
     )
     if worker is not None:
         _tell_health(worker, instance)
@@ -166,7 +168,7 @@ def _tell_health(worker: "Worker", instance: Instance) -> None:
     worker.siblings.answer(TOPIC, answer)
 
 
-def _shared_sessions(settings: Settings, cluster: "Cluster", key: bytes) -> SharedSessions:
+def _shared_sessions(settings: Settings, instance: Instance, cluster: "Cluster", key: bytes) -> SharedSessions:
     from synkora.app.workers.seat import FOLDER
 
     folder = os.environ.get(FOLDER)
@@ -176,6 +178,7 @@ def _shared_sessions(settings: Settings, cluster: "Cluster", key: bytes) -> Shar
         cluster.counters.directory,
         workers=None if folder is None else Path(folder),
         most=settings.limit_clients,
+        send_away=instance.send_away,
     )
 
 

@@ -21,7 +21,7 @@ from synkora.collaboration.access import (
 from synkora.collaboration.admission import Admission
 from synkora.collaboration.authentication import Authentication
 from synkora.collaboration.blocks import BlockedKind, Blocks
-from synkora.collaboration.draining import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, ClientDrain
+from synkora.collaboration.draining import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, ClientDrain, announce_leaves
 from synkora.collaboration.events import CATALOGUE, check_project_id
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, SessionLookup
@@ -66,6 +66,7 @@ from synkora.sockets.internals import (
     replay_size,
     returned_rooms,
     session_of,
+    sockets_of,
 )
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
@@ -243,6 +244,13 @@ class Collaboration:
         """Start to drain clients to other servers; other members get each leave as usual."""
         self._draining_clients = ClientDrain(self._members.values(), self.projects)
         return self._draining_clients
+
+    def announce_leave(self, session: Session) -> None:
+        """Announce a shutdown to a client that is connected through another instance, and its leave to others."""
+        for socket in sockets_of(session):
+            member = self._members.get(socket.id)
+            if member is not None and member.socket is socket:
+                announce_leaves([member], self.projects)
 
     def announce_shutdown(self) -> None:
         """Announce the shutdown to all clients. Later leaves are not announced."""

@@ -39,7 +39,11 @@ class ClientDrain:
 
     def announce(self, sessions: Sequence[Session]) -> None:
         """Announce the shutdown to members, and their leave to others. Edits that they still send are relayed."""
-        leaving = [self._members[session] for session in sessions if session in self._members]
-        for member in leaving:
-            emit_once(member.socket, SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
-        self._projects.exit_for_drain(leaving)
+        announce_leaves([self._members[session] for session in sessions if session in self._members], self._projects)
+
+
+def announce_leaves(members: Sequence[Member], projects: Projects) -> None:
+    """Announce the shutdown to members, and their leave to others."""
+    for member in members:
+        emit_once(member.socket, SHUTDOWN_EVENT, {"message": SHUTDOWN_MESSAGE})
+    projects.exit_for_drain(members)

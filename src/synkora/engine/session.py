@@ -310,6 +310,16 @@ class Session:
         if self.state is State.PROBED and self.transport.writable:
             self.transport.send([NOOP])
 
+    def release_poll(self) -> None:
+        """Answer a pending poll with NOOP: the client polls again."""
+        if self.is_live and self.state is not State.DRAINING and self.transport.name == "polling":
+            self.transport.send([NOOP])
+
+    def refuse_probe(self) -> None:
+        """Cancel an upgrade that the client does not rely on yet; the session continues over polling."""
+        if self.state is State.PROBING:
+            self.probe_failed()
+
     def probe_failed(self) -> None:
         """Cancel an upgrade; the session continues over polling."""
         probe, self._probe = self._probe, None

@@ -47,12 +47,14 @@ class ForwardedWebSocket(asyncio.BufferedProtocol):
         """Take over a connection from uvicorn's HTTP protocol."""
         self._client = transport
         self._connections.add(self)
-        self._pending.enter_context(self._forwarder.pending(self._owner.tag, self._hang_up))
         transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         """Handle the request that uvicorn has read, once."""
         self._request = data
+        target = data.split(b" ", 2)[1]
+        pending = self._forwarder.pending(self._owner.tag, self._hang_up, target, is_websocket=True)
+        self._pending.enter_context(pending)
         self._forwarder.tasks.start(self._open())
 
     async def _open(self) -> None:

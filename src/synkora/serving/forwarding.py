@@ -5,11 +5,12 @@ import contextlib
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from synkora.engine.logs import Log
 from synkora.engine.tasks import Tasks
-from synkora.serving.forward_signature import HEADER
+from synkora.engine.transports.websocket_heads import Peer
+from synkora.serving.forward_signature import HEADER, sign
 from synkora.serving.hand_over import WorkerSockets
 from synkora.serving.owner_connections import OwnerConnection, OwnerConnections, OwnerLost, dial, dial_worker
 from synkora.serving.owners import Owner, Owners
@@ -26,6 +27,9 @@ HOP_BY_HOP: Final = frozenset(
     (b"connection", b"expect", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )
 _OF_THIS_SERVER: Final = frozenset((b"date", b"server", b"x-request-id"))
+#: The method by which an instance asks an owner to end a pending poll or a WebSocket. Clients' requests with it are not
+#: forwarded.
+END: Final = b"DELETE"
 
 log = Log(__name__)
 
@@ -47,11 +51,21 @@ class Client(Protocol):
         ...
 
 
+class Pending(NamedTuple):
+    """A pending request to the owner `tag`. `end` cuts it off. The owner can end it by its `target`, unless a post."""
+
+    tag: str
+    end: Callable[[], None]
+    target: bytes | None
+    is_websocket: bool
+
+
 class ForwardCounts:
-    """Counts of forwarded requests. `now` are the pending ones, WebSockets included."""
+    """Counts of forwarded requests. `now` are the pending ones, of which `websockets` are WebSockets."""
 
     def __init__(self) -> None:
         self.now = 0
+        self.websockets = 0
         self.total: Counter[str] = Counter()  # by way: handed over, polling, websocket
         self.lost: Counter[str] = Counter()  # by way: of owners that could not be reached, or ended the connection
 
@@ -70,7 +84,7 @@ class Forwarder:
         self._workers = workers
         self._most = most
         self._connections = OwnerConnections(idle)
-        self._pending: dict[str, set[Callable[[], None]]] = {}  # functions that end the pending requests, by tag
+        self._pending: dict[str, set[Pending]] = {}  # by tag
         self._is_closed = False
         owners.on_gone.append(self._end)
 
@@ -93,18 +107,48 @@ class Forwarder:
         return await dial(owner, protocol)
 
     @contextlib.contextmanager
-    def pending(self, tag: str, end: Callable[[], None]) -> Iterator[None]:
-        """Count a request within the block; `end` is called if its owner ends, or this instance."""
+    def pending(
+        self, tag: str, end: Callable[[], None], target: bytes | None = None, *, is_websocket: bool = False
+    ) -> Iterator[None]:
+        """Count a request within the block; `end` is called if its owner ends, or this instance.
+
+        A stopping instance asks the owner to end a request with a `target`: see `forward_drain`.
+        """
+        request = Pending(tag, end, target, is_websocket)
         self.counts.now += 1
+        self.counts.websockets += is_websocket
         pending = self._pending.setdefault(tag, set())
-        pending.add(end)
+        pending.add(request)
         try:
             yield
         finally:
             self.counts.now -= 1
-            pending.discard(end)
+            self.counts.websockets -= is_websocket
+            pending.discard(request)
             if not pending and self._pending.get(tag) is pending:
                 del self._pending[tag]
+
+    def waiting(self) -> list[Pending]:
+        """Return the pending polls and WebSockets."""
+        return [request for pending in self._pending.values() for request in pending if request.target is not None]
+
+    async def ask_to_end(self, request: Pending) -> None:
+        """Ask the owner of a poll or a WebSocket to end it, if it is still pending. Raises `OwnerLost`."""
+        owner = self._owners.find(request.tag)
+        if owner is None or request.target is None or request not in self._pending.get(request.tag, ()):
+            return
+        signature = (HEADER, sign(owner.key, END, request.target, Peer("", over_tls=False)))
+        connection = self._connections.take(owner.tag)
+        if connection is None:
+            connection = OwnerConnection()
+            await self.connect(owner, connection)
+        try:
+            connection.begin(request_head(END, request.target, [(b"host", b"owner"), signature]))
+            await connection.head
+            async for _ in connection.body():
+                pass
+        finally:
+            self._connections.give_back(owner.tag, connection)
 
     def note_lost(self, way: str, error: OwnerLost) -> None:
         """Count and log an owner that cannot be reached."""
@@ -126,8 +170,8 @@ class Forwarder:
 
     def _end(self, tag: str) -> None:
         self._connections.forget(tag)
-        for end in list(self._pending.get(tag, ())):
-            end()
+        for request in list(self._pending.get(tag, ())):
+            request.end()
 
     # Requests without an upgrade
 
@@ -141,8 +185,9 @@ class Forwarder:
             self.counts.total["polling"] += 1
             body = _Body(receive, scope)
             head = _head(scope, signature, body.framing)
+            target = _target(scope) if scope["method"] == "GET" else None
             try:
-                is_answered = await self._send_request(owner, head, body, send, client)
+                is_answered = await self._send_request(owner, target, head, body, send, client)
             except OwnerLost as error:
                 is_answered = client.has_left
                 if not is_answered:
@@ -152,23 +197,32 @@ class Forwarder:
 
         return forward
 
-    async def _send_request(self, owner: Owner, head: bytes, body: "_Body", send: Send, client: Client) -> bool:
+    async def _send_request(
+        self, owner: Owner, target: bytes | None, head: bytes, body: "_Body", send: Send, client: Client
+    ) -> bool:
         """Do `_exchange` over a kept connection or a new one. Raises `OwnerLost`."""
         kept = self._connections.take(owner.tag)
         if kept is not None:
             try:
-                return await self._use(kept, owner, head, body, send, client)
+                return await self._use(kept, owner, target, head, body, send, client)
             except OwnerLost:  # the owner has closed it at this moment
                 if not body.is_unread or client.has_left:
                     raise
         connection = OwnerConnection()
         await self.connect(owner, connection)
-        return await self._use(connection, owner, head, body, send, client)
+        return await self._use(connection, owner, target, head, body, send, client)
 
     async def _use(
-        self, connection: OwnerConnection, owner: Owner, head: bytes, body: "_Body", send: Send, client: Client
+        self,
+        connection: OwnerConnection,
+        owner: Owner,
+        target: bytes | None,
+        head: bytes,
+        body: "_Body",
+        send: Send,
+        client: Client,
     ) -> bool:
-        with self.pending(owner.tag, connection.abort):
+        with self.pending(owner.tag, connection.abort, target):
             client.on_leave(connection.abort)
             try:
                 return await self._exchange(connection, head, body, send, client)
@@ -238,9 +292,11 @@ class _Body:
 
 def _head(scope: Mapping[str, Any], signature: tuple[bytes, bytes], framing: Iterable[tuple[bytes, bytes]]) -> bytes:
     headers = without(scope["headers"], HOP_BY_HOP | {b"content-length", HEADER})
-    return request_head(
-        scope["method"].encode(), origin_form(scope["raw_path"], scope["query_string"]), [*headers, *framing, signature]
-    )
+    return request_head(scope["method"].encode(), _target(scope), [*headers, *framing, signature])
+
+
+def _target(scope: Mapping[str, Any]) -> bytes:
+    return origin_form(scope["raw_path"], scope["query_string"])
 
 
 def request_head(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

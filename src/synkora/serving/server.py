@@ -22,6 +22,7 @@ import uvicorn
 from synkora.engine.logs import Log, fault
 from synkora.engine.tasks import Tasks
 from synkora.engine.transports.websocket_protocol import WebSocketProtocol
+from synkora.serving import forward_drain
 from synkora.serving.forwarding import Forwarder
 from synkora.serving.hand_over import WorkerSockets
 from synkora.serving.http_limits import HttpTimeouts
@@ -43,6 +44,9 @@ TLS_TIME: Final = 30  # seconds for the TLS handshake: several round trips over 
 #: buffers of this size until the end of the connection.
 TLS_WINDOW: Final = 65_536
 _LAST_STEPS: Final = 0.5  # seconds for uvicorn to notice and to stop
+#: Seconds for the first request of a connection that has been accepted at the end.
+_LAST_REQUESTS: Final = 0.2
+_CHECK: Final = 0.02  # seconds
 _TLS_GOODBYE: Final = 2  # seconds
 KEEP_ALIVE: Final = 65  # seconds: longer than most load balancers keep their connections open
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -215,18 +219,41 @@ class Server(uvicorn.Server):
             await self._before_close()
         await self._sockets_server.close(max(deadline - loop.time(), 0))
         if self.forwarder is not None:
-            self.forwarder.close()
-        if self._workers is not None:
-            self._workers.close()
+            await self._finish_forwarded(self.forwarder, deadline)
         # uvicorn waits for the connections that it knows. uvloop's servers would also wait, sometimes without end, for
         # connections that were passed to other workers.
         for server in self.servers:
             server.close()
         self.servers = []
         await super().shutdown(sockets)
+        if self.forwarder is not None:
+            self.forwarder.close()
+        if self._workers is not None:
+            self._workers.close()
         self._timeouts.cancel()
         self._upkeep.stop()
         await self._entered.aclose()
+
+    async def drain_forwarded(self, seconds: float) -> None:
+        """Let the clients leave that are connected through this server to others, evenly over `seconds`."""
+        if self.forwarder is not None:
+            await forward_drain.drain(self.forwarder, seconds)
+
+    async def _finish_forwarded(self, forwarder: Forwarder, deadline: float) -> None:
+        """Stop listening, answer what has been accepted, and end what is forwarded."""
+        loop = asyncio.get_running_loop()
+        self.stop_listening()
+        until = min(loop.time() + _LAST_REQUESTS, deadline)
+        while self._awaits_requests() and loop.time() < until:
+            await asyncio.sleep(_CHECK)
+        await forward_drain.finish(forwarder, max(deadline - loop.time(), 0))
+
+    def _awaits_requests(self) -> bool:
+        """Whether a connection has been accepted that has sent no request yet."""
+        return any(
+            isinstance(connection, PollingProtocol) and connection.cycle is None
+            for connection in self.server_state.connections
+        )
 
     async def _drain_first(self, drain: Callable[[], Coroutine[None, None, None]]) -> None:
         """Drain, until another signal cuts the drain short."""

@@ -2,13 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from synkora.engine.close_reasons import Reason
+from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.registry import Registry
 from synkora.engine.request import parse_query
+from synkora.engine.session import Session, State
 from synkora.engine.transports.websocket_heads import Peer, split_target
 from synkora.serving.forward_signature import HEADER, BadSignature, Verifier, sign
 from synkora.serving.forwarding import Forwarder
@@ -27,13 +30,17 @@ class CannotForward(Exception):
     """The instance forwards as many requests as it may, or stops: a load balancer may ask another one."""
 
 
+def _drain(session: Session) -> None:
+    session.drain(Reason.SERVER_SHUTTING_DOWN)
+
+
 @dataclass(frozen=True, slots=True)
 class SharedSessions:
     """What an instance needs to reach the sessions of `owners`, and to be reached by them.
 
     Its own sessions have `tag` in their ids, and requests to it are signed with `key`. `workers` is the folder of the
     sockets of this machine's workers, if there are others. At most `most` requests are forwarded at a time, 0 meaning
-    any number.
+    any number. `send_away` gets each session whose WebSocket passes through an instance that stops, and drains it.
     """
 
     tag: str
@@ -41,6 +48,7 @@ class SharedSessions:
     owners: Owners
     workers: Path | None = None
     most: int = 0
+    send_away: Callable[[Session], None] = _drain
 
 
 class Route(NamedTuple):
@@ -75,6 +83,12 @@ class SessionRouter:
         self._settings = registry.settings
         self._workers = workers
         self._verifier = Verifier(shared.key)
+        self._send_away = shared.send_away
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether this instance stops."""
+        return self._registry.is_closing
 
     def hand_over(self, transport: asyncio.Transport, data: bytes) -> bool:
         """Pass a connection to the worker of this machine that owns the session of the request in `data`.
@@ -113,11 +127,26 @@ class SessionRouter:
         owner = self._owners.find(tag)
         if owner is None:
             return _HERE  # which refuses the id as unknown
-        if method == b"GET" and self._registry.is_closing:  # it would be cut off by the end of this instance
-            raise CannotForward("Server is shutting down")
         if self.forwarder.is_full:
             raise CannotForward("Too many forwarded requests")
         return Route(owner, (HEADER, sign(owner.key, method, target, peer)))
+
+    def end(self, target: bytes) -> None:
+        """End what passes through another instance, which stops, of one of our sessions: a poll or a WebSocket.
+
+        The client goes on over another instance: after a poll at once, after a WebSocket with a new connection.
+        """
+        asked = parse_query(split_target(target)[1])
+        try:
+            session = self._registry.find(asked.get("sid", ""))
+        except HandshakeRefused:
+            return  # it has ended
+        if asked.get("transport") != "websocket":
+            session.release_poll()
+        elif session.transport.name != "websocket":
+            session.refuse_probe()
+        elif session.state is State.OPEN:
+            self._send_away(session)
 
     def _tag_in(self, target: bytes) -> str | None:
         if b"sid=" not in target and b"%" not in target:

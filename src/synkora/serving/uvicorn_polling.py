@@ -16,7 +16,7 @@ from synkora.engine.transports.polling_endpoint import HAS_UNREAD, PollingEndpoi
 from synkora.engine.transports.websocket_heads import Peer, peer_of
 from synkora.serving.forward_signature import BadSignature
 from synkora.serving.forwarded_websocket import ForwardedWebSocket
-from synkora.serving.forwarding import origin_form
+from synkora.serving.forwarding import END, origin_form
 from synkora.serving.http_limits import HttpProtocol, HttpTimeouts
 from synkora.serving.http_pipelining import nothing
 from synkora.serving.request_ids import HEADER, RequestContext
@@ -109,6 +109,8 @@ class PollingProtocol(HttpProtocol):
             url = httptools.parse_url(self.url)
             self.url = origin_form(url.path or b"/", url.query or b"")
             route = router.route(b"GET", self.url, headers, peer_of(self.transport))
+            if route.owner is not None and router.is_closing:
+                raise CannotForward("Server is shutting down")  # the WebSocket would end soon
         except (BadSignature, CannotForward) as refused:
             self._refuse(*self._refusal(refused))
             return False
@@ -138,6 +140,8 @@ class PollingProtocol(HttpProtocol):
     def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start the response to a request."""
         scope = cycle.scope
+        if self._router is not None and self._router.is_closing:
+            cycle.keep_alive = False  # nothing arrives over the connection when this instance ends
         handling = RequestContext(scope["headers"])
         elsewhere = None if self._router is None else self._route(self._router, scope, app)
         is_poll = elsewhere is None and self._is_poll(scope)
@@ -174,6 +178,9 @@ class PollingProtocol(HttpProtocol):
         if route.owner is not None:
             return router.forwarder.request_app(route.owner, route.signature, app, self)
         if route.peer is not None:
+            if scope["method"].encode() == END:
+                router.end(target)
+                return functools.partial(_answer_with, HTTPStatus.OK, "ended")
             scope["client"] = (route.peer.address, 0) if route.peer.address else None
             scope["scheme"] = "https" if route.peer.over_tls else "http"
         return None

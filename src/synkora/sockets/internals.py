@@ -11,6 +11,7 @@ from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
 from synkora.sockets.adapter import Adapter
+from synkora.sockets.client import Client
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.namespace_core import DeclaredEvent
 from synkora.sockets.recovery import NamespaceRecovery
@@ -60,6 +61,11 @@ def refused_events(namespace: Namespace) -> int:
 def session_of(socket: Socket) -> Session:
     """Return the session of a socket."""
     return socket._session
+
+
+def sockets_of(session: Session) -> list[Socket]:
+    """Return the sockets of a session."""
+    return list(session.listener._sockets.values()) if isinstance(session.listener, Client) else []
 
 
 def is_connecting(socket: Socket) -> bool:
