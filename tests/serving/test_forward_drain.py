@@ -1,6 +1,7 @@
 """A stopping instance, and what it forwards to others: clients leave it, and lose nothing."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -10,6 +11,7 @@ import pytest
 from tests.serving.test_session_router import Instance, Site, ask, site  # noqa: F401  # a fixture
 from tests.support.processes import PATIENCE
 from tests.support.servers import until
+from tests.support.wire import request
 
 from synkora.engine.session import Session, State
 from synkora.serving.forwarding import END
@@ -135,6 +137,23 @@ async def test_a_post_under_way_is_completed_at_the_end(
         rest.set()
         assert (await post).text == "ok"
         await stopping
+
+
+async def test_a_connection_that_waits_to_be_accepted_is_served_at_the_end(
+    instances: tuple[Instance, Instance],
+) -> None:
+    """The system would reset it when the listening socket closes."""
+    receiving, owning = instances
+    sid = await owning.open()
+    assert receiving.server.forwarder is not None
+    post = request("POST", f"/socket.io/?EIO=4&transport=polling&sid={sid}", body=b"6")
+    with socket.create_connection(("127.0.0.1", receiving.address.port), timeout=PATIENCE) as client:
+        client.sendall(post)
+        # No turn of the event loop is between: it would accept the connection.
+        await receiving.server._finish_forwarded(
+            receiving.server.forwarder, asyncio.get_running_loop().time() + PATIENCE
+        )
+        assert (await asyncio.to_thread(client.recv, 100)).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 async def test_an_upgrade_that_has_begun_is_refused_at_the_end(

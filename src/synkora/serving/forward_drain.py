@@ -41,6 +41,7 @@ async def finish(forwarder: Forwarder, within: float) -> None:
     """End all polls and WebSockets now, and wait at most this many seconds for them and for the pending posts."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
+    await asyncio.sleep(_INTERVAL)  # requests that have just been read become pending
     while forwarder.counts.now and loop.time() < deadline:
         forwarder.tasks.start(_end(forwarder, forwarder.waiting()))
         again = min(loop.time() + _AGAIN, deadline)

@@ -92,6 +92,7 @@ class Server(uvicorn.Server):
         self._workers, self.forwarder, router = self._share(shared, server, keep_alive)
         self._make_protocol = functools.partial(PollingProtocol, polling_of(server), self._timeouts, router=router)
         self._taken_over = Tasks()
+        self._listening: list[socket.socket] = []
         self._tls = tls
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
@@ -132,9 +133,11 @@ class Server(uvicorn.Server):
         protocol.continue_with(data)
         self._taken_over.start(self._connect(protocol, connection))
 
-    async def _connect(self, protocol: PollingProtocol, connection: socket.socket) -> None:
+    async def _connect(
+        self, protocol: PollingProtocol, connection: socket.socket, tls: ssl.SSLContext | None = None
+    ) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection, ssl=tls)
         except OSError:
             connection.close()  # the client has left
 
@@ -145,6 +148,7 @@ class Server(uvicorn.Server):
         """Listen, then call `started`."""
         await self._entered.enter_async_context(self._around)
         await start(self._sockets_server)
+        self._listening = sockets or []
         if self._workers is not None:
             self._workers.start()
         if self._tls is None:
@@ -242,15 +246,26 @@ class Server(uvicorn.Server):
     async def _finish_forwarded(self, forwarder: Forwarder, deadline: float) -> None:
         """Stop listening, answer what has been accepted, and end what is forwarded."""
         loop = asyncio.get_running_loop()
+        self._accept_rest()
         self.stop_listening()
         until = min(loop.time() + _LAST_REQUESTS, deadline)
         while self._awaits_requests() and loop.time() < until:
             await asyncio.sleep(_CHECK)
         await forward_drain.finish(forwarder, max(deadline - loop.time(), 0))
 
+    def _accept_rest(self) -> None:
+        """Accept what waits at the listening sockets: the system would reset it when they close."""
+        for listening in self._listening:
+            with contextlib.suppress(OSError):  # nothing is left
+                listening.setblocking(False)
+                while True:
+                    connection, _ = listening.accept()
+                    connection.setblocking(False)
+                    self._taken_over.start(self._connect(self._new_protocol(), connection, self._tls))
+
     def _awaits_requests(self) -> bool:
         """Whether a connection has been accepted that has sent no request yet."""
-        return any(
+        return bool(self._taken_over) or any(
             isinstance(connection, PollingProtocol) and connection.cycle is None
             for connection in self.server_state.connections
         )
