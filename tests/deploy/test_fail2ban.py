@@ -1,6 +1,7 @@
 """The addresses that fail2ban's filter finds in the log, as text and as JSON."""
 
 import configparser
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +10,14 @@ import pytest
 from tests.docs.documents import ROOT
 
 from synkora.app.logs.json import render_json
-from synkora.app.logs.text import render_text
+from synkora.app.logs.text import render_numbered, render_text
 
 _HOST = r"(?P<host>[0-9a-f.:]+)"  # as much of fail2ban's own as is needed here
-RENDERERS = {"text": render_text, "json": render_json}
+RENDERERS = {
+    "text": render_text,
+    "text of a worker": functools.partial(render_numbered, render_text, 1),
+    "json": render_json,
+}
 
 Found = Callable[..., str | None]
 

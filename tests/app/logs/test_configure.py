@@ -178,12 +178,12 @@ PLAIN = [
 ]
 
 
-def shown_on_a_terminal(**variables: str) -> list[str]:
+def shown_on_a_terminal(script: str = SHOW, **variables: str) -> list[str]:
     """The terminal output of a process that logs some lines."""
     ours, theirs = pty.openpty()
     try:
         given = {"PATH": os.environ["PATH"], "TERM": "xterm", **variables}
-        subprocess.run([sys.executable, "-c", SHOW], stdout=theirs, env=given, check=True, timeout=30)
+        subprocess.run([sys.executable, "-c", script], stdout=theirs, env=given, check=True, timeout=30)
         return os.read(ours, 65536).decode().splitlines()
     finally:
         os.close(ours)
@@ -206,6 +206,16 @@ def test_lines_are_coloured_on_a_terminal() -> None:
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_colour_can_be_done_without(variables: dict[str, str]) -> None:
     assert shown_on_a_terminal(**variables) == PLAIN
+
+
+def test_lines_of_a_worker_begin_with_its_number() -> None:
+    """With colours and without. The rest of a line is the same."""
+    script = SHOW.replace("'info')", "'info', worker=3)", 1)
+    numbered = [f"[3] {line}" for line in PLAIN]
+    assert shown_on_a_terminal(script, NO_COLOR="1") == numbered
+    coloured = shown_on_a_terminal(script)
+    assert coloured[0] == "[3] \x1b[32m✓\x1b[0m Stopped"
+    assert [re.sub(r"\x1b\[\d*m", "", line) for line in coloured] == numbered
 
 
 def test_there_is_no_colour_in_a_file() -> None:

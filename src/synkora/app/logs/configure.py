@@ -12,7 +12,7 @@ import structlog
 from synkora.app.logs.json import render_json
 from synkora.app.logs.output import Output
 from synkora.app.logs.repeated_lines import RepeatedLines
-from synkora.app.logs.text import render_colored, render_text
+from synkora.app.logs.text import render_colored, render_numbered, render_text
 from synkora.app.setting_values import LogFormat
 from synkora.engine.logs import ROOT, Entry
 from synkora.serving.request_ids import current_request_id
@@ -33,9 +33,9 @@ def configure_logs(
     """Write events of `level` (debug, info, warning, error) and above to stdout, and the libraries' errors with them.
 
     Text is coloured on a terminal, unless NO_COLOR is set (no-color.org). `tail` gets the written entries.
-    `output` is the result of `standard_output`; without it, the first line creates one. Each JSON line has the
-    `instance_id` and the number of the `worker`, if given. Returns the counter of warnings and errors, which also
-    reports repeated ones.
+    `output` is the result of `standard_output`; without it, the first line creates one. Each line has the number of the
+    `worker`, if given, and in JSON the `instance_id`. Returns the counter of warnings and errors, which also reports
+    repeated ones.
     """
     repeats = RepeatedLines()
     renderer = _renderer(form, instance_id, worker)
@@ -77,7 +77,8 @@ def _renderer(form: LogFormat, instance_id: str, worker: int | None) -> structlo
         return functools.partial(render_json, instance_id=instance_id, worker=worker)
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal
-    return render_text if is_plain else render_colored
+    render = render_text if is_plain else render_colored
+    return render if worker is None else functools.partial(render_numbered, render, worker)
 
 
 def _add_request_id(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:

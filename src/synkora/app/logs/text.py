@@ -97,6 +97,13 @@ def render_colored(logger: Any, method: str, fields: structlog.typing.EventDict)
     return f"\x1b[{_COLORS.get(sign, _ERROR)}m{sign}\x1b[0m{blank}{rest}"
 
 
+def render_numbered(
+    render: structlog.typing.Processor, worker: int, logger: Any, method: str, fields: structlog.typing.EventDict
+) -> str:
+    """Put the number of a worker before its line."""
+    return f"[{worker}] {render(logger, method, fields)!s}"
+
+
 class _Printable(dict[str, str]):
     """Fields as text that cannot forge a line or move a terminal's cursor."""
 
