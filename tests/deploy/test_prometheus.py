@@ -14,6 +14,7 @@ ALERTS = re.findall("- alert: (.+)", RULES.read_text(encoding="utf-8"))
 #: Of each alert.
 THRESHOLDS = {
     "== 0\n        for: 1m": "== 7\n        for: 1m",
+    "(synkora_worker_up) < 1": "(synkora_worker_up) < 0",
     "< 0.95": "< 0.2",
     "[5m]))) > 0.1": "[5m]))) > 0.9",
     "[10m]) > 0\n": "[10m]) > 9\n",

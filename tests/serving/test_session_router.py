@@ -141,6 +141,33 @@ async def test_a_request_goes_to_the_owner(site: Site) -> None:
     await until(lambda: receiving.pending == 0)
 
 
+async def test_what_is_forwarded_is_counted(site: Site) -> None:
+    """By its way, with its bytes in both directions, and what fails."""
+    receiving, owning = await site.two()
+    assert receiving.server.forwarder is not None
+    counts = receiving.server.forwarder.counts
+    sid = await owning.open()
+    await ask(receiving.address, sid)
+    assert (counts.total, counts.lost, counts.bytes) == ({"polling": 1}, {}, len("6") + len("ok"))
+    async with aiohttp.ClientSession() as http, http.ws_connect(receiving.address.url("websocket", sid)) as client:
+        await client.send_str("2probe")
+        assert await client.receive_str() == "3probe"
+        assert (counts.now, counts.websockets) == (1, 1)
+        assert counts.bytes > 100
+    await until(lambda: (counts.now, counts.websockets) == (0, 0))
+    receiving.owners.known["bbb"] = owning.owner._replace(url="http://127.0.0.1:9", key=b"x" * 32)
+    receiving.server.forwarder._connections.close()
+    await until(lambda: not owning.connections)
+    await ask(receiving.address, sid)
+    receiving.owners.known["bbb"] = owning.owner._replace(key=b"x" * 32)
+    await ask(receiving.address, sid)
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await http.ws_connect(receiving.address.url("websocket", sid))
+    assert counts.total == {"polling": 3, "websocket": 2}
+    assert counts.lost == {"polling": 2, "websocket": 1}
+
+
 async def test_requests_share_a_connection(site: Site) -> None:
     """A connection to the owner carries one request after another."""
     receiving, owning = await site.two()

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from synkora.app.database_outbox import DatabaseOutbox
     from synkora.app.webhooks.sender import WebhookSender
     from synkora.app.workers.worker import Worker
+    from synkora.serving.forwarding import ForwardCounts
 
 _NOT_ALLOWED: Final = (
     ": add it to ALLOWED_ORIGINS. If it is the origin of this server's own address, a proxy has replaced Host: have "
@@ -92,6 +93,7 @@ class Instance:
         self._block_sharing = BlockSharing(self.instances, collaboration.blocks)
         self.lag = LoopLag()
         self.started_at = time.time()
+        self.forwards: ForwardCounts | None = None  # with sessions of other instances
         self._started = time.monotonic()
         self._repeats = repeats or RepeatedLines()
         self._output = output

@@ -128,6 +128,8 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
         reload=reload if worker is None else None,  # the parent replaces the worker
         shared=None if instance.cluster is None else _shared_sessions(settings, instance, instance.cluster, key),
     )
+    if server.forwarder is not None:
+        instance.forwards = server.forwarder.counts
     if worker is not None:
         _tell_health(worker, instance)
         worker.serve_with(server)

@@ -31,6 +31,7 @@ class ForwardedWebSocket(asyncio.BufferedProtocol):
         server_state: Any,
         **given: Any,
     ) -> None:
+        self.counts = forwarder.counts
         self._forwarder = forwarder
         self._owner = owner
         self._signature = signature
@@ -55,6 +56,7 @@ class ForwardedWebSocket(asyncio.BufferedProtocol):
         target = data.split(b" ", 2)[1]
         pending = self._forwarder.pending(self._owner.tag, self._hang_up, target, is_websocket=True)
         self._pending.enter_context(pending)
+        self.counts.total["websocket"] += 1
         self._forwarder.tasks.start(self._open())
 
     async def _open(self) -> None:
@@ -68,7 +70,6 @@ class ForwardedWebSocket(asyncio.BufferedProtocol):
         if self._is_lost:
             transport.abort()
             return
-        self._forwarder.counts.total["websocket"] += 1
         self._other = other
         self._client.set_write_buffer_limits(high=MAX_BUFFER)
         self._waiting = asyncio.get_running_loop().call_later(_ANSWER_TIME, self._hang_up)
@@ -89,7 +90,7 @@ class ForwardedWebSocket(asyncio.BufferedProtocol):
             self._waiting.cancel()
             self._waiting = None
         if data.startswith(_REFUSED):
-            self._forwarder.note_refused()
+            self._forwarder.note_refused("websocket")
             self.answer_locally()
             return False
         return True
@@ -114,6 +115,7 @@ class ForwardedWebSocket(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Pass received bytes on."""
         data = bytes(_READ[:nbytes])
+        self.counts.bytes += nbytes
         if self._other is None:
             self._early += data
         else:
@@ -165,6 +167,7 @@ class _OwnerSide(asyncio.BufferedProtocol):
     def __init__(self, forwarded: ForwardedWebSocket, client: asyncio.Transport) -> None:
         self.transport: asyncio.Transport
         self._forwarded = forwarded
+        self._counts = forwarded.counts
         self._client = client
         self._is_answered = False
         self._is_refused = False
@@ -181,6 +184,7 @@ class _OwnerSide(asyncio.BufferedProtocol):
             self._is_answered = True
             self._is_refused = not self._forwarded.answered(data)
         if not self._is_refused:
+            self._counts.bytes += nbytes
             self._client.write(data)
 
     def pause_writing(self) -> None:

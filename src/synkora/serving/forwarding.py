@@ -60,14 +60,19 @@ class Pending(NamedTuple):
     is_websocket: bool
 
 
+#: How a request reaches the owner of its session. A connection that another worker gets costs nothing more.
+WAYS: Final = ("handed over", "polling", "websocket")
+
+
 class ForwardCounts:
     """Counts of forwarded requests. `now` are the pending ones, of which `websockets` are WebSockets."""
 
     def __init__(self) -> None:
         self.now = 0
         self.websockets = 0
-        self.total: Counter[str] = Counter()  # by way: handed over, polling, websocket
-        self.lost: Counter[str] = Counter()  # by way: of owners that could not be reached, or ended the connection
+        self.total: Counter[str] = Counter()  # by way
+        self.lost: Counter[str] = Counter()  # by way: the owner was not reached, ended the connection, or refused
+        self.bytes = 0  # both directions: of WebSockets as on the line, of polls and posts the bodies
 
 
 class Forwarder:
@@ -155,8 +160,9 @@ class Forwarder:
         self.counts.lost[way] += 1
         log.warning("owner_lost", problem=str(error))
 
-    def note_refused(self) -> None:
-        """Log an owner that does not accept this instance's requests."""
+    def note_refused(self, way: str) -> None:
+        """Count and log an owner that does not accept this instance's requests."""
+        self.counts.lost[way] += 1
         log.warning("owner_refuses", problem="it does not accept the signature of a forwarded request")
 
     def close(self) -> None:
@@ -238,15 +244,16 @@ class Forwarder:
         A response that does not come to its end ends the client's connection. Raises `OwnerLost` before the response.
         """
         connection.begin(head)
-        await body.send_to(connection)
+        self.counts.bytes += await body.send_to(connection)
         status, headers = await connection.head
         if status == MISDIRECTED:
-            self.note_refused()
+            self.note_refused("polling")
             return False
         kept = without(headers, HOP_BY_HOP | _OF_THIS_SERVER)
         await send({"type": "http.response.start", "status": status, "headers": kept})
         try:
             async for part, is_last in connection.body():
+                self.counts.bytes += len(part)
                 await send({"type": "http.response.body", "body": part, "more_body": not is_last})
         except OwnerLost:
             client.hang_up()
@@ -271,18 +278,21 @@ class _Body:
                 else (b"content-length", headers[b"content-length"])
             )
 
-    async def send_to(self, connection: OwnerConnection) -> None:
-        """Send the body, as far as it comes."""
+    async def send_to(self, connection: OwnerConnection) -> int:
+        """Send the body, as far as it comes. Returns the number of its bytes."""
+        size = 0
         while self._more:
             message = await self._receive()
             self.is_unread = False
             if message["type"] == "http.disconnect":
-                return
+                break
             self._more = message.get("more_body", False)
             part: bytes = message.get("body", b"")
+            size += len(part)
             if self._is_chunked:
                 part = (b"%x\r\n%b\r\n" % (len(part), part) if part else b"") + (b"" if self._more else b"0\r\n\r\n")
             await connection.write(part)
+        return size
 
     async def until_left(self) -> None:
         """Wait until the client has left."""

@@ -17,6 +17,7 @@ from synkora.collaboration.access_answers import AccessOutcome
 from synkora.collaboration.authentication import SignInOutcome
 from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import IncidentKind, Limit
+from synkora.serving.forwarding import WAYS, ForwardCounts
 from synkora.sockets.socket_recovery import RecoveryOutcome
 
 # The values of labels. Each starts at zero, so that the first count is an increase.
@@ -47,6 +48,8 @@ class ServerCollector(Collector):
             yield from _webhooks(stats.webhooks)
         if stats.redis is not None:
             yield from _redis(stats.redis)
+        if self._instance.forwards is not None:
+            yield from _forwards(self._instance.forwards)
 
     def _troubles(self, stats: Stats) -> Iterator[Metric]:
         instance = self._instance
@@ -144,3 +147,19 @@ def _redis(redis: RedisStats) -> Iterator[Metric]:
     yield counter("synkora_redis_received", "Received messages, heartbeats included.", redis.received)
     yield counter("synkora_redis_dropped", "Messages lost while Redis was unavailable.", redis.dropped)
     yield counter("synkora_redis_reconnects", "Connections to Redis after the first.", redis.reconnects)
+
+
+def _forwards(counts: ForwardCounts) -> Iterator[Metric]:
+    yield counters(
+        "synkora_forwarded_requests", "Requests for sessions of other instances, by way.", "way", WAYS, counts.total
+    )
+    yield counters(
+        "synkora_forwards_failed",
+        "Requests whose owner was not reached, or ended the connection, or refused, by way.",
+        "way",
+        WAYS,
+        counts.lost,
+    )
+    yield gauge("synkora_forwards_pending", "Forwarded requests under way, WebSockets included.", counts.now)
+    yield gauge("synkora_forwarded_websockets", "Open forwarded WebSockets.", counts.websockets)
+    yield counter("synkora_forwarded_bytes", "Forwarded bytes, in both directions.", counts.bytes)
