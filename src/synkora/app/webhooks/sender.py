@@ -55,7 +55,7 @@ class WebhookSender:
         self._attempts = 0  # of this message
         self._pause = 0.0  # seconds
         self._due = 0.0  # by the loop's clock
-        self._done = ""  # the last event that was received or given up
+        self._done: frozenset[str] = frozenset()  # the events that were received or given up last
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -106,8 +106,8 @@ class WebhookSender:
         if not events:
             self._message = None
             return False
-        if events[0].id <= self._done:  # the queue was unavailable when these were done
-            await self.queue.remove([event for event in events if event.id <= self._done])
+        if events[0].id in self._done:  # the queue was unavailable when these were done
+            await self.queue.remove([event for event in events if event.id in self._done])
             return True
         if self._message is None or self._message.events[0].id != events[0].id:
             self._message, self._attempts = WebhookMessage.of(events), 0
@@ -130,7 +130,7 @@ class WebhookSender:
         return True
 
     async def _finish(self, message: WebhookMessage) -> None:
-        self._message, self._done = None, message.events[-1].id
+        self._message, self._done = None, frozenset(event.id for event in message.events)
         await self.queue.remove(message.events)
 
     def _is_hopeless(self, message: WebhookMessage) -> bool:
