@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.app.check.test_redis import RIGHTS
 from tests.emitter.conftest import Visit
 from tests.redis_adapter.interop import redis_and_node
 from tests.support.processes import free_port
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_sets import running_cluster
 from tests.support.relay import relaying
 from tests.support.servers import serving, until
 
@@ -21,8 +23,8 @@ from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
 
 
-def server_on(redis: RedisServer, *, recovery: bool = False) -> SocketServer:
-    server = SocketServer(adapter=RedisAdapter.from_url(redis.url), recovery=recovery)
+def server_on(url: str, *, recovery: bool = False) -> SocketServer:
+    server = SocketServer(adapter=RedisAdapter.from_url(url), recovery=recovery)
     for name in ("/", "/chat"):
         namespace = server.of(name)
 
@@ -46,7 +48,7 @@ def recovery(request: pytest.FixtureRequest) -> bool:
 async def ports(redis: RedisServer, recovery: bool) -> AsyncIterator[list[int]]:
     """Two servers."""
     async with AsyncExitStack() as stack:
-        servers = [server_on(redis, recovery=recovery) for _ in range(2)]
+        servers = [server_on(redis.url, recovery=recovery) for _ in range(2)]
         addresses = [await stack.enter_async_context(serving(server)) for server in servers]
         yield [address.port for address in addresses]
 
@@ -103,7 +105,7 @@ async def test_servers_get_events_too(redis: RedisServer) -> None:
 
 async def test_a_client_that_returns_gets_what_it_has_missed(redis: RedisServer, visit: Visit) -> None:
     """In the order of all events, and no event twice."""
-    server = server_on(redis, recovery=True)
+    server = server_on(redis.url, recovery=True)
     async with (
         serving(server) as address,
         relaying(address.port) as relay,
@@ -138,7 +140,7 @@ async def test_a_client_that_returns_gets_what_it_has_missed(redis: RedisServer,
 
 async def test_a_repeated_emit_with_the_same_key_is_published_once(redis: RedisServer, visit: Visit) -> None:
     """Also by another emitter. The key of another room's event is another key."""
-    async with serving(server_on(redis, recovery=True)) as address:
+    async with serving(server_on(redis.url, recovery=True)) as address:
         ann = await visit(address.port, "red", "blue")
         for _ in range(2):
             async with Emitter(redis.url, recovery=RecoverySettings()) as emitter:
@@ -146,6 +148,30 @@ async def test_a_repeated_emit_with_the_same_key_is_published_once(redis: RedisS
         async with Emitter(redis.url, recovery=True) as emitter:
             await emitter.to("blue").once("save-1").emit("saved", 2)
         assert [await ann.next(), await ann.next()] == [["saved", 1], ["saved", 2]]
+        await ann.hears_nothing()
+
+
+async def test_an_emit_whose_confirmation_is_lost_is_repeated_and_published_once(
+    redis: RedisServer, visit: Visit
+) -> None:
+    """Redis has it, and the emitter does not know. The emitter sends it again by itself, too."""
+    async with serving(server_on(redis.url, recovery=True)) as address, relaying(redis.port) as relay:
+        ann = await visit(address.port, "red")
+        url = f"redis://127.0.0.1:{relay.port}"
+        async with Emitter(url, recovery=True) as emitter:
+            await emitter.to("red").emit("n", 1)
+            async with Emitter(url, recovery=True, timeout=0.5) as hasty:
+                await hasty.to("red").emit("n", 2)
+                relay.is_deaf = True
+                with pytest.raises(EmitFailed):
+                    await hasty.to("red").once("save-1").emit("n", 3)
+                assert [await ann.next() for _ in range(3)] == [["n", 1], ["n", 2], ["n", 3]]
+                relay.is_deaf = False
+                relay.cut()
+                await emitter.to("red").once("save-1").emit("n", 3)
+                await emitter.to("red").once("save-1").emit("n", 3)
+            await emitter.to("red").emit("n", 4)
+        assert await ann.next() == ["n", 4]
         await ann.hears_nothing()
 
 
@@ -157,8 +183,8 @@ async def test_redis_forgets_a_closed_emitter(redis: RedisServer) -> None:
     assert senders(redis) == 0
 
 
-def senders(redis: RedisServer) -> int:
-    fields = redis.do("HKEYS", "synkora:socket.io:{log:/}:log")
+def senders(redis: RedisServer, log: str = "synkora:socket.io:{log:/}:log") -> int:
+    fields = redis.do("HKEYS", log)
     assert b"number" in fields
     return sum(field.startswith(b"sender:") for field in fields)
 
@@ -211,7 +237,7 @@ async def test_events_of_nodejs_emitter_are_not_kept(visit: Visit) -> None:
     async with AsyncExitStack() as stack:
         redis, node = await redis_and_node(stack)
         await node.ask("emitter", name="theirs", url=redis.url)
-        address = await stack.enter_async_context(serving(server_on(redis, recovery=True)))
+        address = await stack.enter_async_context(serving(server_on(redis.url, recovery=True)))
         relay = await stack.enter_async_context(relaying(address.port))
         ours = await stack.enter_async_context(Emitter(redis.url, recovery=True))
         ann, ben = await visit(relay.port, "red"), await visit(address.port, "red")
@@ -252,7 +278,7 @@ async def test_a_silent_redis_fails_an_emit_within_its_timeout(redis: RedisServe
 
 
 async def test_it_reconnects(redis: RedisServer, visit: Visit) -> None:
-    async with serving(server_on(redis)) as address, relaying(redis.port) as relay:
+    async with serving(server_on(redis.url)) as address, relaying(redis.port) as relay:
         ann = await visit(address.port)
         async with Emitter(f"redis://127.0.0.1:{relay.port}") as emitter:
             await emitter.emit("n", 1)
@@ -263,7 +289,7 @@ async def test_it_reconnects(redis: RedisServer, visit: Visit) -> None:
 
 
 async def test_a_kept_event_reaches_clients_of_a_redis_that_is_full(redis: RedisServer, visit: Visit) -> None:
-    async with serving(server_on(redis, recovery=True)) as address, Emitter(redis.url, recovery=True) as emitter:
+    async with serving(server_on(redis.url, recovery=True)) as address, Emitter(redis.url, recovery=True) as emitter:
         ann = await visit(address.port)
         redis.do("CONFIG", "SET", "maxmemory", "1")
         await emitter.emit("n", 1)
@@ -324,3 +350,24 @@ def test_running_redis_is_used_by_its_unix_socket() -> None:
     with running_redis() as redis:
         asyncio.run(emit(f"unix://{redis.socket}"))
         assert redis.do("XLEN", "synkora:socket.io:{log:/}:stream:") == 1
+
+
+async def test_a_redis_cluster_needs_the_rights_of_the_servers_alone(visit: Visit) -> None:
+    """Those of docs/scaling.md, also to let Redis forget the emitter."""
+    with running_cluster() as cluster:
+        for node in cluster.nodes:
+            rights = (*RIGHTS.split(), "+cluster|slots", "~{synkora:*")
+            node.do("ACL", "SETUSER", "synkora", "on", ">secret", *rights)
+        url = cluster.url.replace("://", "://synkora:secret@")
+        server = server_on(url, recovery=True)
+        async with serving(server) as address:
+            ann = await visit(address.port, "red")
+            async with Emitter(url, recovery=True) as emitter:
+                await emitter.to("red").once("save-1").emit("n", 1)
+                await emitter.to("red").volatile.emit("n", "volatile")
+                await emitter.in_("red").sockets_leave("red")
+            assert [await ann.next(), await ann.next()] == [["n", 1], ["n", "volatile"]]
+            log = "{synkora:socket.io}:{log:/}:log"
+            owner = cluster.owner(cluster.nodes[0].do("CLUSTER", "KEYSLOT", log))
+            assert owner is not None
+            assert senders(owner, log) == 0

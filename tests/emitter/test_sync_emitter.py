@@ -52,7 +52,7 @@ emitter.to("red").emit("n", "end")
 @pytest.fixture
 async def ann(redis: RedisServer, visit: Visit) -> AsyncIterator[Client]:
     """A client in the room `red`."""
-    async with serving(server_on(redis, recovery=True)) as address:
+    async with serving(server_on(redis.url, recovery=True)) as address:
         yield await visit(address.port, "red")
 
 
