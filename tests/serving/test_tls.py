@@ -16,6 +16,7 @@ import pytest
 import socketio  # type: ignore[import-untyped]  # it has no types
 from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
+from tests.support.key_updates import key_changer
 from tests.support.processes import PATIENCE, Program, Synkora
 from tests.support.servers import serving, until
 from tests.support.wire import TEXT, client_frame, upgrade
@@ -210,6 +211,38 @@ async def test_a_client_cannot_renegotiate(files: tuple[Path, Path]) -> None:
         async with asyncio.timeout(PATIENCE):
             _, errors = await client.communicate(b"R\n")
     assert b"no renegotiation" in errors
+
+
+async def test_changes_of_keys_without_data_end_the_connection(files: tuple[Path, Path]) -> None:
+    """Each costs as much as a thousand bytes, and a full receive buffer of them would hold up everyone."""
+    server = SocketServer()
+
+    def flood(port: int) -> int:
+        with key_changer(port) as client:
+            return next((number for number in range(100_000) if not client.update()), 100_000)
+
+    async with serving(server, tls=tls_context(*files)) as address:
+        assert await asyncio.to_thread(flood, address.port) < 100_000
+        await until(lambda: len(server.incidents))
+    assert [tally.kind for tally in server.incidents.take()] == ["flooding client cut off"]
+
+
+async def test_changes_of_keys_with_data_in_between(files: tuple[Path, Path]) -> None:
+    """A client may change its keys, as often as it sends."""
+
+    def ask(port: int) -> set[bytes]:
+        with key_changer(port) as client:
+            answers = set()
+            for _ in range(1000):
+                assert client.update()
+                client.send(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answers.add(client.receive().partition(b"\r\n")[0])
+            return answers
+
+    server = SocketServer()
+    async with serving(server, tls=tls_context(*files)) as address:
+        assert await asyncio.to_thread(ask, address.port) == {b"HTTP/1.1 404 Not Found"}
+    assert not len(server.incidents)
 
 
 async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
+from synkora.engine.incidents import IncidentKind
 from synkora.engine.logs import Log, fault
 from synkora.engine.tasks import Tasks
 from synkora.engine.transports.websocket_protocol import WebSocketProtocol
@@ -30,6 +31,7 @@ from synkora.serving.listen import BACKLOG, listen
 from synkora.serving.memory import Upkeep
 from synkora.serving.session_router import SessionRouter, SharedSessions
 from synkora.serving.systemd import passed_sockets
+from synkora.serving.tls_records import bound_records
 from synkora.serving.uvicorn_polling import PollingProtocol
 from synkora.sockets.internals import polling_of, registry_of, start
 from synkora.sockets.server import SocketServer
@@ -94,6 +96,8 @@ class Server(uvicorn.Server):
         self._taken_over = Tasks()
         self._listening: list[socket.socket] = []
         self._tls = tls
+        if tls is not None:
+            bound_records(tls, functools.partial(server.incidents.note, IncidentKind.FLOODING_CLIENT_CUT_OFF))
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
         self._is_patient = drain is not None

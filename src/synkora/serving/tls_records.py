@@ -1,0 +1,90 @@
+"""Bounds what a client sends over TLS besides data, such as KeyUpdates (RFC 8446 section 4.6.3)."""
+
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, Self
+
+#: Bytes that a client may send without data: more than the largest record, which counts until it is complete.
+MOST_UNUSED: Final = 17_000
+#: Bytes of a record besides its data. TLS 1.3 needs 22, and a client may fill records up a little.
+_PER_RECORD: Final = 64
+#: Bytes that OpenSSL gets at a time. It handles all KeyUpdates that it has before it returns.
+_STEP: Final = 8_192
+
+
+class TooManyRecords(ConnectionAbortedError):
+    """A client has sent too many records without data."""
+
+
+def bound_records(context: ssl.SSLContext, on_excess: Callable[[], None]) -> None:
+    """Let connections of a server's context end after too many records without data, and call `on_excess`.
+
+    TLS 1.2 has no such records: its renegotiation can be turned off.
+    """
+    context.sslobject_class = type("BoundedTls", (_BoundedTls,), {"on_excess": staticmethod(on_excess)})
+
+
+class _BoundedTls(ssl.SSLObject):
+    """TLS of one connection. OpenSSL gets the received bytes in steps."""
+
+    on_excess: Callable[[], None]
+    _received: ssl.MemoryBIO
+    _given: ssl.MemoryBIO
+    _unused: int
+
+    @classmethod
+    def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **options: Any) -> Self:
+        given = ssl.MemoryBIO()
+        created: Self = super()._create(given, outgoing, *args, **options)  # type: ignore[misc]  # not in typeshed
+        created._received, created._given, created._unused = incoming, given, 0
+        return created
+
+    def do_handshake(self) -> None:
+        """Do what the handshake can do with the received bytes."""
+        while True:
+            try:
+                super().do_handshake()
+            except ssl.SSLWantReadError:
+                if not self._give():
+                    raise
+            else:
+                self._unused = 0
+                return
+
+    def read(self, size: int = 1024, buffer: Any = None) -> Any:
+        """Return data, or write it into `buffer` and return its size."""
+        while True:
+            try:
+                data: Any = super().read(size, buffer)
+            except ssl.SSLWantReadError:
+                if self._unused > MOST_UNUSED and self.version() == "TLSv1.3":
+                    self.on_excess()
+                    raise TooManyRecords("too many records without data") from None
+                if not self._give():
+                    raise
+            else:
+                length = data if isinstance(data, int) else len(data)
+                self._unused = max(self._unused - length - _PER_RECORD, 0)
+                return data
+
+    def pending(self) -> int:
+        """Return the number of bytes that can be read, or decrypted, without receiving more."""
+        return super().pending() + self._given.pending
+
+    def unwrap(self) -> None:
+        """Do what the end of TLS can do with the received bytes."""
+        while True:
+            try:
+                super().unwrap()
+            except ssl.SSLWantReadError:
+                if not self._give():
+                    raise
+            else:
+                return
+
+    def _give(self) -> bool:
+        """Give OpenSSL the next bytes; return whether there were any."""
+        data = self._received.read(_STEP)
+        self._given.write(data)
+        self._unused += len(data)
+        return bool(data)
