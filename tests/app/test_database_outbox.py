@@ -23,6 +23,7 @@ from synkora.recovery.settings import RecoverySettings
 __all__ = ["postgres"]
 
 SCHEMA = (ROOT / "deploy" / "postgres" / "outbox.sql").read_text()
+LARGEST = 1_000_000
 
 
 class Table:
@@ -58,7 +59,7 @@ async def table(postgres: Postgres) -> AsyncIterator[Table]:
 
 @asynccontextmanager
 async def reading(site: Site, postgres: Postgres, poll: float = 0.05) -> AsyncIterator[DatabaseOutbox]:
-    async with DatabaseOutbox(postgres.url(), Publisher(site.server.of("/")), poll=poll) as outbox:
+    async with DatabaseOutbox(postgres.url(), Publisher(site.server.of("/")), largest=LARGEST, poll=poll) as outbox:
         yield outbox
 
 
@@ -145,6 +146,58 @@ async def test_a_row_that_cannot_be_published_does_not_stop_the_others(
     assert found.startswith(problem)
     assert outbox.set_aside == 1
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["outbox_row_set_aside"]
+
+
+async def test_rows_that_are_too_large_do_not_stop_the_others(table: Table, postgres: Postgres) -> None:
+    """They are not read as a whole, and the database cannot read a hundred of them in time."""
+    site, alice = await site_with_alice()
+    await table.connection.execute(
+        "INSERT INTO synkora_outbox (project, event, payload) "
+        "SELECT 'p', 'task:create', jsonb_build_object('task', repeat('x', $1)) FROM generate_series(1, 3)",
+        LARGEST,
+    )
+    await table.connection.execute(
+        "INSERT INTO synkora_outbox (project, event, payload) VALUES (repeat('p', 9000), repeat('e', 9000), '{}')"
+    )
+    await table.create(1)
+    async with reading(site, postgres) as outbox:
+        await until(lambda: outbox.published == 1)
+        await turn()
+    assert created(alice) == [1]
+    problems = [problem for _, problem in await table.rows()]
+    assert problems[:3] == [f"payload: it has more than {LARGEST} bytes (WS_MAX_PAYLOAD)"] * 3
+    assert len(problems) == 4
+
+
+async def test_a_row_that_the_database_cannot_write_does_not_stop_the_others(table: Table, postgres: Postgres) -> None:
+    """`1e130000` takes few bytes in a `jsonb`, and 130,001 as text: 8,500 of them exceed a limit of PostgreSQL."""
+    site, alice = await site_with_alice()
+    await table.connection.execute(
+        "INSERT INTO synkora_outbox (project, event, payload) SELECT 'p', 'task:create', "
+        "jsonb_build_object('task', (SELECT jsonb_agg('1e130000'::numeric) FROM generate_series(1, 8500)))"
+    )
+    for task in (1, 2):
+        await table.create(task)
+    async with reading(site, postgres) as outbox:
+        await until(lambda: outbox.published == 2)
+        await turn()
+    assert created(alice) == [1, 2]
+    ((_, problem),) = await table.rows()
+    assert problem is not None
+    assert problem.startswith("payload: it cannot be read: ")
+
+
+async def test_a_column_without_a_value_does_not_stop_the_others(table: Table, postgres: Postgres) -> None:
+    """The app may have made the table with other columns."""
+    site, alice = await site_with_alice()
+    await table.connection.execute("ALTER TABLE synkora_outbox ALTER payload DROP NOT NULL")
+    await table.connection.execute("INSERT INTO synkora_outbox (project, event) VALUES ('p', 'task:create')")
+    await table.create(1)
+    async with reading(site, postgres) as outbox:
+        await until(lambda: outbox.published == 1)
+        await turn()
+    assert created(alice) == [1]
+    assert [problem for _, problem in await table.rows()] == ["payload: it is null"]
 
 
 async def test_a_row_is_published_once_though_it_was_not_deleted(table: Table, postgres: Postgres) -> None:

@@ -268,7 +268,8 @@ def _outbox(settings: Settings, server: SocketServer) -> "DatabaseOutbox | None"
     with _asked_for_by("PUBLISH_FROM=postgres"):
         from synkora.app.database_outbox import DatabaseOutbox
     try:
-        return DatabaseOutbox(settings.database_url.get_secret_value(), Publisher(server.of("/")))
+        url = settings.database_url.get_secret_value()
+        return DatabaseOutbox(url, Publisher(server.of("/")), largest=settings.max_payload)
     except ValueError as error:
         raise ValueError(f"DATABASE_URL {error}") from None
 
