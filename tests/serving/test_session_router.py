@@ -400,6 +400,24 @@ async def test_an_owner_with_tls(site: Site, tmp_path: Path) -> None:
         assert (await ask(receiving.address, sid)).json() == UNKNOWN
 
 
+async def test_connections_over_tls_share_the_systems_certificates(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading them takes 25 ms, and anyone may cause a connection to an owner."""
+    receiving, owning = await site.two()
+    sid = await owning.open()
+    loaded = []
+    load = ssl.SSLContext.load_default_certs
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda *given: (loaded.append(given), load(*given)))
+    for certificate in ("", "0" * 64):
+        receiving.owners.known["bbb"] = owning.owner._replace(
+            url=owning.address.http.replace("http:", "https:"), certificate=certificate
+        )
+        for _ in range(3):
+            assert (await ask(receiving.address, sid)).json() == UNKNOWN
+    assert len(loaded) <= 2  # one may be httpx's
+
+
 # Workers of one machine
 
 

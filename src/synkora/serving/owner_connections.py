@@ -1,6 +1,7 @@
 """Connections to instances that own sessions: HTTP/1.1 as a client, with backpressure in both directions."""
 
 import asyncio
+import functools
 import hashlib
 import socket
 import ssl
@@ -43,7 +44,7 @@ async def dial(owner: Owner, protocol: _Protocol) -> asyncio.Transport:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             await loop.sock_connect(sock, address)
-            tls = _tls(owner) if url.scheme == "https" else None
+            tls = _tls(has_known_certificate=bool(owner.certificate)) if url.scheme == "https" else None
             transport, _ = await loop.create_connection(
                 lambda: protocol, sock=sock, ssl=tls, server_hostname=url.hostname if tls else None
             )
@@ -69,11 +70,13 @@ async def dial_worker(connection: socket.socket, protocol: _Protocol) -> asyncio
     return transport
 
 
-def _tls(owner: Owner) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if owner.certificate:  # it is made out to the name that clients know, and is compared below
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+@functools.cache  # reading the system's certificates takes some 25 ms
+def _tls(*, has_known_certificate: bool) -> ssl.SSLContext:
+    if not has_known_certificate:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # the certificate is made out to the name that clients know, and is compared below
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 
