@@ -1,6 +1,7 @@
 """Requests for sessions of other instances: where they go, and where not."""
 
 import asyncio
+import errno
 import hashlib
 import re
 import socket
@@ -8,6 +9,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -400,9 +402,7 @@ async def test_an_owner_with_tls(site: Site, tmp_path: Path) -> None:
         assert (await ask(receiving.address, sid)).json() == UNKNOWN
 
 
-async def test_connections_over_tls_share_the_systems_certificates(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_connections_over_tls_share_the_systems_certificates(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading them takes 25 ms, and anyone may cause a connection to an owner."""
     receiving, owning = await site.two()
     sid = await owning.open()
@@ -502,6 +502,28 @@ async def test_tls_connections_are_forwarded_to_workers(site: Site, folder: Path
     ):
         await client.send_str("2probe")
         assert await client.receive_str() == "3probe"
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+async def test_a_worker_without_file_descriptors_answers(
+    site: Site, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    """A connection that cannot be forwarded must not hang: nothing would end it."""
+    tls = tls_context(*make_certificate(tmp_path, "server"))
+    one, two = [await site.start(Instance(tag), workers=folder, tls=tls) for tag in ("aaa", "bbb")]
+    one.owners.known["bbb"] = two.owner
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("synkora.serving.forwarding.socket", SimpleNamespace(socketpair=refuse))
+    url = one.address.url(transport, "made.bbb.up").replace("http:", "https:").replace("ws:", "https:")
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    upgrade["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    async with httpx.AsyncClient(verify=False, trust_env=False, timeout=PATIENCE) as http:  # noqa: S501  # the test's own
+        answer = await http.get(url, headers=upgrade if transport == "websocket" else {})
+    assert answer.json() == UNKNOWN
+    await until(lambda: one.pending == 0)
 
 
 async def test_another_machine_reaches_a_worker_through_any_other(site: Site, folder: Path, tmp_path: Path) -> None:

@@ -101,7 +101,10 @@ class Forwarder:
     async def connect(self, owner: Owner, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
         """Open a connection to an owner. Raises `OwnerLost`."""
         if self._workers is not None and self._workers.has(owner.tag):
-            mine, theirs = socket.socketpair()
+            try:
+                mine, theirs = socket.socketpair()
+            except OSError as error:  # no file descriptor is left
+                raise OwnerLost(str(error)) from None
             mine.setblocking(False)
             with theirs:
                 if self._workers.pass_on(owner.tag, theirs.fileno(), b""):

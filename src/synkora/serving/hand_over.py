@@ -71,17 +71,18 @@ class WorkerSockets:
     def pass_on(self, tag: str, descriptor: int, data: bytes) -> bool:
         """Pass a connection to the worker `tag`, which gets a duplicate of its descriptor. Return whether it was sent.
 
-        It is not sent if the worker has died or has a full backlog, or if there is too much `data`.
+        It is not sent if the worker has died or has a full backlog, if there is too much `data`, or if this process
+        has no file descriptor for it.
         """
         if _KIND is None or len(data) > MAX_DATA:
             return False
-        with socket.socket(socket.AF_UNIX, _KIND) as passing:
-            passing.setblocking(False)
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, _KIND) as passing:
+                passing.setblocking(False)
                 passing.connect(str(self._path(tag)))
                 passing.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
-            except OSError:
-                return False
+        except OSError:
+            return False
         return True
 
     def _accept(self, listening: socket.socket) -> None:
