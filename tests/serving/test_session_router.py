@@ -406,9 +406,14 @@ async def test_connections_over_tls_share_the_systems_certificates(site: Site, m
     """Reading them takes 25 ms, and anyone may cause a connection to an owner."""
     receiving, owning = await site.two()
     sid = await owning.open()
-    loaded = []
+    loaded: list[ssl.SSLContext] = []
     load = ssl.SSLContext.load_default_certs
-    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda *given: (loaded.append(given), load(*given)))
+
+    def count(context: ssl.SSLContext, *given: ssl.Purpose) -> None:
+        loaded.append(context)
+        load(context, *given)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", count)
     for certificate in ("", "0" * 64):
         receiving.owners.known["bbb"] = owning.owner._replace(
             url=owning.address.http.replace("http:", "https:"), certificate=certificate
