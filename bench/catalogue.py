@@ -1,5 +1,7 @@
 """The workloads that are measured, the servers that each is given to, and what is asked of this project's."""
 
+from dataclasses import replace
+
 from bench.targets import (
     CONNECT,
     CPU,
@@ -31,6 +33,20 @@ def _cluster(name: str, *, window: int, instances: int) -> Workload:
     figures = (PER_DELIVERY, REDIS_CPU)
     return Workload(name, 200, 20, window=window, instances=instances, servers=_BOTH, figures=figures, targets=_CLUSTER)
 
+
+#: As many bytes as fill the buffers of the kernel and of the server for clients that do not read.
+_NONE_STUCK = Workload(
+    "none-stuck",
+    200,
+    20,
+    rate=40,
+    senders=1,
+    event="markdown:update",
+    pad=20_000,
+    seconds=8,
+    servers=_BOTH,
+    figures=(PER_DELIVERY, LATENCY, PEAK),
+)
 
 FULL = (
     Workload("relay-50", 50, 1, window=4, servers=SERVERS, targets=(*_IN_FLIGHT_4, _PYTHON)),
@@ -92,33 +108,8 @@ FULL = (
         figures=(JOIN, LEAVE),
         targets=(times_cheaper(10, NODE, JOIN), times_cheaper(10, NODE, LEAVE)),
     ),
-    # As many bytes as fill the buffers of the kernel and of the server for clients that do not read.
-    Workload(
-        "none-stuck",
-        200,
-        20,
-        rate=40,
-        senders=1,
-        event="markdown:update",
-        pad=20_000,
-        seconds=8,
-        servers=_BOTH,
-        figures=(PER_DELIVERY, LATENCY, PEAK),
-    ),
-    Workload(
-        "slow",
-        200,
-        20,
-        rate=40,
-        senders=1,
-        event="markdown:update",
-        pad=20_000,
-        stuck=20,
-        seconds=8,
-        servers=_BOTH,
-        figures=(PER_DELIVERY, LATENCY, PEAK),
-        targets=(Target(LATENCY, 1.25, workload="none-stuck"),),
-    ),
+    _NONE_STUCK,
+    replace(_NONE_STUCK, name="slow", stuck=20, targets=(Target(LATENCY, 1.25, workload="none-stuck"),)),
     Workload(
         "compressed",
         200,

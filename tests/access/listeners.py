@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from tests.support.accepting import accepting
+
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
 
 
@@ -39,9 +41,5 @@ class Listener:
 async def listening(serve: Serve) -> AsyncIterator[Listener]:
     """Handle each connection with this function, and close the connection afterwards."""
     listener = Listener(serve)
-    server = await asyncio.start_server(listener.accept, "127.0.0.1", 0)
-    listener.port = server.sockets[0].getsockname()[1]
-    try:
+    async with accepting(listener.accept) as listener.port:
         yield listener
-    finally:
-        server.close()

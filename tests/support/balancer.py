@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from tests.support.accepting import accepting
+
 _READ = 65_536
 
 
@@ -64,10 +66,8 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @asynccontextmanager
 async def tcp_balancer(targets: Sequence[int]) -> AsyncIterator[TcpBalancer]:
     balancer = TcpBalancer(targets)
-    server = await asyncio.start_server(balancer.serve, "127.0.0.1", 0)
-    balancer.port = server.sockets[0].getsockname()[1]
     try:
-        yield balancer
+        async with accepting(balancer.serve) as balancer.port:
+            yield balancer
     finally:
-        server.close()
         balancer.close()

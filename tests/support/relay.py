@@ -6,6 +6,8 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.support.accepting import accepting
+
 
 class Relay:
     """Relays what comes to `port`; `connections` counts all connections, `downloaded` the server's bytes.
@@ -111,11 +113,9 @@ class Relay:
 async def relaying(target: int, port: int = 0) -> AsyncIterator[Relay]:
     """A relay to a port of this machine, for the length of a `with` block. It listens on any port, or on this one."""
     relay = Relay(target)
-    server = await asyncio.start_server(relay.accept, "127.0.0.1", port)
-    relay.port = server.sockets[0].getsockname()[1]
     try:
-        yield relay
+        async with accepting(relay.accept, port) as relay.port:
+            yield relay
     finally:
-        server.close()
         relay.is_stuck = False
         relay.cut()

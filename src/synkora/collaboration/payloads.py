@@ -10,6 +10,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 _MOMENT: Final = "2026-11-23T09:30:00.000Z"
 
+
+def _moment(description: str) -> Meta:
+    return Meta(description=description, examples=[_MOMENT], extra_json_schema={"format": "date-time"})
+
+
 SocketId = Annotated[str, Meta(description="The connection's id.", examples=["2b1f9c4e8a7d4c0fAAAB"])]
 UserId = Annotated[str, Meta(description="The user's id.", examples=["user_1"])]
 UserName = Annotated[str, Meta(description="The user's name.", examples=["Alice"])]
@@ -22,11 +27,7 @@ UserImage = Annotated[
 ]
 Timestamp = Annotated[
     str,
-    Meta(
-        description="The time in UTC: ISO 8601 with milliseconds and a `Z`.",
-        examples=[_MOMENT],
-        extra_json_schema={"format": "date-time"},
-    ),
+    _moment("The time in UTC: ISO 8601 with milliseconds and a `Z`."),
 ]
 UserCount = Annotated[int, Meta(ge=0, description="The number of users in the project.", examples=[1])]
 Message = Annotated[str, Meta(description="A message for the user.")]
@@ -45,14 +46,7 @@ class ActiveUser(msgspec.Struct, omit_defaults=True, frozen=True):
 
     userId: UserId
     userName: UserName
-    joinedAt: Annotated[
-        str,
-        Meta(
-            description="When the user's earliest open connection joined, as in `timestamp`.",
-            examples=[_MOMENT],
-            extra_json_schema={"format": "date-time"},
-        ),
-    ]
+    joinedAt: Annotated[str, _moment("When the user's earliest open connection joined, as in `timestamp`.")]
     userImage: UserImage = None
 
 
@@ -78,12 +72,7 @@ class UserJoined(msgspec.Struct, frozen=True, omit_defaults=True):
     userId: UserId
     userName: UserName
     joinedAt: Annotated[
-        str,
-        Meta(
-            description="When the connection joined, as in `timestamp`; the app reads it as in `users:active`.",
-            examples=[_MOMENT],
-            extra_json_schema={"format": "date-time"},
-        ),
+        str, _moment("When the connection joined, as in `timestamp`; the app reads it as in `users:active`.")
     ]
     timestamp: Timestamp
     userImage: UserImage = None

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from msgspec.structs import asdict
+
 from synkora.app.admin_ui.messages import Growth, ServerStats, SocketDescription, SocketUpdate, Statistics
 from synkora.protocol.timestamps import now
 
@@ -18,16 +20,9 @@ def server_stats(statistics: Statistics, before: Statistics | None, time: float)
     """The statistics of an instance at `time` (seconds since the epoch), with the growth since `before`."""
     totals = statistics.totals if before is None else before.totals
     grown = {kind: count - totals.get(kind, 0) for kind, count in statistics.totals.items()}
-    return ServerStats(
-        server_id=statistics.server_id,
-        hostname=statistics.hostname,
-        pid=statistics.pid,
-        uptime=statistics.uptime,
-        clients_count=statistics.clients_count,
-        polling_clients_count=statistics.polling_clients_count,
-        aggregated_events=[Growth(int(time) * 1000, kind, count) for kind, count in grown.items() if count > 0],
-        namespaces=statistics.namespaces,
-    )
+    growths = [Growth(int(time) * 1000, kind, count) for kind, count in grown.items() if count > 0]
+    shared = {name: value for name, value in asdict(statistics).items() if name != "totals"}
+    return ServerStats(**shared, aggregated_events=growths)
 
 
 def changes(before: Sockets, after: Sockets) -> Iterator[Event]:
