@@ -8,25 +8,19 @@ from synkora.identity import SignedIn, User
 from synkora.identity.cookies import SESSION_COOKIES, session_cookies
 
 
-def test_a_session_of_nextauth_v4_has_its_cookies_name() -> None:
-    """The default name, with the prefix for https addresses."""
-    signed_in = nextauth_v4("user-1")
-    assert session_cookie(signed_in, secure=False) == f"next-auth.session-token={signed_in.token}"
-    assert session_cookie(signed_in, secure=True) == f"__Secure-next-auth.session-token={signed_in.token}"
-
-
-def test_a_session_of_authjs_v5_has_its_cookies_name() -> None:
-    """The encryption distinguishes it from a session of NextAuth v4."""
-    signed_in = SignedIn(User("user-1"), authjs_v5("user-1", "authjs.session-token").token)
-    assert session_cookie(signed_in, secure=False) == f"authjs.session-token={signed_in.token}"
-    assert session_cookie(signed_in, secure=True) == f"__Secure-authjs.session-token={signed_in.token}"
-
-
-def test_a_signed_token_goes_where_nextauth_v4_looks() -> None:
-    """An app that signs its own sessions uses NextAuth v4's cookie."""
-    signed_in = signed("user-1")
-    assert session_cookie(signed_in, secure=False) == f"next-auth.session-token={signed_in.token}"
-    assert session_cookie(signed_in, secure=True) == f"__Secure-next-auth.session-token={signed_in.token}"
+@pytest.mark.parametrize(
+    ("signed_in", "name"),
+    [
+        (nextauth_v4("user-1"), "next-auth.session-token"),
+        (SignedIn(User("user-1"), authjs_v5("user-1", "authjs.session-token").token), "authjs.session-token"),
+        (signed("user-1"), "next-auth.session-token"),  # an app that signs its own sessions uses NextAuth v4's cookie
+    ],
+    ids=["NextAuth v4", "Auth.js v5", "signed"],
+)
+def test_a_session_has_its_cookies_name(signed_in: SignedIn, name: str) -> None:
+    """The default name, with the prefix for https addresses. The encryption distinguishes v5 from v4."""
+    assert session_cookie(signed_in, secure=False) == f"{name}={signed_in.token}"
+    assert session_cookie(signed_in, secure=True) == f"__Secure-{name}={signed_in.token}"
 
 
 @pytest.mark.parametrize("name", SESSION_COOKIES)

@@ -4,6 +4,7 @@ import ipaddress
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ async def backend(app: App) -> AsyncIterator[HttpBackend]:
     backend = HttpBackend(app)
     yield backend
     await backend.policy.close()
+
+
+@asynccontextmanager
+async def asking(url: str) -> AsyncIterator[HttpAccess]:
+    policy = HttpAccess(url)
+    try:
+        yield policy
+    finally:
+        await policy.close()
 
 
 class TestHttpAccess(AccessContract):
@@ -111,14 +121,12 @@ async def test_one_users_session_is_never_used_for_another(app: App) -> None:
             cookies.extend(line for line in head.split(b"\r\n") if line.lower().startswith(b"cookie:"))
             writer.write(_response(PROJECT, "Set-Cookie: next-auth.session-token=of-another; Path=/"))
 
-    async with listening(serve) as listener:
-        policy = HttpAccess(listener.url)
+    async with listening(serve) as listener, asking(listener.url) as policy:
         users = [nextauth_v4("owner"), nextauth_v4("stranger")]
         for user in users:
             await policy.role(user, TEAM_PROJECT)
         assert policy._client is not None
         assert not policy._client.cookies
-        await policy.close()
     assert listener.ever == 1
     assert [cookie.partition(b": ")[2].decode() for cookie in cookies] == [
         f"next-auth.session-token={user.token}" for user in users
@@ -128,10 +136,8 @@ async def test_one_users_session_is_never_used_for_another(app: App) -> None:
 @pytest.mark.parametrize("project_id", ["", ".", "..", "\0", "\ud800"])
 async def test_an_id_that_no_address_can_have_is_not_asked(project_id: str) -> None:
     """The request would reach another address of the app."""
-    async with listening(_silence) as listener:
-        policy = HttpAccess(listener.url)
+    async with listening(_silence) as listener, asking(listener.url) as policy:
         assert await policy.role(nextauth_v4("owner"), project_id) is None
-        await policy.close()
     assert listener.ever == 0
 
 
@@ -143,10 +149,8 @@ async def test_the_app_is_asked_not_to_compress() -> None:
         heads.append((await reader.readuntil(b"\r\n\r\n")).lower())
         writer.write(_response(PROJECT))
 
-    async with listening(serve) as listener:
-        policy = HttpAccess(listener.url)
+    async with listening(serve) as listener, asking(listener.url) as policy:
         await policy.role(nextauth_v4("owner"), TEAM_PROJECT)
-        await policy.close()
     assert [line for line in heads[0].split(b"\r\n") if line.startswith(b"accept-encoding")] == [
         b"accept-encoding: identity"
     ]
@@ -179,12 +183,8 @@ async def _answered(answer: bytes, user_id: str = "owner") -> Role | None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
 
-    async with listening(serve) as listener:
-        policy = HttpAccess(listener.url)
-        try:
-            return await policy.role(nextauth_v4(user_id), TEAM_PROJECT)
-        finally:
-            await policy.close()
+    async with listening(serve) as listener, asking(listener.url) as policy:
+        return await policy.role(nextauth_v4(user_id), TEAM_PROJECT)
 
 
 @pytest.mark.parametrize(
@@ -298,8 +298,7 @@ async def test_closing_does_not_wait_for_an_app_that_does_not_answer() -> None:
 @pytest.mark.parametrize("serve", [_silence, _drip])
 async def test_an_app_that_hangs_ends_in_time(serve: Serve) -> None:
     """Joins are refused after 3 s. Any number of questions makes few connections, and none remains."""
-    async with listening(serve) as listener:
-        policy = HttpAccess(listener.url)
+    async with listening(serve) as listener, asking(listener.url) as policy:
         access = Access(policy)
         questions = (access.role(nextauth_v4(f"user{n}"), TEAM_PROJECT) for n in range(50))
         async with asyncio.timeout(PATIENCE):
@@ -307,7 +306,6 @@ async def test_an_app_that_hangs_ends_in_time(serve: Serve) -> None:
         assert all(isinstance(failure, AccessUnavailable) for failure in failures), failures
         assert 1 <= listener.most <= 20
         await until(lambda: listener.now == 0)
-        await policy.close()
 
 
 async def test_questions_that_were_given_up_leave_room_for_others() -> None:
@@ -321,8 +319,7 @@ async def test_questions_that_were_given_up_leave_room_for_others() -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(_response(PROJECT))
 
-    async with listening(serve) as listener:
-        policy = HttpAccess(listener.url)
+    async with listening(serve) as listener, asking(listener.url) as policy:
         for _ in range(3):
             asked = [asyncio.create_task(policy.role(nextauth_v4("owner"), TEAM_PROJECT)) for _ in range(40)]
             await until(lambda: listener.now == 20)
@@ -333,7 +330,6 @@ async def test_questions_that_were_given_up_leave_room_for_others() -> None:
         hangs = False
         roles = await asyncio.gather(*(policy.role(nextauth_v4("owner"), TEAM_PROJECT) for _ in range(40)))
         assert roles == [Role.OWNER] * 40
-        await policy.close()
 
 
 async def test_connections_are_used_again(app: App) -> None:
@@ -347,12 +343,10 @@ async def test_connections_are_used_again(app: App) -> None:
             writer.write(_response(PROJECT) if asked % 2 else _response({"error": "x"}, status="404 Not Found"))
             asked += 1
 
-    async with listening(serve) as listener:
-        policy = HttpAccess(listener.url)
+    async with listening(serve) as listener, asking(listener.url) as policy:
         for _ in range(6):
             await policy.role(nextauth_v4("owner"), TEAM_PROJECT)
         assert (asked, listener.ever) == (6, 1)
-        await policy.close()
 
 
 async def test_an_app_with_tls_is_asked_if_its_certificate_is_trusted(

@@ -42,6 +42,11 @@ class Kept:
         """There is nothing to close."""
 
 
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
 class Office(Site):
     """A server in memory for an app that keeps its sessions."""
 
@@ -81,16 +86,14 @@ async def test_a_key_signs_in(cookie: str) -> None:
     assert '"userId":"ann"' in await said(Office(Kept()).come_by(cookie), '"connected"')
 
 
-async def test_a_key_that_the_page_passes_signs_in() -> None:
+async def test_a_key_that_the_page_passes_signs_in(kept: Kept) -> None:
     """The app may give the session's key to the page. A user's id in its place finds no session."""
-    kept = Kept()
     await said(Office(kept).come_by("", '{"token":"' + KEY + '"}'), '"connected"')
     await said(Office(kept).come_by("", '{"token":"clh1a2b3c0000user0id00000"}'), "Authentication failed")
 
 
-async def test_a_token_needs_no_database() -> None:
+async def test_a_token_needs_no_database(kept: Kept) -> None:
     """The app's tokens are verified as usual."""
-    kept = Kept()
     token = sign({"id": "bob"}, SECRET, expires_in=60)
     assert '"userId":"bob"' in await said(Office(kept).come_by(f"next-auth.session-token={token}"), '"connected"')
     assert kept.asked == []
@@ -104,9 +107,8 @@ async def test_a_client_without_a_session_is_refused(cookie: str) -> None:
     assert office.server.incidents.totals == {"sign-in refused": 1}
 
 
-async def test_cookies_of_other_sites_pages_are_not_looked_up() -> None:
+async def test_cookies_of_other_sites_pages_are_not_looked_up(kept: Kept) -> None:
     """Only cookies of allowed origins are."""
-    kept = Kept()
     office = Office(kept)
     transport = MemoryTransport()
     session = office.server._registry.open(request_of(cookie=f"next-auth.session-token={KEY}"), transport)
@@ -115,9 +117,8 @@ async def test_cookies_of_other_sites_pages_are_not_looked_up() -> None:
     assert kept.asked == []
 
 
-async def test_answers_are_remembered() -> None:
+async def test_answers_are_remembered(kept: Kept) -> None:
     """Tabs of one session, one after the other or simultaneous, are one question."""
-    kept = Kept()
     office = Office(kept)
     for transport in [office.come_by() for _ in range(5)]:
         await said(transport, '"connected"')
@@ -159,9 +160,8 @@ async def test_strangers_of_very_many_addresses_leave_room_in_the_database(monke
     await until(lambda: len(kept.asked) == 9)
 
 
-async def test_without_an_answer_of_the_database_the_client_has_to_reconnect() -> None:
+async def test_without_an_answer_of_the_database_the_client_has_to_reconnect(kept: Kept) -> None:
     """The connection ends without a refusal: after a refusal, a client would not reconnect."""
-    kept = Kept()
     kept.trouble = AccessUnavailable("the database is down")
     office = Office(kept)
     transport = office.come_by()
@@ -173,9 +173,8 @@ async def test_without_an_answer_of_the_database_the_client_has_to_reconnect() -
     await said(office.come_by(), '"connected"')
 
 
-async def test_an_app_without_such_sessions() -> None:
+async def test_an_app_without_such_sessions(kept: Kept) -> None:
     """If the database has no such tables, a cookie without a token is refused."""
-    kept = Kept()
     kept.trouble = SessionsNotStored("no table")
     assert "Authentication failed" in await said(Office(kept).come_by(), "44")
 
@@ -190,8 +189,7 @@ async def test_a_client_that_disconnects_meanwhile_is_not_signed_in() -> None:
     assert office.collaboration.connections == 0
 
 
-async def test_a_deleted_session_ends_the_connection() -> None:
-    kept = Kept()
+async def test_a_deleted_session_ends_the_connection(kept: Kept) -> None:
     office = Office(kept, recheck=0.02)
     transport = office.come_by()
     await said(transport, '"connected"')
@@ -202,8 +200,7 @@ async def test_a_deleted_session_ends_the_connection() -> None:
     assert office.collaboration.connections == 0
 
 
-async def test_members_stay_while_the_database_is_unavailable() -> None:
-    kept = Kept()
+async def test_members_stay_while_the_database_is_unavailable(kept: Kept) -> None:
     office = Office(kept, recheck=0.02)
     await said(office.come_by(), '"connected"')
     kept.trouble = AccessUnavailable("the database is down")

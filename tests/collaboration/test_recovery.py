@@ -270,18 +270,13 @@ class TestPresenceAfterARestart:
             await ann.come()
             assert ann.recovered
 
-    async def test_who_was_lost_too_long_ago_is_not_listed(self, tmp_path: Path) -> None:
-        before, after = self.site(tmp_path), self.site(tmp_path, grace=0.2)
+    @pytest.mark.parametrize("grace", [0.2, 0])
+    async def test_who_was_lost_too_long_ago_is_not_listed(self, tmp_path: Path, grace: float) -> None:
+        """Without a grace period, the lists begin empty."""
+        before, after = self.site(tmp_path), self.site(tmp_path, grace=grace)
         async with before.server.lifespan():
             await two(before)
-        await asyncio.sleep(0.2)
-        async with after.server.lifespan():
-            assert after.collaboration.presence.count("p") == 0
-
-    async def test_without_a_grace_period_the_lists_begin_empty(self, tmp_path: Path) -> None:
-        before, after = self.site(tmp_path), self.site(tmp_path, grace=0)
-        async with before.server.lifespan():
-            await two(before)
+        await asyncio.sleep(grace)
         async with after.server.lifespan():
             assert after.collaboration.presence.count("p") == 0
 

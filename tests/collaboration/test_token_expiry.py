@@ -48,6 +48,11 @@ async def come(site: Site, name: str, ends_in: float | None) -> MemoryClient:
     return client
 
 
+@pytest.fixture
+async def ann(site: Site) -> MemoryClient:
+    return await come(site, "Ann", 3600)
+
+
 async def refreshed(client: MemoryClient, payload: object) -> dict[str, Any]:
     """The ack of `auth:refresh`."""
     before = len(acks(client))
@@ -153,8 +158,7 @@ async def test_an_expiry_outside_the_calendar_counts_as_none(site: Site, ends_in
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
 
 
-async def test_a_member_that_has_left_is_no_longer_watched(site: Site) -> None:
-    ann = await come(site, "Ann", 3600)
+async def test_a_member_that_has_left_is_no_longer_watched(site: Site, ann: MemoryClient) -> None:
     assert has_timer(site)
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
     assert not site.collaboration._expiry._ends
@@ -216,30 +220,26 @@ async def test_a_fresh_token_extends_the_session(site: Site, clock: Clock, wrapp
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
 
 
-async def test_the_acknowledgement_names_the_moment_of_the_end(site: Site) -> None:
+async def test_the_acknowledgement_names_the_moment_of_the_end(ann: MemoryClient) -> None:
     """ISO 8601 in UTC with milliseconds."""
-    ann = await come(site, "Ann", 3600)
     answer = await refreshed(ann, token("Ann", None, exp=4102444800.25))
     assert answer == {"ok": True, "expiresAt": "2100-01-01T00:00:00.250Z"}
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
 
 
-async def test_a_refreshed_session_ends_with_its_new_token(site: Site) -> None:
+async def test_a_refreshed_session_ends_with_its_new_token(ann: MemoryClient) -> None:
     """Later or earlier than the first expiry."""
-    ann = await come(site, "Ann", 3600)
     await refreshed(ann, token("Ann", SOON))
     await until(lambda: ended(ann))
     assert errors(ann) == [EXPIRED]
 
 
-async def test_a_session_that_is_refreshed_with_an_endless_token_has_no_end(site: Site) -> None:
-    ann = await come(site, "Ann", 3600)
+async def test_a_session_that_is_refreshed_with_an_endless_token_has_no_end(site: Site, ann: MemoryClient) -> None:
     assert await refreshed(ann, token("Ann", None)) == {"ok": True, "expiresAt": None}
     assert not has_timer(site)
 
 
-async def test_a_refresh_without_an_ack_is_accepted(site: Site) -> None:
-    ann = await come(site, "Ann", 3600)
+async def test_a_refresh_without_an_ack_is_accepted(site: Site, ann: MemoryClient) -> None:
     ann.take()
     ann.emit("auth:refresh", token("Ann", None))
     await settle()
@@ -248,9 +248,8 @@ async def test_a_refresh_without_an_ack_is_accepted(site: Site) -> None:
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-async def test_another_users_token_is_refused(site: Site, clock: Clock, wrapped: bool) -> None:
+async def test_another_users_token_is_refused(clock: Clock, wrapped: bool, ann: MemoryClient) -> None:
     """A connection cannot change its user. The expiry stays unchanged."""
-    ann = await come(site, "Ann", 3600)
     other = token("Bob", 7200)
     answer = await refreshed(ann, {"token": other} if wrapped else other)
     assert answer == {"ok": False, "message": "The token is another user's"}
@@ -294,10 +293,9 @@ async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
     ],
 )
 async def test_a_bad_token_is_refused_with_the_message_of_a_sign_in(
-    site: Site, clock: Clock, payload: object, message: str
+    clock: Clock, payload: object, message: str, ann: MemoryClient
 ) -> None:
     """And with nothing else: no error event, no disconnect, no new expiry."""
-    ann = await come(site, "Ann", 3600)
     assert await refreshed(ann, payload) == {"ok": False, "message": message}
     assert errors(ann) == []
     clock.ahead = 3600
@@ -313,14 +311,12 @@ async def test_a_bad_token_is_refused_with_the_message_of_a_sign_in(
     ],
     ids=["expired", "tampered with", "nobody's"],
 )
-async def test_a_token_that_would_not_sign_in_does_not_refresh(site: Site, forged: Any, message: str) -> None:
-    ann = await come(site, "Ann", 3600)
+async def test_a_token_that_would_not_sign_in_does_not_refresh(forged: Any, message: str, ann: MemoryClient) -> None:
     assert await refreshed(ann, forged()) == {"ok": False, "message": message}
     ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
 
 
-async def test_a_refresh_without_arguments_is_refused(site: Site) -> None:
-    ann = await come(site, "Ann", 3600)
+async def test_a_refresh_without_arguments_is_refused(ann: MemoryClient) -> None:
     ann.send('429["auth:refresh"]')
     await settle()
     assert acks(ann) == [[{"ok": False, "message": "Authentication required"}]]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
+import pytest
 from tests.support.clocks import Clock
 
 from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, Missed, RecoveryStore
@@ -72,12 +73,14 @@ def name_of(event: LoggedEvent) -> str:
 class EventLogContract:
     """To be inherited by a test class with a fixture `make`, a `MakeStore`."""
 
-    async def test_a_new_log_has_missed_nothing(self, make: MakeStore) -> None:
-        trial = await Trial.start(make)
+    @pytest.fixture
+    async def trial(self, make: MakeStore) -> Trial:
+        return await Trial.start(make)
+
+    async def test_a_new_log_has_missed_nothing(self, trial: Trial) -> None:
         assert await trial.missed(trial.log.position) == []
 
-    async def test_events_after_a_position_are_read(self, make: MakeStore) -> None:
-        trial = await Trial.start(make)
+    async def test_events_after_a_position_are_read(self, trial: Trial) -> None:
         began = await trial.append("a")
         await trial.append("b", rooms=("p", "q"), but=("x", "y"), key="k")
         await trial.append("c", rooms=())
@@ -89,17 +92,15 @@ class EventLogContract:
                 LoggedEvent(began.number + 2, event("c"), (), (), (), None),
             ]
 
-    async def test_what_is_kept_of_a_room_is_counted(self, make: MakeStore) -> None:
+    async def test_what_is_kept_of_a_room_is_counted(self, trial: Trial) -> None:
         """A replaced event is not counted. The bytes are those of the events' data and attachments."""
-        trial = await Trial.start(make)
         assert await trial.log.kept("p") == Kept(0, 0)
         await trial.append("a", "b")
         await trial.append("c", "dd", key="k")
         await trial.append("e", rooms=("q",))
         assert await trial.log.kept("p") == Kept(3, sum(len(event(name)) for name in ("a", "b", "dd")))
 
-    async def test_attachments_are_kept(self, make: MakeStore) -> None:
-        trial = await Trial.start(make)
+    async def test_attachments_are_kept(self, trial: Trial) -> None:
         began = trial.log.position
         trial.log.append(event("a"), (b"\x00one", b""), ("p",), ())
         await trial.append("b")
@@ -107,9 +108,8 @@ class EventLogContract:
         assert not isinstance(found, Incomplete)
         assert [event.attachments for event in found] == [(b"\x00one", b""), ()]
 
-    async def test_fault_03_the_order_of_delivery_is_the_order_of_positions(self, make: MakeStore) -> None:
+    async def test_fault_03_the_order_of_delivery_is_the_order_of_positions(self, trial: Trial) -> None:
         """One order for all rooms and any number of appenders: each event comes once, with the next position."""
-        trial = await Trial.start(make)
 
         async def send(sender: int) -> None:
             for number in range(20):
@@ -121,9 +121,8 @@ class EventLogContract:
         assert numbers == list(range(began.number + 1, began.number + 101))
         assert await trial.missed(began, "p0", "p1", "p2") == [name_of(event) for event in trial.delivered]
 
-    async def test_only_events_of_the_rooms_are_read(self, make: MakeStore) -> None:
+    async def test_only_events_of_the_rooms_are_read(self, trial: Trial) -> None:
         """An event for several rooms comes once. An event without rooms is for all."""
-        trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("one", rooms=("p",))
         await trial.append("other", rooms=("q",))
@@ -133,8 +132,7 @@ class EventLogContract:
         assert await trial.missed(began, "p", "q") == ["one", "other", "both", "all"]
         assert await trial.missed(began, "r") == ["all"]
 
-    async def test_events_leave_out_the_members_of_their_except_rooms(self, make: MakeStore) -> None:
-        trial = await Trial.start(make)
+    async def test_events_leave_out_the_members_of_their_except_rooms(self, trial: Trial) -> None:
         began = trial.log.position
         await trial.append("mine", but=("me",))
         await trial.append("yours", but=("you",))
@@ -143,9 +141,8 @@ class EventLogContract:
         assert await trial.missed(began, "p", "you") == ["mine"]
         assert await trial.missed(began, "q", "others") == ["for all but us"]
 
-    async def test_an_event_with_a_name_is_appended_once(self, make: MakeStore) -> None:
+    async def test_an_event_with_a_name_is_appended_once(self, trial: Trial) -> None:
         """Later calls return its position. Events without a name are appended each time."""
-        trial = await Trial.start(make)
         began = trial.log.position
         first = await trial.log.append_once(event("a"), ("p",), members_only=True, once="save-1")
         unnamed = [await trial.log.append_once(event("b"), ("p",)) for _ in range(2)]
@@ -160,9 +157,8 @@ class EventLogContract:
         assert [Position(epoch, each.number) for each in found] == [first, *unnamed, other]
         assert [each.members_only for each in found] == [True, False, False, False]
 
-    async def test_a_newer_event_replaces_the_one_with_its_key(self, make: MakeStore) -> None:
+    async def test_a_newer_event_replaces_the_one_with_its_key(self, trial: Trial) -> None:
         """In the same room. Events without a key stay."""
-        trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("old", key="k")
         await trial.append("other room", rooms=("q",), key="k")
@@ -213,9 +209,8 @@ class EventLogContract:
         await trial.append("c")
         assert await trial.missed(after_a) == ["c"]
 
-    async def test_an_hour_away_is_complete_with_the_defaults(self, make: MakeStore) -> None:
+    async def test_an_hour_away_is_complete_with_the_defaults(self, trial: Trial) -> None:
         """Of 20 changes a minute to seven things, the newest of each; and what happened once, at the beginning."""
-        trial = await Trial.start(make)
         began = trial.log.position
         await trial.append("once")
         for minute in range(60):
@@ -244,8 +239,7 @@ class EventLogContract:
         assert await trial.missed(first, "p", "q", "me") == ["a"]
         assert await trial.missed(began, "p", "q", "me") is Incomplete.TOO_MANY
 
-    async def test_any_name_may_be_that_of_a_room(self, make: MakeStore) -> None:
-        trial = await Trial.start(make)
+    async def test_any_name_may_be_that_of_a_room(self, trial: Trial) -> None:
         began = await trial.append("a")
         for name in ("k", "s", "x", "o", "listed", "{log}", "*", "\x00", "é"):
             trial.log.append(event(name.encode().hex()), (), (name,), ())
@@ -253,9 +247,8 @@ class EventLogContract:
         for name in ("k", "s", "x", "o", "listed", "{log}", "*", "\x00", "é"):
             assert await trial.missed(began, name, "me") == [name.encode().hex()]
 
-    async def test_a_read_says_how_far_it_has_read_and_what_it_has_looked_at(self, make: MakeStore) -> None:
+    async def test_a_read_says_how_far_it_has_read_and_what_it_has_looked_at(self, trial: Trial) -> None:
         """Events that are left out were looked at too; with a bound of its own a read ends early."""
-        trial = await Trial.start(make)
         began = await trial.append("a")
         await trial.append("mine", "mine", but=("me",))
         last = await trial.append("b")
@@ -334,9 +327,8 @@ class EventLogContract:
         assert await trial.missed(began, "busy") is Incomplete.TRIMMED
         assert await trial.log.kept("busy") == Kept(8, 8 * len(event("a")))
 
-    async def test_positions_of_another_log_are_refused(self, make: MakeStore) -> None:
+    async def test_positions_of_another_log_are_refused(self, trial: Trial) -> None:
         """Another epoch, or a number that was not assigned yet."""
-        trial = await Trial.start(make)
         epoch, number, _ = await trial.append("a")
         assert await trial.missed(Position("another", number)) is Incomplete.EPOCH
         assert await trial.missed(Position(epoch, number + 1)) is Incomplete.EPOCH
@@ -349,8 +341,7 @@ class EventLogContract:
         one.append(event("a"), (), ("p",), ())
         assert await other.read(("p",), began) == []
 
-    async def test_positions_have_a_text(self, make: MakeStore) -> None:
-        trial = await Trial.start(make)
+    async def test_positions_have_a_text(self, trial: Trial) -> None:
         position = await trial.append("a")
         assert parse(str(position)) == position
         assert len(str(position)) < 20

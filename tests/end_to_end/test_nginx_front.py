@@ -60,18 +60,6 @@ async def test_pages_of_the_servers_own_name_are_accepted(start_server: StartSer
                 assert answer.status_code == status, origin
 
 
-async def test_a_browser_signs_in_by_its_cookie(
-    start_server: StartServer, app: WebApp, visitors: list[AppVisitor]
-) -> None:
-    """App and server on one origin, a default client: it is signed in, and upgrades."""
-    with running_nginx([start_server(**BEHIND_PROXY).port], app=app.port) as nginx:
-        front = WebApp()
-        front.port = nginx.port
-        assert await collaborate(visitors, front, None, {}, V4) == "websocket"
-        for visitor in visitors:
-            await visitor.evaluate("void socket.disconnect()")
-
-
 def bare(text: str) -> str:
     """The configuration with nginx's defaults: the upstream's name as Host, and nothing forwarded."""
     return re.sub(r"\n *proxy_set_header (?:Host|X-Forwarded-\w+) .*", "", text)
@@ -106,11 +94,15 @@ async def test_a_refusal_explains_nginxs_default(start_server: StartServer) -> N
     server.line(lambda said: said.endswith(line))
 
 
-@pytest.mark.parametrize("change", [bare, forwarding], ids=["as by default", "with X-Forwarded-Host"])
-async def test_a_browser_behind_an_nginx_that_replaces_host(
+@pytest.mark.parametrize(
+    "change", [str, bare, forwarding], ids=["as shipped", "as by default", "with X-Forwarded-Host"]
+)
+async def test_a_browser_signs_in_by_its_cookie(
     start_server: StartServer, app: WebApp, visitors: list[AppVisitor], change: Callable[[str], str]
 ) -> None:
-    """A default client signs in by its cookie, and upgrades: fetch metadata identifies the server's own page."""
+    """App and server on one origin, a default client: it is signed in, and upgrades. Where nginx replaces Host, fetch
+    metadata identifies the server's own page.
+    """
     with running_nginx([start_server(**BEHIND_PROXY).port], app=app.port, change=change) as nginx:
         front = WebApp()
         front.port = nginx.port

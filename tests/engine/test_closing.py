@@ -18,8 +18,7 @@ class Upgrading:
 
     def __init__(self) -> None:
         self.engine = Engine()
-        self.polling = MemoryTransport("polling")
-        self.polling.lingers = True
+        self.polling = MemoryTransport("polling", lingers=True)
         self.session: Session = self.engine.registry.open(request_of(), self.polling)
         self.websocket = MemoryTransport()
         self.session.outbox.flush()
@@ -60,8 +59,7 @@ async def test_a_long_backlog_is_sent_complete_after_an_upgrade() -> None:
 async def test_a_long_backlog_is_fetched_poll_by_poll() -> None:
     """A closed session lasts until its client has the backlog and the farewell."""
     engine = Engine()
-    polling = MemoryTransport("polling")
-    polling.lingers = True
+    polling = MemoryTransport("polling", lingers=True)
     session = engine.registry.open(request_of(), polling)
     for number in range(100):
         session.send(b"%d" % number + b"." * 10_000)

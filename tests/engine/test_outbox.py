@@ -34,6 +34,22 @@ class Client:
         await turn()
 
 
+@pytest.fixture
+def flusher() -> Flusher:
+    return Flusher()
+
+
+@pytest.fixture
+def client(flusher: Flusher) -> Client:
+    return Client(flusher)
+
+
+@pytest.fixture
+def slow(client: Client) -> Client:
+    client.carrier.writable = False
+    return client
+
+
 def message(text: str, *, volatile: bool = False, size: int = 0) -> Message:
     return Message(text.encode().ljust(size - 1, b"."), volatile=volatile)
 
@@ -42,8 +58,7 @@ def names(client: Client) -> list[str]:
     return [packet[1:].rstrip(b".").decode() for packet in client.carrier.packets]
 
 
-async def test_all_messages_of_a_turn_are_one_write_per_client() -> None:
-    flusher = Flusher()
+async def test_all_messages_of_a_turn_are_one_write_per_client(flusher: Flusher) -> None:
     one, two, idle = Client(flusher), Client(flusher), Client(flusher)
     one.outbox.put(message("a"))
     flusher.broadcast(message("b"), [one.outbox, two.outbox], None)
@@ -88,8 +103,7 @@ async def test_without_writes_there_is_no_interval(monkeypatch: pytest.MonkeyPat
     assert pauses == []
 
 
-async def test_one_message_is_one_object_for_all_recipients() -> None:
-    flusher = Flusher()
+async def test_one_message_is_one_object_for_all_recipients(flusher: Flusher) -> None:
     clients = [Client(flusher) for _ in range(3)]
     shared = message("a")
     flusher.broadcast(shared, [client.outbox for client in clients], None)
@@ -97,51 +111,45 @@ async def test_one_message_is_one_object_for_all_recipients() -> None:
     assert all(client.carrier.writes[0][0] is shared for client in clients)
 
 
-async def test_the_sender_can_be_left_out() -> None:
+async def test_the_sender_can_be_left_out(flusher: Flusher) -> None:
     """`skip` gets nothing, everybody else does."""
-    flusher = Flusher()
     sender, other = Client(flusher), Client(flusher)
     flusher.broadcast(message("a"), [sender.outbox, other.outbox], sender.outbox)
     await turn()
     assert (names(sender), names(other)) == ([], ["a"])
 
 
-async def test_the_backlog_is_sent_in_order_when_the_client_reads_again() -> None:
+async def test_the_backlog_is_sent_in_order_when_the_client_reads_again(slow: Client) -> None:
     """Volatile and other messages keep their order over several turns and the release."""
-    client = Client(Flusher())
-    client.carrier.writable = False
     for text, volatile in (("a", False), ("b", True), ("c", False)):
-        await client.get(message(text, volatile=volatile))
-    assert client.outbox.waiting_bytes > 0
-    client.outbox.put(message("d"))
-    client.resume()
-    assert names(client) == ["a", "b", "c", "d"]
-    assert len(client.carrier.writes) == 1
-    assert client.outbox.is_empty
-    assert client.outbox.waiting_bytes == 0
+        await slow.get(message(text, volatile=volatile))
+    assert slow.outbox.waiting_bytes > 0
+    slow.outbox.put(message("d"))
+    slow.resume()
+    assert names(slow) == ["a", "b", "c", "d"]
+    assert len(slow.carrier.writes) == 1
+    assert slow.outbox.is_empty
+    assert slow.outbox.waiting_bytes == 0
     await turn()
-    assert names(client) == ["a", "b", "c", "d"]
+    assert names(slow) == ["a", "b", "c", "d"]
 
 
-async def test_the_oldest_volatile_messages_are_dropped_first() -> None:
+async def test_the_oldest_volatile_messages_are_dropped_first(slow: Client) -> None:
     """The newest cursors within the limit stay, and no other message is lost."""
-    client = Client(Flusher())
-    client.carrier.writable = False
-    client.outbox.put(message("first", volatile=False))
+    slow.outbox.put(message("first", volatile=False))
     for number in range(100):
-        await client.get(message(str(number), volatile=True, size=1000))
-    await client.get(message("last", volatile=False))
-    client.resume()
-    first, *kept, last = names(client)
+        await slow.get(message(str(number), volatile=True, size=1000))
+    await slow.get(message("last", volatile=False))
+    slow.resume()
+    first, *kept, last = names(slow)
     assert (first, last) == ("first", "last")
     assert kept == [str(number) for number in range(100 - len(kept), 100)]
     assert len(kept) == VOLATILE_LIMIT // 1004
-    assert client.failures == []
+    assert slow.failures == []
 
 
-async def test_the_backlog_is_sent_in_parts() -> None:
+async def test_the_backlog_is_sent_in_parts(flusher: Flusher) -> None:
     """A long backlog takes several turns, between turns of other clients. Later messages come after it."""
-    flusher = Flusher()
     client, other = Client(flusher, limit=10_000_000), Client(flusher)
     client.carrier.writable = False
     for number in range(100):
@@ -185,9 +193,7 @@ async def test_messages_that_a_backlog_has_no_room_for_are_written_at_once() -> 
     assert client.failures == []
 
 
-async def test_few_bytes_of_one_client_are_one_write() -> None:
-    flusher = Flusher()
-    client = Client(flusher)
+async def test_few_bytes_of_one_client_are_one_write(flusher: Flusher, client: Client) -> None:
     client.outbox.put_all([message("a"), message("b")])
     client.outbox.put(message("c"))
     await asyncio.sleep(0)
@@ -229,9 +235,8 @@ async def test_volatile_messages_are_dropped_before_the_client_is_disconnected()
     assert names(client) == ["durable"] * 8
 
 
-async def test_messages_dropped_for_slow_clients_are_counted() -> None:
+async def test_messages_dropped_for_slow_clients_are_counted(flusher: Flusher) -> None:
     """Each volatile message once per client that loses it, and each disconnected client."""
-    flusher = Flusher()
     slow, slower, fast = (Client(flusher, limit=100_000) for _ in range(3))
     everyone = [client.outbox for client in (slow, slower, fast)]
     slow.carrier.writable = slower.carrier.writable = False
@@ -246,9 +251,8 @@ async def test_messages_dropped_for_slow_clients_are_counted() -> None:
     assert len(names(fast)) == 10
 
 
-async def test_above_its_limit_one_client_fails_and_others_continue() -> None:
+async def test_above_its_limit_one_client_fails_and_others_continue(flusher: Flusher) -> None:
     """The slow client is disconnected with its backlog. The next one loses nothing."""
-    flusher = Flusher()
     slow, other = Client(flusher), Client(flusher)
     slow.carrier.writable = False
     for number in range(30):
@@ -281,9 +285,8 @@ async def test_an_error_in_one_carrier_costs_only_its_own_client() -> None:
     assert logs[0]["event"] == "flush_failed"
 
 
-async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn() -> None:
+async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn(flusher: Flusher) -> None:
     """For example the farewell of a failing client."""
-    flusher = Flusher()
     other = Client(flusher)
 
     class Talkative(MemoryTransport):
@@ -299,15 +302,13 @@ async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn() -> None
     assert names(other) == ["reply"]
 
 
-async def test_clear_drops_waiting_messages() -> None:
-    client = Client(Flusher())
-    client.carrier.writable = False
-    await client.get(message("held"))
-    client.outbox.put(message("queued"))
-    client.outbox.clear()
-    client.carrier.writable = True
+async def test_clear_drops_waiting_messages(slow: Client) -> None:
+    await slow.get(message("held"))
+    slow.outbox.put(message("queued"))
+    slow.outbox.clear()
+    slow.carrier.writable = True
     await turn()
-    assert client.carrier.writes == []
+    assert slow.carrier.writes == []
 
 
 @pytest.mark.parametrize("size", [LIMIT - 4, LIMIT - 3])
@@ -320,8 +321,7 @@ async def test_the_limit_itself_may_wait(size: int) -> None:
     assert bool(client.failures) is (size + 10 > LIMIT + 6)
 
 
-async def test_a_send_from_a_thread_raises_and_later_sends_work() -> None:
-    flusher = Flusher()
+async def test_a_send_from_a_thread_raises_and_later_sends_work(flusher: Flusher) -> None:
     one, other = Client(flusher), Client(flusher)
     with pytest.raises(RuntimeError, match="no running event loop"):
         await asyncio.to_thread(one.outbox.put, message("from a thread"))
@@ -351,14 +351,12 @@ async def test_an_error_while_a_client_is_disconnected_affects_no_other() -> Non
     assert [entry["exception"].rpartition(": ")[2] for entry in logs] == ["of the test", "again"]
 
 
-async def test_the_newest_volatile_message_is_kept_however_large() -> None:
+async def test_the_newest_volatile_message_is_kept_however_large(slow: Client) -> None:
     """A single one above the limit replaces the older ones."""
-    client = Client(Flusher())
-    client.carrier.writable = False
     for text in ("small", "large", "larger"):
-        await client.get(message(text, volatile=True, size=10 if text == "small" else VOLATILE_LIMIT + 1))
-    client.resume()
-    assert names(client) == ["larger"]
+        await slow.get(message(text, volatile=True, size=10 if text == "small" else VOLATILE_LIMIT + 1))
+    slow.resume()
+    assert names(slow) == ["larger"]
 
 
 @pytest.mark.parametrize("writable", [True, False])
@@ -383,9 +381,8 @@ async def test_all_that_waits_can_be_handed_over_at_once(writable: bool, flushed
     assert client.outbox.is_empty
 
 
-async def test_messages_are_counted_once_per_recipient() -> None:
+async def test_messages_are_counted_once_per_recipient(flusher: Flusher) -> None:
     """A skipped client is not counted, member or not. Bytes are those of a WebSocket's frames."""
-    flusher = Flusher()
     sender, other, stranger = Client(flusher), Client(flusher), Client(flusher)
     first = message("a", size=200)
     flusher.broadcast(first, [sender.outbox, other.outbox], sender.outbox)
@@ -395,9 +392,7 @@ async def test_messages_are_counted_once_per_recipient() -> None:
     assert flusher.bytes_out == 3 * len(first.frames)
 
 
-async def test_each_turn_with_messages_is_timed_once() -> None:
-    flusher = Flusher()
-    client = Client(flusher)
+async def test_each_turn_with_messages_is_timed_once(flusher: Flusher, client: Client) -> None:
     for _ in range(2):
         client.outbox.put(message("a"))
         await client.get(message("b"))
@@ -437,9 +432,8 @@ async def test_messages_for_the_next_turn_do_not_shorten_it(monkeypatch: pytest.
     assert flusher.turns.sum == 3
 
 
-async def test_slow_consumers_are_counted() -> None:
+async def test_slow_consumers_are_counted(flusher: Flusher) -> None:
     """While their outboxes hold messages: until all are sent, dropped, or handed over."""
-    flusher = Flusher()
     clients = [Client(flusher) for _ in range(4)]
     for client in clients:
         client.carrier.writable = False
@@ -458,10 +452,8 @@ async def test_slow_consumers_are_counted() -> None:
     assert len(fourth.failures) == 1
 
 
-async def test_nothing_is_stored_for_a_disconnected_client() -> None:
+async def test_nothing_is_stored_for_a_disconnected_client(flusher: Flusher, client: Client) -> None:
     """Late messages for a retired outbox are dropped."""
-    flusher = Flusher()
-    client = Client(flusher)
     client.outbox.retire()
     client.carrier.writable = False
     await client.get(message("a"))
@@ -483,9 +475,8 @@ class Project:
         return [message(f"all of {self.name}")]
 
 
-async def test_a_client_is_never_cut_off_for_updates() -> None:
+async def test_a_client_is_never_cut_off_for_updates(flusher: Flusher) -> None:
     """It may miss any number of them: little is held, and it gets the whole state afterwards."""
-    flusher = Flusher()
     client, project = Client(flusher), Project("p")
     client.carrier.writable = False
     client.outbox.put(message("edit"))

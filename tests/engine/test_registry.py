@@ -58,8 +58,7 @@ async def test_closing_ends_all_sessions_and_opens_no_more() -> None:
 async def test_it_is_drained_when_no_client_waits_for_a_last_message() -> None:
     """A session whose last messages wait for a poll still exists, and so does an open WebSocket."""
     engine = Engine()
-    polling = MemoryTransport("polling")
-    polling.lingers = True
+    polling = MemoryTransport("polling", lingers=True)
     session = engine.registry.open(request_of(), polling)
     await turn()
     engine.registry.close()
@@ -72,8 +71,7 @@ async def test_it_is_drained_when_no_client_waits_for_a_last_message() -> None:
 async def test_a_session_whose_client_never_polls_again_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry_module, "LINGER", 0.02)
     engine = Engine()
-    polling = MemoryTransport("polling")
-    polling.lingers = True
+    polling = MemoryTransport("polling", lingers=True)
     session = engine.registry.open(request_of(), polling)
     await turn()
     session.close(Reason.FORCED_SERVER_CLOSE)
@@ -86,8 +84,7 @@ async def test_last_messages_wait_for_a_shorter_time_once_the_server_closes(monk
     monkeypatch.setattr(registry_module, "LAST_LINGER", 0.02)
     engine = Engine()
     for reason in (Reason.FORCED_SERVER_CLOSE, None):
-        polling = MemoryTransport("polling")
-        polling.lingers = True
+        polling = MemoryTransport("polling", lingers=True)
         session = engine.registry.open(request_of(), polling)
         await turn()
         if reason is not None:

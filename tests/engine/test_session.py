@@ -45,6 +45,11 @@ class Connection:
         self.session.transport_ready(self.first)
 
 
+@pytest.fixture
+async def connection() -> Connection:
+    return Connection()
+
+
 def to_open(connection: Connection) -> None:
     assert connection.session.state is State.OPEN
 
@@ -152,9 +157,10 @@ async def test_an_open_session_has_sent_its_handshake() -> None:
 
 class TestControlPackets:
     @pytest.mark.parametrize("packet", [b"5", b"6", b"0{}", b"3", b"3probe"])
-    async def test_packets_without_meaning_in_this_state_are_ignored(self, packet: bytes) -> None:
+    async def test_packets_without_meaning_in_this_state_are_ignored(
+        self, packet: bytes, connection: Connection
+    ) -> None:
         """An upgrade, a noop, an open or an unexpected pong over the session's transport."""
-        connection = Connection()
         connection.session.receive_text(connection.first, packet)
         assert connection.session.state is State.OPEN
         assert connection.recorder.messages == []
@@ -166,30 +172,28 @@ class TestControlPackets:
             *((packet, Reason.TRANSPORT_ERROR) for packet in (b"2", b"2probe")),
         ],
     )
-    async def test_a_forbidden_packet_ends_the_session(self, packet: bytes, reason: Reason) -> None:
+    async def test_a_forbidden_packet_ends_the_session(
+        self, packet: bytes, reason: Reason, connection: Connection
+    ) -> None:
         """An empty packet and an unknown type are invalid. A ping may only come from the server."""
-        connection = Connection()
         connection.session.receive_text(connection.first, packet)
         assert connection.recorder.reasons == [reason]
         assert connection.first.closed_with is not None
         assert isinstance(connection.first.closed_with[1], ProtocolError)
 
-    async def test_invalid_utf8_ends_the_session(self) -> None:
-        connection = Connection()
+    async def test_invalid_utf8_ends_the_session(self, connection: Connection) -> None:
         connection.session.receive_text(connection.first, b"4\xff")
         assert connection.recorder.messages == []
         assert connection.first.closed_with is not None
         assert isinstance(connection.first.closed_with[1], InvalidUtf8)
 
-    async def test_a_close_packet_ends_the_session(self) -> None:
-        connection = Connection()
+    async def test_a_close_packet_ends_the_session(self, connection: Connection) -> None:
         connection.session.receive_text(connection.first, b"1")
         assert connection.recorder.reasons == [Reason.TRANSPORT_CLOSE]
         assert connection.first.discarded
 
-    async def test_an_error_of_the_listener_ends_the_session(self) -> None:
+    async def test_an_error_of_the_listener_ends_the_session(self, connection: Connection) -> None:
         """With the listener's ProtocolError as the error of the connection."""
-        connection = Connection()
 
         def refuse(data: bytes) -> None:
             raise ProtocolError("of the test")
@@ -256,17 +260,15 @@ class TestHeartbeat:
 
 
 class TestUpgrade:
-    async def test_an_upgrade_packet_may_have_a_payload(self) -> None:
+    async def test_an_upgrade_packet_may_have_a_payload(self, connection: Connection) -> None:
         """As on Node.js, it is ignored."""
-        connection = Connection()
         connection.start_probe()
         connection.answer_probe()
         connection.session.receive_text(connection.probe, b"5probe")
         assert connection.session.transport is connection.probe
 
-    async def test_the_websocket_takes_over(self) -> None:
+    async def test_the_websocket_takes_over(self, connection: Connection) -> None:
         """Probe, answer and upgrade move the session. Polling is released, and messages use the WebSocket."""
-        connection = Connection()
         await turn()
         connection.upgrade()
         session = connection.session
@@ -278,9 +280,8 @@ class TestUpgrade:
         session.receive_text(connection.probe, b"4hello")
         assert connection.recorder.messages == [b"hello"]
 
-    async def test_a_poll_that_hangs_is_released_by_a_noop(self) -> None:
+    async def test_a_poll_that_hangs_is_released_by_a_noop(self, connection: Connection) -> None:
         """As soon as the probe is answered, and so is each later poll before the upgrade."""
-        connection = Connection()
         await turn()
         connection.poll()
         connection.start_probe()
@@ -290,8 +291,7 @@ class TestUpgrade:
         connection.poll()
         assert connection.first.packets[1:] == [b"6", b"6"]
 
-    async def test_messages_that_waited_for_a_poll_are_sent_over_websocket(self) -> None:
-        connection = Connection()
+    async def test_messages_that_waited_for_a_poll_are_sent_over_websocket(self, connection: Connection) -> None:
         await turn()
         for state in (connection.start_probe, connection.answer_probe):
             state()
@@ -301,8 +301,7 @@ class TestUpgrade:
         connection.session.receive_text(connection.probe, b"5")
         assert connection.probe.packets == [b"3probe", b"4start_probe", b"4answer_probe", b"4last"]
 
-    async def test_a_second_websocket_is_turned_away(self) -> None:
-        connection = Connection()
+    async def test_a_second_websocket_is_turned_away(self, connection: Connection) -> None:
         assert connection.start_probe()
         assert not connection.session.probe(MemoryTransport(), UPGRADE)
         connection.answer_probe()
@@ -315,9 +314,10 @@ class TestUpgrade:
         assert not connection.start_probe()
 
     @pytest.mark.parametrize("packet", [b"5", b"4hello", b"2", b"2probe2", b"", b"\xff", b"1"])
-    async def test_a_probe_that_does_not_begin_with_its_ping_is_given_up(self, packet: bytes) -> None:
+    async def test_a_probe_that_does_not_begin_with_its_ping_is_given_up(
+        self, packet: bytes, connection: Connection
+    ) -> None:
         """The WebSocket is closed without a delivered message, and the session continues by polling."""
-        connection = Connection()
         connection.start_probe()
         connection.session.receive_text(connection.probe, packet)
         assert connection.probe.closed_with is not None
@@ -326,15 +326,13 @@ class TestUpgrade:
         assert connection.recorder.reasons == []
         assert connection.start_probe()
 
-    async def test_binary_from_a_probe_ends_the_upgrade_alone(self) -> None:
-        connection = Connection()
+    async def test_binary_from_a_probe_ends_the_upgrade_alone(self, connection: Connection) -> None:
         connection.start_probe()
         connection.session.receive_binary(connection.probe, b"\x01")
         assert connection.probe.closed_with is not None
         assert connection.session.is_live
 
-    async def test_a_probe_that_is_cut_ends_the_upgrade_alone(self) -> None:
-        connection = Connection()
+    async def test_a_probe_that_is_cut_ends_the_upgrade_alone(self, connection: Connection) -> None:
         connection.start_probe()
         connection.answer_probe()
         connection.session.transport_closed(connection.probe, Reason.TRANSPORT_CLOSE)
@@ -360,8 +358,7 @@ class TestUpgrade:
         assert connection.probe.closed_with is None
         assert connection.session.is_live
 
-    async def test_closing_closes_the_probe_too(self) -> None:
-        connection = Connection()
+    async def test_closing_closes_the_probe_too(self, connection: Connection) -> None:
         connection.start_probe()
         connection.session.close(Reason.FORCED_SERVER_CLOSE)
         assert connection.probe.closed_with is not None
@@ -369,9 +366,8 @@ class TestUpgrade:
 
 
 class TestUpgradeRequest:
-    async def test_it_is_returned_after_a_websocket_has_connected(self) -> None:
+    async def test_it_is_returned_after_a_websocket_has_connected(self, connection: Connection) -> None:
         """The wait ends with the probe, before its answer."""
-        connection = Connection()
         waiting = asyncio.gather(*(connection.session.upgrade_request() for _ in range(3)))
         await asyncio.sleep(0)
         connection.start_probe()
@@ -387,9 +383,8 @@ class TestUpgradeRequest:
         assert not await connection.session.upgrade_request()
         assert connection.start_probe()
 
-    async def test_the_end_of_the_session_ends_the_wait(self) -> None:
+    async def test_the_end_of_the_session_ends_the_wait(self, connection: Connection) -> None:
         """When the client disconnects, or immediately for an ended session."""
-        connection = Connection()
         waiting = asyncio.create_task(connection.session.upgrade_request())
         await asyncio.sleep(0)
         end(connection)
@@ -451,9 +446,8 @@ class TestClosing:
         assert connection.first.packets[1:] == [b"4last words"]
         assert connection.first.closed_with == (Reason.SERVER_SHUTTING_DOWN, None)
 
-    async def test_a_pending_poll_gets_the_announcement(self) -> None:
+    async def test_a_pending_poll_gets_the_announcement(self, connection: Connection) -> None:
         """Without waiting messages, the session ends immediately."""
-        connection = Connection()
         await turn()
         connection.poll()
         connection.first.lingers = True
@@ -461,9 +455,8 @@ class TestClosing:
         assert connection.first.packets[1:] == [b"1"]
         assert connection.session.state is State.CLOSED
 
-    async def test_the_last_messages_wait_for_a_poll(self) -> None:
+    async def test_the_last_messages_wait_for_a_poll(self, connection: Connection) -> None:
         """The next poll gets them, and the one after it the farewell."""
-        connection = Connection()
         await turn()
         connection.first.lingers = True
         connection.session.send(b"last words")
@@ -493,8 +486,7 @@ class TestClosing:
         assert connection.first.closed_with is not None
         assert isinstance(connection.first.closed_with[1], OutboxFull)
 
-    async def test_nothing_is_stored_of_a_session_that_has_ended(self) -> None:
-        connection = Connection()
+    async def test_nothing_is_stored_of_a_session_that_has_ended(self, connection: Connection) -> None:
         connection.start_probe()
         connection.session.outbox.put(Message(b"x"))
         end(connection)
@@ -505,9 +497,8 @@ class TestClosing:
         assert connection.session.outbox.is_empty
 
 
-async def test_a_transport_that_was_left_is_not_listened_to() -> None:
+async def test_a_transport_that_was_left_is_not_listened_to(connection: Connection) -> None:
     """After the upgrade, neither packets nor the end of polling count."""
-    connection = Connection()
     connection.upgrade()
     session: Session = connection.session
     session.transport_closed(connection.first, Reason.TRANSPORT_ERROR)

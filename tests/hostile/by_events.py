@@ -46,6 +46,27 @@ async def _each_answered(a: Attacker, *events: bytes) -> None:
         await a.expect_life(socket)
 
 
+async def _flood(a: Attacker, count: int, *writes: bytes) -> None:
+    """Write without a pause as a member. A client that continues is disconnected."""
+    async with a.member() as socket:
+        a.count(count)
+        try:
+            for data in writes:
+                await socket.send(data)
+        except ConnectionError:
+            return
+        await a.expect_end(socket)
+
+
+async def _attachment_ends(a: Attacker, packet: bytes, data: bytes) -> None:
+    """Send a packet with one attachment as a member, which ends the connection."""
+    async with a.member() as socket:
+        a.count(2)
+        await socket.send_text(packet)
+        await socket.send_binary(data)
+        await a.expect_end(socket)
+
+
 async def bad_packets(a: Attacker) -> None:
     """Invalid Socket.IO headers."""
     await _each_ends(
@@ -104,13 +125,7 @@ async def large_packets_without_use(a: Attacker) -> None:
         b"40/" + b"x" * 60_000 + b",",
         b'42[ "x",' + b"[]," * 14_000 + b"[" * 10_000 + b"]" * 10_000 + b"]",
     )
-    async with a.member() as socket:
-        a.count(100)
-        try:
-            await socket.send(client_frame(TEXT, packet) * 100)
-        except ConnectionError:
-            return
-        await a.expect_end(socket)
+    await _flood(a, 100, client_frame(TEXT, packet) * 100)
 
 
 async def unknown_namespaces(a: Attacker) -> None:
@@ -293,13 +308,7 @@ async def event_floods(a: Attacker) -> None:
     """Events without a pause. A client that continues is disconnected."""
     name = a.pick("canvas:cursor", "task:update", "ping", "nobody")
     data = b"42" + json.dumps([name, {"projectId": a.project, "x": 1}]).encode()
-    async with a.member() as socket:
-        a.count(_FLOOD)
-        try:
-            await socket.send(client_frame(TEXT, data) * _FLOOD)
-        except ConnectionError:
-            return
-        await a.expect_end(socket)
+    await _flood(a, _FLOOD, client_frame(TEXT, data) * _FLOOD)
 
 
 async def large_edits(a: Attacker) -> None:
@@ -315,14 +324,7 @@ async def floods_of_large_edits(a: Attacker) -> None:
     """Edits of very many small values without a pause. A client that continues is disconnected."""
     changes = b",".join([b"[]"] * 300_000)
     data = b'42["canvas:update",{"projectId":"%b","changes":[%b]}]' % (a.project.encode(), changes)
-    async with a.member() as socket:
-        a.count(40)
-        try:
-            for _ in range(40):
-                await socket.send(client_frame(TEXT, data))
-        except ConnectionError:
-            return
-        await a.expect_end(socket)
+    await _flood(a, 40, *[client_frame(TEXT, data)] * 40)
 
 
 async def crowds_that_write(a: Attacker) -> None:
@@ -408,13 +410,7 @@ async def returns_past_own_events(a: Attacker) -> None:
 async def halves_of_pairs(a: Attacker) -> None:
     """Edits with very many halves of surrogate pairs. A client that continues is disconnected."""
     edit = b'42["task:create",{"projectId":"%b","task":"%b"}]' % (a.project.encode(), rb"\ud83d" * 9_000)
-    async with a.member() as socket:
-        a.count(_FLOOD // 2)
-        try:
-            await socket.send(client_frame(TEXT, edit) * (_FLOOD // 2))
-        except ConnectionError:
-            return
-        await a.expect_end(socket)
+    await _flood(a, _FLOOD // 2, client_frame(TEXT, edit) * (_FLOOD // 2))
 
 
 async def bad_attachments(a: Attacker) -> None:
@@ -422,11 +418,7 @@ async def bad_attachments(a: Attacker) -> None:
     await _each_ends(a, b'4511-["canvas:update",{}]', b'452-["a"]' + b"x")
     for placeholder in (9, -1, "0", None, 1e9, 0.5, True):
         event = ["canvas:update", {"projectId": a.project, "changes": _placeholder(placeholder)}]
-        async with a.member() as socket:
-            a.count(2)
-            await socket.send_text(b"451-" + json.dumps(event).encode())
-            await socket.send_binary(b"data")
-            await a.expect_end(socket)
+        await _attachment_ends(a, b"451-" + json.dumps(event).encode(), b"data")
     for frames in (
         client_frame(BINARY, b"nobody asked"),
         client_frame(TEXT, b'451-["a",{"_placeholder":true,"num":0}]') + client_frame(TEXT, b'42["ping"]'),
@@ -455,16 +447,8 @@ async def repeated_attachments(a: Attacker) -> None:
     placeholders = ",".join([json.dumps(_placeholder(0))] * _FLOOD).encode()
     payload = b'{"projectId":"%b","changes":[%b]}' % (a.project.encode(), placeholders)
     for event in (b'51-["canvas:update",%b]' % payload, b'51-["nobody",%b]' % placeholders, b"61-0[%b]" % placeholders):
-        async with a.member() as socket:
-            a.count(2)
-            await socket.send_text(b"4" + event)
-            await socket.send_binary(b"x" * 100_000)
-            await a.expect_end(socket)
-    async with a.member() as socket:
-        a.count(2)
-        await socket.send_text(b'451-["canvas:update",{"projectId":"%b","changes":1}]' % a.project.encode())
-        await socket.send_binary(b"x")
-        await a.expect_end(socket)
+        await _attachment_ends(a, b"4" + event, b"x" * 100_000)
+    await _attachment_ends(a, b'451-["canvas:update",{"projectId":"%b","changes":1}]' % a.project.encode(), b"x")
 
 
 async def attachments_that_never_come(a: Attacker) -> None:

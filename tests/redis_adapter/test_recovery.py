@@ -60,6 +60,11 @@ async def joined(server: SocketServer, room: str = "r") -> Page:
     return page
 
 
+@pytest.fixture
+async def page(servers: list[SocketServer]) -> Page:
+    return await joined(servers[0])
+
+
 async def until_count(page: Page, count: int) -> None:
     async with asyncio.timeout(10):
         while len(page.events) < count:
@@ -107,9 +112,8 @@ async def test_own_events_are_not_replayed(servers: list[SocketServer]) -> None:
 
 
 @pytest.mark.parametrize("back", [0, 1])
-async def test_fault_08_a_client_returns_to_any_server(servers: list[SocketServer], back: int) -> None:
+async def test_fault_08_a_client_returns_to_any_server(servers: list[SocketServer], back: int, page: Page) -> None:
     """It gets the missed events before the reply, once and in order, and its old id."""
-    page = await joined(servers[0])
     other = await joined(servers[1])
     servers[1].to("r").emit("n", 0)
     assert await got(page, 1) == [["n", 0]]
@@ -126,9 +130,8 @@ async def test_fault_08_a_client_returns_to_any_server(servers: list[SocketServe
     assert (await got(page, 11))[-1] == ["n", 10]
 
 
-async def test_fault_08_a_server_that_died_kept_its_sessions(servers: list[SocketServer]) -> None:
+async def test_fault_08_a_server_that_died_kept_its_sessions(servers: list[SocketServer], page: Page) -> None:
     """Its clients return to another server: the state was written when it changed."""
-    page = await joined(servers[0])
     # Its server never learns that the connection is lost.
     servers[1].to("r").emit("n", 1)
     page.move_to(servers[1])
@@ -136,18 +139,20 @@ async def test_fault_08_a_server_that_died_kept_its_sessions(servers: list[Socke
     assert await got(page, 1) == [["n", 1]]
 
 
-async def test_fault_08_a_server_that_dies_during_a_return_keeps_the_session(servers: list[SocketServer]) -> None:
+async def test_fault_08_a_server_that_dies_during_a_return_keeps_the_session(
+    servers: list[SocketServer], page: Page
+) -> None:
     """It has taken the session, and does not save it."""
-    page = await joined(servers[0])
     await page.lose()
     assert page.pid is not None
     assert await recovery_of(servers[1])._sessions.take(page.pid) is not None
     await page.restore()
 
 
-async def test_fault_01_of_two_returns_at_the_same_time_the_later_one_counts(servers: list[SocketServer]) -> None:
+async def test_fault_01_of_two_returns_at_the_same_time_the_later_one_counts(
+    servers: list[SocketServer], page: Page
+) -> None:
     """An earlier attempt waits for its handlers on another server, over a connection that only seems alive."""
-    page = await joined(servers[0])
     sid = page.sid
     await page.lose()
     may_go_on, arrived = asyncio.Event(), asyncio.Event()
@@ -174,9 +179,8 @@ async def test_fault_01_of_two_returns_at_the_same_time_the_later_one_counts(ser
     assert without_offsets(page.events) == [["n", 1]]
 
 
-async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[SocketServer]) -> None:
+async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[SocketServer], page: Page) -> None:
     """On another server too. Its end does not affect the new connection."""
-    page = await joined(servers[0])
     page.move_to(servers[1])
     await page.restore()
     await until(lambda: not servers[0].of("/").sockets)
@@ -187,9 +191,8 @@ async def test_fault_01_a_connection_that_only_seems_alive_ends(servers: list[So
     await page.restore()
 
 
-async def test_a_lost_reply_does_not_cost_the_membership(servers: list[SocketServer]) -> None:
+async def test_a_lost_reply_does_not_cost_the_membership(servers: list[SocketServer], page: Page) -> None:
     """The client was not recovered, and does not know its new pid. It comes to another server with the old one."""
-    page = await joined(servers[0])
     sid = page.sid
     await page.lose()
     unheard = Page(servers[1])
@@ -204,9 +207,10 @@ async def test_a_lost_reply_does_not_cost_the_membership(servers: list[SocketSer
     assert await got(page, 1) == [["n", 1]]
 
 
-async def test_fault_09_nothing_is_lost_or_doubled_between_the_log_and_the_rooms(servers: list[SocketServer]) -> None:
+async def test_fault_09_nothing_is_lost_or_doubled_between_the_log_and_the_rooms(
+    servers: list[SocketServer], page: Page
+) -> None:
     """While others continue to send, on both servers."""
-    page = await joined(servers[0])
     other = await joined(servers[1])
     sent = 0
     stop = False
@@ -231,9 +235,8 @@ async def test_fault_09_nothing_is_lost_or_doubled_between_the_log_and_the_rooms
     assert sorted(expected) == [["n", number] for number in range(sent)]
 
 
-async def test_what_is_not_kept_reaches_a_client_that_returns(servers: list[SocketServer]) -> None:
+async def test_what_is_not_kept_reaches_a_client_that_returns(servers: list[SocketServer], page: Page) -> None:
     """Also while its missed events are read, for example the list of users."""
-    page = await joined(servers[0])
 
     @servers[0].on_connect
     def greet(socket: Socket) -> None:
@@ -334,10 +337,9 @@ async def test_an_event_that_came_without_redis_is_not_replayed(redis: RedisServ
 
 
 async def test_while_redis_is_away_a_client_returns_without_a_replay(
-    redis: RedisServer, servers: list[SocketServer]
+    redis: RedisServer, servers: list[SocketServer], page: Page
 ) -> None:
     """Without the log, no client is recovered."""
-    page = await joined(servers[0])
     redis.kill()
     await until(lambda: is_alone(servers[0]))
     await page.lose()

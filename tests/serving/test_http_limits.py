@@ -20,6 +20,11 @@ LARGE = 30_000_000  # bytes: more than sockets hold
 HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
+async def check_health(client: Connection) -> None:
+    await client.send(HEALTH)
+    assert await client.status() == 200
+
+
 @pytest.fixture
 def server() -> SocketServer:
     server = SocketServer()
@@ -111,24 +116,21 @@ class TestSlowRequests:
     async def test_a_second_head_without_an_end(self, hasty: Address) -> None:
         """A fast first request does not extend the time of the next one."""
         async with raw(hasty) as client:
-            await client.send(HEALTH)
-            assert await client.status() == 200
+            await check_health(client)
             await client.send(HEALTH[:-2])
             assert (await client.ended()).startswith(b"HTTP/1.1 408")
 
     async def test_blank_lines_keep_no_connection_open(self, hasty: Address) -> None:
         """Blank lines before a request (RFC 9112 section 2.2) do not count."""
         async with raw(hasty) as client:
-            await client.send(HEALTH)
-            assert await client.status() == 200
+            await check_health(client)
             await self._drip_to_the_end(client, b"\r\n")
 
     async def test_an_idle_connection_may_be_used_again(self, hasty: Address) -> None:
         """The time between two requests may be longer than that of one request."""
         async with raw(hasty) as client:
             for _ in range(2):
-                await client.send(HEALTH)
-                assert await client.status() == 200
+                await check_health(client)
                 await asyncio.sleep(2 * SOON)
 
     async def test_a_body_without_an_end(self, server: SocketServer, hasty: Address) -> None:
@@ -187,8 +189,7 @@ class TestSlowRequests:
         for _, writer in opened:
             writer.write(HEALTH[:-2])
         async with raw(hasty) as bystander:
-            await bystander.send(HEALTH)
-            assert await bystander.status() == 200
+            await check_health(bystander)
         async with asyncio.timeout(PATIENCE):
             answers = await asyncio.gather(*(reader.read() for reader, _ in opened))
         assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
@@ -203,21 +204,18 @@ class TestFiles:
     ) -> None:
         """Connections with the last descriptor numbers count as an incident. Others do not."""
         async with raw(address) as client:
-            await client.send(HEALTH)
-            assert await client.status() == 200
+            await check_health(client)
         assert counted(server) == []
         monkeypatch.setattr("resource.getrlimit", lambda _: (5, 5))
         async with raw(address) as client:
-            await client.send(HEALTH)
-            assert await client.status() == 200
+            await check_health(client)
         assert counted(server) == [("file limit hit", 1, "5 may be open, raise LimitNOFILE or ulimit -n")]
 
 
 class TestKeepAlive:
     async def test_an_idle_connection_is_closed_when_its_time_expires(self, server: SocketServer) -> None:
         async with serving(server, app=app, keep_alive=0.1) as address, raw(address) as client:
-            await client.send(HEALTH)
-            assert await client.status() == 200
+            await check_health(client)
             assert await client.ended() == b""
 
 

@@ -107,9 +107,7 @@ async def test_a_signal_stops_it(start: Start, number: signal.Signals) -> None:
     program, address = start(False)
     async with told_of_the_end(program, number, address) as client:
         assert await client.closed() == 1012
-    assert program.wait() == 0
-    assert program.stdout[1:] == ["stopping", "stopped"]
-    assert program.stderr == []
+    assert (program.wait(), program.stdout[1:], program.stderr) == (0, ["stopping", "stopped"], [])
 
 
 @both_signals
@@ -118,9 +116,7 @@ async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Sign
     async with told_of_the_end(program, number, address) as client:
         program.signal(signal.SIGINT)
         assert await client.closed() == 1006
-    assert program.wait() == 128 + signal.SIGINT
-    assert program.stdout[1:] == ["stopping"]
-    assert program.stderr == []
+    assert (program.wait(), program.stdout[1:], program.stderr) == (128 + signal.SIGINT, ["stopping"], [])
 
 
 async def test_sigterm_several_times_at_once_is_one_sigterm(start: Start) -> None:
@@ -131,9 +127,7 @@ async def test_sigterm_several_times_at_once_is_one_sigterm(start: Start) -> Non
             program.signal(signal.SIGTERM)
         assert await client.event() == ["server:shutdown"]
         assert await client.closed() == 1012
-    assert program.wait() == 0
-    assert program.stdout[1:] == ["stopping", "stopped"]
-    assert program.stderr == []
+    assert (program.wait(), program.stdout[1:], program.stderr) == (0, ["stopping", "stopped"], [])
 
 
 async def test_sigterm_again_later_ends_it(start: Start) -> None:
@@ -304,9 +298,11 @@ def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path
         program.line(lambda line: line == "stopping")
         program.signal(signal.SIGTERM)
         program.signal(signal.SIGINT)
-        assert program.wait() == 128 + signal.SIGINT
-        assert program.stdout[1:] == ["draining", "stopping"]
-        assert program.stderr == []
+        assert (program.wait(), program.stdout[1:], program.stderr) == (
+            128 + signal.SIGINT,
+            ["draining", "stopping"],
+            [],
+        )
 
 
 @pytest.mark.parametrize(("drain", "complains"), [("pass", False), ("1 / 0", True)], ids=["well", "badly"])

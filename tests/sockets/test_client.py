@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -146,18 +146,9 @@ async def test_messages_behind_a_connect_that_waits_are_bounded(server: SocketSe
     assert not server.of("/")._core.deciding
 
 
-def later(handler: Callable[[Socket, Any], None]) -> Callable[[Socket, Any], Awaitable[None]]:
-    """The handler as a coroutine that takes a turn of the loop."""
-
-    async def handle(socket: Socket, auth: Any) -> None:
-        await asyncio.sleep(0)
-        handler(socket, auth)
-
-    return handle
-
-
-@pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
-async def test_a_refusal_has_its_message_and_data(server: SocketServer, address: Address, late: bool) -> None:
+async def test_a_refusal_has_its_message_and_data(
+    server: SocketServer, address: Address, either: Callable[..., Any]
+) -> None:
     """Nothing that was emitted is sent, and the client may try again."""
     seen: list[Socket] = []
 
@@ -168,7 +159,7 @@ async def test_a_refusal_has_its_message_and_data(server: SocketServer, address:
         if auth.get("token") != "right":
             raise ConnectRefused("Not authorized", {"code": 7})
 
-    server.of("/").on_connect(later(refuse) if late else refuse)
+    server.of("/").on_connect(either(refuse))
     async with websocket(address) as client:
         await client.send('40{"token":"wrong"}')
         assert await client.receive() == '44{"message":"Not authorized","data":{"code":7}}'
@@ -179,16 +170,15 @@ async def test_a_refusal_has_its_message_and_data(server: SocketServer, address:
         assert await client.event() == ["never"]
 
 
-@pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
 async def test_disconnecting_instead_of_welcoming_is_a_refusal(
-    server: SocketServer, address: Address, late: bool
+    server: SocketServer, address: Address, either: Callable[..., Any]
 ) -> None:
     """The client is informed immediately, instead of waiting for a reply."""
 
     def turn_away(socket: Socket, auth: dict[str, Any]) -> None:
         socket.disconnect()
 
-    server.of("/").on_connect(later(turn_away) if late else turn_away)
+    server.of("/").on_connect(either(turn_away))
     async with websocket(address) as client:
         await client.send("40")
         assert await client.receive() == '44{"message":"Disconnected by the server"}'
@@ -207,17 +197,15 @@ async def test_a_refusal_without_data_has_only_a_message(server: SocketServer, a
         assert await client.receive() == '44{"message":"No"}'
 
 
-@pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
-async def test_a_refusal_may_end_the_connection(server: SocketServer, address: Address, late: bool) -> None:
+async def test_a_refusal_may_end_the_connection(
+    server: SocketServer, address: Address, either: Callable[..., Any]
+) -> None:
     """After the message, and in all namespaces."""
 
     def refuse(socket: Socket, auth: dict[str, Any]) -> None:
         raise ConnectRefused("No more", close=True)
 
-    async def refuse_later(socket: Socket, auth: dict[str, Any]) -> None:
-        refuse(socket, auth)
-
-    server.of("/").on_connect(refuse_later if late else refuse)
+    server.of("/").on_connect(either(refuse))
     server.of("/other")
     async with websocket(address) as client:
         await client.send("40/other,", "40")
@@ -227,9 +215,8 @@ async def test_a_refusal_may_end_the_connection(server: SocketServer, address: A
     assert server.of("/other").sockets == {}
 
 
-@pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
 async def test_an_error_of_the_handler_refuses_and_is_logged(
-    server: SocketServer, address: Address, late: bool
+    server: SocketServer, address: Address, either: Callable[..., Any]
 ) -> None:
     """The client gets no detail, and the next client is served."""
 
@@ -237,10 +224,7 @@ async def test_an_error_of_the_handler_refuses_and_is_logged(
         if auth:
             raise RuntimeError("secret detail")
 
-    async def fail_later(socket: Socket, auth: dict[str, Any]) -> None:
-        fail(socket, auth)
-
-    server.of("/").on_connect(fail_later if late else fail)
+    server.of("/").on_connect(either(fail))
     with capture_logs() as logs:
         async with websocket(address) as client:
             await client.send('40{"a":1}')

@@ -97,9 +97,8 @@ class TestRefusals:
 
             yield by_polling
 
-    @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
     async def test_data_that_json_cannot_hold(
-        self, server: SocketServer, connect: Callable[[str], Awaitable[str | bytes]], late: bool
+        self, server: SocketServer, connect: Callable[[str], Awaitable[str | bytes]], either: Callable[..., Any]
     ) -> None:
         """The refusal becomes an internal error, which is logged. The client may try again."""
 
@@ -107,30 +106,22 @@ class TestRefusals:
             if not auth:
                 raise ConnectRefused("no", object())
 
-        async def refuse_later(socket: Socket, auth: dict[str, Any]) -> None:
-            await asyncio.sleep(0)
-            refuse(socket, auth)
-
-        server.of("/").on_connect(refuse_later if late else refuse)
+        server.of("/").on_connect(either(refuse))
         with capture_logs() as logs:
             assert await connect("") == INTERNAL
         assert [(entry["event"], entry["eventName"]) for entry in logs] == [("handler_failed", "connect")]
         assert server.of("/").sockets == {}
         assert str(await connect('{"again":1}')).startswith('40{"sid"')
 
-    @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
     async def test_details_of_an_event_that_json_cannot_hold(
-        self, server: SocketServer, address: Address, late: bool
+        self, server: SocketServer, address: Address, either: Callable[..., Any]
     ) -> None:
         """The refusal becomes an internal error, which is logged. The connection stays open."""
 
         def refuse(socket: Socket) -> None:
             raise EventRefused("no", why=object())
 
-        async def refuse_later(socket: Socket) -> None:
-            refuse(socket)
-
-        server.of("/").on("ask", refuse_later if late else refuse)
+        server.of("/").on("ask", either(refuse))
         server.of("/").on("echo", lambda socket: "still here")
         with capture_logs() as logs:
             async with socketio(address) as client:

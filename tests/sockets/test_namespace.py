@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -75,16 +76,12 @@ class TestHandlers:
             ({"a": None}, '[{"a":null}]'),
         ],
     )
-    @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
     async def test_a_handlers_result_is_the_ack(
-        self, server: SocketServer, address: Address, returned: object, ack: str, late: bool
+        self, server: SocketServer, address: Address, returned: object, ack: str, either: Callable[..., Any]
     ) -> None:
         """A tuple is several arguments, None no argument, any other value one."""
 
-        async def answer_later(socket: Socket) -> object:
-            return returned
-
-        server.of("/").on("ask", answer_later if late else lambda socket: returned)
+        server.of("/").on("ask", either(lambda socket: returned))
         async with socketio(address) as client:
             assert await answer_of(client, '["ask"]', 456) == f"43456{ack}"
 
@@ -231,19 +228,15 @@ class TestCalls:
 
 
 class TestErrors:
-    @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
     async def test_a_handlers_error_is_answered_and_logged(
-        self, server: SocketServer, address: Address, late: bool
+        self, server: SocketServer, address: Address, either: Callable[..., Any]
     ) -> None:
         """The sender gets no detail. The log has event, socket and error. The connection stays open."""
 
         def fail(socket: Socket, *args: object) -> None:
             raise RuntimeError("secret detail")
 
-        async def fail_later(socket: Socket, *args: object) -> None:
-            fail(socket)
-
-        server.of("/").on("fail", fail_later if late else fail)
+        server.of("/").on("fail", either(fail))
         with capture_logs() as logs:
             async with socketio(address) as client:
                 (sid,) = server.of("/").sockets

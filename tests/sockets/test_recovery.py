@@ -21,15 +21,19 @@ def server() -> SocketServer:
     return recovering()
 
 
+@pytest.fixture
+async def page(server: SocketServer) -> Page:
+    return await joined(server)
+
+
 class TestWire:
     async def test_the_reply_carries_a_pid_of_its_own(self, server: SocketServer) -> None:
         one, two = await Page(server).come(), await Page(server).come()
         assert re.fullmatch(r'40\{"sid":"[\w-]{20}","pid":"[\w-]{20}"\}', one.packets[-1])
         assert len({one.pid, one.sid, two.pid, two.sid}) == 4
 
-    async def test_an_event_ends_with_its_position(self, server: SocketServer) -> None:
+    async def test_an_event_ends_with_its_position(self, server: SocketServer, page: Page) -> None:
         """Also one without arguments, to one socket, and with attachments."""
-        page = await joined(server)
         server.to("r").emit("foo", {"a": 1})
         server.emit("none")
         server.in_("r").emit("bin", b"\x01")
@@ -41,17 +45,15 @@ class TestWire:
         assert re.fullmatch(rf'451-\["bin",\{{"_placeholder":true,"num":0\}},{OFFSET}\]', binary)
         assert re.fullmatch(rf'42\["own",1,{OFFSET}\]', own)
 
-    async def test_positions_grow(self, server: SocketServer) -> None:
-        page = await joined(server)
+    async def test_positions_grow(self, server: SocketServer, page: Page) -> None:
         for value in range(20):
             server.to("r").emit("n", value)
         events = await page.read()
         numbers = [int(event[-1].partition(".")[2], 16) for event in events]
         assert numbers == sorted(set(numbers))
 
-    async def test_events_that_are_not_kept_have_no_position(self, server: SocketServer) -> None:
+    async def test_events_that_are_not_kept_have_no_position(self, server: SocketServer, page: Page) -> None:
         """Volatile events, those with an ack, and those only for this server's sockets."""
-        page = await joined(server)
         socket = server.of("/").sockets[page.sid or ""]
         server.to("r").volatile.emit("cursor", {"x": 1})
         server.local.emit("here", 1)
@@ -86,8 +88,7 @@ class TestWire:
 
 
 class TestReturning:
-    async def test_missed_events_come_before_the_reply(self, server: SocketServer) -> None:
-        page = await joined(server)
+    async def test_missed_events_come_before_the_reply(self, server: SocketServer, page: Page) -> None:
         sid, pid = page.sid, page.pid
         server.to("r").emit("seen", 0)
         await page.lose()
@@ -101,9 +102,8 @@ class TestReturning:
         assert without_offsets(page.events) == [["seen", 0], ["missed", 1], ["missed", 3]]
         assert outcomes(server) == {RecoveryOutcome.RECOVERED: 1}
 
-    async def test_it_continues_afterwards(self, server: SocketServer) -> None:
+    async def test_it_continues_afterwards(self, server: SocketServer, page: Page) -> None:
         """In its rooms, once each, however often it returns."""
-        page = await joined(server)
         for number in range(5):
             await page.lose()
             server.to("r").emit("n", 2 * number)
@@ -158,9 +158,8 @@ class TestReturning:
         server.to("b").emit("after", 2)
         assert await page.restore() == [["after", 2]]
 
-    async def test_a_leave_with_a_join_right_behind_it_is_no_leave(self, server: SocketServer) -> None:
+    async def test_a_leave_with_a_join_right_behind_it_is_no_leave(self, server: SocketServer, page: Page) -> None:
         """Earlier events may not have arrived: they are not lost with the membership."""
-        page = await joined(server)
         offset = page.offset
         server.to("r").emit("on its way", 1)
         page.emit("leave", "r")
@@ -170,8 +169,7 @@ class TestReturning:
         page.events, page.offset = [], offset
         assert await page.restore() == [["on its way", 1]]
 
-    async def test_a_leave_with_something_missed_behind_it_is_a_leave(self, server: SocketServer) -> None:
-        page = await joined(server)
+    async def test_a_leave_with_something_missed_behind_it_is_a_leave(self, server: SocketServer, page: Page) -> None:
         page.emit("leave", "r")
         server.to("r").emit("between", 1)
         page.emit("join", "r")
@@ -224,8 +222,7 @@ class TestReturning:
         assert without_offsets(page.events) == [["welcome", False], ["n", 1], ["n", 2], ["welcome", True]]
 
     @pytest.mark.parametrize("reason", ["close", "parse error"])
-    async def test_a_client_that_left_does_not_return(self, server: SocketServer, reason: str) -> None:
-        page = await joined(server)
+    async def test_a_client_that_left_does_not_return(self, server: SocketServer, reason: str, page: Page) -> None:
         page.send("41" if reason == "close" else "4x")
         await page.lose()
         await page.come()
@@ -236,17 +233,15 @@ class TestReturning:
         assert outcomes(server) == {RecoveryOutcome.UNKNOWN: 1}
 
     @pytest.mark.parametrize("reason", [Reason.PING_TIMEOUT, Reason.TRANSPORT_ERROR, Reason.SERVER_SHUTTING_DOWN])
-    async def test_a_lost_client_does(self, server: SocketServer, reason: Reason) -> None:
-        page = await joined(server)
+    async def test_a_lost_client_does(self, reason: Reason, page: Page) -> None:
         page.session.close(reason)
         await page.restore()
 
 
 class TestIncomplete:
     @pytest.mark.parametrize("offset", ["of the future", "nothing that is an offset", {"an": "object"}])
-    async def test_a_position_of_elsewhere(self, server: SocketServer, offset: object) -> None:
+    async def test_a_position_of_elsewhere(self, server: SocketServer, offset: object, page: Page) -> None:
         """Membership is restored. The client gets a new pid."""
-        page = await joined(server)
         sid, pid = page.sid, page.pid
         await page.lose()
         server.to("r").emit("missed", 1)
@@ -276,9 +271,10 @@ class TestIncomplete:
         assert without_offsets(page.events) == [["n", 0], ["n", 5]]
 
     @pytest.mark.parametrize("half_open", [True, False])
-    async def test_a_lost_reply_does_not_cost_the_membership(self, server: SocketServer, *, half_open: bool) -> None:
+    async def test_a_lost_reply_does_not_cost_the_membership(
+        self, server: SocketServer, *, half_open: bool, page: Page
+    ) -> None:
         """The client comes again with the pid that it knows."""
-        page = await joined(server)
         sid = page.sid
         await page.lose()
         for _ in range(3):
@@ -301,9 +297,8 @@ class TestIncomplete:
 
     @pytest.mark.parametrize("shown_by", ["a join", "a disconnect"])
     async def test_the_old_pid_is_used_up_when_the_client_has_the_new_one(
-        self, server: SocketServer, shown_by: str
+        self, server: SocketServer, shown_by: str, page: Page
     ) -> None:
-        page = await joined(server)
         old = page.pid
         await page.lose()
         await page.come(offset="other")

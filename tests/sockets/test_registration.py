@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -211,21 +211,16 @@ class TestConnecting:
                 pass
         assert steps == [("middleware", "Ada"), ("handler", "Ada")]
 
-    @pytest.mark.parametrize("is_async", [False, True])
     @pytest.mark.parametrize("place", ["use", "on_connect"])
     async def test_a_check_that_returns_false_refuses_the_client(
-        self, server: SocketServer, place: str, is_async: bool
+        self, server: SocketServer, place: str, either: Callable[..., Any]
     ) -> None:
         """As in python-socketio: ported code with `return False` must not admit everyone."""
 
         def decide(socket: Socket, auth: dict[str, Any]) -> bool:
             return auth.get("name") == "Ada"
 
-        async def decide_later(socket: Socket, auth: dict[str, Any]) -> bool:
-            await asyncio.sleep(0)
-            return decide(socket, auth)
-
-        getattr(server, place)(decide_later if is_async else decide)
+        getattr(server, place)(either(decide))
         if place == "use":
             server.on_connect(lambda socket: None)
         async with connect(server, auth={"name": "Ada"}) as client:

@@ -1,9 +1,10 @@
 """Each end of a connection, and Socket.IO's reason for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from tests.support.clients import Polling, socketio, websocket
@@ -254,18 +255,14 @@ class TestShutdown:
 
 
 class TestHandlerErrors:
-    @pytest.mark.parametrize("late", [True, False], ids=["coroutine", "function"])
     async def test_an_error_in_on_disconnect_is_logged(
-        self, server: SocketServer, address: Address, late: bool
+        self, server: SocketServer, address: Address, either: Callable[..., Any]
     ) -> None:
 
         def fail(socket: Socket, reason: str) -> None:
             raise RuntimeError("of the test")
 
-        async def fail_later(socket: Socket, reason: str) -> None:
-            fail(socket, reason)
-
-        server.of("/").on_disconnect(fail_later if late else fail)
+        server.of("/").on_disconnect(either(fail))
         with capture_logs() as logs:
             async with socketio(address):
                 pass

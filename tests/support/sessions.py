@@ -31,14 +31,14 @@ async def turn() -> None:
 class MemoryTransport:
     """A transport that keeps its packets. `writable` is set by the test."""
 
-    def __init__(self, name: TransportName = "websocket", *, writable: bool = True) -> None:
+    def __init__(self, name: TransportName = "websocket", *, writable: bool = True, lingers: bool = False) -> None:
         self.name: TransportName = name
         self.writable = writable
         self.writes: list[list[Message]] = []
         self.closed_with: tuple[Reason, Exception | None] | None = None
         self.parted_with: Reason | None = None
         self.discarded = False
-        self.lingers = False
+        self.lingers = lingers
         self.silence = inf
 
     @property
