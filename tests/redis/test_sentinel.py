@@ -1,5 +1,6 @@
 """A link over real Sentinels: it finds the master, and finds the next one after a failover."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import quote
@@ -11,7 +12,9 @@ from tests.support.redis_server import running_redis
 from tests.support.redis_sets import MASTER, Sentinels, await_that, running_sentinels
 from tests.support.servers import until
 
+from synkora.redis.discovery import Discovery
 from synkora.redis.link import Link, Script
+from synkora.redis.url import RedisUrl
 
 PASSWORD = "p@ss:w/o?r#d"
 WRITE = Script("return redis.call('SET', KEYS[1], ARGV[1])")
@@ -100,3 +103,29 @@ async def test_a_link_follows_a_planned_failover(make_link: MakeLink, sentinels:
     await written(link, sentinels, "after a planned failover")
     link.publish(b"synkora:news", b"x")
     await until(lambda: heard == [b"x"])
+
+
+async def test_an_answer_of_another_form_does_not_end_the_watch() -> None:
+    """Otherwise the next failover would not be noticed, and writes to the former master would be lost."""
+    answers = [b"*2\r\n$4\r\none.\r\n$1\r\n1\r\n", b"*1\r\n$4\r\none.\r\n", b"*2\r\n$4\r\ntwo.\r\n$1\r\n2\r\n"]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            command = [(await reader.readline(), await reader.readline())[1].strip() for _ in range(int(line[1:]))]
+            match command[0].upper():
+                case b"HELLO":
+                    writer.write(b"%1\r\n$4\r\nmode\r\n$8\r\nsentinel\r\n")
+                case b"SUBSCRIBE":
+                    writer.write(b">3\r\n$9\r\nsubscribe\r\n$%d\r\n%b\r\n:1\r\n" % (len(command[1]), command[1]))
+                case b"SENTINEL":
+                    writer.write(answers.pop(0) if len(answers) > 1 else answers[0])
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as sentinel:
+        port = sentinel.sockets[0].getsockname()[1]
+        discovery = Discovery(RedisUrl.parse(f"redis+sentinel://127.0.0.1:{port}/{MASTER}"), "synkora:")
+        found = await discovery.find()
+        assert (found.host, found.port) == ("one.", 1)
+        async with asyncio.timeout(PATIENCE):
+            await discovery.left(found)
+        assert (await discovery.find()).port == 2

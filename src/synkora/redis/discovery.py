@@ -127,7 +127,13 @@ class Discovery:
             raise LinkDown("the Redis of REDIS_URL belongs to a Cluster, which is asked now")
 
     async def _found(self, server: Server, connection: RedisConnection, hello: Mapping[bytes, Any]) -> list[Server]:
-        """Return the Redis to use, and further servers to ask later."""
+        """Return the Redis to use, and further servers to ask later. Raises `LinkDown` and `RedisRefused`."""
+        try:
+            return await self._answer(server, connection, hello)
+        except (ValueError, TypeError, IndexError, AttributeError):
+            raise LinkDown("its answer is of another form than expected") from None
+
+    async def _answer(self, server: Server, connection: RedisConnection, hello: Mapping[bytes, Any]) -> list[Server]:
         if self.is_cluster:
             if hello.get(b"mode") != b"cluster":
                 raise LinkDown("the Redis of REDIS_URL is not of a Cluster: the URL must begin with redis://")

@@ -1,5 +1,6 @@
 """What each endpoint does."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -39,6 +40,22 @@ async def test_several_events_keep_their_order(backend: Backend) -> None:
     assert [event[0] for event in events] == ["task:create", "task:move", "task:create"]
     assert events[0][1] == {"id": "t1"}
     assert [event[-1] for event in events] == answer["positions"]
+
+
+async def test_others_have_their_turns_while_a_list_is_published(backend: Backend) -> None:
+    """Each event may go to thousands of members."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await backend.ask("POST", EVENTS, [CREATE] * 100)
+    counting.cancel()
+    assert turns >= 100
 
 
 async def test_the_client_that_made_the_change_is_left_out(backend: Backend) -> None:

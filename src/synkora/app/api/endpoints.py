@@ -1,5 +1,6 @@
 """The table of the HTTP API's endpoints, and what each does."""
 
+import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -112,6 +113,7 @@ class Endpoints:
                 positions.append(await self._publisher.publish(project_id, publication, once))
             except LogUnavailable:
                 raise Problem(503, _UNREACHABLE, {"retry-after": "1"}) from None
+            await asyncio.sleep(0)  # a turn of the event loop for each event, which may have thousands of readers
         names = ", ".join(event.event for event in asked)
         log.debug("api_published", projectId=project_id, events=names, address=call.address)
         return Published([None if position is None else str(position) for position in positions])
