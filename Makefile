@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Everything is installed below this folder, in .venv and tests/clients/node_modules.
+# `make` alone lists the commands. Everything is installed below this folder, in .venv and tests/clients/node_modules.
 
 PYTHON ?= python3
 UV ?= uv
@@ -46,10 +46,10 @@ endef
 .NOTPARALLEL:
 .PHONY: help run web try-web dist screenshots site test quick check fmt bench bench-full lock clean install tools compiler node
 
-help: ## list the targets
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'ARGS="…" is handed on: make run ARGS="--port 4000", make test ARGS="-k presence -x"'
+	@echo 'ARGS="…" is passed on: make run ARGS="--port 4000", make test ARGS="-k presence -x"'
 
 run: $(RUN_READY) $(SETTINGS) try-web ## start the server (the first time: install it and make .env.local)
 	@exec $(BIN)/synkora serve $(ARGS)
@@ -67,7 +67,7 @@ QUICK := $(addprefix tests/,protocol engine sockets identity collaboration contr
 quick: $(DEV_READY) ## run the tests that need nothing but make install (about a minute)
 	@$(BIN)/python -m pytest --numprocesses auto -m 'not tools' $(ARGS) $(QUICK)
 
-web: $(WEB_BUILT) ## build the playground and the console (make run does it, where Node.js is there)
+web: $(WEB_BUILT) ## build the playground and the console (make run does it if Node.js is installed)
 
 dist: node $(DEV_READY) web ## build the wheel and the sdist, in dist/
 	@rm -rf dist
@@ -86,7 +86,7 @@ check: $(DEV_READY) ## lint, formatting, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-fmt: $(DEV_READY) ## format the code and mend what the linter can mend
+fmt: $(DEV_READY) ## format the code and apply the linter's fixes
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
