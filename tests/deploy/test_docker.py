@@ -41,7 +41,7 @@ def test_the_linter_finds_nothing() -> None:
 def test_the_pages_are_built_as_make_does() -> None:
     """The commands are the same, so the pages of `make web` can stand for the image's."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert texts(WEB, "RUN") == ["npm ci", "npm run build"]
+    assert texts(WEB, "RUN") == ["npm ci", "npm run build -- --mode playground && npm run build -- --mode console"]
     assert "npm ci --prefix web" in makefile
     assert "npm run --prefix web --silent build" in makefile
 
