@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from tests.support.links import MakeLink
@@ -63,6 +63,11 @@ class Redis:
             calls, ids = calls + 1, await self.reap(uid, link=link, most=most, ids=ids)
         return calls
 
+    async def registered(self) -> Self:
+        for uid in ("one", "two"):
+            await self.beat(uid, registers=True)
+        return self
+
     def age(self, uid: str) -> None:
         """Let an instance have been silent for long."""
         self.server.do("ZADD", KEYS.instances, 1, uid)
@@ -78,10 +83,7 @@ class Redis:
 @pytest.fixture
 async def scripts(link: Link, redis: RedisServer) -> Redis:
     """With the registered instances `one` and `two`."""
-    scripts = Redis(link, redis)
-    for uid in ("one", "two"):
-        await scripts.beat(uid, registers=True)
-    return scripts
+    return await Redis(link, redis).registered()
 
 
 async def test_an_unregistered_instance_is_refused(scripts: Redis) -> None:
@@ -286,10 +288,7 @@ class Told(Redis):
 
 @pytest.fixture
 async def told(link: Link, redis: RedisServer) -> Told:
-    told = Told(link, redis)
-    for uid in ("one", "two"):
-        await told.beat(uid, registers=True)
-    return told
+    return await Told(link, redis).registered()
 
 
 async def test_a_user_enters_and_leaves_once_over_all_instances(told: Told) -> None:

@@ -26,6 +26,11 @@ def code(number: int) -> re.Pattern[str]:
     return re.compile(f'^{{"code":{number},"message":"')
 
 
+def hanging_poll(body: str, content: str) -> list[Step]:
+    """A poll that is answered with `body` when `content` is posted."""
+    return [Request(later="poll", body=body), Request(method="POST", content=content, body="ok"), Answered("poll")]
+
+
 GONE = Request(status=400, body=code(1))
 
 ROWS = [
@@ -64,9 +69,7 @@ ROWS = [
         "polling: a poll that hangs is answered by the next message",
         [
             Open(),
-            Request(later="poll", body="4hello"),
-            Request(method="POST", content="4hello", body="ok"),
-            Answered("poll"),
+            *hanging_poll(body="4hello", content="4hello"),
         ],
     ),
     Row(
@@ -108,13 +111,7 @@ ROWS = [
     Row("websocket: pongs that nobody asked for", [Dial(), OPENED, Send(["3", "3", "4a"]), Expect(["4a"])]),
     Row(
         "polling: the client's close",
-        [
-            Open(),
-            Request(later="poll", body="6"),
-            Request(method="POST", content="1", body="ok"),
-            Answered("poll"),
-            GONE,
-        ],
+        [Open(), *hanging_poll(body="6", content="1"), GONE],
     ),
     Row("websocket: the client's close", [Dial(), OPENED, Send(["1"]), Closed()]),
     Row(

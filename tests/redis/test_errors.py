@@ -20,11 +20,7 @@ from synkora.redis.errors import RedisRefused, unreachable
         ("NOPROTO unsupported protocol version", "NOPROTO", "Redis 6 or newer is needed"),
         ("MOVED 3999 127.0.0.1:6381", "MOVED", "another node of the Redis Cluster"),
         ("NOPERM this user has no permissions to run the 'publish' command", "NOPERM", "lack the command PUBLISH"),
-        (
-            "NOPERM User alice has no permissions to run the 'config|set' command",
-            "NOPERM",
-            "lack the command CONFIG|SET",
-        ),
+        ("NOPERM User alice has no permissions to run the 'config|set' command", "NOPERM", "the command CONFIG|SET"),
         ("NOPERM No permissions to access a key", "NOPERM", "lack a key that is needed"),
         ("NOPERM for a reason yet to be thought of", "NOPERM", "lack something that is needed"),
         ("ERR unknown command `HELLO`, with args beginning with: `3`, `secret`, ", "ERR", "6 or newer is needed"),

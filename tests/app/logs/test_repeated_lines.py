@@ -47,6 +47,10 @@ async def test_a_flood_is_one_line_and_a_number(repeats: RepeatedLines, capsys: 
     assert repeats.levels == {"error": 2000, "warning": 1000}
 
 
+def for_each_user(*templates: str) -> list[str]:
+    return [template.format(name=name) for name in ("alice", "bob") for template in templates]
+
+
 async def test_each_block_is_logged(repeats: RepeatedLines, capsys: pytest.CaptureFixture[str]) -> None:
     """An operator's actions are no flood: each has an entry with the operator's name."""
     log: Any = structlog.get_logger()
@@ -55,15 +59,11 @@ async def test_each_block_is_logged(repeats: RepeatedLines, capsys: pytest.Captu
         log.warning("console_blocked", **who, seconds=60)
         log.warning("console_disconnected_all", **who)
         log.warning("console_unblocked", **who)
-    assert lines(capsys) == [
-        line.format(name=name)
-        for name in ("alice", "bob")
-        for line in (
-            "✗ Blocked from the console, by 192.0.2.1: the user {name}, for 60 s",
-            "✗ Disconnected from the console, by 192.0.2.1: all of the user {name}",
-            "✓ No longer blocked, by 192.0.2.1: the user {name}",
-        )
-    ]
+    assert lines(capsys) == for_each_user(
+        "✗ Blocked from the console, by 192.0.2.1: the user {name}, for 60 s",
+        "✗ Disconnected from the console, by 192.0.2.1: all of the user {name}",
+        "✓ No longer blocked, by 192.0.2.1: the user {name}",
+    )
     repeats.tell()
     assert lines(capsys) == []
 
@@ -76,17 +76,13 @@ async def test_each_action_of_the_backend_is_logged(repeats: RepeatedLines, caps
         log.warning("api_disconnected", name=name, address="192.0.2.1")
         log.warning("api_removed", userId=name, projectId="demo", address="192.0.2.1")
         log.warning("api_noticed", projectId=name, address="192.0.2.1")
-    assert lines(capsys) == [
-        line.format(name=name)
-        for name in ("alice", "bob")
-        for line in (
-            "✗ Blocked by the API, by 192.0.2.1: the user {name}, for 60 s",
-            "✓ No longer blocked, by the API, by 192.0.2.1: the user {name}",
-            "✗ Disconnected by the API, by 192.0.2.1: {name}",
-            "✗ Removed from project demo by the API, by 192.0.2.1: {name}",
-            "→ Notice by the API to project {name}, by 192.0.2.1",
-        )
-    ]
+    assert lines(capsys) == for_each_user(
+        "✗ Blocked by the API, by 192.0.2.1: the user {name}, for 60 s",
+        "✓ No longer blocked, by the API, by 192.0.2.1: the user {name}",
+        "✗ Disconnected by the API, by 192.0.2.1: {name}",
+        "✗ Removed from project demo by the API, by 192.0.2.1: {name}",
+        "→ Notice by the API to project {name}, by 192.0.2.1",
+    )
     repeats.tell()
     assert lines(capsys) == []
 

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -35,6 +35,16 @@ def add(queue: MemoryQueue, *users: str) -> None:
         queue.add(Transition.ENTERED, TransitionData("p", user))
 
 
+async def send_two(port: int, queue: MemoryQueue, has_begun: Callable[[WebhookSender], bool]) -> WebhookSender:
+    """Send `a`, and `b` as soon as the sender has begun."""
+    add(queue, "a")
+    async with sender_to(port, queue) as sender:
+        await until(lambda: has_begun(sender))
+        add(queue, "b")
+        await until(lambda: sender.sent == 2)
+    return sender
+
+
 def users(receiver: WebhookReceiver) -> list[str | None]:
     return [user for _, _, user in receiver.events]
 
@@ -53,12 +63,7 @@ async def test_what_waits_is_one_message(receiver: WebhookReceiver, port: int) -
 async def test_a_message_that_was_refused_is_sent_again_with_the_same_id(receiver: WebhookReceiver, port: int) -> None:
     """Also if further events have come meanwhile: these follow in the next message."""
     receiver.statuses = [500, 503]
-    queue = MemoryQueue()
-    add(queue, "a")
-    async with sender_to(port, queue) as sender:
-        await until(lambda: sender.failed == 1)
-        add(queue, "b")
-        await until(lambda: sender.sent == 2)
+    sender = await send_two(port, MemoryQueue(), lambda sender: sender.failed == 1)
     assert sender.failed == 2
     assert users(receiver) == ["a", "b"]
     assert len({request.headers["webhook-id"] for request in receiver.requests[:3]}) == 1
@@ -155,12 +160,7 @@ class ForgetfulQueue(MemoryQueue):
 async def test_what_was_received_is_not_sent_again_if_the_queue_cannot_be_asked(
     receiver: WebhookReceiver, port: int
 ) -> None:
-    queue = ForgetfulQueue()
-    add(queue, "a")
-    async with sender_to(port, queue) as sender:
-        await until(lambda: sender.sent == 1)
-        add(queue, "b")
-        await until(lambda: sender.sent == 2)
+    await send_two(port, ForgetfulQueue(), lambda sender: sender.sent == 1)
     assert users(receiver) == ["a", "b"]
 
 
