@@ -22,7 +22,7 @@ from tests.support.certificates import make_certificate
 from tests.support.node_process import NodeProcess
 from tests.support.processes import PATIENCE, Program, Synkora
 from tests.support.real_clients import WAYS, Way
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, valkey
 from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
 from tests.support.users import PROJECT, SECRET, User
@@ -336,6 +336,23 @@ async def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
         _, alive = await asyncio.to_thread(psutil.wait_procs, family, PATIENCE)
         assert alive == []
         assert not folder.exists()
+    finally:
+        workers.server.kill()
+
+
+async def test_valkey_in_place_of_redis(tmp_path: Path, node: NodeProcess) -> None:
+    """On a machine that has only Valkey, it connects the workers. It ends with them."""
+    (tmp_path / "valkey-server").symlink_to(valkey())
+    workers = Workers(ServerProcess(tmp_path, **TWO, PATH=str(tmp_path)))
+    try:
+        (private,) = [each for each in workers.parent.children() if each.name() == "valkey-server"]
+        assert workers.redis is None
+        await expect_health(workers.server, status="healthy", workers=2)
+        members = await enter(workers, node)
+        await expect_edit(workers.of(0, members)[0], members, "through Valkey")
+        await leave(members)
+        assert await asyncio.to_thread(workers.server.stop) == 0
+        assert not private.is_running()
     finally:
         workers.server.kill()
 

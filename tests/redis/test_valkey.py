@@ -1,13 +1,10 @@
 """Valkey in place of Redis: one server, a failover by Sentinels, and a Cluster."""
 
-import shutil
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 from tests.support.links import QUICK, MakeLink
 from tests.support.processes import PATIENCE
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, valkey
 from tests.support.redis_sets import running_cluster, running_sentinels
 from tests.support.servers import until
 
@@ -17,13 +14,6 @@ from synkora.redis.link import Link
 from synkora.redis_adapter.event_log import RedisLog
 
 SETTINGS = replace(QUICK, timeout=3)
-
-
-def valkey() -> str:
-    """Valkey's server, from the system or from `make valkey`."""
-    found = shutil.which("valkey-server") or shutil.which("valkey-server", path=str(Path(sys.executable).parent))
-    assert found is not None, "make valkey unpacks valkey-server"
-    return found
 
 
 class Trial:

@@ -4,6 +4,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +15,13 @@ from urllib.parse import quote
 
 import hiredis
 from tests.support.processes import PATIENCE, free_port
+
+
+def valkey() -> str:
+    """Valkey's server, from the system or from `make valkey`."""
+    found = shutil.which("valkey-server") or shutil.which("valkey-server", path=str(Path(sys.executable).parent))
+    assert found is not None, "make valkey unpacks valkey-server"
+    return found
 
 
 class RedisServer:

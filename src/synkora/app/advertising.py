@@ -10,9 +10,10 @@ from synkora.app.settings import Settings
 from synkora.cluster.instance_directory import Announcement
 
 _EVERY_INTERFACE: Final = ("0.0.0.0", "::")  # noqa: S104  # only compared, not listened on
-_LOOPBACK: Final = "127.0.0.1"
-#: An address for documentation (RFC 5737). A UDP socket that connects sends nothing; the system chooses its interface.
-_ANYWHERE: Final = ("192.0.2.1", 9)
+_LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+#: Addresses for documentation (RFC 5737, RFC 3849). A UDP socket that connects sends nothing; the system chooses its
+#: interface.
+_ANYWHERE: Final = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 
 
 def announcement(settings: Settings, listening: socket.socket, key: bytes) -> Announcement:
@@ -28,17 +29,17 @@ def announcement(settings: Settings, listening: socket.socket, key: bytes) -> An
 def _place(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     if host in _EVERY_INTERFACE:
-        host = _own_address()
+        host = _own_address(listening.family)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _own_address() -> str:
+def _own_address(family: int) -> str:
     """Return this machine's address in its network; the loopback address if it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(_ANYWHERE)
+            probe.connect(_ANYWHERE[socket.AddressFamily(family)])
         except OSError:
-            return _LOOPBACK
+            return _LOOPBACK[socket.AddressFamily(family)]
         return str(probe.getsockname()[0])
 
 
