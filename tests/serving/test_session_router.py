@@ -170,6 +170,37 @@ async def test_what_is_forwarded_is_counted(site: Site) -> None:
     assert counts.lost == {"polling": 2, "websocket": 1}
 
 
+async def test_a_client_that_leaves_before_the_owner_is_connected(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner gets no request that nobody waits for."""
+    receiving, owning = await site.two()
+    sid = await owning.open()
+    await until(lambda: not owning.connections)
+    forwarder = receiving.server.forwarder
+    assert forwarder is not None
+    connect, begun, may_go_on = forwarder.connect, asyncio.Event(), asyncio.Event()
+
+    async def connect_late(owner: Owner, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
+        begun.set()
+        await may_go_on.wait()
+        return await connect(owner, protocol)
+
+    monkeypatch.setattr(forwarder, "connect", connect_late)
+    for start in ("GET", "POST"):
+        _, writer = await asyncio.open_connection("127.0.0.1", receiving.address.port)
+        target = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
+        writer.write(f"{start} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {int(start == 'POST')}\r\n\r\n".encode())
+        await begun.wait()
+        writer.close()
+        await until(lambda: not receiving.connections)
+        may_go_on.set()
+        await until(lambda: not receiving.server.server_state.tasks)
+        begun.clear()
+        may_go_on.clear()
+    assert (receiving.pending, forwarder.counts.lost) == (0, {})
+    await until(lambda: not owning.connections)
+    assert not next(iter(registry_of(owning.sockets))).transport.writable
+
+
 async def test_requests_share_a_connection(site: Site) -> None:
     """A connection to the owner carries one request after another."""
     receiving, owning = await site.two()

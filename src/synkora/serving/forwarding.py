@@ -231,6 +231,9 @@ class Forwarder:
         send: Send,
         client: Client,
     ) -> bool:
+        if client.has_left:  # while this instance connected to the owner
+            connection.abort()
+            raise OwnerLost("the client has left")
         with self.pending(owner.tag, connection.abort, target):
             client.on_leave(connection.abort)
             try:
@@ -288,6 +291,7 @@ class _Body:
             message = await self._receive()
             self.is_unread = False
             if message["type"] == "http.disconnect":
+                connection.abort()  # the owner would wait for the rest
                 break
             self._more = message.get("more_body", False)
             part: bytes = message.get("body", b"")
