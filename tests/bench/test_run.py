@@ -1,6 +1,7 @@
 """The benchmark as a command."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.chart import TITLE
@@ -20,6 +21,14 @@ BENCH = (*SHOW, "--server", "synkora", "--server", "floor", "--rounds", "1", "--
 def with_limit(limit: str, *options: str) -> list[str]:
     """The command under a limit on open files."""
     return ["bash", "-c", f'ulimit {limit}; exec "$@"', "bash", *BENCH, *options]
+
+
+def refusal(command: Sequence[str], **variables: str) -> list[str]:
+    """What a command says that fails: all of it is on stderr."""
+    with Program(command, ROOT, **variables) as program:
+        assert program.wait() == 1
+    assert program.stdout == []
+    return program.stderr
 
 
 def test_it_measures_and_reports(tmp_path: Path) -> None:
@@ -63,11 +72,8 @@ def test_a_faulty_run_fails_it(tmp_path: Path) -> None:
 
 def test_a_file_without_figures_is_told(tmp_path: Path) -> None:
     """An invalid file is one line on stderr, and nothing is printed."""
-    with Program([*SHOW, "--from", str(tmp_path / "none.json")], ROOT) as program:
-        assert program.wait() == 1
-    assert program.stdout == []
-    assert len(program.stderr) == 1
-    assert "none.json holds no figures" in program.stderr[0]
+    (line,) = refusal([*SHOW, "--from", str(tmp_path / "none.json")])
+    assert "none.json holds no figures" in line
 
 
 def test_workloads_are_listed() -> None:
@@ -83,10 +89,7 @@ def test_the_limit_on_open_files_is_raised() -> None:
 
 def test_too_few_open_files_are_told() -> None:
     """A hard limit that is too low is reported before the measurement, with the required limit and advice."""
-    with Program(with_limit("-n 250", "--workload", "100/10/0"), ROOT) as program:
-        assert program.wait() == 1
-    assert program.stdout == []
-    assert program.stderr == [
+    assert refusal(with_limit("-n 250", "--workload", "100/10/0")) == [
         (
             "100 clients need 300 open files and this user may open 250: "
             "raise the limit (as root: ulimit -n 300), or choose other workloads with --workload"
@@ -96,16 +99,12 @@ def test_too_few_open_files_are_told() -> None:
 
 def test_without_redis_instances_are_left_out(tmp_path: Path) -> None:
     """A line says so. If nothing else was requested, nothing is measured."""
-    with Program([*BENCH, "--workload", "cluster"], ROOT, PATH=str(tmp_path)) as program:
-        assert program.wait() == 1
-    assert program.stdout == []
-    assert program.stderr == [
+    assert refusal([*BENCH, "--workload", "cluster"], PATH=str(tmp_path)) == [
         "200 in 20 projects, on 2 instances, 4 in flight is left out: redis-server is not installed",
         "There is nothing left to measure.",
     ]
 
 
 def test_a_server_without_a_workload_is_told() -> None:
-    with Program([*SHOW, "--server", "floor", "--workload", "documents"], ROOT) as program:
-        assert program.wait() == 1
-    assert program.stderr == ["None of these servers is given any of these workloads: see --list."]
+    said = refusal([*SHOW, "--server", "floor", "--workload", "documents"])
+    assert said == ["None of these servers is given any of these workloads: see --list."]
