@@ -1,22 +1,23 @@
 # `make` alone lists the commands. Everything is installed below this folder, in .venv and tests/clients/node_modules.
 
 PYTHON ?= python3
+VENV ?= .venv
 UV ?= uv
 ARGS ?=
 
 # Each start of the server and of a test run would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-BIN := .venv/bin
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input
 PACKAGE := $(PIP) --no-build-isolation --no-deps --editable .
 CLIENTS := tests/clients
 LOCK := $(UV) pip compile pyproject.toml --all-extras --quiet --universal --generate-hashes --no-header
 
 # Each stamp is as new as the lock file that it was installed from.
-VENV_READY := .venv/.created
-RUN_READY := .venv/.installed-run
-DEV_READY := .venv/.installed-dev
+VENV_READY := $(VENV)/.created
+RUN_READY := $(VENV)/.installed-run
+DEV_READY := $(VENV)/.installed-dev
 WEB_READY := web/node_modules/.installed
 CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package-lock.json),$(CLIENTS)/node_modules/.installed)
 
@@ -129,11 +130,11 @@ $(VENV_READY):
 			echo 'Python cannot make a virtual environment: install python3-venv (Debian, Ubuntu: apt install python3-venv)' >&2; \
 			exit 1; \
 		fi; }
-	@[ ! -e .venv ] || [ -e .venv/.making ] || { \
-		echo 'There is a .venv that make has not made: move it away, or use it without make' >&2; exit 1; }
-	@echo 'Making .venv …'
-	@rm -rf .venv && mkdir .venv && touch .venv/.making && $(PYTHON) -m venv .venv
-	@mv .venv/.making $@
+	@[ ! -e $(VENV) ] || [ -e $(VENV)/.making ] || { \
+		echo 'There is a $(VENV) that make has not made: move it away, or use it without make' >&2; exit 1; }
+	@echo 'Making $(VENV) …'
+	@rm -rf $(VENV) && mkdir $(VENV) && touch $(VENV)/.making && $(PYTHON) -m venv $(VENV)
+	@mv $(VENV)/.making $@
 
 $(RUN_READY): $(VENV_READY) requirements/run.txt requirements/build.txt pyproject.toml
 	@echo 'Installing the server …'
@@ -226,7 +227,7 @@ $(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json
 
 # Fuzzing has its own lock file, since its engine is large and exists for Linux alone. To bring it up to date:
 # uv pip compile requirements/fuzz.in --universal --generate-hashes --no-header --output-file requirements/fuzz.txt
-FUZZ_READY := .venv/.installed-fuzz
+FUZZ_READY := $(VENV)/.installed-fuzz
 .PHONY: fuzz
 
 fuzz: $(FUZZ_READY) ## fuzz every decoder (FUZZ_RUNS=… inputs in all, 1000000 if not given; ARGS="tokens session" for some)
