@@ -228,11 +228,6 @@ class Server(uvicorn.Server):
         await self._sockets_server.close(max(deadline - loop.time(), 0))
         if self.forwarder is not None:
             await self._finish_forwarded(self.forwarder, deadline)
-        # uvicorn waits for the connections that it knows. uvloop's servers would also wait, sometimes without end, for
-        # connections that were passed to other workers.
-        for server in self.servers:
-            server.close()
-        self.servers = []
         await super().shutdown(sockets)
         if self.forwarder is not None:
             self.forwarder.close()
