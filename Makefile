@@ -247,3 +247,12 @@ chaos: node tools $(DEV_READY) $(CLIENTS_READY) ## have instances and Redis die 
 
 real-app: $(DEV_READY) $(CLIENTS_READY) ## have two users work on the board of the real web app (APP=… is its checkout; it takes minutes)
 	@$(BIN)/python -m tests.real_app "$(APP)"
+
+.PHONY: image-test
+
+image-test: node $(DEV_READY) $(CLIENTS_READY) ## build the image of deploy/docker on Debian's packages, and run it (root and minutes needed)
+	@missing=; \
+	command -v buildah >/dev/null || missing="$$missing buildah"; \
+	command -v mmdebstrap >/dev/null || missing="$$missing mmdebstrap"; \
+	$(INSTALL_MISSING)
+	@$(BIN)/python -m pytest -o faulthandler_timeout=0 --durations=5 tests/deploy/built_image.py $(ARGS)
