@@ -12,6 +12,8 @@ from tests.support.servers import Address, serving
 
 from synkora import Socket, SocketServer
 
+pytestmark = pytest.mark.tools
+
 TEXT: Final = "compressible " * 1000
 PICTURE: Final = bytes(10_000)
 #: Bytes of a reply's head, and of the small events between the large ones.
