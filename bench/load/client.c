@@ -34,8 +34,9 @@ void open_client(int index) {
 }
 
 static void send_room(client *c, const char *event) {
-    char text[64];
-    options.transport->send(c, text, (size_t)snprintf(text, sizeof text, "42[\"%s\",\"room-%d\"]", event, c->room));
+    char text[128];
+    options.transport->send(c, text, (size_t)snprintf(text, sizeof text, "42[\"%s\",\"%s-%d\"]", event, options.project,
+                                                           c->room));
 }
 
 void join(client *c) {
@@ -70,8 +71,8 @@ void send_event(client *c) {
     }
     const char *pad = options.event == EVENTS ? "" : some_text((size_t)options.pad);
     snprintf(fields, capacity, options.event->fields, (unsigned long long)now_ns(), pad);
-    int length = snprintf(message, capacity, "42[\"%s\",{\"projectId\":\"room-%d\",%s}]", options.event->name, c->room,
-                          fields);
+    int length = snprintf(message, capacity, "42[\"%s\",{\"projectId\":\"%s-%d\",%s}]", options.event->name,
+                          options.project, c->room, fields);
     options.transport->send(c, message, (size_t)length);
     counts.sent++;
     counts.expected += (uint64_t)(rooms[c->room].readers - 1);

@@ -60,7 +60,7 @@ typedef struct {
     bool deflate, storm;
     char **tokens;
     int token_count;
-    const char *pids, *redis, *spare, *host, *transport_name; /* the first three: process ids, NULL where none */
+    const char *pids, *redis, *spare, *host, *transport_name, *project; /* the first three: process ids, NULL where none */
     const event_kind *event;
     const transport *transport;
 } settings;

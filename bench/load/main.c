@@ -13,7 +13,8 @@
  * user of its own. With several ports, those of instances that are one server over Redis, the members of
  * each room are dealt out to them; --pids then are those of all, --redis is the process id of Redis, and
  * --spare that of one more instance, without clients: their cost is reported separately. Without --window, --rate and --storm, nothing is sent: then idle_cpu_percent and
- * rss_kb_per_client are what idle clients cost.
+ * rss_kb_per_client are what idle clients cost. --project begins the names of the projects: another one keeps the
+ * clients of two loads apart.
  *
  * Prints one JSON object, in which what does not apply is null. Exit status: 0 measured, 1 usage,
  * 2 connection refused, closed or not upgraded before all had joined, 3 refused by the server at
@@ -32,7 +33,7 @@ enum { UNANSWERED = 64, LATEST = 10 };
 #define SECOND 1000000000u
 
 settings options = {.ports = {3001}, .port_count = 1, .clients = 200, .rooms = 20, .window = 4, .senders = 1, .seconds = 5, .patience = 30,
-                    .host = "127.0.0.1", .event = EVENTS, .transport = &WEBSOCKET, .transport_name = "websocket"};
+                    .host = "127.0.0.1", .event = EVENTS, .transport = &WEBSOCKET, .transport_name = "websocket", .project = "room"};
 tally counts;
 client *clients;
 room *rooms;
@@ -242,7 +243,7 @@ static void refuse(const char *why) {
             "            [--clients N] [--rooms N] [--seconds S]\n"
             "            [--window N | --rate PER_SECOND [--senders N] | --storm] [--event NAME] [--pad BYTES]\n"
             "            [--transport websocket|polling] [--deflate] [--stuck N]\n"
-            "            [--patience S]\n", why);
+            "            [--patience S] [--project NAME]\n", why);
     exit(1);
 }
 
@@ -256,6 +257,7 @@ static void check_options(void) {
     int members = options.rooms > 0 ? options.clients / options.rooms : 0;
     int stuck = options.rooms > 0 ? (options.stuck + options.rooms - 1) / options.rooms : 0;
     if (!options.token_count || !options.pids) refuse("--tokens and --pids are needed");
+    if (strlen(options.project) > 32 || strpbrk(options.project, "\"\\")) refuse("--project is too long, or has quotes");
     if (members < 1 || options.clients % options.rooms) refuse("--clients has to be a multiple of --rooms");
     if (options.senders < 0 || options.senders > members) refuse("there are fewer members than --senders");
     if (stuck + (options.senders ? options.senders : 1) > members) refuse("the --stuck leave too few who send");
@@ -269,7 +271,7 @@ static void parse_options(int argc, char **argv) {
         {"window", 1, 0, 'w'}, {"rate", 1, 0, 'R'}, {"senders", 1, 0, 'S'}, {"storm", 0, 0, 'j'},
         {"tokens", 1, 0, 't'}, {"pids", 1, 0, 'i'}, {"event", 1, 0, 'e'}, {"pad", 1, 0, 'P'}, {"host", 1, 0, 'h'},
         {"transport", 1, 0, 'T'}, {"deflate", 0, 0, 'd'}, {"stuck", 1, 0, 'k'}, {"redis", 1, 0, 'D'}, {"spare", 1, 0, 'x'},
-        {"patience", 1, 0, 'W'}, {0}};
+        {"patience", 1, 0, 'W'}, {"project", 1, 0, 'n'}, {0}};
     for (int o; (o = getopt_long(argc, argv, "", LONG, NULL)) != -1;) {
         switch (o) {
         case 'p': parse_ports(optarg); break;
@@ -287,6 +289,7 @@ static void parse_options(int argc, char **argv) {
         case 'P': options.pad = atoi(optarg); break;     /* bytes of text in each message */
         case 'h': options.host = optarg; break;
         case 'W': options.patience = atof(optarg); break; /* seconds to wait for clients that get no further */
+        case 'n': options.project = optarg; break;       /* up to 32 characters that JSON does not escape */
         case 'd': options.deflate = true; break;         /* accept compression */
         case 'k': options.stuck = atoi(optarg); break;   /* clients that stop reading when all have joined */
         case 'T':

@@ -79,8 +79,8 @@ async def returns_free_pages() -> None:
 
 
 async def looks_again_when_connections_end() -> None:
-    memory._SHARE = 1  # type: ignore[misc]  # final for all but this process
-    connections = 1000
+    memory._SHARE = 1e-5  # type: ignore[misc]  # final for all but this process
+    connections = 10_000
     upkeep = memory.Upkeep(lambda: connections)
     upkeep.start()
     before = resident_memory()
@@ -101,7 +101,7 @@ def test_cycles_of_a_storm_are_collected() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators return pages by themselves")
 def test_memory_of_connections_is_released_when_they_end() -> None:
-    """Also if a collection found it in use before."""
+    """Also if a collection found it in use before, and took long because of the connections."""
     in_own_process(looks_again_when_connections_end)
 
 

@@ -30,7 +30,9 @@ class Upkeep:
 
     The automatic collector runs when objects are created. On an idle server no objects are created, so garbage of a
     load peak would stay. Memory that is freed when connections end does not show as growth. So a collection also runs
-    when many of `connections()` have ended and memory is larger than at the start.
+    when many of `connections()` have ended, no more are ending, and memory is larger than at the start.
+
+    A collection takes time in proportion to the connections. The next one waits until its time is a small share.
     """
 
     def __init__(self, connections: Callable[[], int]) -> None:
@@ -39,7 +41,8 @@ class Upkeep:
         self._start = self._least = self._last = 0  # bytes: minimum ever, minimum since a collection, latest
         self._open = 0  # connections
         self._ended = 0  # since a collection
-        self._not_before = 0.0
+        self._collected_at = 0.0
+        self._cost = 0.0  # seconds that the last collection took for each connection
         self._trim = malloc_trim()
 
     def start(self) -> None:
@@ -56,11 +59,12 @@ class Upkeep:
         grown, self._last = now - self._last, now
         self._start, self._least = min(self._start, now), min(self._least, now)
         connections = self._connections()
-        self._ended += max(self._open - connections, 0)
+        ended = max(self._open - connections, 0)
+        self._ended += ended
         self._open = connections
-        many_ended = self._ended > max(_FEW, connections // _PART)
+        many_ended = ended <= _FEW and self._ended > max(_FEW, connections // _PART)
         is_notable = _is_notable(now, self._least) or (many_ended and _is_notable(now, self._start))
-        if is_notable and grown < _STEADY and time.monotonic() >= self._not_before:
+        if is_notable and grown < _STEADY and time.monotonic() >= self._collected_at + self._pause():
             self._collect()
         self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
 
@@ -71,8 +75,12 @@ class Upkeep:
         self._trim()
         self._ended = 0
         self._least = self._last = resident_memory()
-        now = time.monotonic()
-        self._not_before = now + (now - began) / _SHARE
+        self._collected_at = time.monotonic()
+        self._cost = (self._collected_at - began) / (self._open + _FEW)
+
+    def _pause(self) -> float:
+        """Return the seconds until the next collection, which takes less time if connections have ended."""
+        return self._cost * (self._open + _FEW) / _SHARE
 
 
 def _is_notable(now: int, before: int) -> bool:
