@@ -29,7 +29,7 @@ from bench import command
 
 _MEMBERS: Final = 5  # in each project
 _RATE: Final = 10.0  # cursors a second of each client
-_MOST_CLIENTS: Final = 20_000
+_MOST_CLIENTS: Final = 15_000
 #: Redis of the workers is started by the server, that of the peer by the measurement.
 TWO_CORES: Final = (f"{SYNKORA}, 2 workers", f"{NODE}, 2 processes")
 
@@ -60,7 +60,7 @@ class Search:
 def capacity(is_served: Callable[[int], bool], first: int, precision: float) -> int:
     """Return the highest number of clients that is served, to a share of `precision`; 0 if there is none.
 
-    The load is doubled until it is not served, and the interval is halved then. More than 20,000 clients are not tried.
+    The load is doubled until it is not served, and the interval is halved then. More than 15,000 clients are not tried.
     """
     served, refused = 0, 0
     load = first

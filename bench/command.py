@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.servers import prepare_peers
+from bench.workloads import CannotMeasure
 from rich.console import Console
 from rich.table import Table
 
@@ -32,7 +33,11 @@ def run(
     console = Console(stderr=True)
     if not prepare_peers({"Node.js"}, console.print):
         return 1
-    measured = measure(options, console.print)
+    try:
+        measured = measure(options, console.print)
+    except CannotMeasure as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        return 1
     Console(width=None if sys.stdout.isatty() else width).print(tabulate(measured))
     if options.json is not None:
         options.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")

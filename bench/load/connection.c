@@ -59,6 +59,8 @@ void open_connection(connection *c) {
     inet_pton(AF_INET, source, &from.sin_addr);
     inet_pton(AF_INET, options.host, &to.sin_addr);
     int on = 1, small = SMALL;
+    /* the port is chosen by connect(): one that waits after an earlier run can serve for another server */
+    setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     if (c->client->stuck) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     /* bounds connect() too, which waits while the server's queue of new connections is full */
     struct timeval patience = {.tv_sec = (time_t)options.patience + 1};

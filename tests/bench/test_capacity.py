@@ -1,5 +1,6 @@
 """The search for a server's capacity."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,16 +8,18 @@ from bench.capacity import Search, capacity, servers
 from bench.workloads import build, measure, write_tokens
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.docs.documents import ROOT
+from tests.support.processes import Program
 
 
-@given(st.integers(5, 19_999), st.integers(5, 5_000))
+@given(st.integers(5, 14_999), st.integers(5, 5_000))
 def test_the_capacity_is_found_from_any_first_load(most: int, first: int) -> None:
     found = capacity(lambda clients: clients <= most, first, 0.03)
     assert found <= most <= max(found * 1.07, found + 10)
 
 
 def test_the_search_ends_at_a_bound() -> None:
-    assert capacity(lambda clients: True, 3000, 0.03) == 20_000
+    assert capacity(lambda clients: True, 3000, 0.03) == 15_000
 
 
 def test_a_server_that_serves_nobody_has_none() -> None:
@@ -39,3 +42,10 @@ def test_two_workers_are_given_the_load(tmp_path: Path) -> None:
     server, instances = servers(tmp_path)["synkora, 2 workers"]
     search = Search(seconds=0.5, p99=5000)
     assert search.is_served(measure(server, search.workload(20, instances), tmp_path))
+
+
+def test_too_few_open_files_are_told() -> None:
+    command = ["bash", "-c", 'ulimit -n 250; exec "$@"', "bash", sys.executable, "-m", "bench.capacity"]
+    with Program(command, ROOT) as program:
+        assert program.wait() == 1
+    assert program.stderr[-1].startswith("15,000 clients need 15,200 open files and this user may open 250")
