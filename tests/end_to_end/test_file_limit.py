@@ -9,6 +9,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from tests.support.server_process import ServerProcess, StartServer, expect_health
+from tests.support.servers import until
 from tests.support.wire import Connection
 
 ROOM = 20  # files that the server may still open
@@ -38,6 +39,9 @@ async def test_running_out_of_files_is_one_line(server: ServerProcess, crowd: li
     await asyncio.sleep(2.5)  # the server's periodic work needs files, too
     for connection in crowd:
         await connection.close()
+    process = psutil.Process(server.process.pid)
+    most, _ = process.rlimit(psutil.RLIMIT_NOFILE)
+    await until(lambda: process.num_fds() <= most - ROOM // 2)  # until then, it cuts off new connections
     await expect_health(server, status="healthy")
     async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
         assert (await http.get("/health")).status_code == 200
