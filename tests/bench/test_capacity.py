@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from bench.capacity import Search, capacity, servers
+from bench.servers import prepare_peers
 from bench.workloads import build, measure, write_tokens
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +46,7 @@ def test_two_workers_are_given_the_load(tmp_path: Path) -> None:
 
 
 def test_too_few_open_files_are_told() -> None:
+    assert prepare_peers({"Node.js"}, print)  # npm needs more files
     command = ["bash", "-c", 'ulimit -n 250; exec "$@"', "bash", sys.executable, "-m", "bench.capacity"]
     with Program(command, ROOT) as program:
         assert program.wait() == 1
