@@ -134,7 +134,7 @@ async def test_without_redis_the_others_are_still_reached(make: Make, redis: Red
     ],
 )
 async def test_a_wrong_address_is_refused(make: Make, place: Announcement) -> None:
-    """Whoever writes to Redis' channels. The instance keeps what was known before."""
+    """Another program may write to the channels of Redis. The instance keeps the addresses that it knew before."""
     a = await make()
     a.receives(encode(Report("other", whole=True, announcement=PLACE)))
     a.receives(encode(Report("other", whole=True, announcement=place)))

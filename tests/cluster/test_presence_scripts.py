@@ -329,7 +329,7 @@ async def test_a_connection_that_moves_to_another_instance_is_no_news(told: Told
 
 
 async def test_the_users_of_a_dead_instance_leave_once(told: Told) -> None:
-    """Those who are not on another instance too. Whichever instances notice the death."""
+    """A user with a connection to another instance does not leave. Several instances may notice the death."""
     await told.change("one", "a1", "b1")
     await told.change("two", "b2")
     told.told()

@@ -47,7 +47,7 @@ class _Running:
 
 
 class Background:
-    """Starts the thread at the first use, in each process anew: a forked child has no threads of its parent."""
+    """Starts a thread at the first use in each process. A forked child has no threads of its parent."""
 
     def __init__(self, make: Callable[[], Way]) -> None:
         self._make = make
@@ -79,7 +79,7 @@ class Background:
             stop()
 
     def forget(self) -> None:
-        """Start anew in a forked child. What the parent uses stays as it is, and so is not freed here."""
+        """Drop the state in a forked child, without closing what the parent still uses."""
         if self._running is not None:
             _of_parents.append(self._running)
         self._lock, self._running, self._stop = threading.Lock(), None, None
