@@ -26,7 +26,13 @@ const make = async (title) => {
   await page.keyboard.press('Enter');
   await card(title).waitFor();
 };
-const move = (title, status) => card(title).getByRole('combobox').selectOption(status);
+// The page sends a move only when the app has answered: moves that do not wait may be sent in another order.
+const move = async (title, status) => {
+  const moves = () => page.evaluate(() => window.sent.filter(([name]) => name === 'task:move').length);
+  const before = await moves();
+  await card(title).getByRole('combobox').selectOption(status);
+  await until(async () => await moves() > before, `the move to ${status} is sent`);
+};
 const has = (title, status) => page.locator(`[data-status=${status}] .card`, { hasText: title }).waitFor();
 const received = () => page.evaluate('window.received');
 // The server has handled everything that the page has sent.

@@ -6,8 +6,9 @@ const MOST_ERRORS = 10; // in a row, then the app gives up for good
 const server = new URLSearchParams(location.search).get("server");
 let errors = 0;
 
-/** What a test reads: the socket, and all events that came. */
+/** What a test reads: the socket, all events that came, and all that were sent. */
 window.received = [];
+window.sent = [];
 
 function open() {
   const socket = io(server, {
@@ -27,6 +28,7 @@ function open() {
   });
   socket.on("error", ({ message }) => console.error("refused:", message));
   socket.onAny((...event) => window.received.push(event));
+  socket.onAnyOutgoing((...event) => window.sent.push(event));
   return socket;
 }
 
