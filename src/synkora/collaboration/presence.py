@@ -8,7 +8,10 @@ from synkora.protocol.json import Raw
 
 
 class PresenceEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A connection in a project; `joinedAt` is in ISO 8601."""
+    """A connection in a project; `joinedAt` is in ISO 8601.
+
+    `cluster/common.lua` reads the first three fields in this order.
+    """
 
     socketId: str
     userId: str
