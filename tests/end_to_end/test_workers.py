@@ -9,6 +9,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from tests.support.processes import PATIENCE, Program, Synkora
 from tests.support.real_clients import WAYS, Way
 from tests.support.redis_server import RedisServer, valkey
 from tests.support.server_process import ServerProcess, StartServer, expect_health
-from tests.support.servers import until
+from tests.support.servers import Address, until
 from tests.support.users import PROJECT, SECRET, User
+from tests.support.wire import raw
+
+from synkora.serving.hand_over import MAX_DATA
 
 TWO = {"WS_WORKERS": "2", "LOG_FORMAT": "json", "PRESENCE_GRACE": "10", "SHUTDOWN_DRAIN": "1"}
 START = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0"}
@@ -266,6 +270,17 @@ async def test_a_reload_refuses_no_connection(workers: Workers, members: list[Me
     assert [entry["worker"] for entry in workers.logged("draining")] == [0, 1]
     await expect_edit(members[0], members, "after the reload")
     assert [member.got("user:left") for member in members] == [[]] * len(members)
+
+
+async def test_first_lines_that_are_slow_to_search_hold_up_nobody(start_server: StartServer) -> None:
+    """A search of each line for a session's id took seconds, before anyone had signed in."""
+    server = start_server(**TWO)
+    line = b"GET /socket.io/?x" + b"&sid=a.a" * (MAX_DATA // 8 - 10)
+    async with AsyncExitStack() as around:
+        for end in (b" HTTP/1.0", b"!") * 30:
+            client = await around.enter_async_context(raw(Address(server.port, "/socket.io/")))
+            await client.send(line + end)
+        await expect_health(server, status="healthy", workers=2)
 
 
 async def test_the_limit_of_clients_is_that_of_all_workers(start_server: StartServer) -> None:

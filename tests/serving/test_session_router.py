@@ -23,6 +23,7 @@ from tests.support.wire import TEXT, client_frame, raw
 from synkora import SocketServer
 from synkora.engine.incidents import IncidentKind
 from synkora.engine.message import Message
+from synkora.engine.request import parse_query
 from synkora.engine.transports.websocket_heads import Peer
 from synkora.serving import owner_connections
 from synkora.serving.forward_signature import HEADER, sign
@@ -30,7 +31,7 @@ from synkora.serving.forwarded_websocket import ForwardedWebSocket
 from synkora.serving.owner_connections import MAX_BUFFER
 from synkora.serving.owners import Owner, tag_of
 from synkora.serving.server import Server
-from synkora.serving.session_router import SharedSessions
+from synkora.serving.session_router import SharedSessions, tag_in_query
 from synkora.serving.tls import tls_context
 from synkora.sockets.internals import registry_of
 
@@ -510,6 +511,26 @@ async def test_a_split_request_reaches_its_worker(site: Site, folder: Path) -> N
     assert b"404" in await reader.readuntil(b"\r\n\r\n")
     assert await reader.readuntil(b"\r\n\r\nok")
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "tag"),
+    [
+        (b"sid=bbb.x", b"bbb"),
+        (b"EIO=4&sid=my.bbb.x&transport=polling", b"bbb"),
+        (b"sid=aaa.x&sid=bbb.x", b"bbb"),
+        (b"sid=bbb.x&sid=", None),
+        (b"xsid=bbb.x", None),
+        (b"sid=b%62b.x", None),
+        (b"sid=bbb", None),
+        (b"sid=.bbb", None),
+        (b"", None),
+    ],
+)
+def test_the_tag_in_a_query(query: bytes, tag: bytes | None) -> None:
+    assert tag_in_query(query) == tag
+    if tag is not None:
+        assert tag_of(parse_query(query.decode())["sid"]) == tag.decode()
 
 
 async def test_a_dead_worker_is_unknown(site: Site, folder: Path) -> None:

@@ -15,14 +15,14 @@ from synkora.engine.session import Session, State
 from synkora.engine.transports.websocket_heads import Peer, split_target
 from synkora.serving.forward_signature import HEADER, BadSignature, Verifier, sign
 from synkora.serving.forwarding import Forwarder
-from synkora.serving.hand_over import WorkerSockets
+from synkora.serving.hand_over import MAX_DATA, WorkerSockets
 from synkora.serving.owners import Owner, Owners, tag_of
 
-#: The first line of a request for a session, whose id needs no decoding. Others are forwarded after they are parsed.
-_FIRST_LINE: Final = re.compile(
-    rb"(?:GET|POST) (/[^ ?\r\n]*)"
-    rb"\?(?:[^ \r\n]*&)?sid=(?:[\w-]+\.)*([A-Za-z0-9]{1,40})\.[\w-]+(?:&[^ \r\n]*)? HTTP/1\.1\r\n"
-)
+#: The first line of a request: its path and its query. Both patterns take time in proportion to the data: no client can
+#: make them search.
+_FIRST_LINE: Final = re.compile(rb"(?:GET|POST) (/[^ ?\r\n]*)\?([^ \r\n]*) HTTP/1\.1\r\n")
+#: A session's id with the tag of its owner, that needs no decoding. Other requests are forwarded after they are parsed.
+_SID: Final = re.compile(rb"(?:[\w-]+\.)*([A-Za-z0-9]{1,40})\.[\w-]+")
 _FORWARDED_METHODS: Final = (b"GET", b"POST")
 
 
@@ -95,14 +95,17 @@ class SessionRouter:
 
         `data` is all that was read since the last response. Return whether the connection has left this process.
         """
-        if self._workers is None:
+        if self._workers is None or len(data) > MAX_DATA:
             return False
         found = _FIRST_LINE.match(data)
-        if found is None or found[2] == self._own or not self._settings.serves(found[1].decode("latin-1")):
+        if found is None or not self._settings.serves(found[1].decode("latin-1")):
+            return False
+        tag = tag_in_query(found[2])
+        if tag is None or tag == self._own:
             return False
         if transport.get_extra_info("ssl_object") is not None or transport.get_write_buffer_size():
             return False
-        if not self._workers.pass_on(found[2].decode(), transport.get_extra_info("socket").fileno(), data):
+        if not self._workers.pass_on(tag.decode(), transport.get_extra_info("socket").fileno(), data):
             return False
         transport.abort()
         self.forwarder.counts.total["handed over"] += 1
@@ -155,3 +158,10 @@ class SessionRouter:
         if not self._settings.serves(path):
             return None
         return tag_of(parse_query(query).get("sid", ""))
+
+
+def tag_in_query(query: bytes) -> bytes | None:
+    """Return the tag in the last `sid` of a query; None if there is none, or if the id needs decoding."""
+    sids = [parameter[4:] for parameter in query.split(b"&") if parameter.startswith(b"sid=")]
+    found = _SID.fullmatch(sids[-1]) if sids else None
+    return None if found is None else found[1]
