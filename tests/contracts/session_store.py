@@ -9,13 +9,14 @@ from tests.support.clocks import Clock
 from synkora.recovery.ports import Incomplete, SavedSession
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
+from synkora.recovery.user_shares import SHARE
 
 NOW = Clock().now
 SESSION = SavedSession("pid-1", "sid-1", "user-1", ("p1", "p2"), Position("epoch", 7), joined=(7, 9))
 
 
-def lost(pid: str, at: float = NOW) -> SavedSession:
-    return msgspec.structs.replace(SESSION, pid=pid, lost_at=at)
+def lost(pid: str, at: float = NOW, **fields: str) -> SavedSession:
+    return msgspec.structs.replace(SESSION, pid=pid, lost_at=at, **fields)
 
 
 class SessionStoreContract:
@@ -83,7 +84,7 @@ class SessionStoreContract:
     async def test_lost_sessions_are_bounded_in_number(self, make: MakeStore) -> None:
         sessions = (await make(RecoverySettings(max_sessions=2), Clock())).sessions("/")
         for number in range(4):
-            sessions.save(lost(f"pid-{number}", NOW + number))
+            sessions.save(lost(f"pid-{number}", NOW + number, identity=f"user-{number}"))
         kept = [await sessions.take(f"pid-{number}") for number in range(4)]
         assert [session.pid for session in kept if session is not None] == ["pid-2", "pid-3"]
 
@@ -97,7 +98,8 @@ class SessionStoreContract:
         async def save(*numbers: int) -> list[int]:
             """Save lost sessions, and take them. Returns the numbers of the kept ones."""
             for number in numbers:
-                sessions.save(msgspec.structs.replace(large, pid=f"pid-{number}", lost_at=NOW + number))
+                session = msgspec.structs.replace(large, pid=f"pid-{number}", identity=f"user-{number}")
+                sessions.save(msgspec.structs.replace(session, lost_at=NOW + number))
             return [number for number in numbers if await sessions.take(f"pid-{number}") is not None]
 
         kept = await save(*range(20))
@@ -108,6 +110,40 @@ class SessionStoreContract:
             sessions.save(msgspec.structs.replace(large, pid=f"pid-{number}", lost_at=NOW + number))
             sessions.save(msgspec.structs.replace(large, pid=f"pid-{number}"))
         assert await save(*range(30, 33)) == [30, 31, 32]
+
+    async def test_a_user_who_loses_very_many_sessions_displaces_only_their_own(self, make: MakeStore) -> None:
+        """Those of others stay, and the user's newest ones. Ended sessions make room."""
+        settings = RecoverySettings(max_sessions=400)
+        sessions = (await make(settings, Clock())).sessions("/")
+        sessions.save(lost("pid-of-another", NOW, identity="user-2"))
+        for number in range(500):
+            sessions.save(lost(f"pid-{number}", NOW + number / 1000))
+        assert await sessions.take("pid-of-another") is not None
+        most = settings.max_sessions // SHARE
+        kept = [number for number in range(500) if await sessions.take(f"pid-{number}") is not None]
+        assert kept == [*range(500 - most, 500)]
+        for number in range(500, 500 + most):
+            sessions.save(lost(f"pid-{number}", NOW + number / 1000))
+        assert await sessions.take("pid-501") is not None
+        sessions.save(lost("pid-last", NOW + 1))
+        assert await sessions.take("pid-500") is not None
+
+    async def test_a_user_with_large_sessions_displaces_only_their_own(self, make: MakeStore) -> None:
+        sessions = (await make(RecoverySettings(session_bytes=1_000_000), Clock())).sessions("/")
+        sessions.save(lost("pid-of-another", NOW, identity="user-2"))
+        rooms = tuple(f"{number:0200}" for number in range(50))
+        large = msgspec.structs.replace(SESSION, rooms=rooms, joined=(0,) * 50)
+        for number in range(50):
+            sessions.save(msgspec.structs.replace(large, pid=f"pid-{number}", lost_at=NOW + number / 1000))
+        assert await sessions.take("pid-of-another") is not None
+        assert await sessions.take("pid-49") is not None
+        assert await sessions.take("pid-40") is None
+
+    async def test_sessions_without_a_user_have_no_share(self, make: MakeStore) -> None:
+        sessions = (await make(RecoverySettings(max_sessions=40), Clock())).sessions("/")
+        for number in range(40):
+            sessions.save(lost(f"pid-{number}", NOW + number / 1000, identity=""))
+        assert await sessions.take("pid-0") is not None
 
     async def test_namespaces_have_separate_sessions(self, make: MakeStore) -> None:
         store = await make(RecoverySettings(), Clock())

@@ -23,6 +23,7 @@ from synkora.recovery.ports import (
 )
 from synkora.recovery.position import Ahead, Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
+from synkora.recovery.user_shares import UserShares
 
 Clock = Callable[[], float]
 
@@ -389,6 +390,7 @@ class MemorySessions:
         self._connected: dict[str, SavedSession] = {}
         self._lost: OrderedDict[str, SavedSession] = OrderedDict()
         self._lost_size = 0
+        self._shares = UserShares(settings)
 
     def __len__(self) -> int:
         return len(self._connected) + len(self._lost)
@@ -408,6 +410,7 @@ class MemorySessions:
         self._connected.clear()
         self._lost.clear()
         self._lost_size = 0
+        self._shares.clear()
 
     def restore(self, session: SavedSession) -> None:
         """Store a session without the journal."""
@@ -417,6 +420,8 @@ class MemorySessions:
             return
         self._lost[session.pid] = session
         self._lost_size += session.size
+        for pid in self._shares.add(session):
+            self._drop(pid)
         self._expire()
 
     def forget(self, pid: str) -> None:
@@ -435,6 +440,7 @@ class MemorySessions:
         lost = self._lost.pop(pid, None)
         if lost is not None:
             self._lost_size -= lost.size
+            self._shares.remove(pid)
         return lost or self._connected.pop(pid, None)
 
     def _expire(self) -> None:
@@ -447,9 +453,12 @@ class MemorySessions:
                 and (oldest.lost_at or 0) > horizon
             ):
                 break
-            self.remove(pid)
-            if self.journal is not None:
-                self.journal.expired(pid)
+            self._drop(pid)
+
+    def _drop(self, pid: str) -> None:
+        self.remove(pid)
+        if self.journal is not None:
+            self.journal.expired(pid)
 
 
 class MemoryStore:

@@ -14,6 +14,7 @@ import msgspec
 from synkora.engine.logs import Log
 from synkora.recovery.ports import SavedSession
 from synkora.recovery.settings import RecoverySettings
+from synkora.recovery.user_shares import UserShares
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 
 _MAX_UNSAVED: Final = 50_000_000  # bytes of sessions that wait for Redis, in memory
@@ -69,6 +70,7 @@ class RedisSessions:
         self._channel = f"{self._prefix}taken".encode()
         self._taken = taken
         self._connected: dict[str, SavedSession] = {}
+        self._shares = UserShares(settings)  # of the sessions that this instance has saved
         # None: forgotten. A dict is slow to lose its first key.
         self._unsaved: OrderedDict[str, SavedSession | None] = OrderedDict()
         self._unsaved_size = 0
@@ -96,16 +98,20 @@ class RedisSessions:
         """Keep a session, in place of the one with the same `pid`."""
         self._claims.pop(session.pid, None)
         if session.lost_at is None:
+            self._shares.remove(session.pid)
             self._connected[session.pid] = session
             self._renew_later()
         else:
             self._connected.pop(session.pid, None)
         self._write(session.pid, session)
+        for pid in self._shares.add(session):
+            self.forget(pid)
 
     def forget(self, pid: str) -> None:
         """Drop a session, if there is one."""
         self._claims.pop(pid, None)
         self._connected.pop(pid, None)
+        self._shares.remove(pid)
         self._write(pid, None)
 
     async def take(self, pid: str) -> SavedSession | None:
@@ -125,6 +131,7 @@ class RedisSessions:
             del self._claims[pid]
         else:
             self._connected.pop(pid, None)
+            self._shares.remove(pid)
         return claim.session
 
     def _take(self, pid: str, claim: _Claim) -> "asyncio.Future[Any]":
@@ -143,6 +150,7 @@ class RedisSessions:
             return
         if taker == self._link.uid:
             return
+        self._shares.remove(pid)
         session = self._connected.pop(pid, None)
         claim = self._claims.get(pid)
         if claim is not None and claim.session is not None:
