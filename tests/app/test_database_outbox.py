@@ -14,6 +14,7 @@ from tests.access.processes import Postgres
 from tests.collaboration.site import MemoryClient, Site, turn
 from tests.docs.documents import ROOT
 from tests.support.logs import capture_logs
+from tests.support.relay import relaying
 from tests.support.servers import until
 
 from synkora.app.database_outbox import DatabaseOutbox
@@ -118,18 +119,18 @@ async def test_a_transaction_that_is_rolled_back_publishes_nothing(table: Table,
 
 
 @pytest.mark.parametrize(
-    ("event", "payload", "project", "problem"),
+    ("event", "payload", "project", "reason", "problem"),
     [
-        ("task:rename", {}, "p", "event: task:rename is not one of task:create"),
-        ("canvas:cursor", {}, "p", "event: canvas:cursor says what its sender does"),
-        ("task:move", {"status": "DONE"}, "p", "data: taskId is missing"),
-        ("task:create", [1], "p", "data: an object is expected"),
-        ("task:create", {"task": 1}, "", "Project ID is required"),
-        ("task:create", {"task": 1}, "p" * 201, "Project ID is longer than 200 characters"),
+        ("task:rename", {}, "p", "event", "event: task:rename is not one of task:create"),
+        ("canvas:cursor", {}, "p", "event", "event: canvas:cursor says what its sender does"),
+        ("task:move", {"status": "DONE"}, "p", "data", "data: taskId is missing"),
+        ("task:create", [1], "p", "data", "data: an object is expected"),
+        ("task:create", {"task": 1}, "", "project", "Project ID is required"),
+        ("task:create", {"task": 1}, "p" * 201, "project", "Project ID is longer than 200 characters"),
     ],
 )
 async def test_a_row_that_cannot_be_published_does_not_stop_the_others(
-    table: Table, postgres: Postgres, event: str, payload: object, project: str, problem: str
+    table: Table, postgres: Postgres, event: str, payload: object, project: str, reason: str, problem: str
 ) -> None:
     """It stays, with the reason."""
     site, alice = await site_with_alice()
@@ -144,7 +145,7 @@ async def test_a_row_that_cannot_be_published_does_not_stop_the_others(
     assert row == wrong
     assert found is not None
     assert found.startswith(problem)
-    assert outbox.set_aside == 1
+    assert {reason: count for reason, count in outbox.set_aside.items() if count} == {reason: 1}
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["outbox_row_set_aside"]
 
 
@@ -167,6 +168,7 @@ async def test_rows_that_are_too_large_do_not_stop_the_others(table: Table, post
     problems = [problem for _, problem in await table.rows()]
     assert problems[:3] == [f"payload: it has more than {LARGEST} bytes (WS_MAX_PAYLOAD)"] * 3
     assert len(problems) == 4
+    assert outbox.set_aside["too large"] == 3
 
 
 async def test_a_row_that_the_database_cannot_write_does_not_stop_the_others(table: Table, postgres: Postgres) -> None:
@@ -185,6 +187,7 @@ async def test_a_row_that_the_database_cannot_write_does_not_stop_the_others(tab
     ((_, problem),) = await table.rows()
     assert problem is not None
     assert problem.startswith("payload: it cannot be read: ")
+    assert outbox.set_aside["unreadable"] == 1
 
 
 async def test_a_column_without_a_value_does_not_stop_the_others(table: Table, postgres: Postgres) -> None:
@@ -233,6 +236,35 @@ async def test_one_instance_reads_and_another_takes_over(table: Table, postgres:
         await until(lambda: outbox.published + waiting.published == 6)
         await turn()
     assert sorted(created(alice) + created(bob)) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_reader_that_stands_still_within_an_answer_is_replaced(table: Table, postgres: Postgres) -> None:
+    """The database has written a part of a large row. The reader is behind a relay that does not move."""
+    first, _ = await site_with_alice()
+    second, bob = await site_with_alice()
+    insert = """
+        INSERT INTO synkora_outbox (project, event, payload)
+        VALUES ('p', 'task:create', jsonb_build_object('task', repeat('x', 40 * $1)))
+    """
+    waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'synkora_outbox'::regclass AND NOT granted)"
+    watching = await asyncpg.connect(postgres.url())
+    async with relaying(postgres.port) as relay:
+        url = postgres.url().replace(f":{postgres.port}/", f":{relay.port}/")
+        async with DatabaseOutbox(url, Publisher(first.server.of("/")), largest=50 * LARGEST, poll=0.05) as frozen:
+            await until(lambda: frozen.is_reader)
+            async with table.connection.transaction():
+                await table.connection.execute("LOCK TABLE synkora_outbox")
+                await table.connection.execute(insert, LARGEST)
+                await table.create(1)
+                while not await watching.fetchval(waits):
+                    pass
+                relay.is_stuck = True
+            async with reading(second, postgres) as outbox:
+                await until(lambda: outbox.published == 1)
+    await watching.close()
+    await turn()
+    assert created(bob) == [1]
+    assert outbox.set_aside["too large"] == 1
 
 
 @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "frozen"])

@@ -28,7 +28,8 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with running_redis() as redis:
         joined = ServerProcess(tmp_path_factory.mktemp("joined"), REDIS_URL=redis.url, WS_WORKERS="2")
         webhooks = {"WEBHOOK_URL": "http://127.0.0.1:9", "WEBHOOK_SECRET": SECRET}
-        alone = ServerProcess(tmp_path_factory.mktemp("alone"), **webhooks)
+        outbox = {"PUBLISH_FROM": "postgres", "DATABASE_URL": "postgresql://app:app@127.0.0.1:9/app"}
+        alone = ServerProcess(tmp_path_factory.mktemp("alone"), **webhooks, **outbox)
         joined.line(lambda line: "Redis is connected" in line)
         texts = [httpx.get(f"{server.url}/metrics", trust_env=False).text for server in (joined, alone)]
         assert [server.stop() for server in (joined, alone)] == [0, 0]

@@ -21,6 +21,8 @@ THRESHOLDS = {
     "== 0\n        for: 30s": "== 7\n        for: 30s",
     "[2m]) > 0.1": "[2m]) > 0.9",
     "> 300\n": "> 3000\n",
+    "(synkora_database_outbox_reader) < 1": "(synkora_database_outbox_reader) < 0",
+    "> 30\n": "> 3000\n",
     "unavailable": "denied",
     "> 20": "> 2000",
     "> 10\n": "> 1000\n",

@@ -216,7 +216,7 @@ class Instance:
 
     def stats(self) -> Stats:
         """The current counts."""
-        return read_stats(self.server, self.collaboration, self.cluster, self.webhooks)
+        return read_stats(self.server, self.collaboration, self.cluster, self.webhooks, self.outbox)
 
     @property
     def logged(self) -> Mapping[str, int]:

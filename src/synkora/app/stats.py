@@ -18,6 +18,7 @@ from synkora.sockets.socket_recovery import RecoveryOutcome
 
 if TYPE_CHECKING:
     from synkora.app.cluster import Cluster
+    from synkora.app.database_outbox import DatabaseOutbox
     from synkora.app.webhooks.sender import WebhookSender
 
 #: The name for counted events that are not in the catalogue.
@@ -63,6 +64,18 @@ class WebhookStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxStats:
+    """The database outbox: totals, and if this instance reads it, the rows that wait now, the oldest in seconds."""
+
+    published: int
+    set_aside: Mapping[str, int]  # by reason
+    failures: int  # of the database
+    is_reader: bool
+    waiting: int
+    oldest_age: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """An instance at one moment: current values, and totals since its start.
 
@@ -96,6 +109,7 @@ class Stats:
     redis: RedisStats | None  # None without a cluster
     recovery: RecoveryStats | None  # None without recovery
     webhooks: WebhookStats | None  # None without webhooks
+    outbox: OutboxStats | None  # None without a database outbox
     # Durations
     turns: Histogram
     sign_in_durations: Histogram
@@ -107,6 +121,7 @@ def read_stats(
     collaboration: Collaboration,
     cluster: "Cluster | None",
     webhooks: "WebhookSender | None" = None,
+    outbox: "DatabaseOutbox | None" = None,
 ) -> Stats:
     """Read the current counts."""
     registry, incidents = registry_of(server), server.incidents
@@ -139,6 +154,7 @@ def read_stats(
         redis=None if cluster is None else _redis_stats(cluster),
         recovery=_recovery_stats(server, cluster),
         webhooks=None if webhooks is None else _webhook_stats(webhooks),
+        outbox=None if outbox is None else _outbox_stats(outbox),
         turns=flusher.turns,
         sign_in_durations=authentication.durations,
         access_check_durations=access.durations,
@@ -168,6 +184,17 @@ def _webhook_stats(webhooks: "WebhookSender") -> WebhookStats:
         dropped=webhooks.dropped,
         waiting=queue.waiting,
         oldest_age=0.0 if queue.oldest is None else max(time() - queue.oldest / 1000, 0.0),
+    )
+
+
+def _outbox_stats(outbox: "DatabaseOutbox") -> OutboxStats:
+    return OutboxStats(
+        published=outbox.published,
+        set_aside=outbox.set_aside,
+        failures=outbox.failures,
+        is_reader=outbox.is_reader,
+        waiting=outbox.waiting,
+        oldest_age=outbox.oldest_age,
     )
 
 

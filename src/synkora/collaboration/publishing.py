@@ -1,11 +1,12 @@
 """Events of the catalogue that the app's backend publishes to a project, in place of a member."""
 
 from collections.abc import Awaitable
+from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from synkora.collaboration.events import CATALOGUE, Codec, Event, Sender
+from synkora.collaboration.events import CATALOGUE, Codec, Event, Sender, check_project_id
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode
 from synkora.recovery.position import Position
@@ -18,8 +19,20 @@ _OBJECT: Final[Decoder[dict[str, Raw]]] = Decoder(dict[str, Raw])
 _NOBODY: Final = Sender("", "", "")
 
 
+class Part(StrEnum):
+    """A part of a publication. The values are labels of metrics."""
+
+    PROJECT = "project"
+    EVENT = "event"
+    DATA = "data"
+
+
 class InvalidPublication(ValueError):
-    """The event cannot be published. The message is for the author of the backend."""
+    """The event cannot be published, because of one `part`. The message is for the author of the backend."""
+
+    def __init__(self, part: Part, problem: str) -> None:
+        super().__init__(problem)
+        self.part = part
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -53,20 +66,26 @@ class Publisher:
         Raises `InvalidPublication`.
         """
         if name in self._senders_own:
-            raise InvalidPublication(f"event: {name} says what its sender does, so only a member can send it")
+            raise InvalidPublication(
+                Part.EVENT, f"event: {name} says what its sender does, so only a member can send it"
+            )
         known = self._published.get(name)
         if known is None:
-            raise InvalidPublication(f"event: {name[:100]} is not one of {', '.join(self._published)}")
+            raise InvalidPublication(Part.EVENT, f"event: {name[:100]} is not one of {', '.join(self._published)}")
         event, codec, writer = known
         try:
             fields = _OBJECT.decode(data)
         except (ProtocolError, InvalidPayload):
-            raise InvalidPublication("data: an object is expected, not nested too deeply") from None
+            raise InvalidPublication(Part.DATA, "data: an object is expected, not nested too deeply") from None
         _check_fields(event, fields)
+        try:
+            check_project_id(project_id)
+        except EventRefused as error:
+            raise InvalidPublication(Part.PROJECT, str(error)) from None
         try:
             payload = codec.decode(encode([name, {**fields, "projectId": project_id}]))
         except (EventRefused, ProtocolError, InvalidPayload) as error:
-            raise InvalidPublication(str(error)) from None
+            raise InvalidPublication(Part.DATA, str(error)) from None
         return Publication(writer.draft(codec.deliver(payload, _NOBODY), (), codec.key(payload)), except_sid)
 
     def publish(self, project_id: str, publication: Publication, once: str = "") -> Awaitable[Position | None]:
@@ -90,7 +109,9 @@ def _check_fields(event: Event, fields: dict[str, Raw]) -> None:
     allowed = (event.whole,) if event.whole else event.fields
     unknown = [name for name in fields if name not in allowed]
     if unknown:
-        raise InvalidPublication(f"data: {unknown[0][:100]} is not a field of {event.name}: {', '.join(allowed)}")
+        raise InvalidPublication(
+            Part.DATA, f"data: {unknown[0][:100]} is not a field of {event.name}: {', '.join(allowed)}"
+        )
     required = event.whole or event.key
     if required is not None and required not in fields:
-        raise InvalidPublication(f"data: {required} is missing")
+        raise InvalidPublication(Part.DATA, f"data: {required} is missing")

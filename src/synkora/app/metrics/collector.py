@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from synkora import __version__
 from synkora.app.instance import Instance
 from synkora.app.metrics.families import counter, counters, gauge, gauges, histogram
-from synkora.app.stats import RecoveryStats, RedisStats, Stats, WebhookStats
+from synkora.app.stats import OutboxStats, RecoveryStats, RedisStats, Stats, WebhookStats
 from synkora.collaboration.access_answers import AccessOutcome
 from synkora.collaboration.authentication import SignInOutcome
 from synkora.engine.close_reasons import Reason
@@ -46,6 +46,8 @@ class ServerCollector(Collector):
             yield from _recovery(stats.recovery)
         if stats.webhooks is not None:
             yield from _webhooks(stats.webhooks)
+        if stats.outbox is not None:
+            yield from _database_outbox(stats.outbox)
         if stats.redis is not None:
             yield from _redis(stats.redis)
         if self._instance.forwards is not None:
@@ -135,6 +137,17 @@ def _webhooks(webhooks: WebhookStats) -> Iterator[Metric]:
     yield counter("synkora_webhook_failures", "Attempts to send that failed.", webhooks.failed)
     yield gauge("synkora_webhook_events_waiting", "Events that wait to be sent.", webhooks.waiting)
     yield gauge("synkora_webhook_oldest_age_seconds", "Age of the oldest event that waits.", webhooks.oldest_age)
+
+
+def _database_outbox(outbox: OutboxStats) -> Iterator[Metric]:
+    name = "synkora_database_outbox"
+    yield gauge(f"{name}_reader", "Whether this instance reads the database outbox.", int(outbox.is_reader))
+    yield counter(f"{name}_rows_published", "Published rows.", outbox.published)
+    reasons = outbox.set_aside
+    yield counters(f"{name}_rows_set_aside", "Rows that cannot be published.", "reason", reasons, reasons)
+    yield counter(f"{name}_failures", "Failures of the database.", outbox.failures)
+    yield gauge(f"{name}_rows_waiting", "Rows that wait to be published.", outbox.waiting)
+    yield gauge(f"{name}_oldest_age_seconds", "Age of the oldest row that waits.", outbox.oldest_age)
 
 
 def _redis(redis: RedisStats) -> Iterator[Metric]:
