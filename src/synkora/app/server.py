@@ -96,7 +96,7 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
 
     async def drain() -> None:
         if worker is None or worker.may_drain:
-            seconds = settings.shutdown_drain
+            seconds = settings.shutdown_drain if worker is None or worker.drain_time is None else worker.drain_time
             await asyncio.gather(instance.drain(seconds), server.drain_forwarded(seconds))
 
     sockets = open_sockets(settings) if worker is None else worker.sockets

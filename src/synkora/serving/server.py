@@ -95,6 +95,7 @@ class Server(uvicorn.Server):
         self._make_protocol = functools.partial(PollingProtocol, polling_of(server), self._timeouts, router=router)
         self._taken_over = Tasks()
         self._listening: list[socket.socket] = []
+        self._stopped_listening = False
         self._tls = tls
         if tls is not None:
             bound_records(tls, functools.partial(server.incidents.note, IncidentKind.FLOODING_CLIENT_CUT_OFF))
@@ -174,7 +175,7 @@ class Server(uvicorn.Server):
     async def listen_on(self, listening: socket.socket) -> asyncio.Server:
         """Accept connections from a further socket, until `stop_listening_on`."""
         server = await self._listen(socket.socket(fileno=os.dup(listening.fileno())))
-        if self.should_exit:
+        if self._stopped_listening:
             server.close()  # the shutdown waits for the end of the servers that it closes, and would not close this one
         else:
             self.servers.append(server)
@@ -205,18 +206,23 @@ class Server(uvicorn.Server):
 
         Another process listens on the same socket. A connection without a request yet stays, and is served.
         """
+        self._stopped_listening = True
         for listening in self.servers:
             listening.close()
         for connection in list(self.server_state.connections):
             if isinstance(connection, PollingProtocol) and connection.cycle is not None:
                 connection.shutdown()
 
+    def refuse_clients(self) -> None:
+        """Open no further sessions."""
+        registry_of(self._sockets_server).stop_accepting()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new clients, close the Socket.IO connections, then uvicorn's.
 
         The server listens until all clients have gone, since a poll for the last messages may use a new connection.
         """
-        registry_of(self._sockets_server).stop_accepting()
+        self.refuse_clients()
         if self._drain is not None:
             await self._drain_first(self._drain)
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -97,6 +97,7 @@ class Parent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._started_at = time.time()
         self._stop = asyncio.Event()
+        self._draining: asyncio.Task[None] | None = None
         self._is_reload_wanted = False
         self._reloading: asyncio.Task[None] | None = None
         self._signals: list[int] = []
@@ -208,8 +209,6 @@ class Parent:
 
     def _share_out(self) -> None:
         """Let the workers that serve accept from the sockets of numbers without one, too."""
-        if self._stop.is_set():
-            return
         serving = [each for each in self._workers if each.is_serving]
         missing = set(range(len(self._sockets))) - {worker.number for worker in serving}
         for worker in serving:
@@ -266,7 +265,7 @@ class Parent:
                 worker.tell("close")
             for worker in old:
                 worker.tell("leave")
-                await self._await_end(worker)
+                await self._await_end(worker, self._settings.shutdown_drain)
             log.info("reloaded", text=f"Workers replaced: {self._count}")
 
     async def _start_others(self) -> set[_Worker] | None:
@@ -321,26 +320,44 @@ class Parent:
         if not self._stop.is_set():
             self._stop.set()
             return
+        if self._draining is not None:
+            self._draining.cancel()
         for worker in self._workers:
+            worker.tell("stop 0")
             worker.tell("hurry")
 
     async def _end(self) -> int:
-        """Stop all workers at the same time."""
+        """Drain the workers if other servers share their Redis, and stop them."""
         for task in self._tasks:
             task.cancel()
-        workers = list(self._workers)
+        workers = sorted(self._workers, key=lambda worker: worker.number)
+        if self._redis is None:
+            self._draining = asyncio.create_task(self._drain(workers, self._settings.shutdown_drain))
+            await asyncio.wait((self._draining,))
         for worker in workers:
-            worker.tell("stop")
+            worker.tell("stop 0")
         await asyncio.gather(*(self._await_end(worker) for worker in workers))
         is_clean = all(worker.process.returncode == 0 for worker in workers)
         log.info("stopped")
         return 0 if is_clean else 128 + self._signals[-1]
 
-    async def _await_end(self, worker: _Worker) -> None:
+    async def _drain(self, workers: Sequence[_Worker], seconds: float) -> None:
+        """Let the clients go to other servers, worker by worker, evenly over `seconds`. No worker takes new clients."""
+        for worker in workers:
+            worker.tell("refuse")
+        end = time.monotonic() + seconds
+        for place, worker in enumerate(workers):
+            clients = [1 + self._counts.slots[each.slot] for each in workers[place:]]
+            share = max(end - time.monotonic(), 0) * clients[0] / sum(clients)
+            worker.tell(f"stop {share:.3f}")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(share):
+                    await worker.ended.wait()
+
+    async def _await_end(self, worker: _Worker, drain: float = 0) -> None:
         """Wait for the end of a worker, and kill one that takes too long."""
-        settings = self._settings
         try:
-            async with asyncio.timeout(settings.shutdown_drain + settings.shutdown_timeout + _SLACK):
+            async with asyncio.timeout(drain + self._settings.shutdown_timeout + _SLACK):
                 await worker.ended.wait()
         except TimeoutError:
             log.error("worker_killed", worker=worker.number)

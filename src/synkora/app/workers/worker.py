@@ -27,8 +27,8 @@ class Worker:
     """Follows the orders of the parent, as an asynchronous context manager within the server's run.
 
     The orders are `greet`, `cover` (accept from the sockets of these numbers too, and no others), `close` (accept no
-    more connections), `leave` (send the clients to the other workers, and end), `stop` (with all workers) and `hurry`
-    (like a further signal). Without a parent it stops at once.
+    more connections), `leave` (send the clients to the other workers, and end), `refuse` (open no more sessions),
+    `stop` (drain for so many seconds, and end) and `hurry` (like a further signal). Without a parent it stops at once.
     """
 
     def __init__(self, seat: Seat) -> None:
@@ -36,6 +36,7 @@ class Worker:
         self.siblings = Siblings(seat)
         self.clients = SharedClientCount(ClientCounts(seat.path), seat.slot)
         self.greet: Callable[[], None] = lambda: None
+        self.drain_time: float | None = None  # seconds, if the parent has said how many
         self._control = seat.control_socket()
         self._groups = seat.groups()
         self._covered: dict[int, list[asyncio.Server]] = {}
@@ -98,7 +99,10 @@ class Worker:
             case "leave":
                 self._is_leaving = self.siblings.is_leaving = True
                 self._tasks.start(self._leave(server))
+            case "refuse":
+                server.refuse_clients()
             case "stop":
+                self.drain_time = float(order.split()[1])
                 self._stop(server)
             case "hurry":
                 server.handle_exit(signal.SIGINT, None)
