@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Final
 
+from tests.end_to_end.behind_nginx import client_of, knows
 from tests.end_to_end.member import Member
 from tests.support.nginx import Nginx, running_nginx
 from tests.support.node_process import NodeProcess
@@ -60,14 +61,30 @@ class Site:
     async def enter_until(self, condition: Callable[[], bool], *ways: Way) -> None:
         """Like `enter`, one client after the other with these transports in turn, until `condition()` holds.
 
-        Requests of sessions take their turns among the instances, too: which instance is next for a client is chance.
+        Polls of other clients take turns among the instances, too. If there is one poll for each new client, half of
+        ten instances get no client: one more request after a client without a new instance changes who is next.
         """
+        places: set[tuple[Way, int]] = set()
         for way in itertools.islice(itertools.cycle(ways), _MOST_CLIENTS):
             if condition():
                 break
-            await self.connect(way)
-        assert condition()
+            (member,) = await self.connect(way)
+            place = way, await self._port_of(member)
+            if place in places:
+                async with client_of(self.nginx.url) as http:
+                    assert not await knows(http, "of no session")
+            places.add(place)
+        assert condition(), places
         await self.expect_whole()
+
+    async def _port_of(self, member: Member) -> int:
+        """Wait until the log of an instance names a member: a thread reads the log."""
+
+        def found() -> list[int]:
+            return [instance.port for instance in self.instances if member in self.of(instance)]
+
+        await calm(lambda: bool(found()), lambda: member.ids)
+        return found()[0]
 
     async def connect(self, *ways: Way) -> list[Member]:
         """Connect new clients through nginx, each with its own transports, and let them join."""
