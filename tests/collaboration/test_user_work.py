@@ -11,7 +11,14 @@ from synkora.collaboration import limits as limits_module
 from synkora.collaboration import user_work as spending_module
 from synkora.collaboration.collaboration import HALF_SIZE
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter
-from synkora.collaboration.user_work import CONNECT_SIZE, DELIVERY_SIZE, EVENT_SIZE, JOIN_SIZE, UserWorks
+from synkora.collaboration.user_work import (
+    CONNECT_SIZE,
+    DELIVERY_SIZE,
+    EVENT_SIZE,
+    JOIN_SIZE,
+    TOLD_JOIN_SIZE,
+    UserWorks,
+)
 from synkora.engine.incidents import Limit
 from synkora.sockets.internals import session_of
 
@@ -80,6 +87,19 @@ async def test_a_join_counts_for_more(clock: Clock) -> None:
     assert await cost(*EDIT) > JOIN_SIZE
     assert await cost(*EDIT) < JOIN_SIZE / 2
     assert await cost("join-project", "p") > JOIN_SIZE
+
+
+async def test_a_join_may_count_for_even_more(clock: Clock) -> None:
+    """Where the app's backend is told of it."""
+    site = limited(user_byte_rate=1_000_000, join_size=TOLD_JOIN_SIZE)
+    ann = site.come("Ann")
+    await settle()
+    work = site.collaboration.members[ann.id].rate_limiter.work
+    assert work is not None
+    clock.now += 100
+    ann.emit("join-project", "p")
+    await settle()
+    assert (work.due - clock.now) * 1_000_000 > TOLD_JOIN_SIZE
 
 
 async def test_repeated_connects_count_too(clock: Clock) -> None:

@@ -19,6 +19,7 @@ from tests.support.server_process import ServerProcess, StartServer
 from tests.support.servers import until
 from tests.support.users import ALICE, BOB, CAROL, CLIENTS, PROJECT
 from tests.support.webhook_receiver import SECRET, Received, WebhookReceiver, receiving
+from tests.support.wire import TEXT, WebSocket, client_frame
 
 OCCUPIED = ("project.occupied", PROJECT, None)
 ALICE_ENTERED = ("user.entered", PROJECT, ALICE.id)
@@ -86,6 +87,19 @@ async def test_the_backend_is_told_who_enters_and_leaves(
     lines, statuses = await run_the_documents_route([*taken, taken[0]._replace(body=taken[0].body + b" ")], tmp_path)
     assert [line.split()[1] for line in lines] == [kind for kind, _, _ in expected]
     assert statuses == ["204"] * len(taken) + ["401"]
+
+
+async def test_one_user_cannot_fill_the_queue(start_server: StartServer, receiver: WebhookReceiver) -> None:
+    """Joins are limited to what a backend can be told of: the events of others would be dropped."""
+    server = start(start_server, receiver, LIMIT_USER_BYTE_RATE="1000000")
+    client = await WebSocket.open(server.port)
+    await client.shake()
+    await client.frame()  # OPEN
+    await client.connect(ALICE.token)
+    joins = (b'42["join-project","%d"]' % number for number in range(3))
+    await client.send(b"".join(client_frame(TEXT, join) for join in joins))
+    assert (await client.until_event("error"))["message"] == "Too much for one user: slow down"
+    client.abort()
 
 
 async def test_a_return_within_the_grace_period_sends_nothing(

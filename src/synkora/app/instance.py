@@ -25,6 +25,7 @@ from synkora.collaboration.limits import Limits
 from synkora.collaboration.local_presence import LocalPresence
 from synkora.collaboration.presence import Presence
 from synkora.collaboration.publishing import Publisher
+from synkora.collaboration.user_work import JOIN_SIZE, TOLD_JOIN_SIZE
 from synkora.engine.close_reasons import Reason
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.origins import Origins
@@ -330,6 +331,7 @@ def _collaboration(
             other_rate=settings.limit_other_rate,
             byte_rate=settings.limit_byte_rate,
             user_byte_rate=settings.limit_user_byte_rate,
+            join_size=JOIN_SIZE if settings.webhook_url is None else TOLD_JOIN_SIZE,
             projects=settings.limit_projects,
             connections=settings.limit_connections_per_user,
         ),

@@ -379,7 +379,8 @@ class Settings(BaseSettings):
         default=200_000_000,
         validation_alias="LIMIT_USER_BYTE_RATE",
         description="Bytes a second that the server sends to others for one user, over all the user's connections; a "
-        "delivery counts as 3,000 more, an event as 8,000, a join as 200,000.",
+        "delivery counts as 3,000 more, an event as 8,000, a join as 200,000, with WEBHOOK_URL as "
+        "1,000,000.",
     )
     limit_projects: CountValue = Field(
         default=50,

@@ -131,7 +131,7 @@ class Collaboration:
     ) -> None:
         self.presence = presence or LocalPresence()
         self._limits = limits or Limits()
-        self._works = UserWorks(self._limits.user_byte_rate)
+        self._works = UserWorks(self._limits.user_byte_rate, self._limits.join_size)
         self._incidents = Incidents() if incidents is None else incidents  # empty incidents are false
         self.access = Access(policy or OpenAccess(), answer_timeout=answer_timeout)
         self._namespace = namespace

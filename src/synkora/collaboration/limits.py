@@ -5,7 +5,7 @@ from enum import IntEnum
 from time import monotonic
 from typing import Final
 
-from synkora.collaboration.user_work import UserWork
+from synkora.collaboration.user_work import JOIN_SIZE, UserWork
 from synkora.engine.rate import Rate
 from synkora.sockets.errors import EventRefused
 
@@ -31,7 +31,8 @@ def _rate(per_second: float) -> Rate:
 class Limits:
     """Limits per client; rates are events or bytes per second, and 0 means no limit.
 
-    `connections` and `user_byte_rate` apply to all connections of a user; `user_byte_rate` counts as in `UserWork`.
+    `connections` and `user_byte_rate` apply to all connections of a user; `user_byte_rate` counts as in `UserWork`, and
+    a join as `join_size`.
     """
 
     volatile_rate: float = 100
@@ -39,6 +40,7 @@ class Limits:
     other_rate: float = 20
     byte_rate: float = 1_000_000
     user_byte_rate: float = 200_000_000
+    join_size: int = JOIN_SIZE
     projects: int = 50
     connections: int = 1000
     rates: tuple[Rate | None, ...] = field(init=False, repr=False)

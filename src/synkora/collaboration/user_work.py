@@ -11,6 +11,9 @@ from synkora.engine.turn_budget import TurnBudget
 EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
 DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
 JOIN_SIZE: Final = 200_000  # bytes that a join or a question about access counts as
+#: The same where the app's backend is told of each user who enters and leaves. Its queue is bounded, and one user's
+#: events must not displace those of others: 200 joins a second cause up to 800 events.
+TOLD_JOIN_SIZE: Final = 1_000_000
 CONNECT_SIZE: Final = 10_000_000  # bytes that a further CONNECT over the same connection counts as
 SHARED_SIZE: Final = 150_000  # bytes added to an event that Redis numbers and keeps, for the work of Redis
 READ_SIZE: Final = 10_000  # bytes that an event counts as which is read for a return and not sent
@@ -24,10 +27,11 @@ class UserWork:
     included.
     """
 
-    __slots__ = ("__weakref__", "_rate", "budget", "due")
+    __slots__ = ("__weakref__", "_join_size", "_rate", "budget", "due")
 
-    def __init__(self, rate: Rate, due: float) -> None:
+    def __init__(self, rate: Rate, due: float, join_size: int) -> None:
         self._rate = rate
+        self._join_size = join_size
         self.due = due
         self.budget = TurnBudget()
 
@@ -41,7 +45,7 @@ class UserWork:
 
     def count_join(self) -> None:
         """Count a join, or another event that requires a question about access."""
-        self.due = self._rate.after(self.due, monotonic(), JOIN_SIZE)
+        self.due = self._rate.after(self.due, monotonic(), self._join_size)
 
     def count_connect(self) -> None:
         """Count a further CONNECT over the same connection; the first one counts as a handshake of the address."""
@@ -65,9 +69,13 @@ class UserWork:
 
 
 class UserWorks:
-    """The work of connected users, and the debts of others; `per_second` is in bytes, 0 means no limit."""
+    """The work of connected users, and the debts of others; `per_second` is in bytes, 0 means no limit.
 
-    def __init__(self, per_second: float) -> None:
+    A join counts as `join_size` bytes.
+    """
+
+    def __init__(self, per_second: float, join_size: int = JOIN_SIZE) -> None:
+        self._join_size = join_size
         self._rate = Rate(per_second, per_second) if per_second else None
         self._works: WeakValueDictionary[str, UserWork] = WeakValueDictionary()
         self._debts: OrderedDict[str, float] = OrderedDict()
@@ -78,7 +86,7 @@ class UserWorks:
             return None
         work = self._works.get(user_id)
         if work is None:
-            work = self._works[user_id] = UserWork(self._rate, self._debts.pop(user_id, 0.0))
+            work = self._works[user_id] = UserWork(self._rate, self._debts.pop(user_id, 0.0), self._join_size)
         return work
 
     def excess(self, user_id: str) -> float:
