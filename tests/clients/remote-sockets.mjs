@@ -43,7 +43,7 @@ const orders = {
     sockets.set(name, socket);
     socket.connect();
   },
-  emit: ({ name, event }) => sockets.get(name).emit(...event.map(unpack)),
+  emit: ({ name, event }) => sockets.get(name)?.emit(...event.map(unpack)), // a page that is closed sends nothing
   async call({ name, event, id }) {
     try {
       const [first, ...args] = event.map(unpack);

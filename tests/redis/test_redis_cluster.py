@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from tests.app.check.test_redis import RIGHTS
+from tests.support.certificates import issue_certificate
 from tests.support.links import QUICK, MakeLink
 from tests.support.processes import PATIENCE
 from tests.support.redis_sets import RedisCluster, await_that, running_cluster
@@ -46,6 +49,21 @@ async def test_the_node_of_the_slot_is_found_from_any_other(make_link: MakeLink,
             await link.call("PING")
             node.do("PUBLISH", "synkora:news", "x")
             await until(lambda heard=heard: heard == [b"x"])
+
+
+async def test_everything_over_tls(make_link: MakeLink, tmp_path: Path) -> None:
+    """With certificates of a private authority. After a failover, too."""
+    tls = issue_certificate(tmp_path)
+    with running_cluster(tls=tls) as cluster:
+        link = make_link(f"{cluster.url}?ssl_ca_certs={quote(str(tls.authority))}", SETTINGS)
+        assert await link.start(PATIENCE), link.problem
+        await written(link, cluster, "over TLS")
+        owner = cluster.owner(SLOT)
+        assert owner is not None
+        owner.kill()
+        await until(lambda: not link.is_up)
+        await until(lambda: link.is_up, PATIENCE)
+        assert await link.run(WRITE, ["synkora:a", "synkora:b"], ["after a failover"]) == b"{synkora}:b"
 
 
 async def test_the_documented_user_will_do(make_link: MakeLink, cluster: RedisCluster) -> None:

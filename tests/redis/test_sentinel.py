@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from tests.support.certificates import issue_certificate
 from tests.support.links import QUICK, MakeLink
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import running_redis
@@ -19,6 +21,8 @@ from synkora.redis.url import RedisUrl
 PASSWORD = "p@ss:w/o?r#d"
 WRITE = Script("return redis.call('SET', KEYS[1], ARGV[1])")
 SETTINGS = replace(QUICK, timeout=3)
+#: Of a user of the Sentinels, as docs/scaling.md gives them.
+RIGHTS = "resetchannels &+switch-master -@all +hello +auth +subscribe +sentinel|get-master-addr-by-name"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,31 @@ async def test_sentinels_may_have_a_password_of_their_own(make_link: MakeLink, s
         link = make_link(f"redis+sentinel://127.0.0.1:{guarded.port}/{MASTER}?sentinel_password={quote(own)}", SETTINGS)
         await link.start(0)
         await until(lambda: "knows no master" in (link.problem or ""))
+
+
+async def test_everything_over_tls_with_passwords(make_link: MakeLink, tmp_path: Path) -> None:
+    """Certificates of a private authority, a password of Redis, and a user of the Sentinels with no more rights than
+    docs/scaling.md gives. After a failover, too.
+    """
+    tls = issue_certificate(tmp_path)
+    with running_sentinels(password=PASSWORD, replicas=1, tls=tls) as sentinels:
+        for each in sentinels.sentinels:
+            each.do("ACL", "SETUSER", "synkora", "on", ">the-sentinels'", *RIGHTS.split())
+        options = f"?ssl_ca_certs={quote(str(tls.authority))}&sentinel_username=synkora&sentinel_password="
+        stranger = make_link(with_password(sentinels, options + "another"), SETTINGS)
+        await stranger.start(0)
+        await until(lambda: "does not accept sentinel_username and sentinel_password" in (stranger.problem or ""))
+        unverified = make_link(with_password(sentinels), SETTINGS)
+        await unverified.start(0)
+        await until(lambda: "the certificate of Redis is not accepted" in (unverified.problem or ""))
+        link = make_link(with_password(sentinels, options + quote("the-sentinels'")), SETTINGS)
+        assert await link.start(PATIENCE), link.problem
+        await written(link, sentinels, "over TLS")
+        before = sentinels.master
+        await_that(lambda: b"state=online" in before.do("INFO", "replication"), "the replica follows")
+        before.kill()
+        await until(lambda: link.is_up and sentinels.master is not before, PATIENCE)
+        await written(link, sentinels, "after a failover")
 
 
 async def test_a_link_follows_a_failover_after_a_death(make_link: MakeLink, sentinels: Sentinels) -> None:

@@ -40,9 +40,9 @@ class TcpBalancer:
             self._tasks.discard(task)
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        for _ in self.targets:
-            target = self.targets[self._next % len(self.targets)]
-            self._next += 1
+        first = self._next % len(self.targets)
+        self._next += 1
+        for target in (*self.targets[first:], *self.targets[:first]):
             with suppress(ConnectionRefusedError):
                 return await asyncio.open_connection("127.0.0.1", target)
         raise ConnectionRefusedError

@@ -28,7 +28,7 @@ class RedisServer:
     """A Redis on a free port of the loopback address and on a Unix socket, which keeps nothing in files.
 
     `options` are those of redis-server, or of another `program` that takes the same. With `tls`, a certificate and its
-    key, it has a second port, for TLS.
+    key, it has a second port, for TLS, which it names to other servers if `options` let it use TLS with them.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import hiredis
+from tests.support.certificates import Issued
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 
@@ -27,8 +28,7 @@ class Sentinels:
 
     @property
     def url(self) -> str:
-        hosts = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
-        return f"redis+sentinel://{hosts}/{MASTER}"
+        return _url("sentinel", self.sentinels) + f"/{MASTER}"
 
     @property
     def master_port(self) -> int:
@@ -38,24 +38,31 @@ class Sentinels:
 
     @property
     def master(self) -> RedisServer:
-        return next(each for each in self.redis if each.port == self.master_port)
+        return next(each for each in self.redis if _port(each) == self.master_port)
 
     def fail_over(self) -> None:
         """Let the master die with writes that no replica has, and wait for the next master."""
         dead = self.master
         _die_ahead(dead, [each for each in self.redis if each is not dead])
-        await_that(lambda: self.master_port != dead.port, "the Sentinels make another one the master")
+        await_that(lambda: self.master_port != _port(dead), "the Sentinels make another one the master")
 
 
 @contextmanager
 def running_sentinels(
-    *options: str, password: str | None = None, program: str = "redis-server", replicas: int = 2
+    *options: str,
+    password: str | None = None,
+    program: str = "redis-server",
+    replicas: int = 2,
+    tls: Issued | None = None,
 ) -> Iterator[Sentinels]:
-    """A master, replicas and three Sentinels; `options` are those of the master and the replicas."""
+    """A master, replicas and three Sentinels; `options` are those of the master and the replicas.
+
+    With `tls` all of them use TLS among each other, and name the ports for TLS.
+    """
     with ExitStack() as stack:
 
         def start(*options: str, password: str | None = None) -> RedisServer:
-            server = RedisServer(*options, password=password, program=program)
+            server = _server(*options, tls=tls, password=password, program=program)
             stack.callback(server.remove)
             return server.start()
 
@@ -64,16 +71,34 @@ def running_sentinels(
             common += ("--masterauth", password)
         redis = [start(*common, password=password)]
         redis += [
-            start(*common, "--replicaof", f"127.0.0.1 {redis[0].port}", password=password) for _ in range(replicas)
+            start(*common, "--replicaof", f"127.0.0.1 {_port(redis[0])}", password=password) for _ in range(replicas)
         ]
         sentinels = [start("--sentinel") for _ in range(3)]
         for each in sentinels:
-            each.do("SENTINEL", "MONITOR", MASTER, "127.0.0.1", redis[0].port, 2)
+            each.do("SENTINEL", "MONITOR", MASTER, "127.0.0.1", _port(redis[0]), 2)
             credentials: tuple[str, ...] = () if password is None else ("auth-pass", password)
             times = ("down-after-milliseconds", str(_DOWN_AFTER), "failover-timeout", str(_FAILOVER))
             each.do("SENTINEL", "SET", MASTER, *times, *credentials)
         await_that(lambda: all(_knows_all(each, replicas) for each in sentinels), "the Sentinels find each other")
         yield Sentinels(redis, sentinels)
+
+
+def _server(*options: str, tls: Issued | None, password: str | None = None, program: str) -> RedisServer:
+    """Make a server that uses TLS with the others, if there is a certificate."""
+    if tls is None:
+        return RedisServer(*options, password=password, program=program)
+    among = ("--tls-replication", "yes", "--tls-ca-cert-file", str(tls.authority))
+    return RedisServer(*among, *options, password=password, program=program, tls=(tls.certfile, tls.keyfile))
+
+
+def _port(server: RedisServer) -> int:
+    """Return the port that other servers know."""
+    return server.tls_port or server.port
+
+
+def _url(kind: str, servers: list[RedisServer]) -> str:
+    scheme = "rediss" if servers[0].tls_port else "redis"
+    return f"{scheme}+{kind}://" + ",".join(f"127.0.0.1:{_port(each)}" for each in servers)
 
 
 def _knows_all(sentinel: RedisServer, replicas: int) -> bool:
@@ -96,7 +121,7 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{each.port}" for each in self.nodes[:3])
+        return _url("cluster", self.nodes[:3])
 
     def owner(self, slot: int, *, but: int = 0) -> RedisServer | None:
         """Return the node that has a slot, unless its port is `but`. All nodes but that one must agree."""
@@ -117,21 +142,23 @@ class RedisCluster:
 
 
 @contextmanager
-def running_cluster(program: str = "redis-server") -> Iterator[RedisCluster]:
-    """Six nodes."""
+def running_cluster(program: str = "redis-server", tls: Issued | None = None) -> Iterator[RedisCluster]:
+    """Six nodes, with `tls` by TLS among each other too."""
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(_DOWN_AFTER), *_REPLICA]
+    if tls is not None:
+        options += ["--tls-cluster", "yes"]
     with ExitStack() as stack:
         nodes = []
         for _ in range(6):
-            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(_DOWN_AFTER), *_REPLICA)
-            node = RedisServer(*options, program=program)
+            node = _server(*options, tls=tls, program=program)
             stack.callback(node.remove)
             nodes.append(node.start())
-        _join(nodes)
+        _join(nodes, () if tls is None else ("--tls", "--cacert", str(tls.authority)))
         yield RedisCluster(nodes)
 
 
-def _join(nodes: list[RedisServer]) -> None:
-    command = ["redis-cli", "--cluster", "create", *(f"127.0.0.1:{each.port}" for each in nodes)]
+def _join(nodes: list[RedisServer], options: tuple[str, ...]) -> None:
+    command = ["redis-cli", *options, "--cluster", "create", *(f"127.0.0.1:{_port(each)}" for each in nodes)]
     made = subprocess.run(
         [*command, "--cluster-replicas", "1", "--cluster-yes"], capture_output=True, text=True, timeout=PATIENCE * 3
     )
