@@ -9,11 +9,13 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.access.processes import App
+from tests.access.processes import App, Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, small_world
+from tests.end_to_end.app_database import make_outbox, psql, reader_and_other
 from tests.end_to_end.board import Colleague, build_page
 from tests.end_to_end.guarded import AppAuthority, serving_guarded
 from tests.support.node_process import NodeProcess
@@ -201,6 +203,70 @@ async def test_a_board_of_two_instances_misses_nothing(
     relay.reset()
     await editor.play("await offline(); await live();")
     await misses_nothing(editor, relay, owner, lambda: end(signal.SIGKILL))
+
+
+async def changes(colleague: Colleague, count: int) -> list[Any]:
+    """The names and payloads of all changes that others have made. Fails unless there are so many of them."""
+    await colleague.play(f"""
+        const changes = async () => (await received()).filter(([name]) => name.startsWith('task:'));
+        await until(async () => (await changes()).length >= {count}, '{count} changes');
+        await handled();
+    """)
+    found = [event[:2] for event in await colleague.play("return received();") if event[0].startswith("task:")]
+    assert len(found) == count
+    return found
+
+
+async def test_rows_written_with_psql_and_moves_have_one_order_on_all_boards(
+    board: App, origin: str, come: Come, start_server: StartServer, redis: RedisServer, postgres: Postgres
+) -> None:
+    """Each comes once, also through kill -9 of the instance that reads the outbox, and has the editor's board."""
+    make_outbox(postgres)
+    variables = {"NEXTAUTH_SECRET": SECRET, "ALLOWED_ORIGINS": origin, **AppAuthority(board).variables}
+    variables |= {"REDIS_URL": redis.url, "PUBLISH_FROM": "postgres", "DATABASE_URL": postgres.url()}
+    reader, other = await reader_and_other(*[start_server(**variables, PRESENCE_GRACE="30") for _ in range(2)])
+    editor, relay = await come("editor", reader.port)
+    (owner, _), (viewer, _) = await come("owner", other.port), await come("viewer", other.port)
+    tasks = {colleague: next(_titles) for colleague in (owner, editor)}
+    for colleague, title in tasks.items():
+        await colleague.play(f"await make('{title}');")
+        await viewer.play(f"await has('{title}', 'TODO');")
+    rows = [f"Row {number}" for number in range(30)]
+
+    async def write(some: list[str]) -> None:
+        for row in some:
+            insert = """INSERT INTO "Task" VALUES (:'row', :'row', 'TODO', :'project')"""
+            await asyncio.to_thread(psql, postgres, insert, row=row, project=TEAM_PROJECT)
+
+    async def move(colleague: Colleague) -> None:
+        for status in ("IN_PROGRESS", "DONE", "TODO") * 3:
+            await colleague.play(f"await move('{tasks[colleague]}', '{status}');")
+        await colleague.play("await handled();")
+
+    # A board that returns gets the last move of a task alone, so the owner makes tasks meanwhile.
+    made = [next(_titles) for _ in range(5)]
+    await asyncio.gather(move(owner), move(editor), write(rows[:15]))
+    writing = asyncio.create_task(write(rows[15:]))
+    await viewer.play(f"await has('{rows[15]}', 'TODO');")
+    await asyncio.to_thread(reader.kill)
+    relay.target = other.port
+    await editor.play("await offline();")
+    await owner.play("".join(f"await make('{title}');" for title in made))
+    await editor.play("await live();")
+    await asyncio.gather(move(owner), move(editor), writing)
+    await owner.play("await handled();")
+    whole = await changes(viewer, len(rows) + 2 + 36 + len(made))
+    ids = {payload["title"]: payload["id"] for name, payload in whole if name == "task:create"}
+    assert [title for title in ids if title in rows] == rows
+    for colleague, own in ((owner, [tasks[owner], *made]), (editor, [tasks[editor]])):
+        its = [ids[title] for title in own]
+        others = [change for change in whole if change[1].get("taskId", change[1].get("id")) not in its]
+        assert await changes(colleague, len(others)) == others
+        moves = [payload["status"] for name, payload in whole if payload.get("taskId") in its]
+        assert moves == ["IN_PROGRESS", "DONE", "TODO"] * 6
+    for colleague in (viewer, owner, editor):
+        cards = await colleague.play("return page.locator('[data-status=TODO] .card').allTextContents();")
+        assert [card.split("TODO")[0] for card in cards if card.startswith("Row")] == rows
 
 
 async def test_a_reloaded_board_is_as_the_others(server: ServerProcess, come: Come) -> None:

@@ -2,74 +2,27 @@
 
 import asyncio
 import signal
-import subprocess
 
-import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-from tests.access.processes import Postgres, find_program
-from tests.docs.documents import ROOT, blocks
-from tests.support.processes import PATIENCE
+from tests.access.processes import Postgres
+from tests.end_to_end.app_database import make_outbox, psql, read_metrics, reader_and_other, until_metrics
 from tests.support.real_clients import Client, Connect, join
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.server_process import ServerProcess, StartServer
 from tests.support.users import ALICE, BOB, PROJECT
 
-TASKS = 'CREATE TABLE "Task" (id text PRIMARY KEY, title text, status text, "projectId" text);'
 EDITS = 40
 
 
 @pytest.fixture
 def database(postgres: Postgres) -> Postgres:
     """A database with the outbox, and with the document's trigger for tasks."""
-    outbox = (ROOT / "deploy" / "postgres" / "outbox.sql").read_text()
-    trigger = blocks(ROOT / "docs" / "outbox.md", "sql")[-1].text
-    psql(postgres, f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {outbox} {TASKS} {trigger}")
+    make_outbox(postgres)
     return postgres
-
-
-def psql(postgres: Postgres, commands: str, **variables: str) -> None:
-    given = {"ON_ERROR_STOP": "1", "project": PROJECT, **variables}
-    options = [f"--set={name}={value}" for name, value in given.items()]
-    command = [find_program("psql"), "--quiet", *options, postgres.url()]
-    subprocess.run(command, input=commands, text=True, check=True, capture_output=True, timeout=30)
 
 
 def start(start_server: StartServer, redis: RedisServer, database: Postgres) -> ServerProcess:
     return start_server(REDIS_URL=redis.url, PUBLISH_FROM="postgres", DATABASE_URL=database.url())
-
-
-async def read_metrics(server: ServerProcess) -> dict[str, float]:
-    """The outbox's samples; names without the common part, and with the label's value in braces."""
-    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
-        text = (await http.get(f"{server.url}/metrics")).text
-    return {
-        sample.name.removeprefix("synkora_database_outbox_") + "".join(f"{{{v}}}" for v in sample.labels.values()): (
-            sample.value
-        )
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-async def until_metrics(server: ServerProcess, **wanted: float) -> dict[str, float]:
-    """Wait until the metrics have the `wanted` values, and return all."""
-    found: dict[str, float] = {}
-    async with asyncio.timeout(PATIENCE):
-        while not wanted.items() <= (found := await read_metrics(server)).items():
-            await asyncio.sleep(0.1)
-    return found
-
-
-async def reader_and_other(*servers: ServerProcess) -> tuple[ServerProcess, ServerProcess]:
-    """Wait until one of two servers reads; it is the first of the result."""
-    first, second = servers
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            if (await read_metrics(first))["reader"]:
-                return first, second
-            if (await read_metrics(second))["reader"]:
-                return second, first
 
 
 async def tasks_until(client: Client, last: str) -> list[str]:
@@ -96,6 +49,7 @@ async def test_a_change_made_with_psql_reaches_every_page(
         UPDATE "Task" SET status = 'DONE' WHERE id = 't1';
         DELETE FROM "Task" WHERE id = 't1';
         """,
+        project=PROJECT,
     )
     task = {"id": "t1", "title": "Say hello", "status": "TODO", "projectId": PROJECT}
     for client in (alice, bob):
@@ -116,7 +70,7 @@ async def test_each_change_arrives_once_through_the_death_of_the_reader(
     async def write() -> None:
         for number in range(EDITS):
             row = """INSERT INTO "Task" VALUES (:'task', 'Task', 'TODO', :'project');"""
-            await asyncio.to_thread(psql, database, row, task=f"t{number}")
+            await asyncio.to_thread(psql, database, row, project=PROJECT, task=f"t{number}")
 
     writing = asyncio.create_task(write())
     for _ in range(3):
@@ -149,20 +103,20 @@ async def test_a_frozen_reader_is_replaced_and_publishes_nothing_twice(
     for_many = """
         INSERT INTO "Task" SELECT :'name' || n, 'Task', 'TODO', :'project' FROM generate_series(1, 300) AS n ORDER BY n
     """
-    await asyncio.to_thread(psql, database, for_many, name="before")
+    await asyncio.to_thread(psql, database, for_many, project=PROJECT, name="before")
     assert await alice.next() == [
         "task:create",
         {"id": "before1", "title": "Task", "status": "TODO", "projectId": PROJECT},
     ]
     frozen.process.send_signal(signal.SIGSTOP)
     try:
-        await asyncio.to_thread(psql, database, for_many, name="meanwhile")
+        await asyncio.to_thread(psql, database, for_many, project=PROJECT, name="meanwhile")
         heard = await tasks_until(alice, "meanwhile300")
         await until_metrics(other, reader=1, rows_waiting=0)
     finally:
         frozen.process.send_signal(signal.SIGCONT)
     await until_metrics(frozen, reader=0)
-    await asyncio.to_thread(psql, database, for_many, name="after")
+    await asyncio.to_thread(psql, database, for_many, project=PROJECT, name="after")
     heard += await tasks_until(alice, "after300")
     expected = [f"{name}{n}" for name in ("before", "meanwhile", "after") for n in range(1, 301)]
     assert ["before1", *heard] == await tasks_until(bob, "after300") == expected
@@ -176,11 +130,11 @@ async def test_metrics_show_who_reads_and_what_waits(start_server: StartServer, 
     with running_redis() as redis:
         reader, other = await reader_and_other(*[start(start_server, redis, database) for _ in range(2)])
         assert (await read_metrics(other))["reader"] == 0
-        await asyncio.to_thread(psql, database, insert, event="task:rename")
+        await asyncio.to_thread(psql, database, insert, project=PROJECT, event="task:rename")
         await until_metrics(reader, **{"rows_set_aside_total{event}": 1, "rows_waiting": 0})
         redis.pause()
         for _ in range(2):
-            await asyncio.to_thread(psql, database, insert, event="task:create")
+            await asyncio.to_thread(psql, database, insert, project=PROJECT, event="task:create")
         assert (await until_metrics(reader, rows_waiting=2))["oldest_age_seconds"] > 0
         redis.resume()
         await until_metrics(reader, rows_published_total=2, rows_waiting=0, oldest_age_seconds=0)
