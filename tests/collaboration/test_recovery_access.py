@@ -90,6 +90,31 @@ async def test_fault_02_a_revoked_project_is_left_out(guarded: MakeGuarded) -> N
     assert await ann.edits() == []
 
 
+async def test_a_user_who_is_removed_while_returning_is_out(guarded: MakeGuarded) -> None:
+    """The policy may have answered before the removal. Other projects, and later returns, are not affected."""
+    roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
+    roles.roles |= {("ann", "q"): Role.EDITOR, ("bob", "q"): Role.EDITOR}
+    site = guarded(roles, recovery=True)
+    ann, bob = await one_lost(site, "p", "q")
+    roles.gate.clear()
+    coming = asyncio.create_task(ann.come())
+    await until(lambda: roles.asked["ann", "p"] == 2)
+    site.collaboration.remove("p", "ann")
+    await site.answer()
+    await coming
+    assert [event[1]["projectId"] for event in await ann.take("error")] == ["p"]
+    for project in ("p", "q"):
+        await bob.create(f"in {project}", project)
+    assert await ann.edits() == [["task:create", {"id": "in q"}]]
+    assert site.collaboration.presence.count("p") == 1
+    ann.emit("join-project", "p")
+    await settle()
+    await ann.lose()
+    await bob.create("missed", "p")
+    assert await ann.restore() == [["task:create", {"id": "missed"}]]
+    assert not site.collaboration._admission._removed
+
+
 async def test_fault_02_the_role_is_the_present_one(guarded: MakeGuarded) -> None:
     site = guarded(roles := Roles(ann=Role.EDITOR, bob=Role.EDITOR), recovery=True)
     ann, bob = await one_lost(site)

@@ -48,6 +48,7 @@ class Admission:
         self._rechecks: PeriodicChecks[tuple[Member, str]] = PeriodicChecks(self._recheck, recheck)
         self._questions = Tasks()
         self._returns = KeyedLimit(_MAX_RETURNS)
+        self._removed: dict[str, list[set[str]]] = {}  # by user: for each return, the projects it may not return to
         self._buffered_memory: Counter[str] = Counter()  # bytes, by user
 
     def admit(self, member: Member, project_id: str) -> Awaitable[None] | None:
@@ -180,12 +181,29 @@ class Admission:
         self._projects.exit(member, project_id)
 
     async def roles(self, signed_in: SignedIn, projects: Collection[str]) -> dict[str, Role | None]:
-        """Ask for a user's role in each project, without the cache. Raises `AccessUnavailable`."""
-        async with self._returns.slot(signed_in.user.id):
-            roles = await asyncio.gather(
-                *(self._access.role(signed_in, project_id, fresh=True) for project_id in projects)
-            )
-        return dict(zip(projects, roles, strict=True))
+        """Ask for the user's role in each project, for a return, without the cache. Raises `AccessUnavailable`.
+
+        There is none in a project that the user is removed from meanwhile: the answer may be from before.
+        """
+        user_id, removed = signed_in.user.id, set[str]()
+        self._removed.setdefault(user_id, []).append(removed)
+        try:
+            async with self._returns.slot(user_id):
+                roles = await asyncio.gather(
+                    *(self._access.role(signed_in, project_id, fresh=True) for project_id in projects)
+                )
+        finally:
+            of_user = self._removed[user_id]
+            of_user[:] = [each for each in of_user if each is not removed]
+            if not of_user:
+                del self._removed[user_id]
+        pairs = zip(projects, roles, strict=True)
+        return {project_id: None if project_id in removed else role for project_id, role in pairs}
+
+    def refuse_returns(self, user_id: str, project_id: str) -> None:
+        """Let no return of the user that is under way lead into a project."""
+        for removed in self._removed.get(user_id, ()):
+            removed.add(project_id)
 
     def readmit(self, member: Member, project_id: str, role: Role | None) -> None:
         """Put a member that has returned back into a project, or out of it if the member has no role any longer."""

@@ -218,6 +218,7 @@ class Collaboration:
         """
         self.access.forget(user_id, project_id)
         self.projects.drop_lost_of(user_id, project_id)
+        self._admission.refuse_returns(user_id, project_id)
         of_user = [member for member in self._members.values() if member.user.id == user_id]
         return sum([self._admission.remove(member, project_id) for member in of_user])
 
