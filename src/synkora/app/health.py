@@ -23,11 +23,15 @@ def make_app(instance: Instance, pages: Iterable[BaseRoute] = (), siblings: "Sib
     With `siblings`, health is that of all workers.
     """
 
-    async def health(_: Request) -> JSONResponse:
-        if siblings is not None:
-            from synkora.app.workers.health import health_of_all
+    of_all = None
+    if siblings is not None:
+        from synkora.app.workers.health import shared_health
 
-            whole = await health_of_all(siblings)
+        of_all = shared_health(siblings)
+
+    async def health(_: Request) -> JSONResponse:
+        if siblings is not None and of_all is not None:
+            whole = await of_all()
             counts = {"connections": whole.connections, "rooms": whole.projects, "workers": whole.workers}
             return _health(Status(whole.status, whole.reason), siblings.uptime, counts)
         stats = instance.stats()

@@ -1,18 +1,27 @@
 """Questions between the workers of one parent, over real Unix sockets."""
 
+import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
+import httpx
+import msgspec
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
 
+from synkora.app.metrics.page import metrics_route
 from synkora.app.workers import siblings
 from synkora.app.workers.client_count import ClientCounts, SharedClientCount
+from synkora.app.workers.health import WorkerHealth, shared_health
 from synkora.app.workers.metrics import answer_metrics, metrics_of_all
 from synkora.app.workers.seat import Seat
 from synkora.app.workers.siblings import Siblings
@@ -85,6 +94,40 @@ async def test_a_worker_that_is_silent_does_not_hold_up_the_others(
         silent.bind(str(tmp_path / "7-7.ask"))
         silent.listen()
         assert await both[0].ask("word") == [b"one", b"two"]
+
+
+async def test_simultaneous_requests_share_one_health(both: tuple[Siblings, Siblings]) -> None:
+    """Strangers may ask for it without end, and the names of all projects are read for it. A later one is new."""
+    asked: list[int] = []
+
+    def answer(number: int) -> bytes:
+        asked.append(number)
+        return msgspec.msgpack.encode(WorkerHealth(number, False, "healthy", None, len(asked), []))
+
+    for number, each in enumerate(both):
+        each.answer("health", partial(answer, number))
+    health = shared_health(both[0])
+    assert {whole.status for whole in await asyncio.gather(*(health() for _ in range(50)))} == {"healthy"}
+    assert sorted(asked) == [0, 1]
+    assert (await health()).connections == 3 + 4
+
+
+async def test_simultaneous_requests_get_one_page_of_metrics(both: tuple[Siblings, Siblings]) -> None:
+    first, second = both
+    made: list[str] = []
+
+    class Looks(Collector):
+        def collect(self) -> Iterator[Metric]:
+            made.append("page")
+            yield Metric("looks", "Looks.", "gauge")
+
+    app = Starlette(routes=[metrics_route(Looks(), None, first)])
+    second.answer("metrics", lambda: b"")
+    made.clear()  # the registration looks, too
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+        pages = await asyncio.gather(*(http.get("/metrics") for _ in range(50)))
+    assert {page.status_code for page in pages} == {200}
+    assert made == ["page"]
 
 
 async def test_metrics_of_all_are_one_page(both: tuple[Siblings, Siblings]) -> None:

@@ -1,5 +1,6 @@
 """The page `/metrics`."""
 
+import asyncio
 import hmac
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -34,15 +35,17 @@ def metrics_route(collector: Collector, token: SecretStr | None, siblings: "Sibl
 
         answer_metrics(siblings, registry)
     pages: dict[str, tuple[float, bytes]] = {}
+    making = asyncio.Lock()  # the other workers take a while to answer: requests meanwhile get the same page
 
     async def metrics(request: Request) -> Response:
         if token is not None and not _has_token(request, token.get_secret_value()):
             return PlainTextResponse("METRICS_TOKEN is needed", 401, {"WWW-Authenticate": "Bearer"})
         encode, content_type = choose_encoder(_format(request.headers.get("accept", "")))
-        made, page = pages.get(content_type, (0.0, b""))
-        if not page or monotonic() - made >= KEPT:
-            whole = registry if siblings is None else await metrics_of_all(siblings)
-            made, page = pages[content_type] = monotonic(), encode(whole)
+        async with making:
+            made, page = pages.get(content_type, (0.0, b""))
+            if not page or monotonic() - made >= KEPT:
+                whole = registry if siblings is None else await metrics_of_all(siblings)
+                made, page = pages[content_type] = monotonic(), encode(whole)
         return Response(page, headers={"Content-Type": content_type})
 
     return Route("/metrics", metrics)

@@ -1,5 +1,8 @@
 """The health of all workers as that of one server."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
 from synkora.app.workers.siblings import Siblings
@@ -38,6 +41,19 @@ async def health_of_all(siblings: Siblings) -> Health:
         except msgspec.DecodeError:  # it ended meanwhile
             continue
     return combined(answers, siblings.seat.count)
+
+
+def shared_health(siblings: Siblings) -> Callable[[], Awaitable[Health]]:
+    """Return `health_of_all` for requests of strangers: those at the same time share one answer, which may be large."""
+    asking: asyncio.Task[Health] | None = None
+
+    async def ask() -> Health:
+        nonlocal asking
+        if asking is None or asking.done():
+            asking = asyncio.get_running_loop().create_task(health_of_all(siblings))
+        return await asyncio.shield(asking)
+
+    return ask
 
 
 def combined(answers: list[WorkerHealth], count: int) -> Health:
