@@ -5,19 +5,21 @@ import json
 import signal
 import subprocess
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
+import pytest
 import pytest_asyncio
 from tests.docs.documents import ROOT, blocks
 from tests.support.processes import PATIENCE, free_port
 from tests.support.real_clients import Connect, join
 from tests.support.redis_server import RedisServer
-from tests.support.redis_sets import running_cluster
+from tests.support.redis_sets import running_cluster, running_sentinels
 from tests.support.relay import relaying
 from tests.support.server_process import ServerProcess, StartServer
 from tests.support.servers import until
-from tests.support.users import ALICE, BOB, CAROL, CLIENTS, PROJECT
+from tests.support.users import ALICE, BOB, CAROL, CLIENTS, DAVE, PROJECT
 from tests.support.webhook_receiver import SECRET, Received, WebhookReceiver, receiving
 from tests.support.wire import TEXT, WebSocket, client_frame
 
@@ -26,6 +28,8 @@ ALICE_ENTERED = ("user.entered", PROJECT, ALICE.id)
 ALICE_LEFT = ("user.left", PROJECT, ALICE.id)
 BOB_ENTERED = ("user.entered", PROJECT, BOB.id)
 BOB_LEFT = ("user.left", PROJECT, BOB.id)
+CAROL_ENTERED, CAROL_LEFT = ("user.entered", PROJECT, CAROL.id), ("user.left", PROJECT, CAROL.id)
+DAVE_ENTERED, DAVE_LEFT = ("user.entered", PROJECT, DAVE.id), ("user.left", PROJECT, DAVE.id)
 VACANT = ("project.vacant", PROJECT, None)
 
 #: Feeds the requests on its input to the document's route, and prints the status of each answer.
@@ -212,6 +216,57 @@ async def test_a_redis_cluster_tells_each_transition_once(
         await tab.close()
         await until(lambda: VACANT in receiver.events)
         assert receiver.events == [OCCUPIED, ALICE_ENTERED, ALICE_LEFT, VACANT]
+        for server in (first, second):
+            assert await asyncio.to_thread(server.stop) == 0, server.output
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told before", "not told"])
+async def test_a_failover_by_sentinels_loses_and_repeats_no_more_than_documented(
+    start_server: StartServer, receiver: WebhookReceiver, connect_by: Connect, is_told: bool
+) -> None:
+    """What the next master has is told once, also what waited. What it lacks is told again, or for the first time."""
+    with running_sentinels() as sentinels:
+        first, second = [start(start_server, receiver, REDIS_URL=sentinels.url) for _ in range(2)]
+        alice, bob, carol, dave = [
+            await connect_by(user, url=server.url)
+            for user, server in ((ALICE, first), (BOB, second), (CAROL, first), (DAVE, second))
+        ]
+        await join(alice)
+        await join(bob, alice)
+        known = [OCCUPIED, ALICE_ENTERED, BOB_ENTERED]
+        await until(lambda: receiver.events == known)
+        receiver.may_answer.clear()
+        await join(carol, alice, bob)
+        requests = len(receiver.requests)
+        await until(lambda: len(receiver.requests) > requests)
+        await asyncio.to_thread(sentinels.replicate)
+
+        async def change() -> None:
+            """What only the dying master has."""
+            await join(dave, alice, bob, carol)
+            await bob.emit("leave-project", PROJECT)
+            await dave.expect("user:left")
+            if is_told:
+                receiver.may_answer.set()
+                await until(lambda: BOB_LEFT in receiver.events)
+
+        changing = partial(asyncio.run_coroutine_threadsafe, loop=asyncio.get_running_loop())
+        await asyncio.to_thread(sentinels.fail_over, lambda: changing(change()).result(PATIENCE))
+        receiver.may_answer.set()
+        known += [CAROL_ENTERED]
+        changes = {DAVE_ENTERED, BOB_LEFT}
+        if is_told:
+            known += [DAVE_ENTERED, BOB_LEFT]
+        await until(lambda: len(told_once(receiver)) >= len(known) + 2)
+        for user in (carol, dave):
+            await user.close()
+        await alice.emit("leave-project", PROJECT)
+        await until(lambda: VACANT in receiver.events)
+        told = told_once(receiver)
+        assert told[: len(known)] == known
+        assert set(told[len(known) :][:2]) == changes
+        assert set(told[len(known) + 2 : -1]) == {CAROL_LEFT, DAVE_LEFT, ALICE_LEFT}
+        assert len(told) == len(known) + 2 + 4
         for server in (first, second):
             assert await asyncio.to_thread(server.stop) == 0, server.output
 

@@ -40,10 +40,16 @@ class Sentinels:
     def master(self) -> RedisServer:
         return next(each for each in self.redis if _port(each) == self.master_port)
 
-    def fail_over(self) -> None:
-        """Let the master die with writes that no replica has, and wait for the next master."""
+    def replicate(self) -> None:
+        """Wait until the replicas have what the master has now."""
+        written = _offset(self.master, "master_repl_offset")
+        replicas = [each for each in self.redis if each is not self.master]
+        await_that(lambda: all(_offset(each, "slave_repl_offset") >= written for each in replicas), "they follow")
+
+    def fail_over(self, ahead: Callable[[], object] = lambda: time.sleep(_LAG)) -> None:
+        """Let the master die with the writes of `ahead`, which no replica has, and wait for the next master."""
         dead = self.master
-        _die_ahead(dead, [each for each in self.redis if each is not dead])
+        _die_ahead(dead, [each for each in self.redis if each is not dead], ahead)
         await_that(lambda: self.master_port != _port(dead), "the Sentinels make another one the master")
 
 
@@ -177,12 +183,19 @@ def _replicas(node: RedisServer) -> bytes:
     return b"\n".join(node.do("CLUSTER", "REPLICAS", node.do("CLUSTER", "MYID")))
 
 
-def _die_ahead(master: RedisServer, replicas: list[RedisServer]) -> None:
+def _offset(server: RedisServer, name: str) -> int:
+    lines: list[bytes] = server.do("INFO", "replication").splitlines()
+    return int(next(line for line in lines if line.startswith(name.encode() + b":")).split(b":")[1])
+
+
+def _die_ahead(
+    master: RedisServer, replicas: list[RedisServer], ahead: Callable[[], object] = lambda: time.sleep(_LAG)
+) -> None:
     assert replicas
     for each in replicas:
         each.pause()
     master.do("CLIENT", "KILL", "TYPE", "replica")
-    time.sleep(_LAG)
+    ahead()
     master.kill()
     for each in replicas:
         each.resume()

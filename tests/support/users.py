@@ -38,6 +38,7 @@ class User:
 ALICE = User("user-alice", "Alice", "https://example.com/alice.png")
 BOB = User("user-bob", "Bob")
 CAROL = User("user-carol", "Carol", "https://example.com/carol.png")
+DAVE = User("user-dave", "Dave")
 
 
 def issue(claims: dict[str, Any], *, secret: str = SECRET, expires_in: float = 3600) -> str:
