@@ -34,6 +34,25 @@ def _cluster(name: str, *, window: int, instances: int) -> Workload:
     return Workload(name, 200, 20, window=window, instances=instances, servers=_BOTH, figures=figures, targets=_CLUSTER)
 
 
+_CLUSTER_RELAY = _cluster("cluster", window=4, instances=2)
+_CLUSTER_POLLING = replace(
+    _CLUSTER_RELAY, name="cluster-polling", transport="polling", targets=(Target(PER_DELIVERY, 1, NODE),)
+)
+
+
+def _forwarded(direct: Workload) -> Workload:
+    """The same, with sessions whose requests all arrive at another instance."""
+    target = Target(PER_DELIVERY, 3, workload=direct.name)
+    return replace(
+        direct,
+        name=f"{direct.name}-forwarded",
+        forwarded=True,
+        servers=(SYNKORA,),
+        figures=(PER_DELIVERY,),
+        targets=(target,),
+    )
+
+
 #: As many bytes as fill the buffers of the kernel and of the server for clients that do not read.
 _NONE_STUCK = Workload(
     "none-stuck",
@@ -122,8 +141,11 @@ FULL = (
         figures=(PER_DELIVERY, ON_THE_WIRE),
         targets=(times_cheaper(10, NODE),),
     ),
-    _cluster("cluster", window=4, instances=2),
+    _CLUSTER_RELAY,
     _cluster("cluster-single", window=1, instances=2),
+    _forwarded(_CLUSTER_RELAY),
+    _CLUSTER_POLLING,
+    _forwarded(_CLUSTER_POLLING),
     # The most expensive case: each of ten members of a project is on another instance.
     _cluster("cluster-ten", window=4, instances=10),
     # 1,000 messages a second for any server: the cost for an instance that delivers no message.
@@ -145,5 +167,15 @@ BY_NAME = {workload.name: workload for workload in FULL}
 #: One of each kind that does not take a minute for each run.
 SHORT = tuple(
     BY_NAME[name]
-    for name in ("relay-200", "relay-200-single", "steady", "documents", "polling", "connect", "compressed", "cluster")
+    for name in (
+        "relay-200",
+        "relay-200-single",
+        "steady",
+        "documents",
+        "polling",
+        "connect",
+        "compressed",
+        "cluster",
+        "cluster-forwarded",
+    )
 )

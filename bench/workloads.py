@@ -39,8 +39,9 @@ class Workload:
     `window` messages are under way in each project at any time; or `senders` members of each project (0: all) send
     `rate` messages a second each; or, with `storm`, all join their project at once and then leave it. Messages carry
     `pad` bytes of text. `stuck` of the clients stop reading. Of several `instances`, each has its share of the members
-    of each project; a `spare` one has none. `seconds` is for how long it is measured. `figures` are quoted, of
-    `servers`, and `targets` are what is asked of them.
+    of each project; a `spare` one has none. `forwarded` sessions begin at one instance, and their further requests go
+    to another one. `seconds` is for how long it is measured. `figures` are quoted, of `servers`, and `targets` are what
+    is asked of them.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Workload:
     stuck: int = 0
     instances: int = 1
     spare: bool = False
+    forwarded: bool = False
     seconds: float = 3
     servers: tuple[str, ...] = (SYNKORA, NODE, FLOOR)
     figures: tuple[str, ...] = (PER_DELIVERY,)
@@ -93,6 +95,8 @@ class Workload:
             parts.append("idle" if IDLE_CPU in self.figures else "connecting")
         if self.transport != "websocket":
             parts.append(f"over {self.transport}")
+        if self.forwarded:
+            parts.append("forwarded")
         if self.compressed:
             parts.append("compressed")
         if self.stuck:
@@ -111,6 +115,7 @@ class Workload:
         given += [f"--rate={self.rate}", f"--senders={self.senders}"] if self.rate else [f"--window={self.window}"]
         given += [f"--event={self.event}", f"--pad={self.pad}", f"--transport={self.transport}"]
         given += ["--deflate"] if self.compressed else []
+        given += ["--forwarded"] if self.forwarded else []
         given += ["--storm"] if self.storm else []
         return given + ([f"--stuck={self.stuck}"] if self.stuck else [])
 

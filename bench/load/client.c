@@ -26,7 +26,9 @@ void open_client(int index) {
     int r = index % options.rooms, members = options.clients / options.rooms;
     int stuck = options.stuck / options.rooms + (r < options.stuck % options.rooms);
     c->room = r;
-    c->port = options.ports[(index / options.rooms + r) % options.port_count];
+    int instance = index / options.rooms + r;
+    c->port = options.ports[instance % options.port_count];
+    c->elsewhere = options.ports[(instance + 1) % options.port_count];
     c->stuck = index / options.rooms >= members - stuck;
     rooms[r].readers = members - stuck;
     c->main = c->post = (connection){.client = c, .fd = -1};
@@ -107,7 +109,8 @@ void on_text(client *c, char *text, size_t length, bool compressed) {
         return;
     }
     counts.messages++;
-    if (c->state == OPENING && text[0] == '0') {
+    if (c->state == OPENING && starts(text, length, "3probe")) options.transport->send(c, "5", 1);
+    if (c->state == OPENING && (text[0] == '0' || text[0] == '3')) {
         const char *token = options.tokens[(c - clients) % options.token_count];
         c->state = SIGNING_IN;
         options.transport->send(c, reply, (size_t)snprintf(reply, sizeof reply, "40{\"token\":\"%s\"}", token));

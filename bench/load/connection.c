@@ -89,7 +89,7 @@ static void keep(buffer *b, const char *bytes, size_t length) {
 }
 
 static void drop(buffer *b, size_t length) {
-    b->length -= length;
+    b->length -= length < b->length ? length : b->length; /* a connection that was opened again has nothing */
     memmove(b->bytes, b->bytes + length, b->length);
 }
 

@@ -29,7 +29,7 @@ typedef struct {
 } connection;
 
 struct client {
-    int room, port;
+    int room, port, elsewhere; /* the port of its instance, and that of another one */
     enum state state;
     bool stuck, gone;
     connection main; /* the WebSocket, or the one that polls */
@@ -57,7 +57,7 @@ enum { MOST_PORTS = 16 };
 typedef struct {
     int ports[MOST_PORTS], port_count, clients, rooms, window, senders, stuck, pad;
     double seconds, rate, patience;
-    bool deflate, storm;
+    bool deflate, storm, forwarded;
     char **tokens;
     int token_count;
     const char *pids, *redis, *spare, *host, *transport_name, *project; /* the first three: process ids, NULL where none */
@@ -100,7 +100,9 @@ void send_event(client *c);
 void on_text(client *c, char *text, size_t length, bool compressed);
 
 /* websocket.c, polling.c */
-extern const transport WEBSOCKET, POLLING;
+extern const transport WEBSOCKET, POLLING, UPGRADE;
+void open_websocket(client *c);
+void send_text(client *c, const char *text, size_t length);
 
 /* inflate.c: the result is valid until the next call */
 enum wrapping { RAW = -15, GZIP_OR_ZLIB = 47 };

@@ -12,7 +12,8 @@
  * tokens.txt has a token a line; clients take them in turn, so as many lines as clients makes each a
  * user of its own. With several ports, those of instances that are one server over Redis, the members of
  * each room are dealt out to them; --pids then are those of all, --redis is the process id of Redis, and
- * --spare that of one more instance, without clients: their cost is reported separately. Without --window, --rate and --storm, nothing is sent: then idle_cpu_percent and
+ * --spare that of one more instance, without clients: their cost is reported separately. With --forwarded each session
+ * begins with polling at one port, and goes on at another one: WebSockets are upgrades then. Without --window, --rate and --storm, nothing is sent: then idle_cpu_percent and
  * rss_kb_per_client are what idle clients cost. --project begins the names of the projects: another one keeps the
  * clients of two loads apart.
  *
@@ -242,7 +243,7 @@ static void refuse(const char *why) {
             "usage: load --port N[,N] --tokens FILE --pids PID[,PID] [--redis PID] [--spare PID] [--host IP]\n"
             "            [--clients N] [--rooms N] [--seconds S]\n"
             "            [--window N | --rate PER_SECOND [--senders N] | --storm] [--event NAME] [--pad BYTES]\n"
-            "            [--transport websocket|polling] [--deflate] [--stuck N]\n"
+            "            [--transport websocket|polling] [--forwarded] [--deflate] [--stuck N]\n"
             "            [--patience S] [--project NAME]\n", why);
     exit(1);
 }
@@ -263,6 +264,8 @@ static void check_options(void) {
     if (stuck + (options.senders ? options.senders : 1) > members) refuse("the --stuck leave too few who send");
     if (options.stuck && options.transport == &POLLING) refuse("--stuck needs --transport websocket");
     if (options.stuck && options.storm) refuse("--stuck and --storm exclude each other");
+    if (options.forwarded && options.port_count < 2) refuse("--forwarded needs several ports");
+    if (options.forwarded && options.transport == &WEBSOCKET) options.transport = &UPGRADE;
 }
 
 static void parse_options(int argc, char **argv) {
@@ -271,7 +274,7 @@ static void parse_options(int argc, char **argv) {
         {"window", 1, 0, 'w'}, {"rate", 1, 0, 'R'}, {"senders", 1, 0, 'S'}, {"storm", 0, 0, 'j'},
         {"tokens", 1, 0, 't'}, {"pids", 1, 0, 'i'}, {"event", 1, 0, 'e'}, {"pad", 1, 0, 'P'}, {"host", 1, 0, 'h'},
         {"transport", 1, 0, 'T'}, {"deflate", 0, 0, 'd'}, {"stuck", 1, 0, 'k'}, {"redis", 1, 0, 'D'}, {"spare", 1, 0, 'x'},
-        {"patience", 1, 0, 'W'}, {"project", 1, 0, 'n'}, {0}};
+        {"patience", 1, 0, 'W'}, {"project", 1, 0, 'n'}, {"forwarded", 0, 0, 'f'}, {0}};
     for (int o; (o = getopt_long(argc, argv, "", LONG, NULL)) != -1;) {
         switch (o) {
         case 'p': parse_ports(optarg); break;
@@ -290,6 +293,7 @@ static void parse_options(int argc, char **argv) {
         case 'h': options.host = optarg; break;
         case 'W': options.patience = atof(optarg); break; /* seconds to wait for clients that get no further */
         case 'n': options.project = optarg; break;       /* up to 32 characters that JSON does not escape */
+        case 'f': options.forwarded = true; break;
         case 'd': options.deflate = true; break;         /* accept compression */
         case 'k': options.stuck = atoi(optarg); break;   /* clients that stop reading when all have joined */
         case 'T':

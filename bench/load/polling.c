@@ -102,11 +102,20 @@ static response take_response(client *c, char *bytes, size_t available) {
     return r;
 }
 
+static void on_handshake(client *c, response *r) {
+    char *sid = memmem(r->body, r->length, "\"sid\":\"", 7);
+    if (sid) snprintf(c->sid, sizeof c->sid, "%.*s", (int)strcspn(sid + 7, "\""), sid + 7);
+    if (!options.forwarded) return;
+    close_connection(&c->main); /* the rest of the session goes to another instance than its own */
+    c->port = c->elsewhere;
+    if (options.transport == &UPGRADE) open_websocket(c);
+}
+
 static void on_payload(client *c, response *r) {
     char *end = r->body + r->length;
     if (!*c->sid) {
-        char *sid = memmem(r->body, r->length, "\"sid\":\"", 7);
-        if (sid) snprintf(c->sid, sizeof c->sid, "%.*s", (int)strcspn(sid + 7, "\""), sid + 7);
+        on_handshake(c, r);
+        if (options.transport == &UPGRADE) return;
     }
     for (char *packet = r->body, *next; packet < end; packet = next + 1) {
         next = memchr(packet, SEPARATOR, (size_t)(end - packet));
@@ -138,3 +147,12 @@ static void end_connection(connection *c) {
 }
 
 const transport POLLING = {poll_again, send_packet, take_responses, end_connection};
+
+static size_t take_either(connection *c, char *bytes, size_t length) {
+    return (*c->client->sid ? WEBSOCKET.take : take_responses)(c, bytes, length);
+}
+
+static void end_either(connection *c) { WEBSOCKET.ended(c); }
+
+/* A session that begins with polling, and goes on over a WebSocket to another instance. */
+const transport UPGRADE = {poll_again, send_text, take_either, end_either};

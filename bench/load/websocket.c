@@ -5,18 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void open_websocket(client *c) {
+/* Of a session that polling has begun, or of a new one. */
+void open_websocket(client *c) {
     char request[640];
     open_connection(&c->main);
     send_all(&c->main, request, (size_t)snprintf(request, sizeof request,
-        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost:%d\r\nOrigin: http://localhost:3000\r\n"
+        "GET /socket.io/?EIO=4&transport=websocket%s%s HTTP/1.1\r\n"
+        "Host: localhost:%d\r\nOrigin: http://localhost:3000\r\n"
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", c->port,
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", *c->sid ? "&sid=" : "", c->sid, c->port,
         options.deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : ""));
 }
 
 /* A masked text frame; the mask is zero, so the payload goes as it is. */
-static void send_text(client *c, const char *text, size_t length) {
+void send_text(client *c, const char *text, size_t length) {
     static char *frame;
     static size_t capacity;
     if (capacity < length + 14) frame = realloc(frame, capacity = length + 14);
@@ -48,6 +50,7 @@ static size_t take_upgrade(client *c, char *bytes, size_t length) {
     }
     c->upgraded = true;
     c->keeps_context = !strcasestr(bytes, "server_no_context_takeover");
+    if (*c->sid) send_text(c, "2probe", 6);
     return (size_t)(end - bytes) + 4;
 }
 
