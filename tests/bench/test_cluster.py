@@ -35,7 +35,7 @@ def test_sessions_are_forwarded(folder: Path, transport: str) -> None:
     options = ["--clients=12", "--rooms=3", "--window=2", "--seconds=0.5", f"--tokens={folder / 'tokens.txt'}"]
     with running_instances(synkora(), 2, folder, cores()) as told:
         (ports,) = [option.partition("=")[2] for option in told if option.startswith("--port=")]
-        command = [folder / "load", *told, *options, f"--transport={transport}", "--forwarded"]
+        command = [str(folder / "load"), *told, *options, f"--transport={transport}", "--forwarded"]
         figures = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         pages = [httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text for port in ports.split(",")]
     assert figures["lost"] == figures["closed"] == 0
