@@ -144,6 +144,23 @@ async def test_a_request_goes_to_the_owner(site: Site) -> None:
     await until(lambda: receiving.pending == 0)
 
 
+async def test_a_body_that_becomes_invalid_is_no_failure_of_the_server(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client gets 400, and no error is logged: strangers could fill the log with them."""
+    receiving, owning = await site.two()
+    sid = await owning.open()
+    assert (await ask(receiving.address, sid)).text == "ok"  # the connection to the owner is kept
+    head = f"POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with raw(receiving.address) as client:
+        await client.send(head.encode() + b"nonsense\r\n")
+        assert await client.status() == 400
+        await client.ended()
+    await until(lambda: receiving.pending == 0)
+    await until(lambda: not receiving.connections)
+    assert [entry for entry in caplog.records if entry.levelname == "ERROR"] == []
+
+
 async def test_what_is_forwarded_is_counted(site: Site) -> None:
     """By its way, with its bytes in both directions, and what fails."""
     receiving, owning = await site.two()

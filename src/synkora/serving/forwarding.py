@@ -198,9 +198,11 @@ class Forwarder:
             try:
                 is_answered = await self._send_request(owner, target, head, body, send, client)
             except OwnerLost as error:
-                is_answered = client.has_left
-                if not is_answered:
-                    self.note_lost("polling", error)
+                if client.has_left:
+                    await body.until_left()  # before the end, uvicorn would take it for a failure
+                    return
+                is_answered = False
+                self.note_lost("polling", error)
             if not is_answered:
                 await local(scope, receive, send)
 
