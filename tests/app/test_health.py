@@ -125,7 +125,7 @@ async def test_readiness(site: Site) -> None:
 
 async def test_apart_from_the_other_instances(site: TroubledSite) -> None:
     """Health has the reason and stays 200, since existing clients are served. Readiness is 503 meanwhile."""
-    site.instance.trouble = "nothing listens where REDIS_URL says"
+    site.instance.trouble = "nothing listens at the address of Redis"
     health = await ask(site.address, "/health")
     assert health.status_code == 200
     assert list(health.json()) == ["status", "reason", "service", "uptime", "connections", "rooms"]

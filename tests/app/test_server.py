@@ -130,7 +130,7 @@ def test_it_starts_without_redis_and_reports_the_problem(tmp_path: Path) -> None
         url = program.line(lambda line: "Health check" in line).removeprefix("✓ Health check: ")
         program.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
         assert program.stdout[0].startswith("✓ One of several instances: ")
-        assert program.stdout[1] == "! Redis is unavailable: nothing listens where REDIS_URL says"
+        assert program.stdout[1] == "! Redis is unavailable: nothing listens at the address of Redis"
         assert httpx.get(url, trust_env=False).json()["status"] == "degraded"
         program.signal(signal.SIGTERM)
         assert program.wait() == 0

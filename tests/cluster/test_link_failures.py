@@ -59,7 +59,7 @@ async def test_a_redis_that_dies_and_returns_is_found_again(link: Link, redis: R
     redis.kill()
     with pytest.raises(LinkDown):
         await asyncio.wait_for(waiting, PATIENCE)
-    await until(lambda: link.problem == "nothing listens where REDIS_URL says")
+    await until(lambda: link.problem == "nothing listens at the address of Redis")
     assert not link.is_up
     link.publish(b"news", b"dropped")
     with pytest.raises(LinkDown, match="nothing listens"):
@@ -97,7 +97,7 @@ async def test_a_redis_that_is_down_at_the_start_is_connected_later(make_link: M
     story = Story(link)
     assert link.problem == "Redis has not been connected yet"
     assert not await link.start(0.05)
-    assert link.problem == "nothing listens where REDIS_URL says"
+    assert link.problem == "nothing listens at the address of Redis"
     redis.start()
     await is_whole(link, story)
     assert story.told == ["up"]
@@ -297,6 +297,6 @@ async def test_a_master_that_became_a_replica_is_left(link: Link, redis: RedisSe
     with pytest.raises(Exception, match="is a replica"):
         await link.run(change, ["a"], ["x"])
     await until(lambda: story.told == ["down"])
-    await until(lambda: link.problem is not None and "REDIS_URL must name the master" in link.problem)
+    await until(lambda: link.problem is not None and "its URL must name the master" in link.problem)
     redis.do("REPLICAOF", "NO", "ONE")
     await is_whole(link, story)

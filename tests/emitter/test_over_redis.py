@@ -22,8 +22,11 @@ from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
 
+LOG = "synkora:socket.io:{log:/}:log"
+STREAM = "synkora:socket.io:{log:/}:stream:red"
 
-def server_on(url: str, *, recovery: bool = False) -> SocketServer:
+
+def server_on(url: str, *, recovery: bool | RecoverySettings = False) -> SocketServer:
     server = SocketServer(adapter=RedisAdapter.from_url(url), recovery=recovery)
     for name in ("/", "/chat"):
         namespace = server.of(name)
@@ -173,6 +176,42 @@ async def test_an_emit_whose_confirmation_is_lost_is_repeated_and_published_once
             await emitter.to("red").emit("n", 4)
         assert await ann.next() == ["n", 4]
         await ann.hears_nothing()
+
+
+async def test_settings_that_differ_from_those_of_the_servers_are_refused(redis: RedisServer, visit: Visit) -> None:
+    """Nothing is sent. The same settings are accepted."""
+    own = RecoverySettings(max_age=60.5, room_events=3)
+    async with serving(server_on(redis.url, recovery=own)) as address:
+        ann = await visit(address.port, "red")
+        async with Emitter(redis.url, recovery=RecoverySettings()) as other:
+            for _ in range(2):
+                with pytest.raises(ValueError, match=r"max_age is 7200 here and 60\.5 there, room_events is 10000 "):
+                    await other.to("red").emit("n", 1)
+        async with Emitter(redis.url, recovery=own) as same:
+            await same.to("red").emit("n", 2)
+        assert await ann.next() == ["n", 2]
+
+
+async def test_events_of_an_emitter_are_kept_as_long_as_the_servers_keep_theirs(redis: RedisServer) -> None:
+    """Also after the servers have got other settings."""
+    async with Emitter(redis.url, recovery=True) as emitter:
+        for kept in (3, 2):
+            async with serving(server_on(redis.url, recovery=RecoverySettings(room_events=kept))):
+                await until(lambda kept=kept: f" {kept} ".encode() in (redis.do("HGET", LOG, "bounds") or b""))
+                for number in range(5):
+                    await emitter.to("red").emit("n", number)
+                assert redis.do("XLEN", STREAM) == kept
+
+
+async def test_an_emitter_that_keeps_nothing_on_servers_that_do_warns_once(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(server_on(redis.url, recovery=True)), Emitter(redis.url) as emitter:
+        await emitter.volatile.emit("n", 1)
+        assert caplog.messages == []
+        for number in range(2):
+            await emitter.emit("n", number)
+    assert len([text for text in caplog.messages if "recovery=True" in text]) == 1
 
 
 async def test_redis_forgets_a_closed_emitter(redis: RedisServer) -> None:

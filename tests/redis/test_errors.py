@@ -1,6 +1,7 @@
 """The messages for errors of Redis and of the system."""
 
 import pytest
+from tests.docs.documents import ROOT
 
 from synkora.redis.errors import RedisRefused, unreachable
 
@@ -14,7 +15,7 @@ from synkora.redis.errors import RedisRefused, unreachable
             "OOM",
             "memory is full",
         ),
-        ("READONLY You can't write against a read only replica.", "READONLY", "REDIS_URL must name the master"),
+        ("READONLY You can't write against a read only replica.", "READONLY", "its URL must name the master"),
         ("MISCONF Redis is configured to save RDB snapshots", "MISCONF", "cannot save them to its disk"),
         ("DENIED Redis is running in protected mode", "DENIED", "protected mode"),
         ("NOPROTO unsupported protocol version", "NOPROTO", "Redis 6 or newer is needed"),
@@ -44,7 +45,7 @@ def test_an_endless_answer_is_shortened() -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ConnectionRefusedError(111, "Connection refused"), "nothing listens where REDIS_URL says"),
+        (ConnectionRefusedError(111, "Connection refused"), "nothing listens at the address of Redis"),
         (ConnectionResetError(), "perhaps only one side speaks TLS"),
         (OSError(113, "No route to host"), "Redis cannot be reached: No route to host"),
         (OSError(), "Redis cannot be reached: OSError"),
@@ -53,3 +54,10 @@ def test_an_endless_answer_is_shortened() -> None:
 def test_a_failure_to_connect_has_a_message(error: OSError, words: str) -> None:
     """Without the address, which the log has in another field."""
     assert words in unreachable(error)
+
+
+def test_no_message_names_a_setting_of_the_product() -> None:
+    """Users of the library and of emitters pass a URL themselves."""
+    files = [*(ROOT / "src/synkora").glob("redis*/**/*.py"), *(ROOT / "src/synkora/emitter").rglob("*.py")]
+    assert len(files) > 20
+    assert [file.name for file in files if "REDIS_URL" in file.read_text()] == []

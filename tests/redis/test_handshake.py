@@ -54,7 +54,7 @@ async def test_a_password_is_given(make_link: MakeLink) -> None:
 @pytest.mark.parametrize(
     ("credentials", "words"),
     [
-        ("", "Redis needs a password, and REDIS_URL has none"),
+        ("", "Redis needs a password, and its URL has none"),
         (f":{ESCAPED}x@", "does not accept the user and password"),
     ],
 )
@@ -81,7 +81,10 @@ async def test_a_right_that_a_user_lacks_is_named(make_link: MakeLink, redis: Re
         with pytest.raises(Exception, match="lack the command EVALSHA"):
             await link.run(Script("return KEYS[1]"), ["synkora:a"], [])
     else:
-        assert await problem_of(link) == f"the rights (ACL) of REDIS_URL's user lack the command {lacking[1:].upper()}"
+        assert (
+            await problem_of(link)
+            == f"the rights (ACL) of the user in Redis' URL lack the command {lacking[1:].upper()}"
+        )
 
 
 async def test_a_channel_without_rights_is_reported(make_link: MakeLink, redis: RedisServer) -> None:
@@ -107,7 +110,7 @@ async def test_a_database_is_chosen(make_link: MakeLink, redis: RedisServer) -> 
     await works(link)
     await link.call("SET", "a", "x")
     assert b"db3:keys=1" in redis.do("INFO", "keyspace")
-    assert await problem_of(make_link(f"{redis.url}/99")) == "Redis has no database of the number that REDIS_URL gives"
+    assert await problem_of(make_link(f"{redis.url}/99")) == "Redis has no database of the number that its URL gives"
 
 
 async def test_a_unix_socket_will_do(make_link: MakeLink) -> None:
@@ -181,7 +184,7 @@ async def test_a_database_of_a_cluster_is_refused(make_link: MakeLink) -> None:
 
 async def test_a_read_only_redis_replica_is_refused(make_link: MakeLink, redis: RedisServer) -> None:
     with running_redis("--replicaof", f"127.0.0.1 {redis.port}") as replica:
-        assert "REDIS_URL must name the master" in await problem_of(make_link(replica.url))
+        assert "its URL must name the master" in await problem_of(make_link(replica.url))
 
 
 async def test_a_redis_that_loads_its_data_is_waited_for(make_link: MakeLink) -> None:
@@ -216,10 +219,10 @@ async def test_a_full_redis_is_reported(make_link: MakeLink, redis: RedisServer)
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the server at REDIS_URL is not Redis"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers at the address of Redis is not Redis"),
         (b"", "Redis ended the connection at once"),
-        (b"+hello\r\n", "the server at REDIS_URL is not Redis"),
-        (b"%0\r\n:1\r\n:2\r\n:3\r\n", "the server at REDIS_URL is not Redis"),
+        (b"+hello\r\n", "what answers at the address of Redis is not Redis"),
+        (b"%0\r\n:1\r\n:2\r\n:3\r\n", "what answers at the address of Redis is not Redis"),
     ],
 )
 async def test_a_server_other_than_redis_is_reported(make_link: MakeLink, answer: bytes, words: str) -> None:

@@ -55,8 +55,8 @@ async def test_the_master_is_found(make_link: MakeLink, sentinels: Sentinels) ->
     ("url", "words"),
     [
         (f"redis+sentinel://127.0.0.1:1,127.0.0.1:2/{MASTER}", "no Sentinel tells which Redis to use: nothing listens"),
-        ("redis+sentinel://{0}/another", "the Sentinel knows no master of the name in REDIS_URL"),
-        (f"redis+sentinel://{{0}}/{MASTER}", "Redis needs a password, and REDIS_URL has none"),
+        ("redis+sentinel://{0}/another", "the Sentinel knows no master of the name in its URL"),
+        (f"redis+sentinel://{{0}}/{MASTER}", "Redis needs a password, and its URL has none"),
     ],
 )
 async def test_what_is_wrong_is_named(make_link: MakeLink, sentinels: Sentinels, url: str, words: str) -> None:

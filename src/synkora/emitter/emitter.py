@@ -82,8 +82,9 @@ class Emitter(EmitterOperators):
     """Sends events to the clients of servers, from a backend without clients: a job, a script, a web application.
 
     With the URL of a Redis, as in `RedisAdapter.from_url`, it reaches all servers that share the Redis and `prefix`,
-    also those of Node.js. With `recovery` as the servers have it, True or the same `RecoverySettings`, its events are
-    ordered and kept for clients that return; without, they are not kept.
+    also those of Node.js. With `recovery=True`, for servers with recovery, its events are ordered and kept for clients
+    that return, as long as those of the servers; without, they are not kept. `RecoverySettings` that differ from the
+    servers' raise `ValueError` when an event is sent.
 
     With the address of `synkora serve` and one of its API_TOKENs as `token`, it uses the HTTP API: `to` takes the ids
     of projects, `except_` the id of one socket, and `emit` one object. The catalogue checks the events, and they are
@@ -196,10 +197,8 @@ def _maker(
 ) -> Callable[[], Way]:
     """Return a function that makes a way: over HTTP for a URL of HTTP. Each needs its own libraries."""
     options.of_type("url", url, str, "a text")
-    if recovery is True or recovery is False:
-        bounds = RecoverySettings() if recovery else None
-    else:
-        bounds = options.of_type("recovery", recovery, RecoverySettings, "True, False or a RecoverySettings(…)")
+    if recovery is not True and recovery is not False:
+        options.of_type("recovery", recovery, RecoverySettings, "True, False or a RecoverySettings(…)")
     options.seconds("timeout", timeout)
     if url.lower().startswith(("http://", "https://")):
         if not token:
@@ -215,4 +214,4 @@ def _maker(
         from synkora.emitter.over_redis import RedisWay
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(advice("An emitter over Redis", error), name=error.name) from None
-    return partial(RedisWay, url, prefix=prefix, recovery=bounds, timeout=timeout)
+    return partial(RedisWay, url, prefix=prefix, recovery=recovery, timeout=timeout)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from msgspec import UNSET, Raw
 
 from synkora.emitter.ports import EmitFailed, Target
+from synkora.engine.logs import Log
 from synkora.engine.message import Message
 from synkora.recovery.ports import LoggedEvent, LogUnavailable
 from synkora.recovery.position import Position
@@ -17,6 +18,8 @@ from synkora.redis.link import Link, LinkDown, RedisRefused
 from synkora.redis.url import RedisUrl
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_log import RedisLog
+from synkora.redis_adapter.log_bounds import declared, differences
+from synkora.redis_adapter.log_keys import LogKeys
 from synkora.redis_adapter.message_conversion import published_event_of
 from synkora.redis_adapter.wire_codec import (
     AdapterRequest,
@@ -32,21 +35,26 @@ from synkora.sockets import packets
 _UID: Final = "emitter"  # of Node.js' emitter
 _CLOSE_WITHIN: Final = 1.0  # seconds
 
+log = Log(__name__)
+
 
 class RedisWay:
     """A `Way` to the servers that share a Redis and a `prefix`. It subscribes to nothing, and is no server to others.
 
-    With `recovery`, which is that of the servers, events that are not volatile go through the servers' event log.
+    With `recovery`, events that are not volatile go through the servers' event log. It keeps as much as the servers
+    say, and settings that differ are refused.
     """
 
-    def __init__(self, url: str, *, prefix: str, recovery: RecoverySettings | None, timeout: float) -> None:
+    def __init__(self, url: str, *, prefix: str, recovery: bool | RecoverySettings, timeout: float) -> None:
         try:
             address = RedisUrl.parse(url)
         except ValueError as error:  # without the URL, which may hold a password
             raise ValueError(f"the URL of an emitter {error}") from None
         self._link = Link(address, keyspace=f"synkora:{prefix}")
         self._prefix = prefix
-        self._recovery = recovery
+        self._keeps = recovery is not False
+        self._given = recovery if isinstance(recovery, RecoverySettings) else None
+        self._compared: set[str] = set()  # namespaces
         self._timeout = timeout
         self._is_up = asyncio.Event()
         self._link.on_up.append(self._is_up.set)
@@ -58,17 +66,32 @@ class RedisWay:
         """Send an event, through the log or, like Node.js' emitter, past it."""
         channels = Channels.of(self._prefix, target.namespace)
         draft = packets.draft(event, args, attachments, compress=target.is_compressed)
-        is_kept = self._recovery is not None and not target.is_volatile
+        is_kept = self._keeps and not target.is_volatile
         if target.once and not is_kept:
             raise ValueError("once needs an event that is kept: recovery=True, and not volatile")
         async with self._connected():
+            if not target.is_volatile and target.namespace not in self._compared:
+                await self._compare(target.namespace)
             if is_kept:
                 await self._append(target, draft)
                 return
             data = draft.data
-            if self._recovery is not None and data.endswith(b'"]'):  # a client takes the string for a position
+            if self._keeps and data.endswith(b'"]'):  # a client takes the string for a position
                 data = (await self._position(target.namespace)).after_event(data)
             await self._publish(target, channels, packets.event_of_json(target.namespace, data, draft.attachments))
+
+    async def _compare(self, namespace: str) -> None:
+        """Compare what is kept with what the servers keep. Raises `ValueError`."""
+        try:
+            bounds = await declared(self._link, LogKeys(f"synkora:{self._prefix}:", namespace))
+        except RedisRefused:
+            bounds = None  # this user of Redis may not ask
+        if bounds is not None and self._given is not None and (found := differences(self._given, bounds)):
+            raise ValueError(f"recovery differs from that of the servers: {found}. recovery=True takes what they have")
+        if bounds is not None and not self._keeps:
+            problem = "servers keep events, and this emitter does not: recovery=True"
+            log.warning("emitter_keeps_nothing", namespace=namespace, problem=problem)
+        self._compared.add(namespace)
 
     async def _append(self, target: Target, draft: packets.Draft) -> None:
         once = _name(target) if target.once else ""
@@ -147,7 +170,7 @@ class RedisWay:
             log = self._logs[namespace] = RedisLog(
                 self._link,
                 namespace,
-                self._recovery or RecoverySettings(),
+                self._given or RecoverySettings(),
                 _to_nobody,
                 tuple,
                 prefix=f"synkora:{self._prefix}:",

@@ -1,1 +1,1 @@
-"""The Redis client: one connection with reconnection and backoff, subscriptions, scripts, and `REDIS_URL`."""
+"""The Redis client: one connection with reconnection and backoff, subscriptions, scripts, and the URL."""

@@ -1,4 +1,4 @@
-"""Finds the Redis to connect to: the one that `REDIS_URL` names, a master that Sentinels know, or a Cluster's node.
+"""Finds the Redis to connect to: the one that the URL names, a master that Sentinels know, or a Cluster's node.
 
 Sources: https://redis.io/docs/latest/develop/reference/sentinel-clients/,
 https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/.
@@ -116,15 +116,15 @@ class Discovery:
         mode = hello.get(b"mode")
         if mode == b"sentinel":
             raise LinkDown(
-                "REDIS_URL names a Sentinel: redis+sentinel://host:26379/mymaster, with the name of its master"
+                "Redis' URL names a Sentinel: redis+sentinel://host:26379/mymaster, with the name of its master"
             )
         if mode == b"cluster" and self._url.master is None and not self.is_cluster:
             if self._url.database:
-                raise LinkDown("REDIS_URL names a database, and a Redis Cluster has none")
+                raise LinkDown("Redis' URL names a database, and a Redis Cluster has none")
             if self._url.redis.path is not None:
-                raise LinkDown("a Redis Cluster needs the address of a node in REDIS_URL: redis+cluster://host:6379")
+                raise LinkDown("a Redis Cluster needs the address of a node in its URL: redis+cluster://host:6379")
             self.is_cluster = True
-            raise LinkDown("the Redis of REDIS_URL belongs to a Cluster, which is asked now")
+            raise LinkDown("Redis belongs to a Cluster, which is asked now")
 
     async def _found(self, server: Server, connection: RedisConnection, hello: Mapping[bytes, Any]) -> list[Server]:
         """Return the Redis to use, and further servers to ask later. Raises `LinkDown` and `RedisRefused`."""
@@ -136,13 +136,13 @@ class Discovery:
     async def _answer(self, server: Server, connection: RedisConnection, hello: Mapping[bytes, Any]) -> list[Server]:
         if self.is_cluster:
             if hello.get(b"mode") != b"cluster":
-                raise LinkDown("the Redis of REDIS_URL is not of a Cluster: the URL must begin with redis://")
+                raise LinkDown("Redis is not of a Cluster: its URL must begin with redis://")
             return self._nodes(server, await ask(connection, "CLUSTER", "SLOTS"))
         if hello.get(b"mode") != b"sentinel":
-            raise LinkDown("REDIS_URL names a Redis instead of a Sentinel, whose port is usually 26379")
+            raise LinkDown("Redis' URL names a Redis instead of a Sentinel, whose port is usually 26379")
         master = await ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.master or "")
         if master is None:
-            raise LinkDown("the Sentinel knows no master of the name in REDIS_URL")
+            raise LinkDown("the Sentinel knows no master of the name in its URL")
         host, port = master
         return [self._url.redis.at(host.decode(), int(port))]
 
@@ -162,5 +162,5 @@ class Discovery:
 
     def _words(self, error: LinkDown | RedisRefused) -> str:
         if isinstance(error, RedisRefused) and error.code in ("NOAUTH", "WRONGPASS") and not self.is_cluster:
-            return "the Sentinel does not accept sentinel_username and sentinel_password of REDIS_URL, or needs them"
+            return "the Sentinel does not accept sentinel_username and sentinel_password of its URL, or needs them"
         return str(error)

@@ -9,33 +9,33 @@ from typing import Final
 
 ENDED_AT_ONCE: Final = "Redis ended the connection at once: perhaps only one side speaks TLS"
 MOVING: Final = "the Redis Cluster is moving the hash slot of this server's keys to another node"
-NO_REDIS: Final = "the server at REDIS_URL is not Redis"
+NO_REDIS: Final = "what answers at the address of Redis is not Redis"
 NOT_TAKEN: Final = "Redis refuses to sign this instance in; its words are not shown, as they may repeat the password"
 TOO_OLD: Final = "Redis 6 or newer is needed"
 
 _WORDS: Final = {
     "ASK": MOVING,
     "CLUSTERDOWN": "the Redis Cluster is down: it serves no hash slots until a majority of its masters is there",
-    "CROSSSLOT": "Redis takes the keys of one hash slot at a time: REDIS_URL must begin with redis+cluster://",
+    "CROSSSLOT": "Redis takes the keys of one hash slot at a time: its URL must begin with redis+cluster://",
     "DENIED": "Redis is in protected mode, and accepts only local clients until it has a password",
     "LOADING": "Redis is still loading its data",
     "MASTERDOWN": "Redis is a replica that has lost its master",
     "MISCONF": "Redis refuses writes: it cannot save them to its disk",
     "MOVED": "the hash slot of this server's keys is on another node of the Redis Cluster",
-    "NOAUTH": "Redis needs a password, and REDIS_URL has none",
+    "NOAUTH": "Redis needs a password, and its URL has none",
     "NOPROTO": TOO_OLD,
     "NOREPLICAS": "Redis refuses writes: it has too few replicas",
     "OOM": "Redis refuses writes: its memory is full (maxmemory)",
-    "READONLY": "Redis is a replica, which refuses writes: REDIS_URL must name the master",
+    "READONLY": "Redis is a replica, which refuses writes: its URL must name the master",
     "TRYAGAIN": MOVING,
-    "WRONGPASS": "Redis does not accept the user and password of REDIS_URL, or the user is off",
+    "WRONGPASS": "Redis does not accept the user and password of its URL, or the user is off",
 }
 #: The connection works, but its Redis cannot be used: after a failover, another Redis has to be found.
 LEADS_ELSEWHERE: Final = frozenset({"ASK", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONLY", "TRYAGAIN"})
 _SENTENCES: Final = {
     "unknown command": "Redis does not know a command: " + TOO_OLD + ", with no command renamed",
     "max number of clients": "Redis has its maximum of clients (maxclients)",
-    "DB index": "Redis has no database of the number that REDIS_URL gives",
+    "DB index": "Redis has no database of the number that its URL gives",
 }
 _IN_SCRIPT: Final = re.compile(r"Error running script .*: -([A-Z]+) ")  # up to Redis 6
 _FORBIDDEN: Final = re.compile(r"'([a-z|]+)' command")
@@ -64,7 +64,7 @@ class RedisRefused(Exception):
 
 def _explained(code: str, error: str) -> str | None:
     if code == "NOPERM":
-        return f"the rights (ACL) of REDIS_URL's user lack {_lacking(error)}"
+        return f"the rights (ACL) of the user in Redis' URL lack {_lacking(error)}"
     if code in _WORDS:
         return _WORDS[code]
     for part, words in _SENTENCES.items():
@@ -88,7 +88,7 @@ def unreachable(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return "Redis does not answer with TLS as it should: " + (error.reason or "unknown reason").lower()
     if isinstance(error, ConnectionRefusedError):
-        return "nothing listens where REDIS_URL says"
+        return "nothing listens at the address of Redis"
     if isinstance(error, ConnectionError):
         return ENDED_AT_ONCE
     return f"Redis cannot be reached: {error.strerror or type(error).__name__}"

@@ -1,4 +1,4 @@
-"""`REDIS_URL`: the address and options of Redis, of its Sentinels, or of a Redis Cluster."""
+"""The URL of Redis: the address and options of Redis, of its Sentinels, or of a Redis Cluster."""
 
 import ssl
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """What `REDIS_URL` says. `servers` are one Redis, nodes of a Cluster, or Sentinels that know `master`.
+    """What the URL says. `servers` are one Redis, nodes of a Cluster, or Sentinels that know `master`.
 
     `redis` has the user, the password and the TLS of the Redis itself, and the address of the first of `servers`.
     """

@@ -15,6 +15,7 @@ from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.log_appender import LogAppender
+from synkora.redis_adapter.log_bounds import declare
 from synkora.redis_adapter.log_catch_up import LogCatchUp
 from synkora.redis_adapter.log_codec import AUTHOR, BEGINNING, Found
 from synkora.redis_adapter.log_keys import LogKeys
@@ -50,6 +51,7 @@ class RedisLog(LogReceiver):
             """The time in ms since 1970: it decides which events are too old."""
             return ceil(clock() * 1000)
 
+        self._settings = settings
         self._keys = LogKeys(prefix, namespace)
         self._reader = LogReader(link, self._keys, settings, now)
         self._appender = LogAppender(link, settings, self, self._keys, Channels.of(channels, namespace), now)
@@ -109,6 +111,10 @@ class RedisLog(LogReceiver):
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position."""
         self._reader.locate(self.proposed, found)
+
+    def declare_bounds(self) -> None:
+        """Write into the log how much the servers keep."""
+        declare(self._link, self._keys, self._settings)
 
     @property
     def lost(self) -> int:

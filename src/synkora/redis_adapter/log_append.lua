@@ -8,6 +8,13 @@
 -- are the fields of the entry, these fields (s: size, d: data, n: sender and number, then k: key, if any, …), then the
 -- rooms' names; then the event's name, if any, with which it is appended once (empty: always).
 
+if #KEYS % 2 == 1 then -- it may come from a backend with other bounds than those of the servers
+  local index = 9
+  for bound in string.gmatch(redis.call('HGET', KEYS[1], 'bounds') or '', '%d+') do
+    ARGV[index] = bound
+    index = index + 1
+  end
+end
 local log, rooms, floors, marks = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sender, max_age = 'sender:' .. ARGV[2], tonumber(ARGV[9])
 local room_events, room_bytes, total_bytes = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])

@@ -16,6 +16,7 @@ from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 from synkora.redis_adapter.channels import Channels
+from synkora.redis_adapter.log_bounds import bounds_of
 from synkora.redis_adapter.log_codec import EVERYONE, message_around, message_without_place, stored_fields
 from synkora.redis_adapter.log_keys import LogKeys
 from synkora.redis_adapter.log_reader import LOG_LIFETIME
@@ -85,11 +86,7 @@ class LogAppender:
         self._channels = channels
         self._now = now
         self._bounds = (
-            ceil(settings.max_age * 1000),
-            settings.room_events,
-            settings.room_bytes,
-            settings.total_bytes,
-            settings.max_rooms,
+            *bounds_of(settings),
             ceil(2 * settings.max_age) + 60,
             LOG_LIFETIME,
         )

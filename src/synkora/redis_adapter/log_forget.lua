@@ -4,7 +4,14 @@
 -- max_rooms, how many floors to keep, lifetime of the log (s).
 
 local log, rooms, floors, marks, stream, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local room = ARGV[1]
+local room, max_age, total_bytes, max_rooms = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local bounds = {}
+for bound in string.gmatch(redis.call('HGET', log, 'bounds') or '', '%d+') do
+  bounds[#bounds + 1] = tonumber(bound)
+end
+if #bounds == 5 then -- those of the servers: this may be a backend with others
+  max_age, total_bytes, max_rooms = bounds[1], bounds[4], bounds[5]
+end
 if tonumber(redis.call('ZSCORE', rooms, room) or 0) ~= tonumber(ARGV[2]) then
   return 0
 end
@@ -14,10 +21,10 @@ if last ~= tonumber(ARGV[2]) then -- a room's place in the list is updated from 
   redis.call('HSET', index, 'listed', last)
   return 0
 end
-local too_old = grow_old(marks, tonumber(ARGV[3]), tonumber(ARGV[4]))
+local too_old = grow_old(marks, tonumber(ARGV[3]), max_age)
 local is_old = last <= too_old
-local is_large = tonumber(redis.call('HGET', log, 'bytes') or 0) > tonumber(ARGV[5])
-if not is_old and not is_large and redis.call('ZCARD', rooms) <= tonumber(ARGV[6]) then
+local is_large = tonumber(redis.call('HGET', log, 'bytes') or 0) > total_bytes
+if not is_old and not is_large and redis.call('ZCARD', rooms) <= max_rooms then
   return 0
 end
 redis.call('HINCRBY', log, 'bytes', -(tonumber(redis.call('HGET', index, 'bytes') or 0)))

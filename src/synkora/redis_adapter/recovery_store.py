@@ -35,6 +35,7 @@ class RedisStore:
         self._rooms: dict[str, Rooms] = {}
         self._logs: dict[str, RedisLog] = {}
         self._sessions: dict[str, RedisSessions] = {}
+        link.on_up.append(self._declare)
 
     @property
     def lost(self) -> int:
@@ -72,8 +73,14 @@ class RedisStore:
                 channels=self._channels,
                 clock=self._clock,
             )
+            if self._link.is_up:
+                found.declare_bounds()
         found.deliver = deliver
         return found
+
+    def _declare(self) -> None:
+        for log in self._logs.values():
+            log.declare_bounds()
 
     def sessions(self, namespace: str, taken: Callable[[str], None] = ignore) -> RedisSessions:
         """Return the session store of a namespace."""
@@ -97,5 +104,7 @@ class RedisStore:
 
     async def close(self) -> None:
         """Detach from the link."""
+        if self._declare in self._link.on_up:
+            self._link.on_up.remove(self._declare)
         for namespace in [*self._logs]:
             self.forget(namespace)

@@ -59,7 +59,7 @@ async def test_a_server_without_its_redis(settings: MakeSettings, tmp_path: Path
         (finding,) = await check_port(settings(**variables, WS_PORT=port_of(program)))
     assert finding.status is FindingStatus.RISKY
     assert "degraded" in finding.message
-    assert "nothing listens where REDIS_URL says" in finding.message
+    assert "nothing listens at the address of Redis" in finding.message
 
 
 @pytest.mark.parametrize(

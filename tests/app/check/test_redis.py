@@ -169,7 +169,7 @@ async def test_without_redis(settings: MakeSettings) -> None:
     found = by_name(await check_redis(settings(REDIS_URL="redis://127.0.0.1:1")))
     assert (found["redis"].status, found["redis"].message) == (
         FindingStatus.WRONG,
-        "nothing listens where REDIS_URL says",
+        "nothing listens at the address of Redis",
     )
     assert found["redis"].advice
 
@@ -191,7 +191,7 @@ async def test_a_server_other_than_redis(settings: MakeSettings) -> None:
         found = by_name(await check_redis(settings(REDIS_URL=f"redis://127.0.0.1:{listener.port}")))
     assert (found["redis"].status, found["redis"].message) == (
         FindingStatus.WRONG,
-        "the server at REDIS_URL is not Redis",
+        "what answers at the address of Redis is not Redis",
     )
 
 

@@ -53,8 +53,8 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
         ("redis_up", {"address": "redis.test:6379"}, "✓ Redis is connected: redis.test:6379"),
         (
             "redis_down",
-            {"address": "redis.test:6379", "problem": "nothing listens where REDIS_URL says"},
-            "! Redis is unavailable: nothing listens where REDIS_URL says",
+            {"address": "redis.test:6379", "problem": "nothing listens at the address of Redis"},
+            "! Redis is unavailable: nothing listens at the address of Redis",
         ),
         ("redis_troubled", {"problem": "its memory is full"}, "! Redis problem: its memory is full"),
         (
