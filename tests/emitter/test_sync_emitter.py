@@ -7,16 +7,15 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from tests.docs.documents import ROOT, blocks
 from tests.emitter.conftest import Visit
 from tests.emitter.test_over_redis import senders, server_on
-from tests.support.processes import free_port
+from tests.support.processes import Program, free_port
 from tests.support.real_clients import Client
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import serving, until
 
 from synkora import EmitFailed, SyncEmitter
@@ -111,26 +110,44 @@ async def test_its_methods_are_those_of_an_emitter(redis: RedisServer, ann: Clie
     assert not ann.events.untaken
 
 
-async def test_the_documents_samples(redis: RedisServer, ann: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The coroutine, and the task. The task's decorator does nothing here, and a retry publishes nothing again."""
-    celery: Any = ModuleType("celery")
-    celery.shared_task = lambda **options: lambda function: function
-    monkeypatch.setitem(sys.modules, "celery", celery)
-    samples = [block.text for block in blocks(ROOT / "docs" / "emitters.md", "python") if "redis://" in block.text]
+def samples(redis: RedisServer) -> list[str]:
+    """The document's samples over Redis: the coroutine, and Celery's task."""
+    texts = [block.text for block in blocks(ROOT / "docs" / "emitters.md", "python") if "redis://" in block.text]
+    return [text.replace("redis://127.0.0.1:6379", redis.url) for text in texts]
+
+
+async def test_the_documents_coroutine(redis: RedisServer, ann: Client) -> None:
     made: dict[str, Any] = {}
-    for sample in samples:
-        exec(sample.replace("redis://127.0.0.1:6379", redis.url), made)  # noqa: S102  # what is tested
-    for room in ("news", "report:r1"):
-        assert await ann.call("join", room) is None
+    exec(samples(redis)[0], made)  # noqa: S102  # what is tested
+    assert await ann.call("join", "news") is None
     await made["announce"]()
-    for _ in range(2):
-        await asyncio.to_thread(made["export"], "r1")
-    await asyncio.to_thread(made["emitter"].close)
-    assert [await ann.next() for _ in range(3)] == [
-        ["headline", {"text": "It works"}],
-        ["tick", 1],
-        ["exported", {"report": "r1"}],
-    ]
+    assert [await ann.next(), await ann.next()] == [["headline", {"text": "It works"}], ["tick", 1]]
+
+
+async def test_the_documents_task_in_a_worker_of_celery(redis: RedisServer, ann: Client, tmp_path: Path) -> None:
+    """A task that is sent again publishes nothing again. One that fails while Redis is away is retried."""
+    (tmp_path / "tasks.py").write_text(samples(redis)[1])
+    call = "import sys, app, tasks\nfor report in sys.argv[1:]:\n    tasks.export.delay(report).get(timeout=60)"
+    for room in ("report:r1", "report:r2"):
+        assert await ann.call("join", room) is None
+    with running_redis() as broker:
+        (tmp_path / "app.py").write_text(
+            f"from celery import Celery\napp = Celery(broker={broker.url!r}, backend={broker.url!r}, include=['tasks'])"
+        )
+        options = ["worker", "--concurrency", "1", "--loglevel", "info"]
+        with Program([sys.executable, "-m", "celery", "-A", "app", *options], tmp_path) as worker:
+            await run(tmp_path, call, "r1", "r1")
+            redis.pause()
+            try:
+                calling = asyncio.create_task(run(tmp_path, call, "r2"))
+                await until(lambda: "Retry in" in worker.output)
+            finally:
+                redis.resume()
+            await calling
+            worker.signal()
+            assert await asyncio.to_thread(worker.wait) == 0, worker.output
+    assert await ann.next() == ["exported", {"report": "r1"}]
+    assert await ann.next() == ["exported", {"report": "r2"}]
     await ann.hears_nothing()
 
 
