@@ -32,6 +32,21 @@ class AppVisitor(Visitor):
     async def start(self, url: str | None, options: dict[str, Any]) -> None:
         await self.evaluate(f"start({json.dumps(url) if url else 'undefined'}, {json.dumps(options)})")
 
+    async def enter(
+        self, app: WebApp, user: User, url: str | None, options: dict[str, Any], session: dict[str, str]
+    ) -> None:
+        """Open the page, sign in by the cookie, and join the project."""
+        await self.visit(app, user, session)
+        # The page cannot read the cookie, and sends the user's id for a token.
+        await self.start(url, {"auth": {"token": user.id}, **options})
+        assert (await self.expect("connected"))[1]["userId"] == user.id
+        await self.evaluate(f"void socket.emit('join-project', '{PROJECT}')")
+        await self.expect("users:active")
+
+    async def wait(self, expression: str) -> None:
+        """Wait until an expression of the page is true."""
+        await self._chromium.ask("wait", name=self._name, expression=expression)
+
     async def expect(self, name: str) -> list[Any]:
         """Wait for the first event of this name, and return it."""
         try:
@@ -48,15 +63,9 @@ async def collaborate(
     visitors: list[AppVisitor], app: WebApp, url: str | None, options: dict[str, Any], session: dict[str, str]
 ) -> str:
     """Let Alice and Bob sign in by their cookies and see each other's work. Returns Alice's final transport."""
-    users = ALICE, BOB
-    for visitor, user in zip(visitors, users, strict=True):
-        await visitor.visit(app, user, session)
-        # The page cannot read the cookie, and sends the user's id for a token.
-        await visitor.start(url, {"auth": {"token": user.id}, **options})
-        assert (await visitor.expect("connected"))[1]["userId"] == user.id
-        await visitor.evaluate(f"void socket.emit('join-project', '{PROJECT}')")
-        await visitor.expect("users:active")
     alice, bob = visitors
+    await alice.enter(app, ALICE, url, options, session)
+    await bob.enter(app, BOB, url, options, session)
     assert (await alice.expect("user:joined"))[1]["userName"] == "Bob"
     await bob.evaluate(f"void socket.emit('task:move', {{projectId: '{PROJECT}', taskId: 't1', status: 'DONE'}})")
     assert await alice.expect("task:move") == ["task:move", {"taskId": "t1", "status": "DONE"}]

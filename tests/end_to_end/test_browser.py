@@ -7,8 +7,10 @@ import pytest
 import pytest_asyncio
 from tests.end_to_end.app_visitors import V4, V5, AppVisitor, collaborate
 from tests.end_to_end.web_app import WebApp
+from tests.support.relay import relaying
 from tests.support.server_process import ServerProcess
-from tests.support.users import ALICE, BOB
+from tests.support.servers import until
+from tests.support.users import ALICE, BOB, PROJECT, User
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -52,6 +54,34 @@ async def test_the_cookie_signs_in_over_every_transport(
     """A client that sends credentials, or uses only WebSocket, needs no wait for an upgrade."""
     url = f"http://localhost:{synkora.port}"
     assert await collaborate(visitors, app, url, options, V4) == transport
+
+
+@pytest.mark.parametrize("behind", [ALICE, BOB], ids=["the poll with the edit", "the post with the edit"])
+async def test_a_request_that_the_browser_repeats_neither_loses_nor_doubles_an_edit(
+    app: WebApp, synkora: ServerProcess, visitors: list[AppVisitor], behind: User
+) -> None:
+    """Chromium repeats a request, unseen by the page, if a used connection ends without a response."""
+    alice, bob = visitors
+    was = "received.filter(([name]) => name === 'task:move').map(([, {taskId}]) => taskId)"
+    async with relaying(synkora.port) as relay:
+        for visitor, user in ((alice, ALICE), (bob, BOB)):
+            url = f"http://localhost:{relay.port if user is behind else synkora.port}"
+            await visitor.enter(app, user, url, {"transports": ["polling"], "withCredentials": True}, V4)
+        await bob.evaluate(move("before"))
+        await alice.wait(f"{was}.includes('before')")
+        relay.is_deaf = True
+        await bob.evaluate(move("lost"))
+        await until(lambda: relay.unheard == 1)
+        relay.reset_unheard()
+        await bob.evaluate(move("after"))
+        await alice.wait(f"{was}.includes('after')")
+        assert await alice.evaluate(was) == ["before", "lost", "after"]
+        for visitor in visitors:
+            await visitor.evaluate("void socket.disconnect()")
+
+
+def move(task: str) -> str:
+    return f"void socket.emit('task:move', {{projectId: '{PROJECT}', taskId: '{task}', status: 'DONE'}})"
 
 
 async def test_one_origin_behind_a_proxy_works(synkora: ServerProcess, visitors: list[AppVisitor]) -> None:

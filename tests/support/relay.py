@@ -29,6 +29,7 @@ class Relay:
         self._moving.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._clients: set[asyncio.StreamWriter] = set()
+        self._unheard: set[asyncio.StreamWriter] = set()
         self._vanishing: set[asyncio.StreamWriter] = set()
         self._ghosts: set[asyncio.StreamWriter] = set()
 
@@ -51,8 +52,20 @@ class Relay:
     def reset(self) -> None:
         """End all connections with a reset (RST), which discards data in transit."""
         for writer in self._writers:
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            _discard(writer)
         self.cut()
+
+    @property
+    def unheard(self) -> int:
+        """The number of clients' connections on which the server's data was dropped."""
+        return len(self._unheard)
+
+    def reset_unheard(self) -> None:
+        """End clients' connections with a reset on which the server's data was dropped, and stop dropping it."""
+        self.is_deaf = False
+        for writer in list(self._unheard):
+            _discard(writer)
+            writer.transport.abort()
 
     def vanish(self) -> None:
         """Close the clients' connections, and leave those to the server open and silent: they only seem alive."""
@@ -89,6 +102,7 @@ class Relay:
             self._writers -= {writer, server_writer}
             self._clients.discard(writer)
             self._vanishing.discard(writer)
+            self._unheard.discard(writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_server: bool) -> None:
         try:
@@ -102,11 +116,18 @@ class Relay:
                 if not data:
                     return
                 self.downloaded += len(data) * from_server
-                if not (from_server and self.is_deaf):
+                if from_server and self.is_deaf:
+                    self._unheard.add(writer)
+                else:
                     writer.write(data)
                     await writer.drain()
         except ConnectionError:
             pass
+
+
+def _discard(writer: asyncio.StreamWriter) -> None:
+    """Let a connection end with a reset."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @asynccontextmanager

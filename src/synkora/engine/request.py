@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 
 _MAX_PARAMETERS: Final = 100
+_MAX_STAMP: Final = 64  # characters; a session keeps two
 
 
 class Headers:
@@ -83,6 +84,15 @@ class Request:
     def query(self) -> dict[str, str]:
         """The query parameters; of parameters with the same name, the last."""
         return parse_query(self.query_string)
+
+    @property
+    def stamp(self) -> str | None:
+        """What a client's polls and posts each have of their own (`t`), if it is short.
+
+        A proxy or browser that sends a request again, because the connection ended, repeats the stamp.
+        """
+        stamp = self.query.get("t")
+        return stamp if stamp and len(stamp) <= _MAX_STAMP else None
 
     @property
     def wants_base64(self) -> bool:

@@ -81,6 +81,32 @@ async def test_two_polls_at_a_time_end_the_session(client: Polling, engine: Engi
     assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
 
 
+async def test_a_poll_that_a_proxy_sends_again_ends_the_session(client: Polling, engine: Engine) -> None:
+    """The response to the first one did not reach the client, which would never know what it missed."""
+    engine.recorders[0].session.send(b"lost")
+    url = f"{client.address.url(sid=client.sid)}&t=abc1"
+    assert (await client.http.get(url)).text == "4lost"
+    again = await client.http.get(url)
+    assert (again.status_code, again.json()["message"]) == (400, "the response to this poll was lost")
+    assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
+
+
+async def test_polls_with_stamps_of_their_own_are_answered(client: Polling, engine: Engine) -> None:
+    """Neither of their order, nor of an empty or very long stamp."""
+    for stamp in ("a", "b", "a", "", "", "x" * 65, "x" * 65):
+        engine.recorders[0].session.send(b"hello")
+        answer = await client.http.get(f"{client.address.url(sid=client.sid)}&t={stamp}")
+        assert answer.text == "4hello"
+
+
+async def test_a_post_that_a_proxy_sends_again_is_handled_once(client: Polling, engine: Engine) -> None:
+    """It is accepted again."""
+    url = client.address.url(sid=client.sid)
+    for stamp, packet in [("a", "4one"), ("a", "4one"), ("b", "4two"), ("", "4three"), ("", "4three")]:
+        assert (await client.http.post(f"{url}&t={stamp}", content=packet)).text == "ok"
+    assert engine.recorders[0].messages == [b"one", b"two", b"three", b"three"]
+
+
 async def test_two_posts_at_a_time_end_the_session(client: Polling, address: Address, engine: Engine) -> None:
     """A POST during the body of another one is an error."""
     reader, writer = await asyncio.open_connection("127.0.0.1", address.port)

@@ -116,7 +116,7 @@ class PollingEndpoint:
             transport.abandon_poll()
             session.transport_closed(transport, Reason.TRANSPORT_ERROR)
 
-        transport.open_poll(answer, has_unread)
+        transport.open_poll(answer, has_unread, request.stamp)
         session.transport_ready(transport)
         return leave if transport.writable else None
 
@@ -127,6 +127,9 @@ class PollingEndpoint:
         if transport.writable or transport.has_left_unread(has_unread):
             session.close(Reason.TRANSPORT_ERROR)
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two polls at a time")
+        if transport.lost_answer_to(request.stamp):
+            session.close(Reason.TRANSPORT_ERROR)
+            raise HandshakeRefused(Refusal.BAD_REQUEST, "the response to this poll was lost")
         return session, transport
 
     def _session_of(self, request: Request) -> tuple[Session, PollingTransport]:
@@ -186,7 +189,8 @@ class PollingEndpoint:
             return None
         else:
             session.trust_cookies(request)
-            await _handle_packets(session, transport, packets)
+            if transport.is_new_post(request.stamp):
+                await _handle_packets(session, transport, packets)
         finally:
             transport.is_posting = False
             transport.progressed_at = None

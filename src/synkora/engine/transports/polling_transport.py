@@ -19,11 +19,13 @@ class PollingTransport:
 
     name: TransportName = "polling"
 
-    __slots__ = ("_has_unread", "_poll", "failed", "is_posting", "progressed_at")
+    __slots__ = ("_has_unread", "_last_poll", "_last_post", "_poll", "failed", "is_posting", "progressed_at")
 
     def __init__(self) -> None:
         self._poll: Callable[[list[Message]], None] | None = None
         self._has_unread: Callable[[], bool] = _no_unread
+        self._last_poll: str | None = None  # stamps of the last requests
+        self._last_post: str | None = None
         self.is_posting = False
         self.failed = False
         self.progressed_at: float | None = None  # time of the latest part of a POST, None without a POST
@@ -68,13 +70,29 @@ class PollingTransport:
         """Whether the client has not read the last response, and polls over another connection."""
         return self._has_unread is not connection and self._has_unread()
 
-    def open_poll(self, answer: Callable[[list[Message]], None], has_unread: Callable[[], bool] | None) -> None:
+    def lost_answer_to(self, stamp: str | None) -> bool:
+        """Whether a poll is sent again: the client did not get the response to it, and what was in it."""
+        return stamp is not None and stamp == self._last_poll
+
+    def is_new_post(self, stamp: str | None) -> bool:
+        """Whether a post is not sent again; a proxy or browser may not know that it arrived."""
+        is_new = stamp is None or stamp != self._last_post
+        self._last_post = stamp
+        return is_new
+
+    def open_poll(
+        self,
+        answer: Callable[[list[Message]], None],
+        has_unread: Callable[[], bool] | None,
+        stamp: str | None = None,
+    ) -> None:
         """Store a pending poll. `answer` is called once, with the messages to send.
 
         At the next poll, `has_unread` returns whether the client has yet to read the response.
         """
         self._poll = answer
         self._has_unread = has_unread or _no_unread
+        self._last_poll = stamp
 
     def abandon_poll(self) -> None:
         """Drop the pending poll."""
