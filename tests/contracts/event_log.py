@@ -141,6 +141,18 @@ class EventLogContract:
         assert await trial.missed(began, "p", "you") == ["mine"]
         assert await trial.missed(began, "q", "others") == ["for all but us"]
 
+    async def test_an_event_for_members_only_leaves_out_a_socket_and_no_room(self, trial: Trial) -> None:
+        """As at its delivery. With the name of a room, an event would be hidden from its members when they return."""
+        began = trial.log.position
+        for name, but in (("own room", "p"), ("other room", "q"), ("me", "me"), ("you", "you")):
+            await trial.log.append_once(event(name), ("p",), (but,), members_only=True, once=name)
+        await trial.settled()
+        read: asyncio.Future[Missed] = asyncio.get_running_loop().create_future()
+        trial.log.replay("me", dict.fromkeys(("p", "q"), began.number), began, read.set_result)
+        found = (await read).events
+        assert not isinstance(found, Incomplete)
+        assert [name_of(each) for each in found] == ["own room", "other room", "you"]
+
     async def test_an_event_with_a_name_is_appended_once(self, trial: Trial) -> None:
         """Later calls return its position. Events without a name are appended each time."""
         began = trial.log.position

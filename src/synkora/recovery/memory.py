@@ -251,10 +251,15 @@ class MemoryLog:
                 read += 1
                 if read > most:
                     return self._missed(Incomplete.TOO_MANY, read)
-                if event.number in found or not own.isdisjoint(event.except_rooms):
+                if event.number in found:
                     continue
-                if event.members_only and joined.keys().isdisjoint(event.rooms):
-                    continue  # of a room that is named like the socket's id
+                if event.members_only:  # leaves out a socket, as at its delivery, and nobody who is in a room
+                    if sid in event.except_rooms:
+                        continue
+                    if joined.keys().isdisjoint(event.rooms):
+                        continue  # of a room that is named like the socket's id
+                elif not own.isdisjoint(event.except_rooms):
+                    continue
                 found[event.number] = event
                 size += event.size
                 if len(found) > self._settings.replay_events or size > self._settings.replay_bytes:

@@ -148,7 +148,8 @@ class EventLog(Protocol):
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
         """Return the events after a position that a socket in `rooms` has missed, in their order.
 
-        `rooms` contains the socket's own id, by which events leave the socket out. All events are returned, or the
+        `rooms` contains the socket's own id, by which events leave the socket out, unless they are for members only.
+        All events are returned, or the
         reason why not. An implementation without a network does not suspend: what the caller does in the same turn
         belongs to the same moment of the order.
         """

@@ -3,7 +3,8 @@
 -- KEYS: log, floors, marks, then for each room its stream and its index.
 -- ARGV: epoch and number of the position, now (ms), max_age (ms), replay_events,
 -- replay_bytes, read_events, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
--- number after which it is read, and whether it was joined ('1'): else events for members only are left out.
+-- number after which it is read, and whether it was joined ('1'): else it is the socket's id, and events for members only
+-- are left out. Such events leave out a socket, as at their delivery, and nobody who is in a room.
 
 local log, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[2])
 local max_events, max_bytes, max_read = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -16,20 +17,24 @@ if epoch ~= ARGV[1] or after > last or is_skipped then
   return { 'epoch', epoch, last, 0 }
 end
 local too_old = grow_old(marks, tonumber(ARGV[3]), tonumber(ARGV[4]))
-local own, seen, found, size, read = {}, {}, {}, 0, 0
+local own, sid, seen, found, size, read = {}, {}, {}, {}, 0, 0
 for position = FIRST_ROOM, #ARGV, 3 do
   own[ARGV[position]] = leaves_out
+  sid[ARGV[position]] = leaves_out and ARGV[position + 2] ~= '1'
 end
 
-local left_out = {} -- by the rooms that an event leaves out, as text: a client's own events have the same
-local function is_left_out(except)
-  if except and left_out[except] == nil then
-    left_out[except] = false
+-- By the rooms that an event leaves out, as text: a client's own events have the same.
+local left_out = { [own] = {}, [sid] = {} }
+local function is_left_out(entry)
+  local except, names = field(entry, 'x'), field(entry, 'o') and sid or own
+  local known = left_out[names]
+  if except and known[except] == nil then
+    known[except] = false
     for _, room in ipairs(cjson.decode(except)) do
-      left_out[except] = left_out[except] or own[room] or false
+      known[except] = known[except] or names[room] or false
     end
   end
-  return except and left_out[except]
+  return except and known[except]
 end
 
 for position = FIRST_ROOM, #ARGV, 3 do
@@ -52,7 +57,7 @@ for position = FIRST_ROOM, #ARGV, 3 do
       if from <= too_old then
         return { 'trimmed', epoch, last, read }
       end
-      if not seen[from] and (is_joined or not field(entry, 'o')) and not is_left_out(field(entry, 'x')) then
+      if not seen[from] and (is_joined or not field(entry, 'o')) and not is_left_out(entry) then
         seen[from] = true
         found[#found + 1] = { from, room, entry[2] }
         size = size + tonumber(field(entry, 's'))
