@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import stat
 import sys
+import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,10 @@ from tests.contracts.event_log import EventLogContract, MakeStore, event, name_o
 from tests.contracts.recovery_model import AGING, CROWDED, LogMachine
 from tests.contracts.session_store import SESSION, ForgettingContract, SessionStoreContract, lost
 from tests.support.clocks import Clock
+from tests.support.processes import PATIENCE
 
 from synkora.recovery import embedded
+from synkora.recovery.changes import Batch
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.floors import bucket_of
 from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore
@@ -112,6 +115,34 @@ async def started(folder: Path, settings: RecoverySettings | None = None, clock:
     store = EmbeddedStore(folder, settings, clock or Clock())
     await store.start()
     return store
+
+
+async def test_a_stop_during_a_write_keeps_what_came_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await started(tmp_path)
+    log = store.log("/", lambda _: None)
+    writes, goes_on = threading.Event(), threading.Event()
+    database = store._database
+    assert database is not None
+    write = database.write
+
+    def slow(batch: Batch) -> None:
+        writes.set()
+        goes_on.wait()
+        write(batch)
+
+    monkeypatch.setattr(database, "write", slow)
+    log.append(event("a"), (), ("p",), ())
+    assert await asyncio.to_thread(writes.wait, PATIENCE)
+    log.append(event("b"), (), ("p",), ())
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    goes_on.set()
+    await closing
+    again = await started(tmp_path)
+    assert again.log("/", lambda _: None).position == log.position
+    await again.close()
 
 
 @pytest.mark.parametrize("is_killed", [False, True])

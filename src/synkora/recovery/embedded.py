@@ -232,7 +232,7 @@ class EmbeddedStore(MemoryStore):
             except (sqlite3.Error, ValueError) as error:
                 await self._give_up(self._database, error)
                 return
-            if self._is_closing:
+            if self._is_closing and not self._writer.changed.is_set():
                 return
 
     async def _give_up(self, database: Database, error: Exception) -> None:
