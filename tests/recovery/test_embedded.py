@@ -117,9 +117,7 @@ async def started(folder: Path, settings: RecoverySettings | None = None, clock:
     return store
 
 
-async def test_a_stop_during_a_write_keeps_what_came_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stop_during_a_write_keeps_what_came_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = await started(tmp_path)
     log = store.log("/", lambda _: None)
     writes, goes_on = threading.Event(), threading.Event()
