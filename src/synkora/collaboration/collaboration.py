@@ -70,6 +70,7 @@ from synkora.sockets.internals import (
 )
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
+from synkora.tracing import NO_TRACER, Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -128,6 +129,7 @@ class Collaboration:
         sessions: SessionLookup | None = None,
         leave_delay: float = LEAVE_DELAY,
         presence_grace: float = PRESENCE_GRACE,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.presence = presence or LocalPresence()
         self._limits = limits or Limits()
@@ -164,6 +166,7 @@ class Collaboration:
             recovery.count_read = self._count_read
             recovery.about = self._describe
             recovery.on_start = self._expect_returns
+            recovery.tracer = tracer
         namespace.use(self._limit_connects)
         namespace.use(self.authentication.authenticate)
         namespace.on_connect(self._welcome)
@@ -175,7 +178,7 @@ class Collaboration:
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
         for event in CATALOGUE:
-            Relay(event, namespace, self._members, self._admission, self.presence, self._count_question)
+            Relay(event, namespace, self._members, self._admission, self.presence, self._count_question, tracer)
 
     @property
     def connections(self) -> int:

@@ -14,6 +14,7 @@ from synkora.sockets import packets
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.internals import adapter_of, recovery_of
 from synkora.sockets.namespace import Namespace
+from synkora.tracing import NO_TRACE, Trace
 
 _OBJECT: Final[Decoder[dict[str, Raw]]] = Decoder(dict[str, Raw])
 _NOBODY: Final = Sender("", "", "")
@@ -88,7 +89,9 @@ class Publisher:
             raise InvalidPublication(Part.DATA, str(error)) from None
         return Publication(writer.draft(codec.deliver(payload, _NOBODY), (), codec.key(payload)), except_sid)
 
-    def publish(self, project_id: str, publication: Publication, once: str = "") -> Awaitable[Position | None]:
+    def publish(
+        self, project_id: str, publication: Publication, once: str = "", trace: Trace = NO_TRACE
+    ) -> Awaitable[Position | None]:
         """Publish an event now; the result is its position, or None if it is not kept.
 
         An event with the same `once` is published once: later calls return the position of the first one. The result
@@ -99,7 +102,7 @@ class Publisher:
             message = packets.event_of_json(self._namespace.name, publication.draft.data)
             self._adapter.relay(message, project_id, publication.except_sid)
             return _none()
-        return self._recovery.publish_once(publication.draft, (project_id,), except_rooms, once)
+        return self._recovery.publish_once(publication.draft, (project_id,), except_rooms, once, trace)
 
 
 async def _none() -> None: ...

@@ -17,6 +17,7 @@ from synkora.sockets.errors import EventRefused
 from synkora.sockets.internals import adapter_of, recovery_of
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
+from synkora.tracing import NO_TRACER, Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ class Relay:
         "_members",
         "_presence",
         "_recovery",
+        "_tracer",
         "_writer",
     )
 
@@ -48,6 +50,7 @@ class Relay:
         admission: Admission,
         presence: Presence,
         count_question: Callable[[Member], None],
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._event = event
         self._codec = Codec(event)
@@ -58,6 +61,7 @@ class Relay:
         self._admission = admission
         self._presence = presence
         self._count_question = count_question
+        self._tracer = tracer
         namespace.route(event.name, self._codec.decode, self.receive)
 
     def receive(self, socket: Socket, payload: Any, attachments: tuple[bytes, ...]) -> Awaitable[None] | None:
@@ -103,7 +107,12 @@ class Relay:
         elif self._recovery is not None:
             if work is not None and self._recovery.log.is_shared:
                 work.count_shared()
-            self._recovery.publish(message, (project_id,), (member.socket.id,), members_only=True)
+            rooms, except_rooms = (project_id,), (member.socket.id,)
+            if self._tracer is NO_TRACER:
+                self._recovery.publish(message, rooms, except_rooms, members_only=True)
+            else:
+                with self._tracer.publish("client", event.name, project_id) as trace:
+                    self._recovery.publish(message, rooms, except_rooms, members_only=True, trace=trace)
         if event.logged:
             log.debug(
                 "relayed",

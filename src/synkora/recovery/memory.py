@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from time import time
 from typing import Final, Protocol
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from synkora.recovery.floors import Floors
 from synkora.recovery.kept_room import KeptRoom
@@ -24,6 +24,7 @@ from synkora.recovery.ports import (
 from synkora.recovery.position import Ahead, Position, new_epoch
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.user_shares import UserShares
+from synkora.tracing import NO_TRACE, Trace
 
 Clock = Callable[[], float]
 
@@ -122,6 +123,7 @@ class MemoryLog:
         except_rooms: tuple[str, ...] = (),
         key: str | None = None,
         members_only: bool = False,
+        trace: Trace = NO_TRACE,
     ) -> None:
         """Number, store and deliver an event."""
         if len(rooms) > 1:
@@ -131,6 +133,9 @@ class MemoryLog:
         if self.journal is not None:
             self.journal.added(event, now, self._name)
         self._keep(event, now)
+        if trace is not NO_TRACE:
+            trace.end()
+            event = replace(event, traceparent=trace.traceparent)
         self.deliver(event)
 
     async def append_once(
@@ -141,6 +146,7 @@ class MemoryLog:
         key: str | None = None,
         members_only: bool = False,
         once: str = "",
+        trace: Trace = NO_TRACE,
     ) -> Position:
         """Append an event, unless one with the same `once` was appended; return its position."""
         if once in self._once:
@@ -148,7 +154,7 @@ class MemoryLog:
         self._remember(once, self._number + 1)
         self._name = once
         try:
-            self.append(data, (), rooms, except_rooms, key, members_only)
+            self.append(data, (), rooms, except_rooms, key, members_only, trace)
         finally:
             self._name = ""
         return self.position
@@ -162,7 +168,7 @@ class MemoryLog:
     def restore_event(self, event: LoggedEvent, time: float, once: str = "") -> None:
         """Store an event of the previous process, with its name, if any."""
         self._remember(once, event.number)
-        self._keep(self._event(*astuple(event)), time)
+        self._keep(self._event(*astuple(event)[:-1]), time)  # its trace is not kept
 
     def _event(
         self,

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from synkora.recovery.position import Ahead, Position
+from synkora.tracing import NO_TRACE, Trace
 
 MAX_ONCE: Final = 100_000  # names that a log remembers, as in log_append.lua
 
@@ -23,7 +24,8 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     The event is for the members of any of `rooms`, of the whole namespace if `rooms` is empty, without the members of
     `except_rooms`. A socket counts as a member of the room that is named like its id, unless the event is for
-    `members_only`: for the sockets that have joined.
+    `members_only`: for the sockets that have joined. `traceparent` is the trace that the event's delivery belongs to;
+    events are kept without it on a single server.
     """
 
     number: int
@@ -33,6 +35,7 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     except_rooms: tuple[str, ...]
     key: str | None
     members_only: bool = False
+    traceparent: str = ""
 
     @property
     def size(self) -> int:
@@ -114,10 +117,11 @@ class EventLog(Protocol):
         except_rooms: tuple[str, ...] = (),
         key: str | None = None,
         members_only: bool = False,
+        trace: Trace = NO_TRACE,
     ) -> None:
         """Number and keep an event, and deliver it: within the call, or when it comes back from the other servers.
 
-        The arguments are the fields of `LoggedEvent`.
+        The arguments are the fields of `LoggedEvent`. `trace` ends when the event is kept, before its delivery.
 
         An event replaces the kept one with the same room and key, so a key is unique for what it describes: the name of
         the event and the id of the thing. Sockets that the newer event leaves out never get the older one: the newer
@@ -133,6 +137,7 @@ class EventLog(Protocol):
         key: str | None = None,
         members_only: bool = False,
         once: str = "",
+        trace: Trace = NO_TRACE,
     ) -> Position | None:
         """Append an event like `append`, and return its position; None if a shared log refuses to keep the event.
 

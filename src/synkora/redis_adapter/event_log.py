@@ -21,6 +21,7 @@ from synkora.redis_adapter.log_codec import AUTHOR, BEGINNING, Found
 from synkora.redis_adapter.log_keys import LogKeys
 from synkora.redis_adapter.log_reader import LogReader
 from synkora.redis_adapter.log_receiver import LogReceiver
+from synkora.tracing import NO_TRACE, Trace
 
 __all__ = ["AUTHOR", "BEGINNING", "RedisLog"]
 
@@ -73,9 +74,11 @@ class RedisLog(LogReceiver):
         except_rooms: tuple[str, ...] = (),
         key: str | None = None,
         members_only: bool = False,
+        trace: Trace = NO_TRACE,
     ) -> None:
         """Let Redis number, store and publish an event."""
-        self._appender.append(LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only))
+        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only, trace.traceparent)
+        self._appender.append(event, trace)
 
     async def append_once(
         self,
@@ -85,11 +88,12 @@ class RedisLog(LogReceiver):
         key: str | None = None,
         members_only: bool = False,
         once: str = "",
+        trace: Trace = NO_TRACE,
         attachments: tuple[bytes, ...] = (),
     ) -> Position | None:
         """Let Redis number, store and publish an event, and return its position. Raises `LogUnavailable`."""
-        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only)
-        return await self._appender.append_once(event, once)
+        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only, trace.traceparent)
+        return await self._appender.append_once(event, once, trace)
 
     async def kept(self, room: str) -> Kept | None:
         """Ask Redis for the kept state of a room."""

@@ -22,6 +22,7 @@ from synkora.redis_adapter.log_keys import LogKeys
 from synkora.redis_adapter.log_reader import LOG_LIFETIME
 from synkora.redis_adapter.log_receiver import LogReceiver
 from synkora.redis_adapter.wire_codec import InvalidMessage
+from synkora.tracing import NO_TRACE, Trace
 
 _MAX_FLOORS: Final = 100_000  # dropped rooms with a known floor
 _MAX_UNSENT: Final = 16_000_000  # bytes of events that wait for Redis, in memory
@@ -93,6 +94,7 @@ class LogAppender:
         self._numbers = count(1)
         self._unsent: dict[int, _Unsent] = {}
         self._awaited: dict[int, _Awaited] = {}
+        self._traces: dict[int, Trace] = {}  # of unsent events, until Redis confirms them
         self._waiting: deque[int] = deque()  # the unsent events that this connection has not been given
         self._recent: deque[_Recent] = deque()
         self._recent_size = 0
@@ -103,25 +105,27 @@ class LogAppender:
         """The number of the last event that Redis has confirmed lately, or 0."""
         return self._recent[-1].number if self._recent else 0
 
-    async def append_once(self, event: LoggedEvent, once: str) -> Position | None:
+    async def append_once(self, event: LoggedEvent, once: str, trace: Trace = NO_TRACE) -> Position | None:
         """Append an event, and return its position. Raises `LogUnavailable`."""
         if not self._link.is_up:
             raise LogUnavailable
         number = next(self._numbers)
         self._awaited[number] = awaited = _Awaited(once, asyncio.get_running_loop().create_future())
-        self._append(number, event)
+        self._append(number, event, trace)
         try:
             async with asyncio.timeout(_LONGEST_ANSWER):
                 return await awaited.position
         except TimeoutError:
             raise LogUnavailable from None  # it is sent again, with its name
 
-    def append(self, event: LoggedEvent) -> None:
+    def append(self, event: LoggedEvent, trace: Trace = NO_TRACE) -> None:
         """Send an event, or let it wait."""
-        self._append(next(self._numbers), event)
+        self._append(next(self._numbers), event, trace)
 
-    def _append(self, number: int, event: LoggedEvent) -> None:
+    def _append(self, number: int, event: LoggedEvent, trace: Trace) -> None:
         is_up = self._link.is_up
+        if trace is not NO_TRACE:
+            self._traces[number] = trace
         self._unsent[number] = _Unsent(event, not is_up)
         self.unsent_size += event.size + _UNSENT_EXTRA
         if is_up and self._receiver.held is None and not self._waiting:
@@ -179,6 +183,8 @@ class LogAppender:
             del self._unsent[number]
             self.unsent_size -= size + _UNSENT_EXTRA
             self._remember(number, event, size)
+            if self._traces:
+                self._end_trace(number)
             if error is None:
                 self._appended(number, call.result())
         self.send_waiting()
@@ -213,11 +219,17 @@ class LogAppender:
             return
         self.unsent_size -= unsent.event.size + _UNSENT_EXTRA
         self.lost += 1
+        self._end_trace(number, "not kept")
         awaited = self._awaited.pop(number, None)
         if awaited is not None and not awaited.position.done():
             awaited.position.set_result(None)
         if not unsent.is_delivered:
             self._receiver.deliver_unnumbered(number, unsent.event)
+
+    def _end_trace(self, number: int, problem: str = "") -> None:
+        trace = self._traces.pop(number, None)
+        if trace is not None:
+            trace.end(problem)
 
     def _bound(self) -> None:
         while self.unsent_size > _MAX_UNSENT and self._waiting:

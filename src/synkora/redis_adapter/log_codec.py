@@ -14,6 +14,7 @@ from synkora.recovery.position import Ahead, Position, parse
 from synkora.redis_adapter import js_numbers, message_conversion
 from synkora.redis_adapter.wire_codec import (
     MEMBERS_ONLY,
+    TRACEPARENT,
     BroadcastMessage,
     InvalidMessage,
     Options,
@@ -23,6 +24,7 @@ from synkora.redis_adapter.wire_codec import (
     room_names,
     write,
 )
+from synkora.tracing import LENGTH as TRACEPARENT_LENGTH
 
 #: The publisher id of a log's events: no server's, so that each server handles them, including the sender's.
 AUTHOR: Final = "synkora-log"
@@ -64,6 +66,8 @@ def stored_fields(event: LoggedEvent, sender: str, number: int) -> list[bytes | 
         fields += ("r", encode(event.rooms))
     if event.members_only:
         fields += ("o", 1)
+    if event.traceparent:
+        fields += ("t", event.traceparent)
     return fields
 
 
@@ -109,8 +113,10 @@ def read_message(message: bytes) -> tuple[LogEntry, Position]:
     if not isinstance(sender, str) or len(sender) > _LONGEST_SENDER or not isinstance(number, int):
         raise InvalidMessage("no sender")
     rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
-    members_only = bool(options.flag(MEMBERS_ONLY))
-    event = LoggedEvent(position.number, data + b"]", attachments, rooms, except_rooms, None, members_only)
+    members_only, traceparent = bool(options.flag(MEMBERS_ONLY)), options.flag(TRACEPARENT)
+    if not isinstance(traceparent, str) or len(traceparent) > TRACEPARENT_LENGTH:
+        traceparent = ""
+    event = LoggedEvent(position.number, data + b"]", attachments, rooms, except_rooms, None, members_only, traceparent)
     return LogEntry(event, sender, number), position
 
 
@@ -143,6 +149,8 @@ def _arguments(event: LoggedEvent) -> list[Any]:
 def _options(event: LoggedEvent, flags: dict[str, Any]) -> Options:
     if event.members_only:
         flags[MEMBERS_ONLY] = True
+    if event.traceparent:
+        flags[TRACEPARENT] = event.traceparent
     return Options([*event.rooms], [*event.except_rooms], flags)
 
 
@@ -164,5 +172,6 @@ def _entry(number: int, room: str, written: Sequence[bytes]) -> LogEntry:
         tuple(_STRINGS.decode(fields[b"x"])) if b"x" in fields else (),
         fields[b"k"].decode() if b"k" in fields else None,
         b"o" in fields,
+        fields[b"t"].decode() if b"t" in fields else "",
     )
     return LogEntry(event, sender, int(own_number))

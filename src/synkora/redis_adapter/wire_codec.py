@@ -23,6 +23,8 @@ Flags = dict[str, Any] | None | UnsetType
 
 #: Our own flag, which Node.js ignores: only members of the room get the message, and no socket by its id.
 MEMBERS_ONLY: Final = "membersOnly"
+#: The trace of an event of the log, which Node.js ignores as well.
+TRACEPARENT: Final = "traceparent"
 
 
 class InvalidMessage(ValueError):

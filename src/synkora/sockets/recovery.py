@@ -18,7 +18,9 @@ from synkora.protocol.socketio import PacketType, encode_header, encode_packet
 from synkora.recovery.ports import Incomplete, LoggedEvent, Missed, RecoveryStore, SavedSession
 from synkora.recovery.position import Position, after_event, later, parse
 from synkora.sockets import packets
+from synkora.sockets.event_traces import begin_append, begin_delivery
 from synkora.sockets.socket_recovery import LOST, RecoveryOutcome, ReplaySize, Return, SocketRecovery
+from synkora.tracing import NO_TRACE, NO_TRACER, Trace
 
 if TYPE_CHECKING:
     from synkora.sockets.namespace_core import NamespaceCore
@@ -69,6 +71,7 @@ class NamespaceRecovery:
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by identity
         self.about: Callable[[Socket], bytes] = lambda _: b""
         self.on_start: Callable[[Collection[SavedSession]], None] = lambda _: None
+        self.tracer = NO_TRACER
         self._replayed: WeakValueDictionary[Position, Message] = WeakValueDictionary()  # as long as clients wait
         self._compress = True
         self._head = encode_header(PacketType.EVENT, core.name)  # of events without attachments
@@ -98,22 +101,36 @@ class NamespaceRecovery:
         except_rooms: tuple[str, ...] = (),
         *,
         members_only: bool = False,
+        trace: Trace = NO_TRACE,
     ) -> None:
         """Keep an event, and send it with its position. `compress` is not kept: a replay is compressed as usual.
 
-        An event for `members_only` does not reach a socket whose id is the name of the room.
+        An event for `members_only` does not reach a socket whose id is the name of the room. `trace` is continued.
         """
         self._compress = draft.compress
-        self.log.append(draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only)
+        if trace is not NO_TRACE:
+            trace = begin_append(self.tracer, trace, draft, rooms)
+        self.log.append(draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only, trace)
 
     async def publish_once(
-        self, draft: packets.Draft, rooms: tuple[str, ...], except_rooms: tuple[str, ...], once: str
+        self,
+        draft: packets.Draft,
+        rooms: tuple[str, ...],
+        except_rooms: tuple[str, ...],
+        once: str,
+        trace: Trace = NO_TRACE,
     ) -> Position | None:
         """Like `publish`, for members only. The arguments and the result are those of `EventLog.append_once`."""
         self._compress = draft.compress
-        return await self.log.append_once(draft.data, rooms, except_rooms, draft.key, members_only=True, once=once)
+        with begin_append(self.tracer, trace, draft, rooms) as trace:
+            return await self.log.append_once(
+                draft.data, rooms, except_rooms, draft.key, members_only=True, once=once, trace=trace
+            )
 
     def _deliver(self, event: LoggedEvent) -> None:
+        if event.traceparent:
+            self._deliver_traced(event)
+            return
         if self._places:
             for place in self._places:
                 place.first = event.number
@@ -134,6 +151,12 @@ class NamespaceRecovery:
         if self.log.is_shared:  # most of them, such as the sender, are on other instances
             except_rooms = tuple(room for room in except_rooms if room in here or room in here.members)
         adapter.broadcast(message, event.rooms, except_rooms, local=True)
+
+    def _deliver_traced(self, event: LoggedEvent) -> None:
+        trace = begin_delivery(self.tracer, event, self._core.adapter.rooms)
+        self._deliver(replace(event, traceparent=""))
+        if trace is not NO_TRACE:
+            asyncio.get_running_loop().call_soon(trace.end)  # after the writes of this turn
 
     def with_position(self, message: Message) -> Message:
         """Add the position to an event that is not kept, if its last element is a string.
