@@ -70,6 +70,18 @@ def test_a_check_that_a_setting_asks_for_names_the_extra() -> None:
     assert done.returncode == 1
 
 
+def test_a_check_of_traces_names_the_extra() -> None:
+    """It is no reason for a failure: the server serves without traces."""
+    done = run_without(
+        "opentelemetry",
+        "sys.argv[1:] = ['check', '--json']; from synkora.__main__ import main; main()",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
+    )
+    (finding,) = [finding for finding in json.loads(done.stdout)["checks"] if finding["check"] == "traces"]
+    assert (finding["status"], finding["advice"]) == ("risky", "pip install 'synkora[opentelemetry]'")
+    assert finding["message"] == "OTEL_EXPORTER_OTLP_ENDPOINT needs opentelemetry, which is not installed"
+
+
 def test_all_names_can_be_imported_without_an_extra() -> None:
     """`import *` omits the extra's names, and each of these names its extra when used."""
     code = "from synkora import *\nprint(SocketServer.__name__, 'RedisAdapter' in globals())"

@@ -15,6 +15,7 @@ PRODUCT = [
     "httpx",
     "idna",
     "joserfc",
+    "opentelemetry",
     "packaging",
     "prometheus_client",
     "pydantic",
@@ -60,7 +61,16 @@ def test_the_server_loads_nothing_that_its_settings_do_not_ask_for() -> None:
         "from synkora.__main__ import _import_structlog\n_import_structlog()\n"
         "import synkora.app.commands, synkora.app.server"
     )
-    unused = ["asyncpg", "hiredis", "httpx", "idna", "rich", "synkora.cluster", "synkora.redis_adapter"]
+    unused = [
+        "asyncpg",
+        "hiredis",
+        "httpx",
+        "idna",
+        "opentelemetry",
+        "rich",
+        "synkora.cluster",
+        "synkora.redis_adapter",
+    ]
     unused += [f"synkora.app.{part}" for part in ("admin_ui", "check", "console", "playground", "schema")]
     loaded = loaded_by(code)
     assert loaded.isdisjoint(unused)

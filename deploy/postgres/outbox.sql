@@ -8,7 +8,8 @@ CREATE TABLE synkora_outbox (
   event text NOT NULL,
   payload jsonb NOT NULL,
   created timestamptz NOT NULL DEFAULT now(),
-  problem text -- why the row cannot be published; such a row stays
+  problem text, -- why the row cannot be published; such a row stays
+  traceparent text DEFAULT current_setting('synkora.traceparent', true) -- the trace of the change, if any
 );
 
 -- Wakes the server at the commit. Without the trigger, the server looks every second.

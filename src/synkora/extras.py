@@ -10,6 +10,7 @@ _EXTRAS: Final = {
     "httpx": "http",
     "idna": "server",
     "joserfc": "server",
+    "opentelemetry": "opentelemetry",
     "packaging": "server",
     "prometheus_client": "server",
     "pydantic": "server",

@@ -10,6 +10,9 @@ from tests.support.clocks import Clock
 from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, Missed, RecoveryStore
 from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
+from synkora.tracing import Trace
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 #: Makes and starts a store with these bounds, whose time is that of the clock.
 MakeStore = Callable[[RecoverySettings, Clock], Awaitable[RecoveryStore]]
@@ -56,6 +59,18 @@ class Trial:
         """The names of the events that a socket in these rooms has missed."""
         found = await self.log.read(rooms or ("p", "me"), after)
         return found if isinstance(found, Incomplete) else [name_of(event) for event in found]
+
+
+class WatchedTrace(Trace):
+    """Notes how many events were delivered when it ended, and with which problem."""
+
+    def __init__(self, delivered: list[LoggedEvent]) -> None:
+        super().__init__(TRACEPARENT)
+        self.ends: list[tuple[int, str]] = []
+        self._delivered = delivered
+
+    def end(self, problem: str = "") -> None:
+        self.ends.append((len(self._delivered), problem))
 
 
 def event(name: str) -> bytes:
@@ -107,6 +122,18 @@ class EventLogContract:
         found = await trial.log.read(("p",), began)
         assert not isinstance(found, Incomplete)
         assert [event.attachments for event in found] == [(b"\x00one", b""), ()]
+
+    async def test_an_event_is_delivered_with_its_trace(self, trial: Trial) -> None:
+        """The trace of the append ends once. The next event has none, and neither has what a client has missed."""
+        began = trial.log.position
+        one, two = WatchedTrace(trial.delivered), WatchedTrace(trial.delivered)
+        trial.log.append(event("a"), (), ("p",), trace=one)
+        await trial.log.append_once(event("b"), ("p",), once="name", trace=two)
+        await trial.append("c")
+        assert [each.traceparent for each in trial.delivered] == [TRACEPARENT, TRACEPARENT, ""]
+        await trial.settled()
+        assert [problem for _, problem in one.ends + two.ends] == ["", ""]
+        assert await trial.missed(began) == ["a", "b", "c"]
 
     async def test_fault_03_the_order_of_delivery_is_the_order_of_positions(self, trial: Trial) -> None:
         """One order for all rooms and any number of appenders: each event comes once, with the next position."""

@@ -82,7 +82,7 @@ def test_every_check_is_listed(place: Place, redis: RedisServer, postgres: Postg
     assert {name for name, status in found.items() if status == "skipped"} == {
         *("previous-secrets", "tls", "redis-failover", "workers", "state"),
         *("database", "database-tables", "database-rights", "database-clock", "database-outbox"),
-        *("webhooks", "kept-sessions"),
+        *("webhooks", "kept-sessions", "traces"),
     }
     code, found = place.report(**variables, PROJECT_ACCESS="postgres", DATABASE_URL=postgres.url("template1"))
     assert code == 1

@@ -25,6 +25,7 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import serving
 
+from synkora import Emitter
 from synkora.redis.link import Link
 from synkora.redis.url import RedisUrl
 
@@ -148,6 +149,14 @@ async def test_binary_data_arrives_everywhere(world: World, speaker: str) -> Non
     event = ["file", {"name": "é", "parts": parts}, b"\xc4"]
     await world.speakers[speaker].emit(Target(("red",)), *event)
     assert await world.who_gets(speaker, event) == RED
+
+
+async def test_a_traced_event_of_the_log_reaches_clients_of_node(world: World) -> None:
+    """Servers that know nothing of traces, or of the log, ignore the context of the trace."""
+    async with Emitter(world.redis.url, recovery=True) as emitter:
+        await emitter.to("red").emit("traced", traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    for name in RED:
+        assert [type(part) for part in await world.guests[name].event()] == [str, str]  # the event and its position
 
 
 @pytest.mark.parametrize("speaker", SPEAKERS)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from tests.contracts.event_log import EventLogContract, MakeStore, event, name_of
+from tests.contracts.event_log import TRACEPARENT, EventLogContract, MakeStore, WatchedTrace, event, name_of
 from tests.contracts.session_store import NOW, SESSION, SessionStoreContract, lost
 from tests.support.clocks import Clock
 from tests.support.links import QUICK, MakeLink
@@ -23,6 +23,7 @@ from synkora.redis_adapter.event_log import AUTHOR, RedisLog
 from synkora.redis_adapter.recovery_store import RedisStore
 from synkora.redis_adapter.wire_codec import BroadcastMessage, Options, PublishedEvent, write
 from synkora.sockets.rooms import Rooms
+from synkora.tracing import Trace
 
 ROOMS = ("p", "q", "r", "s", "busy", "quiet", "p0", "p1", "p2")
 
@@ -140,8 +141,11 @@ async def test_a_named_event_that_redis_refuses_has_no_position(redis: RedisServ
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
     redis.do("CONFIG", "SET", "maxmemory", "1")
-    assert await log.append_once(event("a"), ("p",), once="save-1") is None
+    trace = WatchedTrace(delivered)
+    assert await log.append_once(event("a"), ("p",), once="save-1", trace=trace) is None
     await until(lambda: len(delivered) == 1)
+    assert [problem for _, problem in trace.ends] == ["not kept"]
+    assert delivered[0].traceparent == TRACEPARENT
 
 
 @pytest.mark.parametrize("restarts", [True, False], ids=["restart", "flush"])
@@ -301,6 +305,48 @@ async def test_a_message_with_a_long_name_of_a_sender_is_ignored(redis: RedisSer
         options = Options(["p"], [], {"sender": sender, "number": 1})
         log.receive(write(BroadcastMessage(AUTHOR, packet, options)))
     assert [each.data for each in delivered] == [b'["by",1]']
+
+
+@pytest.mark.parametrize("forged", [7, None, ["x"], "x" * 56])
+async def test_a_trace_that_is_no_text_or_too_long_is_ignored(link: Link, forged: object) -> None:
+    log, delivered = followed(link)
+    await until(lambda: log.position.number == 0)
+    for number, traceparent in ((1, forged), (2, TRACEPARENT)):
+        packet = PublishedEvent(2, nsp="/", id=f'["a","{log.position.epoch}.{number}"]')
+        options = Options(["p"], [], {"sender": "x", "number": number, "traceparent": traceparent})
+        log.receive(write(BroadcastMessage(AUTHOR, packet, options)))
+    assert [each.traceparent for each in delivered] == ["", TRACEPARENT]
+
+
+async def test_an_event_that_waits_for_redis_is_delivered_with_its_trace(redis: RedisServer, link: Link) -> None:
+    """Its part in the trace ends when Redis has it."""
+    log, delivered = followed(link)
+    redis.pause()
+    await until(lambda: not link.is_up)
+    trace = WatchedTrace(delivered)
+    log.append(event("a"), (), ("p",), trace=trace)
+    assert (delivered[0].traceparent, trace.ends) == (TRACEPARENT, [])
+    redis.resume()
+    await until(lambda: trace.ends == [(1, "")])
+
+
+async def test_an_event_that_was_missed_is_delivered_with_its_trace(link: Link, make_link: MakeLink) -> None:
+    class Used(Rooms):
+        def names(self) -> set[str]:
+            return {"p"}
+
+    delivered: list[LoggedEvent] = []
+    follower = Followed(link, RecoverySettings(), Clock())
+    log = follower.log("/", delivered.append)
+    follower.serve("/", Used())
+    other = make_link()
+    assert await other.start(PATIENCE)
+    writer, _ = followed(other)
+    await until(lambda: log.position.number == 0 and writer.position.epoch == log.position.epoch)
+    lose(link)
+    await writer.append_once(event("a"), ("p",), trace=Trace(TRACEPARENT))
+    await until(lambda: len(delivered) == 1)
+    assert delivered[0].traceparent == TRACEPARENT
 
 
 def large(number: int) -> SavedSession:

@@ -21,8 +21,11 @@ _WHO_MAY_JOIN: Final = {
 }
 
 
-def greet(settings: Settings, sockets: list[socket.socket], write: Callable[[str], None]) -> None:
-    """Write where the server listens, who may join, and advice on settings; `write` takes the banner."""
+def greet(settings: Settings, sockets: list[socket.socket], write: Callable[[str], None], *cautions: str) -> None:
+    """Write where the server listens, who may join, and advice on settings; `write` takes the banner.
+
+    `cautions` are more advice.
+    """
     if settings.log_format == "text":
         write(_banner(settings, sockets))
     else:
@@ -31,13 +34,13 @@ def greet(settings: Settings, sockets: list[socket.socket], write: Callable[[str
         log.info("playground", address=f"{_address(settings, sockets)}/playground")
     if settings.has_console and is_built(CONSOLE):
         log.info("console", address=f"{_address(settings, sockets)}/console")
-    advise(settings)
+    advise(settings, *cautions)
 
 
-def advise(settings: Settings) -> None:
-    """Log who may join, and advice on settings."""
+def advise(settings: Settings, *cautions: str) -> None:
+    """Log who may join, and advice on settings, with further `cautions`."""
     log.info("project_access", setting=settings.project_access, text=_WHO_MAY_JOIN[settings.project_access])
-    for line in settings.cautions():
+    for line in (*settings.cautions(), *filter(None, cautions)):
         log.warning("caution", text=line)
 
 

@@ -13,6 +13,7 @@ from synkora.access.database_url import DatabaseUrl
 from synkora.app.outbox_table import OutboxTable, UnreadableRow, table_name
 from synkora.collaboration.publishing import InvalidPublication, Part, Publication, Publisher
 from synkora.recovery.ports import LogUnavailable
+from synkora.tracing import NO_TRACER, Tracer
 
 POLL: Final = 1.0  # seconds, in case a notification was missed
 #: Together shorter than the standstill after which the database gives the lock to another reader.
@@ -42,7 +43,9 @@ class DatabaseOutbox:
     Raises `ValueError` for an invalid URL.
     """
 
-    def __init__(self, url: str, publisher: Publisher, *, largest: int, poll: float = POLL) -> None:
+    def __init__(
+        self, url: str, publisher: Publisher, *, largest: int, poll: float = POLL, tracer: Tracer = NO_TRACER
+    ) -> None:
         self.published = 0  # rows, also those that had been published before
         self.set_aside = dict.fromkeys(REASONS, 0)  # rows
         self.failures = 0  # of the database
@@ -55,6 +58,7 @@ class DatabaseOutbox:
         self._publisher = publisher
         self._largest = largest
         self._poll = poll
+        self._tracer = tracer
         self._written = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
 
@@ -105,6 +109,8 @@ class DatabaseOutbox:
                 self._report(None)
                 await asyncio.sleep(self._poll)
             self.is_reader = True
+            if self._tracer is not NO_TRACER:
+                await table.read_traces()
             while True:
                 self._written.clear()
                 has_more = await self._publish_some(table)
@@ -149,9 +155,11 @@ class DatabaseOutbox:
             if monotonic() > until or not table.is_connected:
                 break  # another instance may have taken over
             try:
-                publication = self._prepared(row)
-                async with asyncio.timeout(_PUBLISH_TIME):
-                    await self._publisher.publish(row["project"], publication, table.name_of(row))
+                about = (row["event"] or "", row["project"] or "", row["traceparent"] or "")
+                with self._tracer.publish("outbox", *about) as trace:
+                    publication = self._prepared(row)
+                    async with asyncio.timeout(_PUBLISH_TIME):
+                        await self._publisher.publish(row["project"], publication, table.name_of(row), trace)
             except InvalidPublication as error:
                 await self._set_aside(table, row, error.part, str(error))
             except _TooLarge as error:

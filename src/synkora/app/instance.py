@@ -38,6 +38,7 @@ from synkora.recovery.settings import RecoverySettings
 from synkora.redis.uid import new_uid
 from synkora.sockets.internals import drain_in_groups, registry_of
 from synkora.sockets.server import SocketServer
+from synkora.tracing import NO_TRACER, Tracer
 
 if TYPE_CHECKING:
     from synkora.app.cluster import Cluster
@@ -82,6 +83,7 @@ class Instance:
         id: str = "",
         repeats: RepeatedLines | None = None,
         output: Output | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.id = id or new_uid()
         self.server = server
@@ -89,6 +91,7 @@ class Instance:
         self.cluster = cluster
         self.outbox = outbox
         self.webhooks = webhooks
+        self.tracer = tracer
         self.instances = AllInstances(self.id, None if cluster is None else cluster.rpc)
         self.moderation = Moderation(self.instances, collaboration)
         self._block_sharing = BlockSharing(self.instances, collaboration.blocks)
@@ -109,6 +112,7 @@ class Instance:
         repeats: RepeatedLines | None = None,
         output: Output | None = None,
         worker: "Worker | None" = None,
+        tracer: Tracer = NO_TRACER,
     ) -> Self:
         """Build an instance from settings, one of several workers or alone.
 
@@ -129,10 +133,17 @@ class Instance:
             )
         server = _socket_server(settings, cluster, worker)
         presence, webhooks = _presence(settings, cluster)
-        collaboration = _collaboration(settings, server, policy, failures, cluster, presence)
-        outbox = _outbox(settings, server)
+        collaboration = _collaboration(settings, server, policy, failures, cluster, presence, tracer)
         return cls(
-            server, collaboration, cluster, outbox=outbox, webhooks=webhooks, id=id, repeats=repeats, output=output
+            server,
+            collaboration,
+            cluster,
+            outbox=_outbox(settings, server, tracer),
+            webhooks=webhooks,
+            id=id,
+            repeats=repeats,
+            output=output,
+            tracer=tracer,
         )
 
     async def __aenter__(self) -> Self:
@@ -262,7 +273,7 @@ def _socket_server(settings: Settings, cluster: "Cluster | None", worker: "Worke
     )
 
 
-def _outbox(settings: Settings, server: SocketServer) -> "DatabaseOutbox | None":
+def _outbox(settings: Settings, server: SocketServer, tracer: Tracer) -> "DatabaseOutbox | None":
     """Build the reader of the app's outbox from settings. Raises `ValueError` with a line for the operator."""
     if settings.publish_from == "none" or settings.database_url is None:
         return None
@@ -270,7 +281,7 @@ def _outbox(settings: Settings, server: SocketServer) -> "DatabaseOutbox | None"
         from synkora.app.database_outbox import DatabaseOutbox
     try:
         url = settings.database_url.get_secret_value()
-        return DatabaseOutbox(url, Publisher(server.of("/")), largest=settings.max_payload)
+        return DatabaseOutbox(url, Publisher(server.of("/")), largest=settings.max_payload, tracer=tracer)
     except ValueError as error:
         raise ValueError(f"DATABASE_URL {error}") from None
 
@@ -316,6 +327,7 @@ def _collaboration(
     failures: FailureBackoff,
     cluster: "Cluster | None",
     presence: Presence,
+    tracer: Tracer,
 ) -> Collaboration:
     """Add Synkora's events to the server's main namespace."""
     keyring = Keyring(
@@ -341,6 +353,7 @@ def _collaboration(
         presence_grace=settings.presence_grace,
         sessions=_session_store(settings, policy),
         user_connections=None if cluster is None else cluster.counters.users,
+        tracer=tracer,
     )
 
 

@@ -15,6 +15,7 @@ from synkora.app.logs.configure import configure_logs, forward_library, standard
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
 from synkora.app.settings import Settings, load_settings
+from synkora.app.tracing import tracer_of_the_application
 from synkora.engine.transports.asgi import AsgiEndpoint
 from synkora.engine.transports.uvicorn_websocket import protocol_for
 from synkora.redis.uid import new_uid
@@ -50,7 +51,9 @@ class CollaborationServer:
             repeats = configure_logs(
                 settings.log_level, settings.log_format, libraries=(), output=output, instance_id=instance_id
             )
-        self._instance = instance = Instance.from_settings(settings, id=instance_id, repeats=repeats, output=output)
+        self._instance = instance = Instance.from_settings(
+            settings, id=instance_id, repeats=repeats, output=output, tracer=tracer_of_the_application()
+        )
         self._stopping: asyncio.Task[None] | None = None
         registry = registry_of(instance.server)
         registry.unavailable = (500, _NOT_STARTED) if settings.is_integrated else (404, _SWITCHED_OFF)

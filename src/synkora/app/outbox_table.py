@@ -9,6 +9,7 @@ import asyncpg
 
 from synkora.access.database import connection_options
 from synkora.access.database_url import DatabaseUrl
+from synkora.tracing import LENGTH
 
 CHANNEL: Final = "synkora_outbox"
 AT_ONCE: Final = 100  # rows
@@ -27,6 +28,10 @@ _UNREADABLE: Final = (
     asyncpg.OutOfMemoryError,
     asyncpg.ProgramLimitExceededError,
     TimeoutError,
+)
+_HAS_TRACEPARENT: Final = (
+    "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'traceparent' "
+    "AND NOT attisdropped)"
 )
 
 
@@ -62,6 +67,7 @@ class OutboxTable:
         self._database = url.database
         self._largest = largest
         self._one_by_one = 0  # rows to read by themselves, after a failure to read several
+        self._traceparent = "NULL::text"
 
     @classmethod
     async def connect(cls, url: DatabaseUrl, largest: int, on_written: Callable[[], None]) -> Self:
@@ -89,6 +95,11 @@ class OutboxTable:
         query = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
         return bool(await self._connection.fetchval(query, self.name))
 
+    async def read_traces(self) -> None:
+        """Read the column `traceparent` of each row too, if the table has it."""
+        if await self._connection.fetchval(_HAS_TRACEPARENT, self.name):
+            self._traceparent = f"left(traceparent::text, {LENGTH + 1})"
+
     async def next_rows(self) -> Sequence[asyncpg.Record]:
         """Return rows in the order of their ids; none if none wait. Raises `UnreadableRow`."""
         if not self._one_by_one:
@@ -112,7 +123,8 @@ class OutboxTable:
     async def _fetch(self, most: int, timeout: float | None = None) -> "list[asyncpg.Record]":
         found = (
             f"SELECT id, left(project, {_LONGEST_NAME}) AS project, left(event, {_LONGEST_NAME}) AS event, "  # noqa: S608  # as above
-            f"left(payload::text, {self._largest + 1}) AS payload, created::text AS created "
+            f"left(payload::text, {self._largest + 1}) AS payload, created::text AS created, "
+            f"{self._traceparent} AS traceparent "
             f"FROM {self.name} WHERE problem IS NULL ORDER BY id LIMIT {most}"
         )
         size = "coalesce(octet_length(payload), 0)"

@@ -23,6 +23,7 @@ from synkora.app.logs.configure import configure_logs, standard_output
 from synkora.app.metrics.collector import ServerCollector
 from synkora.app.metrics.page import metrics_route
 from synkora.app.settings import Settings
+from synkora.app.tracing import Tracing
 from synkora.redis.uid import new_uid
 from synkora.serving.server import Server
 from synkora.serving.session_router import SharedSessions
@@ -53,9 +54,12 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
     repeats = configure_logs(
         settings.log_level, settings.log_format, tail=log_tail, output=output, instance_id=instance_id, worker=number
     )
+    tracing = Tracing(instance_id, shutdown_timeout=settings.shutdown_timeout, worker=number)
     try:
         tls = _tls(settings)
-        instance = Instance.from_settings(settings, id=instance_id, repeats=repeats, output=output, worker=worker)
+        instance = Instance.from_settings(
+            settings, id=instance_id, repeats=repeats, output=output, worker=worker, tracer=tracing.tracer
+        )
     except (TlsError, ValueError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
@@ -84,14 +88,15 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
         if console is not None:
             console.listens_on(sockets[0].getsockname()[1])
         if worker is None:
-            greet(settings, sockets, output.write)
+            greet(settings, sockets, output.write, tracing.problem)
             notify("READY=1")
         else:
-            worker.greet = lambda: greet(settings, sockets, output.write)
+            worker.greet = lambda: greet(settings, sockets, output.write, tracing.problem)
             worker.say_ready()
 
     async def before_close() -> None:
         notify("STOPPING=1")
+        tracing.begin_stop()
         await instance.announce_stop()
 
     async def drain() -> None:
@@ -118,7 +123,7 @@ def run(settings: Settings, seat: "Seat | None" = None) -> None:
     server = Server(
         instance.server,
         app=make_app(instance, pages, siblings),
-        around=_around(instance, console, worker),
+        around=_around(tracing, instance, console, worker),
         drain=drain if may_drain else None,
         before_close=before_close,
         started=started,
@@ -193,9 +198,11 @@ def _log_tail(settings: Settings) -> "LogTail | None":
 
 
 @asynccontextmanager
-async def _around(instance: Instance, console: "Console | None", worker: "Worker | None") -> AsyncIterator[None]:
+async def _around(
+    tracing: Tracing, instance: Instance, console: "Console | None", worker: "Worker | None"
+) -> AsyncIterator[None]:
     with console or nullcontext():
-        async with instance, worker or nullcontext():
+        async with tracing, instance, worker or nullcontext():
             yield
 
 

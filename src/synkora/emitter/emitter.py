@@ -14,6 +14,7 @@ from synkora.recovery.settings import RecoverySettings
 from synkora.sockets import options, other_names
 from synkora.sockets.rooms import check_rooms
 from synkora.sockets.server_side_events import server_event
+from synkora.tracing import checked_traceparent, current_traceparent
 
 _KEY: Final = re.compile("[!-~]{1,200}")  # an Idempotency-Key of the HTTP API
 _SERVERS_ALONE: Final = "an emitter gets no answers"
@@ -71,6 +72,14 @@ class EmitterOperators:
             )
         return self._with(once=key)
 
+    def _traced(self, traceparent: str | None) -> Target:
+        """Return the target of an event in a trace, by default that of the current span of OpenTelemetry."""
+        if traceparent is None:
+            given = current_traceparent()
+        else:
+            given = checked_traceparent(options.of_type("traceparent", traceparent, str, "a text"))
+        return replace(self._target, traceparent=given) if given else self._target
+
     def _with(self, **changes: Any) -> Self:
         changed = copy.copy(self)
         vars(changed).update(_target=replace(self._target, **changes))
@@ -107,9 +116,15 @@ class Emitter(EmitterOperators):
         self._way = _maker(url, token, prefix, recovery, timeout)()
         self._target = Target()
 
-    async def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = ()) -> None:
-        """Send an event. The arguments are those of `Broadcast.emit`."""
-        await self._way.emit(self._target, event, args, attachments)
+    async def emit(
+        self, event: str, *args: object, attachments: tuple[bytes, ...] = (), traceparent: str | None = None
+    ) -> None:
+        """Send an event. The arguments are those of `Broadcast.emit`.
+
+        An event that is kept belongs to the trace of `traceparent` (W3C Trace Context), by default that of the
+        current span of OpenTelemetry, if the program uses it.
+        """
+        await self._way.emit(self._traced(traceparent), event, args, attachments)
 
     async def sockets_join(self, *rooms: str) -> None:
         """Add the sockets to rooms."""
@@ -161,9 +176,12 @@ class SyncEmitter(EmitterOperators):
         self._background = Background(make)
         self._target = Target()
 
-    def emit(self, event: str, *args: object, attachments: tuple[bytes, ...] = ()) -> None:
-        """Send an event. The arguments are those of `Broadcast.emit`."""
-        self._background.run(lambda way: way.emit(self._target, event, args, attachments))
+    def emit(
+        self, event: str, *args: object, attachments: tuple[bytes, ...] = (), traceparent: str | None = None
+    ) -> None:
+        """Send an event. The arguments are those of `Emitter.emit`."""
+        target = self._traced(traceparent)  # here, since the thread of the connection has no current span
+        self._background.run(lambda way: way.emit(target, event, args, attachments))
 
     def sockets_join(self, *rooms: str) -> None:
         """Add the sockets to rooms."""

@@ -42,6 +42,8 @@ class HttpWay:
             body["except"] = target.except_rooms[0]
         written = encode(body)
         headers = {"idempotency-key": target.once} if target.once else {}
+        if target.traceparent:
+            headers["traceparent"] = target.traceparent
         for project in _needed(target, "the id of a project"):
             await self._send("POST", f"/projects/{quote(project, safe='')}/events", written, headers)
 

@@ -31,6 +31,7 @@ from synkora.redis_adapter.wire_codec import (
     write_json,
 )
 from synkora.sockets import packets
+from synkora.tracing import Trace
 
 _UID: Final = "emitter"  # of Node.js' emitter
 _CLOSE_WITHIN: Final = 1.0  # seconds
@@ -96,7 +97,12 @@ class RedisWay:
     async def _append(self, target: Target, draft: packets.Draft) -> None:
         once = _name(target) if target.once else ""
         await self._log(target.namespace).append_once(
-            draft.data, target.rooms, target.except_rooms, once=once, attachments=draft.attachments
+            draft.data,
+            target.rooms,
+            target.except_rooms,
+            once=once,
+            trace=Trace(target.traceparent),
+            attachments=draft.attachments,
         )
 
     async def _publish(self, target: Target, channels: Channels, message: Message) -> None:

@@ -14,7 +14,10 @@ class EmitFailed(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Who gets an event, and how. `once` is the key of an event that is published once."""
+    """Who gets an event, and how. `once` is the key of an event that is published once.
+
+    `traceparent` is the trace that an event belongs to.
+    """
 
     namespace: str = "/"
     rooms: tuple[str, ...] = ()
@@ -22,6 +25,7 @@ class Target:
     is_volatile: bool = False
     is_compressed: bool = True
     once: str = ""
+    traceparent: str = ""
 
 
 class Way(Protocol):

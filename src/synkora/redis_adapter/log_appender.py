@@ -124,7 +124,7 @@ class LogAppender:
 
     def _append(self, number: int, event: LoggedEvent, trace: Trace) -> None:
         is_up = self._link.is_up
-        if trace is not NO_TRACE:
+        if trace.traceparent:
             self._traces[number] = trace
         self._unsent[number] = _Unsent(event, not is_up)
         self.unsent_size += event.size + _UNSENT_EXTRA

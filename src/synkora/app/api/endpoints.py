@@ -60,13 +60,17 @@ log = structlog.get_logger(__name__)
 
 
 class Call(NamedTuple):
-    """A checked request: the parameters of its path and its query, its body, and its Idempotency-Key."""
+    """A checked request: the parameters of its path and its query, its body, and its Idempotency-Key.
+
+    The `traceparent` is as it was sent.
+    """
 
     path: dict[str, str]
     query: Any
     body: Any
     key: str
     address: str
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class Endpoints:
         self._collaboration = instance.collaboration
         namespace = instance.server.of("/")
         self._publisher = Publisher(namespace)
+        self._tracer = instance.tracer
         self._recovery = recovery_of(namespace)
         instance.instances.answer(_ROSTER, self._roster_here)
         instance.instances.answer(_STATE, self._state_here)
@@ -107,13 +112,15 @@ class Endpoints:
         asked = call.body if isinstance(call.body, list) else [call.body]
         publications = [self._prepared(project_id, event, number) for number, event in enumerate(asked)]
         positions: list[Position | None] = []
-        for number, publication in enumerate(publications):
-            once = _name(project_id, call.key, number) if call.key else ""
-            try:
-                positions.append(await self._publisher.publish(project_id, publication, once))
-            except LogUnavailable:
-                raise Problem(503, _UNREACHABLE, {"retry-after": "1"}) from None
-            await asyncio.sleep(0)  # a turn of the event loop for each event, which may have thousands of readers
+        name = asked[0].event if len({event.event for event in asked}) == 1 else "several events"
+        with self._tracer.publish("api", name, project_id, call.traceparent, len(asked)) as trace:
+            for number, publication in enumerate(publications):
+                once = _name(project_id, call.key, number) if call.key else ""
+                try:
+                    positions.append(await self._publisher.publish(project_id, publication, once, trace))
+                except LogUnavailable:
+                    raise Problem(503, _UNREACHABLE, {"retry-after": "1"}) from None
+                await asyncio.sleep(0)  # a turn of the event loop for each event, which may have thousands of readers
         names = ", ".join(event.event for event in asked)
         log.debug("api_published", projectId=project_id, events=names, address=call.address)
         return Published([None if position is None else str(position) for position in positions])

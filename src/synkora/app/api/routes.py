@@ -30,6 +30,7 @@ from synkora.protocol.json import Decoder, encode
 BASE: Final = "/api/v1"
 KEY: Final = "idempotency-key"
 LONGEST_KEY: Final = 200  # characters
+TRACEPARENT: Final = "traceparent"
 _KEY: Final = re.compile(rf"[!-~]{{1,{LONGEST_KEY}}}")
 _BURST: Final = 2  # seconds' worth of requests
 _PATH: Final = re.compile(r"(?P<problem>.*) - at `\$\.?(?P<name>[^`]*)`$", re.DOTALL)
@@ -126,6 +127,7 @@ class ApiRoute(BaseRoute):
             body=handler.body(await self._body(request)) if handler.takes_body else None,
             key=_key(request),
             address=address_of(request, self._proxies),
+            traceparent=request.headers.get(TRACEPARENT, ""),
         )
         try:
             answer = await handler.endpoint.act(self._endpoints, call)

@@ -68,6 +68,12 @@ def _check_webhooks(settings: Settings) -> Awaitable[_Found]:
     return check_webhooks(settings)
 
 
+def _check_traces(settings: Settings) -> Awaitable[_Found]:
+    from synkora.app.check.traces import check_traces
+
+    return check_traces(settings)
+
+
 CHECKS: Final = (
     Group(check_secret, ("secret",)),
     Group(check_previous_secrets, ("previous-secrets",)),
@@ -95,6 +101,7 @@ CHECKS: Final = (
     Group(check_state_folder, ("state",)),
     Group(check_limits, ("limits",)),
     Group(check_metrics, ("metrics",)),
+    Group(_check_traces, ("traces",)),
     Group(check_console, ("console",)),
     Group(check_files, ("files",)),
     Group(check_memory, ("memory",)),

@@ -38,6 +38,8 @@ _LINES: Final = {
     "console_noticed": "→ Notice from the console to project {projectId}, by {address}",
     "outbox_unavailable": "! Outbox is unavailable: {problem}",
     "outbox_available": "✓ Outbox is available",
+    "traces_problem": "! Traces: {message}",
+    "traces_lost": "! Traces: not all could be exported before the stop",
     "webhook_failed": "! Webhooks failed: {errorType}",
     "webhook_not_received": "! Webhook was not received, and is sent again: {problem}",
     "webhook_received": "✓ Webhooks are received again",
