@@ -32,9 +32,10 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
     library = logging.getLogger("opentelemetry")
-    before = library.handlers, library.propagate
+    before = library.handlers, library.propagate, library.level
     yield
-    library.handlers, library.propagate = before
+    library.handlers, library.propagate = before[:2]
+    library.setLevel(before[2])
 
 
 @pytest.mark.parametrize(

@@ -367,6 +367,10 @@ async def test_invalid_calls_are_refused_before_anything_is_sent() -> None:
         await emitter.emit("connect")
     with pytest.raises(TypeError):
         await emitter.emit("n", object())
+    with pytest.raises(ValueError, match="a traceparent is a text such as 00-"):
+        await emitter.emit("n", traceparent="x")
+    with pytest.raises(TypeError, match="traceparent"):
+        await emitter.emit("n", traceparent=5)  # type: ignore[arg-type]
     with pytest.raises(AttributeError, match="an emitter gets no answers"):
         _ = emitter.fetch_sockets  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="disconnect_sockets"):

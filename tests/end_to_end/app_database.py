@@ -16,7 +16,8 @@ _TASKS = 'CREATE TABLE "Task" (id text PRIMARY KEY, title text, status text, "pr
 def make_outbox(postgres: Postgres) -> None:
     """Make the outbox, a table of tasks, and the document's trigger for it, in an empty database."""
     outbox = (ROOT / "deploy" / "postgres" / "outbox.sql").read_text()
-    trigger = blocks(ROOT / "docs" / "outbox.md", "sql")[-1].text
+    samples = blocks(ROOT / "docs" / "outbox.md", "sql")
+    (trigger,) = [block.text for block in samples if "CREATE FUNCTION" in block.text]
     psql(postgres, f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {outbox} {_TASKS} {trigger}")
 
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from opentelemetry.sdk.trace import TracerProvider
-from tests.access.processes import Postgres, find_program
-from tests.docs.documents import ROOT
+from tests.access.processes import Postgres
+from tests.end_to_end.app_database import make_outbox, psql
 from tests.support.collector import CALLER, NOT_SAMPLED, SAMPLED, TRACE, Collector
 from tests.support.processes import PATIENCE, Program, free_port
 from tests.support.real_clients import Client, Connect, join
@@ -141,14 +141,14 @@ async def test_a_row_of_the_outbox_continues_the_trace_of_its_transaction(
     start_server: StartServer, redis: RedisServer, postgres: Postgres, connect_by: Connect, collector: Collector
 ) -> None:
     """Whether the row names it, or its transaction does, as for the rows of a trigger. A bad one begins a trace."""
-    sql = (ROOT / "deploy" / "postgres" / "outbox.sql").read_text()
-    await psql(postgres, f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {sql}")
+    make_outbox(postgres)
     settings = {"REDIS_URL": redis.url, "DATABASE_URL": postgres.url(), **collector.settings}
     reader, other = start_server(PUBLISH_FROM="postgres", **settings), start_server(**settings)
     alice, _ = await arrive(connect_by, other, other)
     insert = "INSERT INTO synkora_outbox (project, event, payload"
     row = f"'{PROJECT}', 'task:move', '{json.dumps(MOVE)}'"
-    await psql(
+    await asyncio.to_thread(
+        psql,
         postgres,
         f"{insert}, traceparent) VALUES ({row}, '{SAMPLED}');"
         f"BEGIN; SELECT set_config('synkora.traceparent', '00-{OTHER}-{CALLER}-01', true); {insert}) VALUES ({row});"
@@ -171,27 +171,17 @@ async def test_an_outbox_without_the_column_works(
     start_server: StartServer, postgres: Postgres, connect_by: Connect, collector: Collector
 ) -> None:
     """A row that cannot be published has a trace that says so."""
-    sql = (ROOT / "deploy" / "postgres" / "outbox.sql").read_text()
-    drop = "ALTER TABLE synkora_outbox DROP COLUMN traceparent;"
-    await psql(postgres, f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {sql} {drop}")
+    make_outbox(postgres)
+    psql(postgres, "ALTER TABLE synkora_outbox DROP COLUMN traceparent")
     server = start_server(PUBLISH_FROM="postgres", DATABASE_URL=postgres.url(), **collector.settings)
     alice = await connect_by(ALICE, url=server.url)
     await join(alice)
     insert = "INSERT INTO synkora_outbox (project, event, payload) VALUES"
     rows = f"('{PROJECT}', 'task:gone', '{{}}'), ('{PROJECT}', 'task:move', '{json.dumps(MOVE)}')"
-    await psql(postgres, f"{insert} {rows};")
+    await asyncio.to_thread(psql, postgres, f"{insert} {rows};")
     assert await alice.next() == MOVED
     assert (await collector.one("publish task:gone")).problem == "InvalidPublication"
     assert (await collector.one("publish task:move")).problem == ""
-
-
-async def psql(postgres: Postgres, commands: str) -> None:
-    command = [find_program("psql"), "--quiet", "--set=ON_ERROR_STOP=1", postgres.url()]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await process.communicate(commands.encode())
-    assert process.returncode == 0, output
 
 
 async def test_emitters_continue_the_current_trace(

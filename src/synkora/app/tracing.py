@@ -170,6 +170,7 @@ class _Reports(logging.Handler):
     def install(self) -> None:
         """Take the records of OpenTelemetry."""
         library = logging.getLogger("opentelemetry")
+        library.setLevel(logging.WARNING)
         library.handlers = [self]
         library.propagate = False
 

@@ -89,6 +89,15 @@ def _operation(endpoint: Endpoint, definitions: dict[str, Schema]) -> Schema:
                 "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
             }
         )
+        operation["parameters"].append(
+            {
+                "name": "traceparent",
+                "in": "header",
+                "required": False,
+                "description": "The caller's trace (W3C Trace Context). What is none is ignored.",
+                "schema": {"type": "string"},
+            }
+        )
     return operation
 
 

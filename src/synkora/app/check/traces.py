@@ -36,12 +36,15 @@ def _export_nothing() -> bool:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import SpanExportResult
 
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)  # the finding says it
+    library = logging.getLogger("opentelemetry")
+    level = library.level
+    library.setLevel(logging.CRITICAL + 1)  # the finding says it
     try:
-        exporter = OTLPSpanExporter(timeout=_PATIENCE)
+        return OTLPSpanExporter(timeout=_PATIENCE).export(()) is SpanExportResult.SUCCESS
     except ValueError:
         return False
-    return exporter.export(()) is SpanExportResult.SUCCESS
+    finally:
+        library.setLevel(level)
 
 
 def _shown(endpoint: str) -> str:
