@@ -165,6 +165,9 @@ async def test_slow_consumers_are_shown(start_server: StartServer, connect_by: C
     operator = await watch(server=server)
     for _ in range(300):
         await alice.emit("canvas:cursor", {"projectId": PROJECT, "position": "x" * 10_000})
+    await alice.emit("ping")
+    while (await alice.next())[0] != "pong":  # the server has handled them
+        pass
     await operator.play("""
         await shows(() => line('Slow clients', 'slow clients'), '1');
         await until(async () => await newest('Unsent data') !== '0 B', 'what waits');
