@@ -103,8 +103,9 @@ class PollingEndpoint:
     def _get(
         self, request: Request, reply: Callable[[PollResponse], None], has_unread: Callable[[], bool] | None
     ) -> Callable[[], None] | None:
+        stamp = request.stamp
         try:
-            session, transport = self._session_to_poll(request, has_unread)
+            session, transport = self._session_to_poll(request, stamp, has_unread)
         except HandshakeRefused as refused:
             reply(self._refuse(request, refused))
             return None
@@ -116,18 +117,18 @@ class PollingEndpoint:
             transport.abandon_poll()
             session.transport_closed(transport, Reason.TRANSPORT_ERROR)
 
-        transport.open_poll(answer, has_unread, request.stamp)
+        transport.open_poll(answer, has_unread, stamp)
         session.transport_ready(transport)
         return leave if transport.writable else None
 
     def _session_to_poll(
-        self, request: Request, has_unread: Callable[[], bool] | None
+        self, request: Request, stamp: str | None, has_unread: Callable[[], bool] | None
     ) -> tuple[Session, PollingTransport]:
         session, transport = self._session_of(request)
         if transport.writable or transport.has_left_unread(has_unread):
             session.close(Reason.TRANSPORT_ERROR)
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two polls at a time")
-        if transport.lost_answer_to(request.stamp):
+        if transport.lost_answer_to(stamp):
             session.close(Reason.TRANSPORT_ERROR)
             raise HandshakeRefused(Refusal.BAD_REQUEST, "the response to this poll was lost")
         return session, transport
