@@ -31,6 +31,7 @@ from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.serving.http_limits import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
 from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
 from synkora.serving.server import TLS_TIME
+from synkora.serving.tls_records import MOST_UNUSED
 from synkora.sockets.acks import MAX_UNANSWERED
 from synkora.sockets.client import MAX_EARLY
 
@@ -43,7 +44,7 @@ BOUNDS: Final = {
     "requests of a connection behind an unanswered one (pipelining)": {MAX_WAITING, MAX_WAITING_SIZE},
     "body of a request": {413, BODY_TIME, 408},
     "answer to a slow reader": {READ_LEAST, READ_TIME},
-    "TLS handshake": {TLS_TIME},
+    "TLS handshake": {TLS_TIME, MOST_UNUSED},
     "message before CONNECT is answered": {MAX_EARLY},
     "CONNECT": {MAX_EARLY},
     "questions about one user to the app or the database": {MAX_PER_KEY, MAX_WAITING_PER_KEY},

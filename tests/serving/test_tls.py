@@ -18,14 +18,14 @@ from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
 from tests.support.key_updates import key_changer
 from tests.support.processes import PATIENCE, Program, Synkora
-from tests.support.servers import serving, until
-from tests.support.wire import TEXT, client_frame, upgrade
+from tests.support.servers import running, serving, until
+from tests.support.wire import TEXT, Connection, client_frame, upgrade
 from websockets.asyncio.client import connect
 
 from synkora import Socket, SocketServer
 from synkora.identity.tokens import sign
 from synkora.serving.http_limits import TLS_AHEAD
-from synkora.serving.server import TLS_WINDOW
+from synkora.serving.server import TLS_WINDOW, Server
 from synkora.serving.tls import TlsError, tls_context
 from synkora.sockets.internals import registry_of
 
@@ -256,6 +256,36 @@ async def test_a_handshake_that_never_ends(files: tuple[Path, Path], monkeypatch
             except ConnectionError:
                 pass
         writer.close()
+
+
+async def test_a_large_hello_ends_the_connection(files: tuple[Path, Path]) -> None:
+    """OpenSSL would store up to 131,396 bytes of it, and the server three times as much until the timeout."""
+    hello = b"\x01" + (130_000).to_bytes(3, "big") + b"\x03\x03" + bytes(129_000)
+    parts = [hello[start : start + 16_384] for start in range(0, len(hello), 16_384)]
+    server = SocketServer()
+    async with serving(server, tls=tls_context(*files)) as address:
+        client = await Connection.open(address.port)
+        try:
+            await client.send(*(b"\x16\x03\x01" + len(part).to_bytes(2, "big") + part for part in parts))
+        except ConnectionError:
+            pass
+        await client.ended()
+        await until(lambda: len(server.incidents))
+    assert [tally.kind for tally in server.incidents.take()] == ["flooding client cut off"]
+
+
+async def test_connections_in_the_handshake_are_counted(files: tuple[Path, Path]) -> None:
+    """Their memory returns when they end, as that of others does."""
+    server = Server(SocketServer(), tls=tls_context(*files), shutdown_timeout=0.05)
+    async with running(server, "/socket.io/") as address:
+        clients = [await Connection.open(address.port) for _ in range(10)]
+        await until(lambda: server._count_connections() == 10)
+        for client in clients[:4]:
+            client.abort()
+        await until(lambda: server._count_connections() == 6)
+        for client in clients[4:]:
+            client.abort()
+        await until(lambda: server._count_connections() == 0)
 
 
 async def test_a_client_without_tls_affects_no_other(program: Program, trust: ssl.SSLContext) -> None:

@@ -97,8 +97,11 @@ class Server(uvicorn.Server):
         self._listening: list[socket.socket] = []
         self._stopped_listening = False
         self._tls = tls
+        self._count_tls: Callable[[], int] = int  # none
         if tls is not None:
-            bound_records(tls, functools.partial(server.incidents.note, IncidentKind.FLOODING_CLIENT_CUT_OFF))
+            self._count_tls = bound_records(
+                tls, functools.partial(server.incidents.note, IncidentKind.FLOODING_CLIENT_CUT_OFF)
+            )
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
         self._is_patient = drain is not None
@@ -170,7 +173,8 @@ class Server(uvicorn.Server):
             log.info("listening", address=_address(sockets[0], is_tls=self._tls is not None))
 
     def _count_connections(self) -> int:
-        return len(self.server_state.connections) + registry_of(self._sockets_server).open_websockets
+        accepted = len(self.server_state.connections) + registry_of(self._sockets_server).open_websockets
+        return max(accepted, self._count_tls())
 
     async def listen_on(self, listening: socket.socket) -> asyncio.Server:
         """Accept connections from a further socket, until `stop_listening_on`."""
