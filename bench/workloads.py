@@ -16,9 +16,10 @@ from synkora.identity.tokens import sign
 
 SYNKORA = "synkora"
 NODE = "Node.js"
+BUN = "Bun"
 PYTHON_SOCKETIO = "python-socketio"
 FLOOR = "floor"
-SERVERS = (SYNKORA, NODE, PYTHON_SOCKETIO, FLOOR)
+SERVERS = (SYNKORA, NODE, BUN, PYTHON_SOCKETIO, FLOOR)
 
 CURSOR = "canvas:cursor"
 

@@ -37,7 +37,7 @@ def test_options_are_read() -> None:
         ("--workload=fast", "'fast' is neither of --list nor CLIENTS/PROJECTS/WINDOW"),
         ("--workload=10/3/1", "the clients have to be a multiple of the projects"),
         ("--workload=10/10/1", "a client alone in a project has no recipients"),
-        ("--server=deno", "'deno' is not one of synkora, node, python-socketio, floor"),
+        ("--server=deno", "'deno' is not one of synkora, node, bun, python-socketio, floor"),
         ("--json=/none/a.json", "'/none/a.json' cannot be written"),
         ("--svg=/", "'/' cannot be written"),
         ("--rounds=0", "'0' is not a number of rounds"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.servers import SECRET, Server, node, prepare_peers, python_socketio, running, synkora
+from bench.servers import SECRET, Server, bun, node, prepare_peers, python_socketio, running, synkora
 from bench.workloads import cores
 from tests.support.clients import WebSocket, socketio, websocket
 from tests.support.positions import without_position
@@ -17,7 +17,7 @@ from tests.support.servers import Address
 from synkora.collaboration.events import CATALOGUE, Event
 from synkora.identity.tokens import sign
 
-SERVERS = {"synkora": synkora, "Node.js": node, "python-socketio": python_socketio}
+SERVERS = {"synkora": synkora, "Node.js": node, "Bun": bun, "python-socketio": python_socketio}
 
 
 def token(**claims: Any) -> str:

@@ -36,7 +36,7 @@ def test_the_report_names_the_machine() -> None:
     """Figures can be compared only with the machine and the versions."""
     machine = sitting().machine
     assert all(machine.values())
-    expected = {"processor", "cores", "system", "Python", "Node.js", "synkora", "socket.io", "python-socketio"}
+    expected = {"processor", "cores", "system", "Python", "Node.js", "synkora", "socket.io", "Bun", "python-socketio"}
     expected |= {"Redis", "@socket.io/redis-adapter"}
     assert expected <= set(machine)
     assert str(MADE) == "Measured on 2026-01-31: cores 2, Node.js 20.1."

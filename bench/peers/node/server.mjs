@@ -1,5 +1,6 @@
 // Synkora's events by socket.io, as in the library's own guide: the server that the project's server is compared
-// with. It has the same checks (token, payload, membership, limits) and the same announcements.
+// with. It has the same checks (token, payload, membership, limits) and the same announcements. It runs on Node.js, and
+// on Bun with the engine that socket.io has for it.
 import { createServer } from "node:http";
 import { createAdapter } from "@socket.io/redis-adapter";
 import jwt from "jsonwebtoken";
@@ -57,14 +58,22 @@ const http = createServer((request, response) => {
   response.end(JSON.stringify(found ? health : { error: "Not found" }));
 });
 
-const io = new Server(http, {
+const OPTIONS = {
   cors: { origin: (env.ALLOWED_ORIGINS ?? "http://localhost:3000").split(","), credentials: true },
   pingInterval: 25_000,
   pingTimeout: 60_000,
   maxHttpBufferSize: 1_000_000,
   perMessageDeflate: env.COMPRESSION === "true" ? { threshold: 1024 } : false,
   ...(env.RECOVERY === "true" && { connectionStateRecovery: {} }),
-});
+};
+const io = globalThis.Bun ? new Server(OPTIONS) : new Server(http, OPTIONS);
+let listen = (port, hostname) => http.listen(port, hostname);
+if (globalThis.Bun) {
+  const { Server: Engine } = await import("@socket.io/bun-engine");
+  const engine = new Engine({ ...OPTIONS, path: "/socket.io/" });
+  io.bind(engine);
+  listen = (port, hostname) => Bun.serve({ ...engine.handler(), port, hostname });
+}
 
 if (process.env.REDIS_URL) {
   const publisher = createClient({ url: process.env.REDIS_URL }).on("error", console.error);
@@ -189,4 +198,4 @@ process.on("SIGTERM", () => {
   setTimeout(() => process.exit(), 5_000);
 });
 
-http.listen(Number(env.WS_PORT ?? 3001), env.WS_HOST);
+listen(Number(env.WS_PORT ?? 3001), env.WS_HOST);
