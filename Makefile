@@ -107,7 +107,7 @@ lock: ## bring requirements/ up to date with pyproject.toml (needs uv; ARGS=--up
 		--constraints requirements/dev.txt --output-file requirements/build.txt >/dev/null
 
 clean: ## remove everything that make has installed, and the caches
-	@rm -rf .venv web/node_modules src/synkora/app/web site $(CLIENTS)/node_modules bench/peers/node/node_modules bench/peers/python-socketio/.venv bench/peers/redis-clients/.venv build dist
+	@rm -rf .venv web/node_modules src/synkora/app/web site $(CLIENTS)/node_modules bench/peers/node/node_modules bench/peers/bun/.venv bench/peers/python-socketio/.venv bench/peers/redis-clients/.venv build dist
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -238,12 +238,15 @@ $(FUZZ_READY): $(DEV_READY) requirements/fuzz.txt
 	@$(PIP) --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
-.PHONY: chaos real-app
+.PHONY: chaos soak real-app
 
 chaos: node tools $(DEV_READY) $(CLIENTS_READY) ## have instances and Redis die at random, and break connections (ten minutes each; CHAOS_SEED=… as another run)
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -s tests/chaos/test_chaos.py $(ARGS)
 	@RECOVERY_SECONDS=$${CHAOS_SECONDS:-600} RECOVERY_SEED=$${RECOVERY_SEED:-$$(date +%s)} \
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/end_to_end/test_recovery_run.py -k miss_nothing
+
+soak: node $(DEV_READY) $(CLIENTS_READY) ## let clients come and go for 30 minutes, and check that memory stays flat
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 real-app: $(DEV_READY) $(CLIENTS_READY) ## have two users work on the board of the real web app (APP=… is its checkout; it takes minutes)
 	@$(BIN)/python -m tests.real_app "$(APP)"

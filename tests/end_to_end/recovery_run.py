@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -153,26 +153,28 @@ class Host:
         self.port = int(self._variables["WS_PORT"])
         self._process: ServerProcess | None = None
 
+    @property
+    def server(self) -> ServerProcess:
+        assert self._process is not None
+        return self._process
+
     async def start(self) -> None:
         self._process = await asyncio.to_thread(lambda: ServerProcess(self._folder, **self._variables))
 
     async def kill(self) -> None:
         """End it at once."""
-        assert self._process is not None
-        await asyncio.to_thread(self._process.kill)
+        await asyncio.to_thread(self.server.kill)
 
     async def stop(self) -> None:
-        assert self._process is not None
-        code = await asyncio.to_thread(self._process.stop)
-        assert code == 0, self._process.output
+        code = await asyncio.to_thread(self.server.stop)
+        assert code == 0, self.server.output
 
     async def expect_healthy(self) -> None:
-        assert self._process is not None
-        await expect_health(self._process, status="healthy")
+        await expect_health(self.server, status="healthy")
 
 
 class Run:
-    """Pages at work, and faults; `faults` counts them.
+    """Pages at work, and faults; `faults` counts them. `only` are the names of those that may happen, if not all.
 
     With two hosts there are an nginx in front of them, and a Redis that keeps its memory in a file or a set of several
     Redis, whose failover is then the only fault.
@@ -184,6 +186,7 @@ class Run:
         self.hosts = hosts
         self.pages = pages
         self.faults: Counter[str] = Counter()
+        self.only: Collection[str] = _KINDS
         self._chance = chance
         self._redis = redis if isinstance(redis, RedisServer) else None
         self._set = None if isinstance(redis, RedisServer) else redis
@@ -195,7 +198,7 @@ class Run:
         if self._set is not None:
             return {"a failover of Redis": Run.fail_over}
         kinds = FAULTS if self._redis is None else {**FAULTS, **FAULTS_OF_SEVERAL}
-        return {name: fault for name, fault in kinds.items() if not _KINDS or name in _KINDS}
+        return {name: fault for name, fault in kinds.items() if not self.only or name in self.only}
 
     async def work(self, seconds: float, *, kinds: int | None = None, patience: float = _RETURNED) -> None:
         """Let all pages edit during faults, for this time, and until `kinds` of faults have happened, or all.
@@ -357,11 +360,14 @@ class Run:
                 await asyncio.sleep(0.02)
 
 
-FAULTS: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = {
+FAULTS_OF_CONNECTIONS: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = {
     "a reset": Run.reset,
     "resets of all": Run.reset_all,
     "a half-open connection": Run.vanish,
     "a silent line": Run.silence,
+}
+FAULTS: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = {
+    **FAULTS_OF_CONNECTIONS,
     "kill -9": Run.kill,
     "SIGTERM": Run.stop,
 }
