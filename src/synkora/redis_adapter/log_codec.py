@@ -109,11 +109,12 @@ def read_message(message: bytes) -> tuple[LogEntry, Position]:
     if position is None:
         raise InvalidMessage("no position")
     options = broadcast.opts
-    sender, number = options.flag("sender"), options.flag("number")
+    flags = options.flags if isinstance(options.flags, dict) else {}
+    sender, number = flags.get("sender"), flags.get("number")
     if not isinstance(sender, str) or len(sender) > _LONGEST_SENDER or not isinstance(number, int):
         raise InvalidMessage("no sender")
     rooms, except_rooms = tuple(room_names(options.rooms)), tuple(room_names(options.except_rooms))
-    members_only, traceparent = bool(options.flag(MEMBERS_ONLY)), options.flag(TRACEPARENT)
+    members_only, traceparent = bool(flags.get(MEMBERS_ONLY)), flags.get(TRACEPARENT, "")
     if not isinstance(traceparent, str) or len(traceparent) > TRACEPARENT_LENGTH:
         traceparent = ""
     event = LoggedEvent(position.number, data + b"]", attachments, rooms, except_rooms, None, members_only, traceparent)
