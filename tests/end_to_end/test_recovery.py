@@ -196,7 +196,7 @@ async def test_an_hour_away_costs_as_many_events_as_things_changed(
 async def test_fault_12_a_client_that_does_not_return_leaves_once(
     start_server: StartServer, connect_by: Connect
 ) -> None:
-    server = start_server(**{**SETTINGS, "PRESENCE_GRACE": "1"})
+    server = start_server(**{**SETTINGS, "PRESENCE_GRACE": "2"})
     async with relaying(server.port) as relay:
         alice, bob = await both(connect_by, relay, WAYS["js-websocket"], server.url)
         relay.is_stuck = True
