@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -19,15 +18,50 @@ from tests.support.users import ALICE, BOB, CLIENTS, PROJECT, User
 
 TOKEN = "the-token-of-the-backend"
 MOVED = ["task:move", {"taskId": "t1", "status": "DONE"}]
-#: What Prisma 6.19.3 sends for the sample, as its log shows it: 170 MB of packages are too much for these tests.
-PRISMA_UPDATE = """
-UPDATE "public"."Task" SET "status" = $1 WHERE ("public"."Task"."id" = $2 AND 1=1)
-RETURNING "public"."Task"."id", "public"."Task"."title", "public"."Task"."status", "public"."Task"."projectId"
+#: The app's schema, besides the document's model of the outbox. The client uses the driver of PostgreSQL for Node.js.
+PRISMA_SCHEMA = """
+generator client {
+  provider   = "prisma-client-js"
+  engineType = "client"
+  output     = "generated"
+}
+datasource db {
+  provider = "postgresql"
+  url      = env("DATABASE_URL")
+}
+model Task {
+  id        String @id
+  title     String
+  status    String
+  projectId String
+}
 """
-PRISMA_INSERT = """
-INSERT INTO "public"."synkora_outbox" ("project","event","payload","created") VALUES ($1,$2,$3,$4)
-RETURNING "public"."synkora_outbox"."id", "public"."synkora_outbox"."project", "public"."synkora_outbox"."event",
-"public"."synkora_outbox"."payload", "public"."synkora_outbox"."created", "public"."synkora_outbox"."problem"
+PRISMA_CONFIG = """
+import { PrismaPg } from "@prisma/adapter-pg";
+const adapter = async () => new PrismaPg({ connectionString: process.env.DATABASE_URL });
+export default { schema: "schema.prisma", experimental: { adapter: true }, engine: "js", adapter };
+"""
+PRISMA_CLIENT = """
+import { PrismaPg } from "@prisma/adapter-pg";
+import generated from "../generated/index.js";
+const adapter = new PrismaPg({ connectionString: process.env.DATABASE_URL });
+export const prisma = new generated.PrismaClient({ adapter });
+"""
+MOVE_TASK = """
+import { prisma } from "./lib/prisma.js";
+import { moveTask } from "./lib/tasks.js";
+try {
+  console.log((await moveTask("t1", "DONE")).status);
+} catch (error) {
+  console.log(error.message.includes("not today") ? "rolled back" : error);
+}
+process.exit(); // this version of its adapter keeps a connection whose commit has failed
+"""
+#: Makes each commit of a change fail.
+NO_COMMIT = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON "Task" DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION refuse();
 """
 
 DELETE_MEMBERSHIP = """
@@ -69,6 +103,17 @@ class App:
     async def compile(self, path: str) -> None:
         options = ["--allowJs", "--jsx", "react-jsx", "--module", "esnext", "--target", "es2022", "--outDir", "built"]
         await self._run(str(CLIENTS / "node_modules/.bin/tsc"), *options, path, environment={**os.environ})
+
+    async def generate_prisma(self) -> None:
+        """Generate the app's client of Prisma. It fails if it needs an engine from another host."""
+        (model,) = blocks(ROOT / "docs" / "outbox.md", "prisma")
+        self.write("schema.prisma", PRISMA_SCHEMA + model.text)
+        self.write("prisma.config.mjs", PRISMA_CONFIG)
+        self.write("lib/prisma.js", PRISMA_CLIENT)
+        variables = {"PRISMA_ENGINES_MIRROR": "http://127.0.0.1:9", "CHECKPOINT_DISABLE": "1", "CI": "1"}
+        variables["DATABASE_URL"] = "postgresql://localhost/none"  # nobody connects
+        prisma = str(CLIENTS / "node_modules/.bin/prisma")
+        await self._run(prisma, "generate", "--no-hints", environment={**os.environ, **variables})
 
     async def _run(self, *command: str, environment: dict[str, str]) -> tuple[str, str]:
         pipe = asyncio.subprocess.PIPE
@@ -123,24 +168,28 @@ async def test_a_route_does_not_fail_without_the_server(app: App) -> None:
 
 @pytest.mark.parametrize("is_committed", [True, False])
 async def test_a_transaction_of_prisma_publishes_if_it_is_committed(
-    start_server: StartServer, redis: RedisServer, postgres: Postgres, connect_by: Connect, is_committed: bool
+    start_server: StartServer,
+    redis: RedisServer,
+    postgres: Postgres,
+    connect_by: Connect,
+    tmp_path: Path,
+    is_committed: bool,
 ) -> None:
+    """With a real client of Prisma, and the document's model. A later row shows that nothing was published before."""
     database = await asyncpg.connect(postgres.url())
     outbox = (ROOT / "deploy/postgres/outbox.sql").read_text()
-    table = 'CREATE TABLE "Task" (id text PRIMARY KEY, title text, status text, "projectId" text)'
+    table = 'CREATE TABLE "Task" (id text PRIMARY KEY, title text, status text, "projectId" text);'
     await database.execute(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {outbox} {table}")
     await database.execute("""INSERT INTO "Task" VALUES ('t1', 'Say hello', 'TODO', $1)""", PROJECT)
+    if not is_committed:
+        await database.execute(NO_COMMIT)
     server = start_server(REDIS_URL=redis.url, PUBLISH_FROM="postgres", DATABASE_URL=postgres.url())
+    app = App(tmp_path, server.url)
+    await app.generate_prisma()
     alice = await connect_by(ALICE, url=server.url)
     await join(alice)
-    transaction = database.transaction()
-    await transaction.start()
-    task = await database.fetchrow(PRISMA_UPDATE, "DONE", "t1")
-    assert task is not None
-    payload = json.dumps({"taskId": "t1", "status": "DONE"})
-    await database.fetchrow(PRISMA_INSERT, task["projectId"], "task:move", payload, datetime.now(UTC))
-    await (transaction.commit() if is_committed else transaction.rollback())
-    # A later row: what the first one publishes comes before.
+    output, _ = await app.run(MOVE_TASK, DATABASE_URL=postgres.url())
+    assert output == ("DONE\n" if is_committed else "rolled back\n")
     insert = "INSERT INTO synkora_outbox (project, event, payload) VALUES ($1, 'task:delete', $2)"
     await database.execute(insert, PROJECT, json.dumps({"taskId": "t2"}))
     await database.close()
