@@ -8,6 +8,7 @@ from tests.access.processes import Postgres
 from tests.end_to_end.app_database import make_outbox, psql, read_metrics, reader_and_other, until_metrics
 from tests.support.real_clients import Client, Connect, join
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.relay import relaying
 from tests.support.server_process import ServerProcess, StartServer
 from tests.support.users import ALICE, BOB, PROJECT
 
@@ -142,3 +143,25 @@ async def test_metrics_show_who_reads_and_what_waits(start_server: StartServer, 
         assert (await until_metrics(reader, reader=0))["failures_total"] > 0
         for server in (reader, other):
             assert server.stop() == 0
+
+
+async def test_a_slow_redis_does_not_cost_the_reader_its_lock(
+    start_server: StartServer, redis: RedisServer, database: Postgres, connect_by: Connect
+) -> None:
+    """A hundred rows take longer than the database waits for a reader that stands still."""
+    async with relaying(redis.port) as relay:
+        variables = {"REDIS_URL": f"redis://127.0.0.1:{relay.port}", "PUBLISH_FROM": "postgres"}
+        server = await asyncio.to_thread(start_server, **variables, DATABASE_URL=database.url())
+        alice = await connect_by(ALICE, url=server.url)
+        await join(alice)
+        await until_metrics(server, reader=1)
+        relay.upload_rate = 15_000
+        many = """
+            INSERT INTO "Task" SELECT n, repeat('x', 500), 'TODO', :'project' FROM generate_series(1, 100) AS n
+        """
+        await asyncio.to_thread(psql, database, many, project=PROJECT)
+        assert await tasks_until(alice, "100") == [str(number) for number in range(1, 101)]
+        found = await until_metrics(server, rows_published_total=100, rows_waiting=0)
+        relay.upload_rate = 0
+        assert (found["failures_total"], found["reader"]) == (0, 1)
+        assert await asyncio.to_thread(server.stop) == 0, server.output
