@@ -59,7 +59,8 @@ class Database:
         self._server.stop()
         self._server.start()
         outbox = (ROOT / "deploy" / "postgres" / "outbox.sql").read_text(encoding="utf-8")
-        trigger = blocks(ROOT / "docs" / "outbox.md", "sql")[-1].text
+        samples = [block.text for block in blocks(ROOT / "docs" / "outbox.md", "sql")]
+        (trigger,) = [text for text in samples if "CREATE FUNCTION" in text]
         self.run(outbox + _TASKS + trigger)
 
     def run(self, commands: str) -> str:
