@@ -195,3 +195,10 @@ async def test_many_connections_of_one_user_share_a_part_of_each_turn() -> None:
     assert ann[4] is ann[5] is ann[6]
     assert None not in (ann[4], bob[4])
     assert ann[4] is not bob[4]
+
+
+async def test_many_connections_of_one_user_share_what_they_hold_of_unfinished_messages() -> None:
+    site = limited(user_byte_rate=200_000_000)
+    sessions = [session_of(site.collaboration.members[(await site.join("Ann")).id].socket) for _ in range(6)]
+    assert [session.unfinished for session in sessions[:4]] == [None] * 4
+    assert sessions[4].unfinished is sessions[5].unfinished is not None

@@ -352,6 +352,7 @@ class Collaboration:
         work = member.rate_limiter.work
         if work is not None and self._connections.total(user.id) > _MOST_UNSHARED:
             session_of(socket).budget = work.budget
+            session_of(socket).unfinished = work.unfinished
         self._expiry.start(member)
         if self._kept is not None:
             self._kept.watch(member)

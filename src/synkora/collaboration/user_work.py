@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 
 from synkora.engine.rate import Rate
 from synkora.engine.turn_budget import TurnBudget
+from synkora.engine.unfinished import UnfinishedMessages
 
 EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
 DELIVERY_SIZE: Final = 3_000  # bytes added to each delivery's size
@@ -24,16 +25,17 @@ class UserWork:
     """The work of one user, in sent bytes; `due` is the time at which it is paid for.
 
     `budget` is the time in each turn of the event loop for what the user's connections receive, refused events
-    included.
+    included, and `unfinished` is what they hold of messages that have not arrived completely.
     """
 
-    __slots__ = ("__weakref__", "_join_size", "_rate", "budget", "due")
+    __slots__ = ("__weakref__", "_join_size", "_rate", "budget", "due", "unfinished")
 
     def __init__(self, rate: Rate, due: float, join_size: int) -> None:
         self._rate = rate
         self._join_size = join_size
         self.due = due
         self.budget = TurnBudget()
+        self.unfinished = UnfinishedMessages()
 
     def excess(self, now: float) -> float:
         """Return the seconds until the user's next event is accepted; 0 or less if it is accepted now."""

@@ -20,6 +20,7 @@ from synkora.engine.rate import Rate
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
 from synkora.engine.turn_budget import TurnBudget
+from synkora.engine.unfinished import UnfinishedMessages
 from synkora.protocol import engineio
 from synkora.protocol.engineio import PacketType
 from synkora.protocol.errors import InvalidUtf8, PayloadTooLarge, ProtocolError, TooManyPackets
@@ -121,7 +122,7 @@ class Session:
     `request` opened the session. `cookie_request` is the session's latest request whose cookies are trusted, because
     its page is allowed to connect. `page` is the origin of the page as reported by trusted proxies, or `OWN_PAGE`.
     `max_message` is the current limit for received messages, in bytes. What is received counts for `budget`, if there
-    is one: its other sessions are of the same user.
+    is one: its other sessions are of the same user. What has not arrived completely counts for `unfinished`, likewise.
     """
 
     __slots__ = (
@@ -142,6 +143,7 @@ class Session:
         "sid",
         "state",
         "transport",
+        "unfinished",
     )
 
     listener: SessionListener
@@ -156,6 +158,7 @@ class Session:
         self.outbox = Outbox(host.flusher, transport, host.settings.max_outbox, self.fail)
         self.max_message = host.settings.max_payload
         self.budget: TurnBudget | None = None
+        self.unfinished: UnfinishedMessages | None = None
         self._host = host
         self._overhead_due = 0.0
         self._awaits_pong = False  # pinged, and nothing received since
@@ -246,6 +249,11 @@ class Session:
         if _OVERHEAD.excess(self._overhead_due, now) > 0:
             raise TooManyPackets("too many packets without use")
         self._overhead_due = _OVERHEAD.after(self._overhead_due, now, 1 + size // OVERHEAD_BYTES)
+
+    def hold(self, holder: object, size: int) -> None:
+        """Note how many bytes of an unfinished message `holder` has; 0 is nothing. Raises `PayloadTooLarge`."""
+        if self.unfinished is not None:
+            self.unfinished.note(holder, size)
 
     def too_large(self) -> PayloadTooLarge:
         """Return the error for a message larger than `max_message`."""

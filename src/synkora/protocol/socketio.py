@@ -249,12 +249,12 @@ class Assembler:
     A packet has at most `max_attachments`, and at most `max_size` bytes including its attachments.
     """
 
-    __slots__ = ("_attachments", "_max_attachments", "_packet", "_size", "max_size")
+    __slots__ = ("_attachments", "_max_attachments", "_packet", "max_size", "size")
 
     def __init__(self, max_attachments: int, max_size: int = 1_000_000) -> None:
         self._max_attachments = max_attachments
         self.max_size = max_size
-        self._size = 0
+        self.size = 0  # bytes of the packet that is being assembled
         self._packet: Packet | None = None
         self._attachments: list[bytes] = []
 
@@ -270,7 +270,7 @@ class Assembler:
         packet = decode(data, self._max_attachments)
         if packet.expected:
             self._packet = packet
-            self._size = len(data)
+            self.size = len(data)
             return None
         return packet
 
@@ -282,8 +282,8 @@ class Assembler:
         packet = self._packet
         if packet is None:
             raise ProtocolError("attachment without a packet")
-        self._size += len(data)
-        if self._size > self.max_size:
+        self.size += len(data)
+        if self.size > self.max_size:
             raise PayloadTooLarge(f"message and attachments are larger than {self.max_size} bytes")
         self._attachments.append(data)
         if len(self._attachments) < packet.expected:

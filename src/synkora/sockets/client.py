@@ -93,15 +93,18 @@ class Client:
             self._receive(packet)
         else:
             self._host.message_begun(self)
+            self.session.hold(self, self._assembler.size)
 
     def on_binary(self, data: bytes) -> None:
         """Handle an attachment. Raises `ProtocolError`."""
         packet = self._assembler.add_binary(data)
         if packet is not None:
             self._host.message_completed(self)
+            self.session.hold(self, 0)
             self._receive(packet)
         else:
             self._host.message_begun(self)
+            self.session.hold(self, self._assembler.size)
 
     def message_timed_out(self) -> None:
         """End the session: attachments did not arrive in time. Without effect while one is being received."""
@@ -285,6 +288,7 @@ class Client:
     def on_close(self, reason: Reason) -> None:
         """Disconnect all sockets."""
         self._host.client_left(self)
+        self.session.hold(self, 0)
         for socket in list(self._sockets.values()):
             self._remove(socket, reason)
 

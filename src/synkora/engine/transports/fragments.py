@@ -19,6 +19,11 @@ class Fragments:
         self._limit = limit
         self._data = bytearray()
 
+    @property
+    def size(self) -> int:
+        """Bytes that have come."""
+        return len(self._data)
+
     def add(self, data: bytes) -> None:
         """Append a frame's payload. Raises `PayloadTooLarge`."""
         self._data += data

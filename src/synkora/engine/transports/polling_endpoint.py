@@ -180,7 +180,7 @@ class PollingEndpoint:
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two posts at a time")
         transport.is_posting = True
         try:
-            packets = split_payload(await _body(receive, session.max_message, transport))
+            packets = split_payload(await _body(receive, session, transport))
         except ProtocolError as error:
             session.fail(error)
             status = 413 if isinstance(error, PayloadTooLarge) else 400
@@ -195,6 +195,7 @@ class PollingEndpoint:
         finally:
             transport.is_posting = False
             transport.progressed_at = None
+            session.hold(transport, 0)
         if transport.failed:
             raise HandshakeRefused(Refusal.BAD_REQUEST)
         return self._answers.accepted(request)
@@ -230,8 +231,8 @@ def _handle_slice(session: Session, transport: PollingTransport, packets: list[t
             session.receive_text(transport, packet)
 
 
-async def _body(receive: Receive, limit: int, transport: PollingTransport) -> bytes:
-    loop = asyncio.get_running_loop()
+async def _body(receive: Receive, session: Session, transport: PollingTransport) -> bytes:
+    loop, limit = asyncio.get_running_loop(), session.max_message
     body = bytearray()
     more = True
     while more:
@@ -242,6 +243,8 @@ async def _body(receive: Receive, limit: int, transport: PollingTransport) -> by
         if len(body) > limit:
             raise PayloadTooLarge(f"more than {limit} bytes in one request")
         more = message.get("more_body", False)
+        if more:
+            session.hold(transport, len(body))
         transport.progressed_at = loop.time()
     return bytes(body)
 

@@ -167,7 +167,13 @@ class WebSocketTransport(WSListener):
             self._fail(session.too_large())
             self.stop_reading()
         else:
-            self._make_progress()
+            try:
+                session.hold(self, size if self._fragments is None else size + self._fragments.size)
+            except ProtocolError as error:
+                self._fail(error)
+                self.stop_reading()
+            else:
+                self._make_progress()
 
     def _make_progress(self) -> None:
         """Restart the timeout of an incomplete message."""
@@ -182,6 +188,8 @@ class WebSocketTransport(WSListener):
     def _message_ended(self) -> None:
         self._progressed_at = None
         self._registry.partial_messages.drop(self)
+        if self.session is not None:
+            self.session.hold(self, 0)
 
     def seconds_since_progress(self) -> float:
         """Seconds since the latest part of an incomplete large frame or fragmented message."""
@@ -212,7 +220,9 @@ class WebSocketTransport(WSListener):
                 self._make_progress()
         fragments = self._fragments
         fragments.add(frame.get_payload_as_bytes())
-        if frame.fin:
+        if not frame.fin:
+            session.hold(self, fragments.size)
+        else:
             self._fragments = None
             self._message_ended()
             message = fragments.message()
