@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.support.users import User
 
 #: Seconds within which all is calm again: a dead instance is noticed within 10, and clients wait up to 5 to come back.
 _CALM: Final = 20
-_MOST_CLIENTS: Final = 60
+_MOST_CLIENTS: Final = 150
 _PREFIX: Final = "socket.io"  # of the keys in Redis, by default
 
 
@@ -61,8 +62,8 @@ class Site:
     async def enter_until(self, condition: Callable[[], bool], *ways: Way) -> None:
         """Like `enter`, one client after the other with these transports in turn, until `condition()` holds.
 
-        Polls of other clients take turns among the instances, too. If there is one poll for each new client, half of
-        ten instances get no client: one more request after a client without a new instance changes who is next.
+        Polls of other clients take turns among the instances, too: with one poll for each new client, half of ten
+        instances would get no client. Some more requests, after a client without a new instance, change who is next.
         """
         places: set[tuple[Way, int]] = set()
         for way in itertools.islice(itertools.cycle(ways), _MOST_CLIENTS):
@@ -72,7 +73,8 @@ class Site:
             place = way, await self._port_of(member)
             if place in places:
                 async with client_of(self.nginx.url) as http:
-                    assert not await knows(http, "of no session")
+                    for _ in range(random.randrange(len(self.instances))):
+                        assert not await knows(http, "of no session")
             places.add(place)
         assert condition(), places
         await self.expect_whole()
