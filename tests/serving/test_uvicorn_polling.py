@@ -2,19 +2,22 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from tests.sockets.conftest import address, server
 from tests.support.clients import Polling
 from tests.support.processes import PATIENCE
-from tests.support.servers import Address, most_in_one_turn, serving, until
+from tests.support.servers import Address, most_in_one_turn, running, serving, until
 from tests.support.sessions import turn
 from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
 from synkora.engine.message import Message
 from synkora.engine.registry import Registry
+from synkora.engine.turn_budget import TurnBudget
 from synkora.serving.http_pipelining import MAX_WAITING
+from synkora.serving.server import Server
 
 __all__ = ["address", "server"]
 
@@ -54,6 +57,35 @@ async def test_sessions_that_are_opened_at_once_share_the_turns(server: SocketSe
         assert await most_in_one_turn(lambda: len(server._registry), len(clients)) <= 2
         for client in clients:
             assert (await answer(client))[1].startswith(b"0")
+
+
+@pytest.mark.parametrize("sid", [None, "unknown"])
+async def test_requests_without_a_session_share_the_turns(sid: str | None) -> None:
+    """From any number of connections: floods of them do not delay sessions. A session's own requests do not wait."""
+    handled: list[str] = []
+    strangers = TurnBudget(1e-9)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        handled.append(scope["path"])
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    server = SocketServer()
+    running_server = Server(server, app=app, shutdown_timeout=0.05)
+    running_server._make_protocol.keywords["strangers"] = strangers
+    async with running(running_server, "/socket.io/") as address, AsyncExitStack() as stack:
+        polling = await stack.enter_async_context(Polling(address))
+        await polling.open()
+        clients = [await stack.enter_async_context(raw(address)) for _ in range(20)]
+        answers = [asyncio.create_task(client.head()) for client in clients]
+        request = b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n" if sid is None else get(address, sid)
+        for client in clients:
+            client.writer.write(request)
+        assert await most_in_one_turn(lambda: sum(task.done() for task in answers), len(answers)) <= 2
+        assert {answer.split()[1] for answer in await asyncio.gather(*answers)} == {"404" if sid is None else "400"}
+        assert len(handled) == (20 if sid is None else 0)
+        strangers.share = -1
+        assert (await polling.post("6")).status_code == 200
 
 
 async def test_a_connection_that_breaks_between_polls_ends_nothing(server: SocketServer, address: Address) -> None:

@@ -15,7 +15,7 @@ from synkora.engine.message import ControlPacket
 from synkora.engine.origins import refused_origin
 from synkora.engine.outbox import Flusher
 from synkora.engine.ports import SessionListener, Transport
-from synkora.engine.request import Request
+from synkora.engine.request import Request, parse_query
 from synkora.engine.session import Session, State
 from synkora.engine.settings import EngineSettings
 from synkora.engine.timeouts import TimeoutQueue
@@ -137,6 +137,10 @@ class Registry:
         if session is None:
             raise HandshakeRefused(Refusal.UNKNOWN_SESSION)
         return session
+
+    def knows(self, query: str) -> bool:
+        """Whether a request with this query belongs to a session."""
+        return parse_query(query).get("sid") in self._sessions
 
     def page_of(self, sid: str) -> str | None:
         """Return the origin of a session's page as reported by trusted proxies; None if unknown."""

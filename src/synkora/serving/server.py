@@ -23,6 +23,7 @@ from synkora.engine.incidents import IncidentKind
 from synkora.engine.logs import Log, fault
 from synkora.engine.tasks import Tasks
 from synkora.engine.transports.websocket_protocol import WebSocketProtocol
+from synkora.engine.turn_budget import TurnBudget
 from synkora.serving import forward_drain
 from synkora.serving.forwarding import Forwarder
 from synkora.serving.hand_over import WorkerSockets
@@ -92,7 +93,9 @@ class Server(uvicorn.Server):
         self._timeouts = HttpTimeouts(server.incidents)
         self._upkeep = Upkeep(self._count_connections)
         self._workers, self.forwarder, router = self._share(shared, server, keep_alive)
-        self._make_protocol = functools.partial(PollingProtocol, polling_of(server), self._timeouts, router=router)
+        self._make_protocol = functools.partial(
+            PollingProtocol, polling_of(server), self._timeouts, router=router, strangers=TurnBudget()
+        )
         self._taken_over = Tasks()
         self._listening: list[socket.socket] = []
         self._stopped_listening = False

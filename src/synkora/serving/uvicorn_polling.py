@@ -14,6 +14,7 @@ from synkora.engine.logs import Log, fault
 from synkora.engine.transports.poll_responses import PollResponse
 from synkora.engine.transports.polling_endpoint import HAS_UNREAD, PollingEndpoint
 from synkora.engine.transports.websocket_heads import Peer, peer_of
+from synkora.engine.turn_budget import TurnBudget
 from synkora.serving.forward_signature import BadSignature
 from synkora.serving.forwarded_websocket import ForwardedWebSocket
 from synkora.serving.forwarding import END, origin_form
@@ -22,6 +23,8 @@ from synkora.serving.http_pipelining import nothing
 from synkora.serving.request_ids import HEADER, RequestContext
 from synkora.serving.session_router import CannotForward, SessionRouter
 
+#: Seconds that the application takes for a small request. With more in a turn, floods of requests would delay clients.
+_REQUEST: Final = 0.0001
 _LARGE: Final = 65_536  # bytes; a copy of a larger body for each client would cost more than a write
 
 log = Log(__name__)
@@ -31,7 +34,8 @@ class PollingProtocol(HttpProtocol):
     """Passes each GET for `polling` on by a plain call, and all other requests to the ASGI application.
 
     A poll waits until there are messages; the code that sends them also writes the response. A task per poll, which
-    waits for messages and for the disconnect, plus ASGI's messages would double the cost of a poll.
+    waits for messages and for the disconnect, plus ASGI's messages would double the cost of a poll. Requests
+    that belong to no session, and refusals, share a part of each turn, `strangers`: a flood of them delays no session.
     """
 
     def __init__(
@@ -40,11 +44,13 @@ class PollingProtocol(HttpProtocol):
         timeouts: HttpTimeouts,
         *args: Any,
         router: SessionRouter | None = None,
+        strangers: TurnBudget | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(timeouts, *args, **kwargs)
         self._polling = polling
         self._router = router
+        self._strangers = strangers or TurnBudget()
         self._handed_over = b""  # what another worker has read of this connection
         self._leave: Callable[[], None] | None = None
         self._has_unread: Callable[[], bool] | None = None
@@ -164,7 +170,14 @@ class PollingProtocol(HttpProtocol):
                 with handling:
                     await app(scope, receive, send)
 
-            super().begin(cycle, identified)
+            if elsewhere is not None or self._polling.has_session(scope):
+                super().begin(cycle, identified)
+            else:
+                self._strangers.run(functools.partial(self._begin_later, cycle, identified), _REQUEST)
+
+    def _begin_later(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if not self.transport.is_closing():
+            super().begin(cycle, app)
 
     def _route(self, router: SessionRouter, scope: Any, app: Any) -> Any:
         """Return the application that forwards or refuses a request; None for a request to this instance."""
@@ -207,6 +220,12 @@ class PollingProtocol(HttpProtocol):
         Only an error response has the request's id: in successful ones it would add a tenth to a poll's cost.
         """
         self._leave = None
+        if answer.status != 200:
+            self._strangers.run(functools.partial(self._write_reply, cycle, handling, answer))
+        else:
+            self._write_reply(cycle, handling, answer)
+
+    def _write_reply(self, cycle: RequestResponseCycle, handling: RequestContext, answer: PollResponse) -> None:
         if self.transport.is_closing():
             return
         # No line break can come from a request: httptools refuses line breaks in headers.

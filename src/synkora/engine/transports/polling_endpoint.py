@@ -50,6 +50,11 @@ class PollingEndpoint:
         """Whether the decoded `path` belongs to this endpoint."""
         return self._settings.serves(path)
 
+    def has_session(self, scope: Mapping[str, Any]) -> bool:
+        """Whether a request belongs to a session of this server."""
+        query = scope["query_string"]
+        return b"sid=" in query and self.serves(scope["path"]) and self._registry.knows(query.decode("latin-1"))
+
     def request(self, scope: Mapping[str, Any]) -> Request:
         """Return the request of an ASGI scope, of HTTP or WebSocket."""
         client, headers, proxies = scope.get("client"), Headers(scope["headers"]), self._settings.proxies
