@@ -159,8 +159,11 @@ class RedisAdapter:
             return
         rooms = room_names(options.rooms)
         if options.flag(MEMBERS_ONLY):
-            for room in rooms:  # `relay` writes one room; the excepted socket is on the server that sent the message
-                self._local.relay(delivery, room)
+            excepted = None
+            if options.except_rooms and not delivery.volatile:  # a volatile event leaves out its sender, who is elsewhere
+                (excepted, *_) = room_names(options.except_rooms)
+            for room in rooms:
+                self._local.relay(delivery, room, excepted)
         else:
             self._local.broadcast(delivery, rooms, self._known(room_names(options.except_rooms)))
 
