@@ -160,7 +160,7 @@ class RedisAdapter:
         rooms = room_names(options.rooms)
         if options.flag(MEMBERS_ONLY):
             excepted = None
-            if options.except_rooms and not delivery.volatile:  # a volatile event leaves out its sender, who is elsewhere
+            if options.except_rooms and not delivery.volatile:  # volatile: its sender, who is elsewhere
                 (excepted, *_) = room_names(options.except_rooms)
             for room in rooms:
                 self._local.relay(delivery, room, excepted)
