@@ -92,8 +92,35 @@ def _out_of_turn(members: Collection[Client], project: str) -> Iterator[str]:
                     yield f"{member.name} got {later!r} after {earlier!r} of the same sender"
 
 
-def _order(members: Iterable[Client], project: str, edits: Mapping[str, Edit]) -> dict[str, set[str]]:
-    """Return for each edit those right before it, by any client. Raises `CycleError` if there is no common order."""
+class _Order:
+    """The orders of all clients together. Raises `CycleError` if they are not one order.
+
+    `before` has for each edit those right before it, by any client.
+    """
+
+    def __init__(self, before: Mapping[str, set[str]]) -> None:
+        self._before = before
+        self._places = {event_id: place for place, event_id in enumerate(TopologicalSorter(before).static_order())}
+
+    def has_newer(self, event_ids: Collection[str], event_id: str) -> bool:
+        """Whether the orders do not put all of these edits before another."""
+        place = self._places.get(event_id, -1)
+        if any(self._places.get(other, -1) > place for other in event_ids):
+            return True
+        earlier = self._all_before(event_id)
+        return any(other not in earlier for other in event_ids)
+
+    def _all_before(self, event_id: str) -> set[str]:
+        pending, seen = [event_id], {event_id}
+        while pending:
+            more = self._before.get(pending.pop(), set()) - seen
+            seen |= more
+            pending += more
+        return seen
+
+
+def _order(members: Iterable[Client], project: str, edits: Mapping[str, Edit]) -> _Order:
+    """Raises `CycleError` if there is no common order."""
     before: dict[str, set[str]] = defaultdict(set)
     for member in members:
         received = [each for each in member.received[project] if each not in edits or edits[each].is_ordered]
@@ -101,44 +128,28 @@ def _order(members: Iterable[Client], project: str, edits: Mapping[str, Edit]) -
             for earlier, later in pairwise(chain):
                 if earlier != later:
                     before[later].add(earlier)
-    TopologicalSorter(before).prepare()
-    return before
+    return _Order(before)
 
 
-def _lost(
-    members: Collection[Client], project: str, edits: Mapping[str, Edit], before: Mapping[str, set[str]]
-) -> Iterator[str]:
+def _lost(members: Collection[Client], project: str, edits: Mapping[str, Edit], order: _Order) -> Iterator[str]:
     received = {member.name: set(member.received[project]) for member in members}
+    known = {member.name: _by_key(member, project, edits) for member in members}
     came = set().union(*received.values())
     for sender in members:
         for edit in (edit for edit in sender.sent if edit.project == project):
             if not edit.accepted and edit.id not in came:
                 continue  # never reached the server
             for member in members:
-                if member is not sender and edit.id not in received[member.name]:
-                    newer = _same_key(edit, member, project, edits)
-                    if not any(not _precedes(other, edit.id, before) for other in reversed(newer)):
-                        yield f"{member.name} did not get {edit.id!r} of {sender.name}"
+                if member is sender or edit.id in received[member.name]:
+                    continue
+                if not order.has_newer(known[member.name].get(edit.key, ()), edit.id):
+                    yield f"{member.name} did not get {edit.id!r} of {sender.name}"
 
 
-def _same_key(edit: Edit, member: Client, project: str, edits: Mapping[str, Edit]) -> list[str]:
-    """The other edits with the key of an edit that a member knows, because it has received or sent them."""
-    if edit.key is None:
-        return []
-    known = [*member.received[project], *(edit.id for edit in member.sent)]
-    return [
-        event_id for event_id in known if event_id in edits and event_id != edit.id and edits[event_id].key == edit.key
-    ]
-
-
-def _precedes(earlier: str, later: str, before: Mapping[str, set[str]]) -> bool:
-    """Whether the orders of one client, or of several together, put one edit before another."""
-    pending, seen = [later], {later}
-    while pending:
-        for event_id in before.get(pending.pop(), ()):
-            if event_id == earlier:
-                return True
-            if event_id not in seen:
-                seen.add(event_id)
-                pending.append(event_id)
-    return False
+def _by_key(member: Client, project: str, edits: Mapping[str, Edit]) -> dict[str | None, list[str]]:
+    """The edits with a key that a member knows, because it has received or sent them."""
+    found: dict[str | None, list[str]] = defaultdict(list)
+    for event_id in [*member.received[project], *(edit.id for edit in member.sent)]:
+        if event_id in edits and edits[event_id].key is not None:
+            found[edits[event_id].key].append(event_id)
+    return found
