@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import random
 import statistics
 import subprocess
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.cluster import has_redis, redis
-from bench.servers import PEERS, SECRET, Server, running, synkora
+from bench.node_clients import node_clients
+from bench.servers import Server, running, synkora
 from bench.workloads import CannotMeasure, cores
 from rich.table import Table
 from tests.access.processes import Postgres, find_program
@@ -115,7 +115,10 @@ def measure(rows: int, pause: float) -> command.Measured:
         joined = _with(synkora(), REDIS_URL=f"redis://127.0.0.1:{port}")
         reading = _with(joined, PUBLISH_FROM="postgres", DATABASE_URL=database.url)
         ports = [started.enter_context(running(server, folder, core))[1] for server in (reading, joined)]
-        clients = [started.enter_context(_client(port)) for port in ports]
+        clients = [
+            started.enter_context(node_clients("arrivals.mjs", f"http://127.0.0.1:{port}", _PROJECT, ready=b"joined"))
+            for port in ports
+        ]
         database.write(rows, pause)
         database.wait_until_published()
         time.sleep(_LAST)
@@ -139,21 +142,6 @@ def figures(commits: dict[int, float], arrivals: list[tuple[int, float]]) -> dic
         "doubled": len(arrivals) - len(first),
         "disordered": sum(after < before for before, after in pairwise(order)),
     }
-
-
-@contextmanager
-def _client(port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a client, and wait until it has joined the project."""
-    argv = ["node", str(PEERS / "node" / "arrivals.mjs"), f"http://127.0.0.1:{port}", _PROJECT]
-    environment = {"PATH": os.environ["PATH"], "NEXTAUTH_SECRET": SECRET}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(argv, env=environment, stdin=pipe, stdout=pipe) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"joined\n"
-            yield process
-        finally:
-            process.kill()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.cluster import redis
-from bench.servers import PEERS, SECRET, Server, ServerFailed, node, running, synkora
+from bench.node_clients import node_clients
+from bench.servers import Server, ServerFailed, node, running, synkora
 from rich.table import Table
 from tests.support.nginx import WITH_NODEJS, running_nginx
 from tests.support.processes import free_port
@@ -101,7 +102,9 @@ def measure(server: Server, load: Load, *, drain: float, pause: float) -> dict[s
         instances = [started.enter_context(_running(server, folder)) for _ in range(_INSTANCES)]
         ports = [instance.port for instance in instances]
         nginx = started.enter_context(running_nginx(ports, configuration=WITH_NODEJS))
-        clients = started.enter_context(_clients(nginx.url, load))
+        clients = started.enter_context(
+            node_clients("clients.mjs", nginx.url, load.clients, load.projects, load.pause, ready=b"working")
+        )
         for instance in instances:
             instance.stop(drain + _PATIENCE)
             instance.start()
@@ -119,22 +122,6 @@ def _running(server: Server, folder: Path) -> Iterator[Instance]:
         yield instance
     finally:
         instance.stop(_PATIENCE)
-
-
-@contextmanager
-def _clients(url: str, load: Load) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the clients, and wait until all of them work."""
-    script = str(PEERS / "node" / "clients.mjs")
-    argv = ["node", script, url, *map(str, (load.clients, load.projects, load.pause))]
-    environment = {"PATH": os.environ["PATH"], "NEXTAUTH_SECRET": SECRET}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(argv, env=environment, stdin=pipe, stdout=pipe) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"working\n"
-            yield process
-        finally:
-            process.kill()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

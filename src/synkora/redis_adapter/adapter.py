@@ -160,7 +160,8 @@ class RedisAdapter:
         rooms = room_names(options.rooms)
         if options.flag(MEMBERS_ONLY):
             excepted = None
-            if options.except_rooms and not delivery.volatile:  # volatile: its sender, who is elsewhere
+            # A volatile event leaves out its sender alone, and the sender is on another server.
+            if options.except_rooms and not delivery.volatile:
                 (excepted, *_) = room_names(options.except_rooms)
             for room in rooms:
                 self._local.relay(delivery, room, excepted)

@@ -195,7 +195,7 @@ class PollingEndpoint:
             return None
         else:
             session.trust_cookies(request)
-            if transport.is_new_post(request.stamp):
+            if transport.note_post(request.stamp):
                 await _handle_packets(session, transport, packets)
         finally:
             transport.is_posting = False

@@ -74,8 +74,8 @@ class PollingTransport:
         """Whether a poll is sent again: the client did not get the response to it, and what was in it."""
         return stamp is not None and stamp == self._last_poll
 
-    def is_new_post(self, stamp: str | None) -> bool:
-        """Whether a post is not sent again; a proxy or browser may not know that it arrived."""
+    def note_post(self, stamp: str | None) -> bool:
+        """Note a post; return False if it repeats the one before, since a proxy or browser missed the response."""
         is_new = stamp is None or stamp != self._last_post
         self._last_post = stamp
         return is_new
