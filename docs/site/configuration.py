@@ -3,44 +3,23 @@
 from pathlib import Path
 from typing import Final
 
-from synkora.app.settings import Variable, allowed, describe
+from synkora.app.settings.variables import GROUPS, Variable, allowed, describe
 
 PAGE: Final = Path(__file__).parents[1] / "configuration.md"
 
-#: Each group: its heading, what begins its variables' names, and what to know of them together.
-GROUPS: Final = (
-    (
-        "The web app",
-        ("NEXTAUTH_", "AUTH_", "SESSION_", "SYNKORA_", "ALLOWED_", "PROJECT_", "APP_", "DATABASE_", "PUBLISH_"),
-        "What this server and the app must agree on. [Security](security.md) has the reasons.",
-    ),
-    (
-        "Where it listens",
-        ("WS_PORT", "WS_HOST", "WS_PATH", "SSL_", "TRUSTED_"),
-        "[Deploying](deploying.md) has proxies and TLS.",
-    ),
-    (
-        "Several workers and instances",
-        ("REDIS_", "WS_INSTANCE", "WS_ADVERTISE", "WS_WORKERS"),
-        "[Scaling](scaling.md) has the rest.",
-    ),
-    (
-        "Connections",
-        ("WS_",),
-        '"In Socket.IO" names the option of Socket.IO\'s server on Node.js.',
-    ),
-    (
-        "Recovery",
-        ("RECOVERY", "STATE_", "PRESENCE_"),
-        "[Recovery](recovery.md) says what is guaranteed, and what it costs.",
-    ),
+#: For each group of settings, its heading, and what to know of its variables together.
+HEADINGS: Final = (
+    ("The web app", "What this server and the app must agree on. [Security](security.md) has the reasons."),
+    ("Where it listens", "[Deploying](deploying.md) has proxies and TLS."),
+    ("Several workers and instances", "[Scaling](scaling.md) has the rest."),
+    ("Connections", '"In Socket.IO" names the option of Socket.IO\'s server on Node.js.'),
+    ("Recovery", "[Recovery](recovery.md) says what is guaranteed, and what it costs."),
     (
         "Limits",
-        ("LIMIT_",),
         "A refused client learns when to try again; [security](security.md#limits) has the answer of each limit.",
     ),
-    ("The HTTP API", ("API_",), "[HTTP API](http-api.md) describes it."),
-    ("Operation", ("",), "[Deploying](deploying.md) and [metrics](metrics.md) have the rest."),
+    ("The HTTP API", "[HTTP API](http-api.md) describes it."),
+    ("Operation", "[Deploying](deploying.md) and [metrics](metrics.md) have the rest."),
 )
 SOCKET_IO: Final = {
     "WS_PING_INTERVAL": "pingInterval",
@@ -88,14 +67,11 @@ DATABASE_URL=postgresql://synkora_ws:…@127.0.0.1:5432/synkora?schema=public
 
 
 def configuration() -> str:
-    """The page: every variable once, in the first group that its name begins like."""
-    left = list(describe())
+    """The page: every variable, by group."""
     parts = [HEAD]
-    for heading, beginnings, about in GROUPS:
-        group = [variable for variable in left if variable.name.startswith(beginnings)]
-        left = [variable for variable in left if variable not in group]
+    for group, (heading, about) in zip(GROUPS, HEADINGS, strict=True):
         parts.append(f"\n## {heading}\n\n{about}\n")
-        parts += map(_entry, group)
+        parts += map(_entry, describe([group]))
     return "".join(parts)
 
 

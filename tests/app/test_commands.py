@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.forks import run
 
-from synkora.app.settings import describe
+from synkora.app.settings.variables import describe
 from synkora.identity.tokens import Keyring
 
 SYNKORA = Path(sys.executable).with_name("synkora")

@@ -10,7 +10,8 @@ import yaml
 from tests.deploy.dockerfile import stages, texts
 from tests.docs.documents import ROOT, table
 
-from synkora.app.settings import Settings, describe
+from synkora.app.settings import Settings
+from synkora.app.settings.variables import describe
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 FILE = FOLDER / "synkora.yaml"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.docs.documents import DOCUMENTS, ROOT, anchors, links, prose
 
-from synkora.app.settings import describe
+from synkora.app.settings.variables import describe
 
 #: What is no variable of the server: OpenSSL's own, and the beginning that the limits' names have in common.
 OTHERS = {"SSL_CERT_FILE", "LIMIT_"}

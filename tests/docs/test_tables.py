@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from tests.docs.documents import ROOT, blocks, table
 
-from synkora.app.settings import describe
+from synkora.app.settings.variables import describe
 from synkora.cluster.project_sync import TRANSITIONS as SYNC_TRANSITIONS
 from synkora.cluster.project_sync import SyncState
 from synkora.collaboration.access import MAX_CACHED

@@ -9,7 +9,7 @@ import structlog
 
 from synkora.app.logs.configure import configure_logs
 from synkora.app.logs.repeated_lines import RepeatedLines
-from synkora.app.setting_values import LogFormat
+from synkora.app.settings.values import LogFormat
 from synkora.engine.logs import ROOT, Entry
 
 

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from synkora import __version__
-from synkora.app.settings import Settings, SettingsError, describe, load_settings
+from synkora.app.settings import Settings, SettingsError, load_settings
+from synkora.app.settings.variables import describe
 from synkora.app.workers.count import worker_count
 from synkora.app.workers.seat import Seat
 

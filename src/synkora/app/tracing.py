@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import structlog
 
 from synkora import __version__
-from synkora.app import setting_sources
+from synkora.app.settings import sources
 from synkora.extras import advice
 from synkora.tracing import NO_TRACER, OpenTelemetryTracer, Tracer
 
@@ -39,7 +39,7 @@ class TracesUnavailable(Exception):
 
 def variables() -> dict[str, str]:
     """Return the variables of OpenTelemetry, in the environment and in the files of settings."""
-    return {name: value for name, value in setting_sources.variables().items() if name.startswith(PREFIX)}
+    return {name: value for name, value in sources.variables().items() if name.startswith(PREFIX)}
 
 
 def asked_by(given: Mapping[str, str]) -> str | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tests.access.fixtures import app, app_process, database, postgres
 
-from synkora.app.settings import Settings, describe
+from synkora.app.settings import Settings
+from synkora.app.settings.variables import describe
 
 __all__ = ["app", "app_process", "database", "postgres"]
 

@@ -11,7 +11,7 @@ from tests.support.logs import configured_logs
 
 from synkora.app.console.log_tail import KEEPS, LEVELS, LogTail
 from synkora.app.console.rpc_messages import Level
-from synkora.app.setting_values import LogFormat
+from synkora.app.settings.values import LogFormat
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 
 from synkora.app.console.settings_in_force import SettingInForce, masked, settings_in_force
-from synkora.app.settings import Settings, describe
+from synkora.app.settings import Settings
+from synkora.app.settings.variables import describe
 
 SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 

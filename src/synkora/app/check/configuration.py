@@ -4,9 +4,9 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from synkora.app import setting_sources
 from synkora.app.check.finding import Finding, risky, well, wrong
-from synkora.app.settings import Settings, SettingsError, describe, read_settings, unknown_names
+from synkora.app.settings import Settings, SettingsError, read_settings, sources
+from synkora.app.settings.variables import describe, unknown_names
 
 #: The names of the checks in `read_configuration`.
 NAMES: Final = ("settings", "settings-files", "settings-names")
@@ -19,7 +19,7 @@ def read_configuration(*, host: str | None = None, port: int | None = None) -> t
     except SettingsError as error:
         advice = "Correct it in the environment, or in .env.local; synkora serve --help has them all"
         return None, [wrong("settings", line, advice) for line in error.lines]
-    names = setting_sources.names()
+    names = sources.names()
     return settings, [*_values(settings, names), *_files(), *_names(names)]
 
 
@@ -35,7 +35,7 @@ def _values(settings: Settings, found: dict[str, set[str]]) -> Iterator[Finding]
 
 
 def _files() -> Iterator[Finding]:
-    found = [file for file in setting_sources.files() if file.is_file()]
+    found = [file for file in sources.files() if file.is_file()]
     exposed = [file for file in found if stat.S_IMODE(file.stat().st_mode) & stat.S_IRWXO]
     for file in exposed:
         yield risky(
@@ -50,7 +50,7 @@ def _files() -> Iterator[Finding]:
 
 
 def _quotes(known: set[str]) -> Iterator[Finding]:
-    for name in sorted(known.intersection(setting_sources.quoted_names())):
+    for name in sorted(known.intersection(sources.quoted_names())):
         yield risky(
             "settings",
             f"{name}, from the environment, has quotes around its value, as docker --env-file leaves them: it is read "

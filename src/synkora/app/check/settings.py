@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from synkora.app.check.finding import Finding, risky, skipped, well, wrong
 from synkora.app.check.network import is_local, is_loopback
-from synkora.app.setting_warnings import weakness
 from synkora.app.settings import Settings
+from synkora.app.settings.warnings import weakness
 from synkora.engine.addresses import UNIX
 from synkora.engine.origins import OPAQUE_ORIGINS
 

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import SecretStr
 
-from synkora.app.settings import Settings, written
+from synkora.app.settings import Settings
+from synkora.app.settings.variables import written
 
 _SET: Final = "set"
 _URLS: Final = ("APP_URL", "DATABASE_URL", "REDIS_URL")  # only parts of these are secret

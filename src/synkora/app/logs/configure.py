@@ -13,7 +13,7 @@ from synkora.app.logs.json import render_json
 from synkora.app.logs.output import Output
 from synkora.app.logs.repeated_lines import RepeatedLines
 from synkora.app.logs.text import render_colored, render_numbered, render_text
-from synkora.app.setting_values import LogFormat
+from synkora.app.settings.values import LogFormat
 from synkora.engine.logs import ROOT, Entry
 from synkora.serving.request_ids import current_request_id
 

@@ -1,4 +1,4 @@
-"""Builds metrics of Prometheus' client library from plain numbers."""
+"""Builds Prometheus metric families (gauges, counters, histograms) from plain numbers."""
 
 from collections.abc import Iterable, Mapping
 from itertools import accumulate

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from synkora.app.settings import Settings, SettingsError, describe, load_settings
+from synkora.app.settings import Settings, SettingsError, load_settings
+from synkora.app.settings.variables import describe
 
 VARIABLES = [variable.name for variable in describe()]
 
@@ -510,7 +511,7 @@ def test_settings_are_frozen() -> None:
 
 def test_example_file_names_every_variable() -> None:
     """`.env.example` has each variable with its description and default. The secret is left to fill in."""
-    example = Path(__file__).parents[2].joinpath(".env.example").read_text(encoding="utf-8")
+    example = Path(__file__).parents[3].joinpath(".env.example").read_text(encoding="utf-8")
     paragraphs = [" ".join(part.replace("\n# ", " ").split("\n")) for part in example.strip().split("\n\n")]
     assert paragraphs[1:] == [
         f"# {variable.description} {variable.name}="

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.processes import Synkora
 
-from synkora.app.setting_warnings import is_placeholder, origin_warnings, secret_warnings, weakness
+from synkora.app.settings.warnings import is_placeholder, origin_warnings, secret_warnings, weakness
 
 GOOD = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 ADVICE = (
