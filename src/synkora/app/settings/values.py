@@ -4,7 +4,7 @@ import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -33,6 +33,11 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 
 _Item = TypeVar("_Item")
+
+
+def setting(variable: str, default: object, description: str) -> Any:
+    """A field of a group of settings; its default is `...` if the variable is required."""
+    return Field(default, validation_alias=variable, description=description)
 
 
 @dataclass(frozen=True, slots=True)
