@@ -16,6 +16,10 @@ from rich.table import Table
 Measured = dict[str, dict[str, Any]]
 
 
+#: A table's rows: the field of the figures, its label, and its format.
+Rows = Sequence[tuple[str, str, str]]
+
+
 def run(
     parser: argparse.ArgumentParser,
     arguments: Sequence[str] | None,
@@ -42,3 +46,11 @@ def run(
     if options.json is not None:
         options.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def tabulate(rows: Rows, measured: Measured) -> Table:
+    """A column for each server."""
+    table = Table("", *measured)
+    for field, label, form in rows:
+        table.add_row(label, *(form.format(figures[field]) for figures in measured.values()))
+    return table

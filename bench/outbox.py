@@ -10,16 +10,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from bench.cluster import has_redis, redis
 from bench.node_clients import node_clients
-from bench.servers import Server, running, synkora
+from bench.servers import running, synkora
 from bench.workloads import CannotMeasure, cores
-from rich.table import Table
 from tests.access.processes import Postgres, find_program
 from tests.docs.documents import ROOT, blocks
 
@@ -112,8 +111,8 @@ def measure(rows: int, pause: float) -> command.Measured:
         folder = Path(name)
         database = started.enter_context(_database())
         _, port = started.enter_context(running(redis(), folder, load_core))
-        joined = _with(synkora(), REDIS_URL=f"redis://127.0.0.1:{port}")
-        reading = _with(joined, PUBLISH_FROM="postgres", DATABASE_URL=database.url)
+        joined = synkora().with_variables(REDIS_URL=f"redis://127.0.0.1:{port}")
+        reading = joined.with_variables(PUBLISH_FROM="postgres", DATABASE_URL=database.url)
         ports = [started.enter_context(running(server, folder, core))[1] for server in (reading, joined)]
         clients = [
             started.enter_context(node_clients("arrivals.mjs", f"http://127.0.0.1:{port}", _PROJECT, ready=b"joined"))
@@ -152,23 +151,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rows", type=int, default=500, metavar="N")
     parser.add_argument("--pause", type=float, default=0.02, metavar="S", help="seconds between two rows, on average")
-    return command.run(parser, arguments, _measure, _table, width=120)
+    return command.run(parser, arguments, _measure, partial(command.tabulate, _FIGURES), width=120)
 
 
 def _measure(options: argparse.Namespace, say: Callable[[str], object]) -> command.Measured:
     say(f"{options.rows} rows, about {options.rows * options.pause:.0f} s …")
     return measure(options.rows, options.pause)
-
-
-def _table(measured: command.Measured) -> Table:
-    table = Table("", *measured)
-    for field, label, form in _FIGURES:
-        table.add_row(label, *(form.format(figures[field]) for figures in measured.values()))
-    return table
-
-
-def _with(server: Server, **variables: str) -> Server:
-    return replace(server, environment=server.environment | variables)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from bench.cluster import redis
 from bench.node_clients import node_clients
 from bench.servers import Server, ServerFailed, node, running, synkora
-from rich.table import Table
 from tests.support.nginx import WITH_NODEJS, running_nginx
 from tests.support.processes import free_port
 
@@ -98,7 +98,7 @@ def measure(server: Server, load: Load, *, drain: float, pause: float) -> dict[s
     with tempfile.TemporaryDirectory() as name, ExitStack() as started:
         folder = Path(name)
         _, port = started.enter_context(running(redis(), folder, 0))
-        server = replace(server, environment=server.environment | {"REDIS_URL": f"redis://127.0.0.1:{port}"})
+        server = server.with_variables(REDIS_URL=f"redis://127.0.0.1:{port}")
         instances = [started.enter_context(_running(server, folder)) for _ in range(_INSTANCES)]
         ports = [instance.port for instance in instances]
         nginx = started.enter_context(running_nginx(ports, configuration=WITH_NODEJS))
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=float, default=5, metavar="S", help="seconds between two messages of a client")
     parser.add_argument("--drain", type=float, default=10, metavar="S", help="SHUTDOWN_DRAIN")
     parser.add_argument("--pause", type=float, default=5, metavar="S", help="seconds between two restarts")
-    return command.run(parser, arguments, _measure_all, _table, width=120)
+    return command.run(parser, arguments, _measure_all, partial(command.tabulate, _FIGURES), width=120)
 
 
 def _measure_all(options: argparse.Namespace, say: Callable[[str], object]) -> command.Measured:
@@ -142,24 +142,13 @@ def _measure_all(options: argparse.Namespace, say: Callable[[str], object]) -> c
     load = Load(options.clients, options.projects, options.every)
     measured = {}
     for name, server, drain in (
-        (f"synkora, {options.drain:g} s", _with(ours, SHUTDOWN_DRAIN=f"{options.drain:g}"), options.drain),
+        (f"synkora, {options.drain:g} s", ours.with_variables(SHUTDOWN_DRAIN=f"{options.drain:g}"), options.drain),
         ("synkora, at once", ours, 0),
         ("Node.js", node(), 0),
     ):
         say(f"{name} …")
         measured[name] = measure(server, load, drain=drain, pause=options.pause)
     return measured
-
-
-def _table(measured: command.Measured) -> Table:
-    table = Table("", *measured)
-    for field, label, form in _FIGURES:
-        table.add_row(label, *(form.format(figures[field]) for figures in measured.values()))
-    return table
-
-
-def _with(server: Server, **variables: str) -> Server:
-    return replace(server, environment=server.environment | variables)
 
 
 if __name__ == "__main__":

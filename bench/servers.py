@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 SECRET = "the-secret-of-the-benchmark, long enough for HS256"  # noqa: S105  # it guards nothing
@@ -46,6 +46,9 @@ class Server:
     name: str
     command: Callable[[int], list[str]]
     environment: dict[str, str] = field(default_factory=dict)
+
+    def with_variables(self, **variables: str) -> "Server":
+        return replace(self, environment=self.environment | variables)
 
 
 def synkora(*, compression: bool = False) -> Server:

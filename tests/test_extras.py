@@ -7,6 +7,8 @@ import sys
 import pytest
 
 SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
+OTLP = "OTEL_EXPORTER_OTLP_ENDPOINT"
+CHECK = "sys.argv[1:] = ['check', '--json']; from synkora.__main__ import main; main()"
 
 
 def run_without(module: str, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -52,34 +54,29 @@ def test_a_setting_names_the_extra_that_it_needs(module: str, extra: str, settin
 @pytest.mark.parametrize("module", ["asyncpg", "hiredis"])
 def test_the_checks_skip_what_no_setting_asks_for(module: str) -> None:
     """They run without its library, and name the missing library."""
-    done = run_without(module, "sys.argv[1:] = ['check', '--json']; from synkora.__main__ import main; main()")
+    done = run_without(module, CHECK)
     findings = json.loads(done.stdout)["checks"]
     missing = [finding for finding in findings if f"needs {module}" in finding["message"]]
     assert {finding["status"] for finding in missing} == {"skipped"}
     assert done.stderr == ""
 
 
-def test_a_check_that_a_setting_asks_for_names_the_extra() -> None:
-    done = run_without(
-        "hiredis",
-        "sys.argv[1:] = ['check', '--json']; from synkora.__main__ import main; main()",
-        REDIS_URL="redis://127.0.0.1:1",
-    )
-    (finding,) = [finding for finding in json.loads(done.stdout)["checks"] if finding["check"] == "redis"]
-    assert (finding["status"], finding["advice"]) == ("wrong", "pip install 'synkora[redis]'")
-    assert done.returncode == 1
-
-
-def test_a_check_of_traces_names_the_extra() -> None:
-    """It is no reason for a failure: the server serves without traces."""
-    done = run_without(
-        "opentelemetry",
-        "sys.argv[1:] = ['check', '--json']; from synkora.__main__ import main; main()",
-        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
-    )
-    (finding,) = [finding for finding in json.loads(done.stdout)["checks"] if finding["check"] == "traces"]
-    assert (finding["status"], finding["advice"]) == ("risky", "pip install 'synkora[opentelemetry]'")
-    assert finding["message"] == "OTEL_EXPORTER_OTLP_ENDPOINT needs opentelemetry, which is not installed"
+@pytest.mark.parametrize(
+    ("check", "module", "extra", "variable", "asker", "status"),
+    [
+        ("redis", "hiredis", "redis", ("REDIS_URL", "redis://127.0.0.1:1"), "this check", "wrong"),
+        # No reason for a failure: the server serves without traces.
+        ("traces", "opentelemetry", "opentelemetry", (OTLP, "http://127.0.0.1:1"), OTLP, "risky"),
+    ],
+)
+def test_a_check_names_the_extra_that_a_variable_needs(
+    check: str, module: str, extra: str, variable: tuple[str, str], asker: str, status: str
+) -> None:
+    done = run_without(module, CHECK, **dict([variable]))
+    (finding,) = [finding for finding in json.loads(done.stdout)["checks"] if finding["check"] == check]
+    assert (finding["status"], finding["advice"]) == (status, f"pip install 'synkora[{extra}]'")
+    assert finding["message"] == f"{asker} needs {module}, which is not installed"
+    assert done.returncode == (status == "wrong")
 
 
 def test_all_names_can_be_imported_without_an_extra() -> None:

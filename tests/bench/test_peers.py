@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ def started(name: str, folder: Path, **variables: str) -> Iterator[Address]:
         assert prepare_peers([name], said.append) == {name}, said
     server: Server = SERVERS[name]()
     variables["PRESENCE_GRACE"] = "0"  # members of one test have left before the next
-    with running(replace(server, environment=server.environment | variables), folder, cores()[0]) as (_, port):
+    with running(server.with_variables(**variables), folder, cores()[0]) as (_, port):
         yield Address(port, "/socket.io/")
 
 

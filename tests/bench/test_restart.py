@@ -1,7 +1,5 @@
 """Instances that are restarted while clients count what they miss."""
 
-from dataclasses import replace
-
 from bench.restart import Load, measure
 from bench.servers import prepare_peers, synkora
 
@@ -10,7 +8,7 @@ def test_every_client_moves_and_due_messages_are_counted() -> None:
     said: list[str] = []
     assert prepare_peers({"Node.js"}, said.append), said
     server = synkora()
-    server = replace(server, environment=server.environment | {"SHUTDOWN_DRAIN": "0.5"})
+    server = server.with_variables(SHUTDOWN_DRAIN="0.5")
     counted = measure(server, Load(clients=6, projects=2, pause=0.1), drain=0.5, pause=0)
     assert counted["clients"] == 6
     assert counted["reconnects"] >= 6

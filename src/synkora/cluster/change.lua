@@ -8,9 +8,7 @@ local instance, id, channel, lifetime, stays, leaving = ARGV[1], ARGV[2], ARGV[3
 if not is_registered(KEYS[1], instance) then
   return false
 end
-if KEYS[4] then
-  use_webhooks(KEYS[4], KEYS[5], KEYS[6], id)
-end
+use_webhooks(KEYS[4], KEYS[5], KEYS[6], id)
 local left, joined = {}, {}
 for index = 7, 6 + leaving do
   if is_owner(KEYS[3], ARGV[index], instance) then -- otherwise its client has returned to another instance

@@ -47,6 +47,9 @@ local counts = {} -- changes of the number of connections, by the user's id as J
 local MOST_EVENTS, MOST_BYTES, KEPT = 10000, 4000000, 86400
 
 local function use_webhooks(users, events, state, id)
+  if not users then
+    return
+  end
   webhooks = { users = users, events = events, state = state, project = cjson.encode(id) }
   counts = {}
 end

@@ -9,9 +9,7 @@ local instance, id, channel, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not is_registered(KEYS[1], instance) then
   return false
 end
-if KEYS[4] then
-  use_webhooks(KEYS[4], KEYS[5], KEYS[6], id)
-end
+use_webhooks(KEYS[4], KEYS[5], KEYS[6], id)
 local own, held, left, joined, others, adopted, registered = {}, {}, {}, {}, {}, {}, {}
 for index = 5, #ARGV, 3 do
   own[ARGV[index]] = ARGV[index + 1]

@@ -16,34 +16,22 @@ from synkora.app.settings.values import (
 
 class ConnectionSettings(BaseModel):
     ping_interval: IntervalValue = setting(
-        "WS_PING_INTERVAL",
-        25,
-        "Seconds from a client's last answer to its next ping.",
+        "WS_PING_INTERVAL", 25, "Seconds from a client's last answer to its next ping."
     )
     ping_timeout: IntervalValue = setting(
-        "WS_PING_TIMEOUT",
-        60,
-        "Seconds that a client has to answer a ping; then the server disconnects the client.",
+        "WS_PING_TIMEOUT", 60, "Seconds that a client has to answer a ping; then the server disconnects the client."
     )
     transports: TransportsValue = setting(
-        "WS_TRANSPORTS",
-        ("polling", "websocket"),
-        "Transports that clients may use, comma-separated.",
+        "WS_TRANSPORTS", ("polling", "websocket"), "Transports that clients may use, comma-separated."
     )
     max_payload: PayloadSizeValue = setting(
-        "WS_MAX_PAYLOAD",
-        1_000_000,
-        "Bytes of the largest message that a client may send, its attachments included.",
+        "WS_MAX_PAYLOAD", 1_000_000, "Bytes of the largest message that a client may send, its attachments included."
     )
     compression: FlagValue = setting(
-        "WS_COMPRESSION",
-        False,
-        "Compress messages for clients that support it: less traffic for more CPU time.",
+        "WS_COMPRESSION", False, "Compress messages for clients that support it: less traffic for more CPU time."
     )
     compression_threshold: ThresholdValue = setting(
-        "WS_COMPRESSION_THRESHOLD",
-        1024,
-        "Smallest message, in bytes, that the server compresses.",
+        "WS_COMPRESSION_THRESHOLD", 1024, "Smallest message, in bytes, that the server compresses."
     )
     write_interval: WriteIntervalValue = setting(
         "WS_WRITE_INTERVAL",

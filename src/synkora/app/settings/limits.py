@@ -12,9 +12,7 @@ class LimitSettings(BaseModel):
         "Cursors, selections and typing events of one connection a second; burst: three seconds' worth.",
     )
     limit_edit_rate: RateValue = setting(
-        "LIMIT_EDIT_RATE",
-        100,
-        "Edits of one connection a second; burst: three seconds' worth.",
+        "LIMIT_EDIT_RATE", 100, "Edits of one connection a second; burst: three seconds' worth."
     )
     limit_other_rate: RateValue = setting(
         "LIMIT_OTHER_RATE",
@@ -22,9 +20,7 @@ class LimitSettings(BaseModel):
         "Joins, leaves and other events of one connection a second; burst: three seconds' worth.",
     )
     limit_byte_rate: ByteRateValue = setting(
-        "LIMIT_BYTE_RATE",
-        1_000_000,
-        "Bytes of events of one connection a second; burst: three seconds' worth.",
+        "LIMIT_BYTE_RATE", 1_000_000, "Bytes of events of one connection a second; burst: three seconds' worth."
     )
     limit_user_byte_rate: ByteRateValue = setting(
         "LIMIT_USER_BYTE_RATE",
@@ -40,9 +36,7 @@ class LimitSettings(BaseModel):
         "Connections of one address (of one /64 network for IPv6); behind a proxy, set TRUSTED_PROXIES.",
     )
     limit_handshakes_per_address: RateValue = setting(
-        "LIMIT_HANDSHAKES_PER_ADDRESS",
-        1000,
-        "New connections of one address a second; burst: ten seconds' worth.",
+        "LIMIT_HANDSHAKES_PER_ADDRESS", 1000, "New connections of one address a second; burst: ten seconds' worth."
     )
     limit_failed_sign_ins: CountValue = setting(
         "LIMIT_FAILED_SIGN_INS",
@@ -50,8 +44,6 @@ class LimitSettings(BaseModel):
         "Refused sign-ins of one address within a minute; beyond this number each refusal takes longer.",
     )
     limit_api_rate: RateValue = setting(
-        "LIMIT_API_RATE",
-        100,
-        "Requests to the HTTP API a second; burst: two seconds' worth.",
+        "LIMIT_API_RATE", 100, "Requests to the HTTP API a second; burst: two seconds' worth."
     )
     limit_clients: CountValue = setting("LIMIT_CLIENTS", 50_000, "All clients of this server, on all its workers.")

@@ -42,9 +42,7 @@ class OperationSettings(BaseModel):
         "development it is open to localhost only.",
     )
     admin_ui: FlagValue = setting(
-        "ADMIN_UI",
-        False,
-        "true: Socket.IO's Admin UI may connect, with CONSOLE_TOKEN as its password.",
+        "ADMIN_UI", False, "true: Socket.IO's Admin UI may connect, with CONSOLE_TOKEN as its password."
     )
     webhook_url: WebhookUrlValue = setting(
         "WEBHOOK_URL",

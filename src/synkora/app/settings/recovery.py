@@ -20,25 +20,17 @@ class RecoverySettings(BaseModel):
         "Give clients that return after a lost connection their projects back, and the events that they missed.",
     )
     recovery_max_away: AwayValue = setting(
-        "RECOVERY_MAX_AWAY",
-        7200,
-        "Seconds that a lost client may be away; later the client is a new one.",
+        "RECOVERY_MAX_AWAY", 7200, "Seconds that a lost client may be away; later the client is a new one."
     )
     recovery_log_age: AwayValue = setting(
-        "RECOVERY_LOG_AGE",
-        7200,
-        "Seconds for which the events of a project are kept.",
+        "RECOVERY_LOG_AGE", 7200, "Seconds for which the events of a project are kept."
     )
     recovery_log_events: KeptCountValue = setting("RECOVERY_LOG_EVENTS", 10_000, "Events of a project that are kept.")
     recovery_log_bytes: KeptSizeValue = setting(
-        "RECOVERY_LOG_BYTES",
-        4_000_000,
-        "Bytes of a project's events that are kept.",
+        "RECOVERY_LOG_BYTES", 4_000_000, "Bytes of a project's events that are kept."
     )
     recovery_total_bytes: KeptSizeValue = setting(
-        "RECOVERY_TOTAL_BYTES",
-        64_000_000,
-        "Bytes of the events of all projects that are kept.",
+        "RECOVERY_TOTAL_BYTES", 64_000_000, "Bytes of the events of all projects that are kept."
     )
     state_dir: FolderValue = setting(
         "STATE_DIR",

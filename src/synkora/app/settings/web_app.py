@@ -33,9 +33,7 @@ class WebAppSettings(BaseModel):
         "Name of the app's session cookie, if the app does not use a default name; the default names count too.",
     )
     previous_secrets: SecretsValue = setting(
-        "NEXTAUTH_SECRET_PREVIOUS",
-        (),
-        "Former secrets, comma-separated; the server still accepts their tokens.",
+        "NEXTAUTH_SECRET_PREVIOUS", (), "Former secrets, comma-separated; the server still accepts their tokens."
     )
     environment: EnvironmentValue = setting(
         "SYNKORA_ENV",
@@ -56,9 +54,7 @@ class WebAppSettings(BaseModel):
         "decides).",
     )
     app_url: str | None = setting(
-        "APP_URL",
-        None,
-        "The web app's address, as this server reaches it, for PROJECT_ACCESS=http.",
+        "APP_URL", None, "The web app's address, as this server reaches it, for PROJECT_ACCESS=http."
     )
     database_url: SecretStr | None = setting(
         "DATABASE_URL",
