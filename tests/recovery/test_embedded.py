@@ -28,27 +28,57 @@ from synkora.recovery import embedded
 from synkora.recovery.changes import Batch
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.floors import bucket_of
-from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, RecoveryStore
+from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.tail import HALF
 
 _HERE: Final = Path(__file__)
 
 
-@pytest.fixture
-async def make(tmp_path: Path) -> AsyncIterator[MakeStore]:
-    stores: list[EmbeddedStore] = []
+class Start:
+    """Starts stores in a folder."""
 
-    async def make(settings: RecoverySettings, clock: Clock) -> RecoveryStore:
-        store = EmbeddedStore(tmp_path / "state", settings, clock)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stores: list[EmbeddedStore] = []
+
+    async def __call__(
+        self, settings: RecoverySettings | None = None, clock: Clock | None = None, *, folder: Path | None = None
+    ) -> EmbeddedStore:
+        store = EmbeddedStore(folder or self.folder, settings, clock or Clock())
         await store.start()
-        assert store.is_persistent
-        stores.append(store)
+        self.stores.append(store)
         return store
 
-    yield make
-    for store in stores:
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """The stores are closed after the test."""
+    start = Start(tmp_path)
+    yield start
+    for store in start.stores:
         await store.close()
+
+
+@pytest.fixture
+def make(start: Start) -> MakeStore:
+    async def make(settings: RecoverySettings, clock: Clock) -> RecoveryStore:
+        store = await start(settings, clock)
+        assert store.is_persistent
+        return store
+
+    return make
+
+
+def log_of(store: RecoveryStore, namespace: str = "/") -> EventLog:
+    return store.log(namespace, lambda _: None)
+
+
+async def names(log: EventLog, rooms: tuple[str, ...], since: Position) -> list[str]:
+    found = await log.read(rooms, since)
+    assert isinstance(found, list)
+    return [name_of(event) for event in found]
 
 
 class TestEmbeddedLog(EventLogContract):
@@ -111,15 +141,9 @@ TestCrowded = _Machine.within(CROWDED)
 TestAging.settings = TestCrowded.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
 
 
-async def started(folder: Path, settings: RecoverySettings | None = None, clock: Clock | None = None) -> EmbeddedStore:
-    store = EmbeddedStore(folder, settings, clock or Clock())
-    await store.start()
-    return store
-
-
-async def test_a_stop_during_a_write_keeps_what_came_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = await started(tmp_path)
-    log = store.log("/", lambda _: None)
+async def test_a_stop_during_a_write_keeps_what_came_meanwhile(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await start()
+    log = log_of(store)
     writes, goes_on = threading.Event(), threading.Event()
     database = store._database
     assert database is not None
@@ -138,17 +162,16 @@ async def test_a_stop_during_a_write_keeps_what_came_meanwhile(tmp_path: Path, m
     await asyncio.sleep(0)
     goes_on.set()
     await closing
-    again = await started(tmp_path)
-    assert again.log("/", lambda _: None).position == log.position
-    await again.close()
+    again = await start()
+    assert log_of(again).position == log.position
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.parametrize("is_written", [False, True])
-async def test_fault_08_a_restart_keeps_all(tmp_path: Path, is_killed: bool, is_written: bool) -> None:
+async def test_fault_08_a_restart_keeps_all(start: Start, is_killed: bool, is_written: bool) -> None:
     """Events, the floors of rooms, and sessions are unchanged, and positions continue."""
     bounds = RecoverySettings(room_events=2)
-    store = await started(tmp_path, bounds)
+    store = await start(bounds)
     delivered: list[LoggedEvent] = []
     log = store.log("/", delivered.append)
     began = log.position
@@ -169,7 +192,7 @@ async def test_fault_08_a_restart_keeps_all(tmp_path: Path, is_killed: bool, is_
 
     clock = Clock()
     clock.now += 5
-    again = await started(tmp_path, bounds, clock)
+    again = await start(bounds, clock)
     restored = again.log("/", delivered.append)
     assert restored.position == log.position
     assert await restored.read(("p",), began._replace(number=2)) == delivered[2:]
@@ -182,15 +205,14 @@ async def test_fault_08_a_restart_keeps_all(tmp_path: Path, is_killed: bool, is_
     assert await sessions.take("pid-2") is None
     assert await sessions.take("pid-3") == msgspec.structs.replace(SESSION, pid="pid-3", lost_at=clock.now)
     assert await sessions.take("pid-4") == lost("pid-4")
-    await again.close()
 
 
 @pytest.mark.parametrize("is_written", [False, True])
 async def test_fault_08_a_session_that_was_taken_and_not_saved_is_back_after_a_kill(
-    tmp_path: Path, is_written: bool
+    start: Start, is_written: bool
 ) -> None:
     """The server was killed while the client was about to return."""
-    store = await started(tmp_path)
+    store = await start()
     store.sessions("/").save(lost("pid-1"))
     if is_written:
         await asyncio.sleep(embedded.INTERVAL * 3)
@@ -198,101 +220,96 @@ async def test_fault_08_a_session_that_was_taken_and_not_saved_is_back_after_a_k
     if is_written:
         await asyncio.sleep(embedded.INTERVAL * 3)
     kill(store)
-    again = await started(tmp_path)
+    again = await start()
     assert await again.sessions("/").take("pid-1") == lost("pid-1")
     again.sessions("/").forget("pid-1")
     kill(again)
-    last = await started(tmp_path)
+    last = await start()
     assert await last.sessions("/").take("pid-1") is None
-    await last.close()
 
 
 @pytest.mark.parametrize("is_written", [False, True])
-async def test_a_forgotten_namespace_is_not_back_after_a_restart(tmp_path: Path, is_written: bool) -> None:
+async def test_a_forgotten_namespace_is_not_back_after_a_restart(start: Start, is_written: bool) -> None:
     """Neither its events nor its sessions. Later contents of the namespace are kept."""
-    store = await started(tmp_path)
+    store = await start()
     for namespace in ("/a", "/b"):
-        store.log(namespace, lambda _: None).append(event("old"), (), ("p",), ())
+        log_of(store, namespace).append(event("old"), (), ("p",), ())
         store.sessions(namespace).save(lost("pid-1"))
         if is_written:
             await asyncio.sleep(embedded.INTERVAL * 3)
         store.forget(namespace)
-    again = store.log("/b", lambda _: None)
+    again = log_of(store, "/b")
     began = again.position
     again.append(event("new"), (), ("p",), ())
     store.sessions("/b").save(lost("pid-2"))
     if is_written:
         await asyncio.sleep(embedded.INTERVAL * 3)
     kill(store)
-    store = await started(tmp_path)
+    store = await start()
     assert await store.sessions("/a").take("pid-1") is await store.sessions("/b").take("pid-1") is None
-    assert store.log("/a", lambda _: None).position.number == 0
-    found = await store.log("/b", lambda _: None).read(("p",), began)
-    assert isinstance(found, list)
-    assert [name_of(event) for event in found] == ["new"]
+    assert log_of(store, "/a").position.number == 0
+    assert await names(log_of(store, "/b"), ("p",), began) == ["new"]
     assert await store.sessions("/b").take("pid-2") == lost("pid-2")
-    await store.close()
 
 
-async def test_a_log_without_events_has_its_positions_after_a_restart(tmp_path: Path) -> None:
+async def test_a_log_without_events_has_its_positions_after_a_restart(start: Start) -> None:
     """A client from before the first event is recovered, in namespaces of the start and in later ones."""
-    store = EmbeddedStore(tmp_path, clock=Clock())
-    early = store.log("/early", lambda _: None)
+    store = EmbeddedStore(start.folder, clock=Clock())
+    early = log_of(store, "/early")
     await store.start()
-    late = store.log("/late", lambda _: None)
+    late = log_of(store, "/late")
     for log in (early, late):
         assert log.position.number == 0
     store.sessions("/late").save(lost("pid-1"))
     store.sessions("/early").save(lost("pid-1"))
     kill(store)
-    again = await started(tmp_path)
-    assert again.log("/early", lambda _: None).position == early.position
-    assert again.log("/late", lambda _: None).position == late.position
-    await again.close()
+    again = await start()
+    assert log_of(again, "/early").position == early.position
+    assert log_of(again, "/late").position == late.position
 
 
-async def test_namespaces_that_are_never_used_again_leave_the_files(tmp_path: Path) -> None:
+async def test_namespaces_that_are_never_used_again_leave_the_files(start: Start) -> None:
     """When their events and sessions have expired."""
     clock = Clock()
-    store = await started(tmp_path, clock=clock)
-    store.log("/gone", lambda _: None).append(event("a"), (), ("p",), ())
+    store = await start(clock=clock)
+    log_of(store, "/gone").append(event("a"), (), ("p",), ())
     kill(store)
-    await (await started(tmp_path, clock=clock)).close()
-    assert _rows(tmp_path, "numbers") == 1
+    await (await start(clock=clock)).close()
+    assert _rows(start.folder, "numbers") == 1
     clock.now += 10_000
-    await (await started(tmp_path, clock=clock)).close()
-    assert _rows(tmp_path, "numbers") == 0
+    await (await start(clock=clock)).close()
+    assert _rows(start.folder, "numbers") == 0
 
 
-async def test_entries_that_expire_while_the_server_is_down_are_dropped(tmp_path: Path) -> None:
+async def test_entries_that_expire_while_the_server_is_down_are_dropped(start: Start) -> None:
     """Events and sessions, also from the files."""
     clock = Clock()
-    store = await started(tmp_path, clock=clock)
-    log = store.log("/", lambda _: None)
+    store = await start(clock=clock)
+    log = log_of(store)
     began = log.position
     log.append(event("a"), (), ("p",), ())
     store.sessions("/").save(lost("pid-1"))
     await store.close()
     clock.now += 10_000
-    again = EmbeddedStore(tmp_path, clock=clock)
-    log = again.log("/", lambda _: None)
+    again = EmbeddedStore(start.folder, clock=clock)
+    log = log_of(again)
     await again.start()
     assert await log.read(("p",), began) is Incomplete.TRIMMED
     assert await again.sessions("/").take("pid-1") is None
     await again.close()
-    assert _rows(tmp_path, "events") == _rows(tmp_path, "sessions") == 0
+    assert _rows(start.folder, "events") == _rows(start.folder, "sessions") == 0
 
 
-async def test_replaced_and_trimmed_events_leave_the_file(tmp_path: Path) -> None:
-    store = await started(tmp_path, RecoverySettings(room_events=10))
-    log = store.log("/", lambda _: None)
+async def test_replaced_and_trimmed_events_leave_the_file(start: Start) -> None:
+    store = await start(RecoverySettings(room_events=10))
+    log = log_of(store)
     for number in range(50):
         log.append(event("a"), (), ("p", "q"), (), f"k{number % 5}")
         log.append(event("b"), (), ("r",), ())
         if number % 10 == 0:
             await asyncio.sleep(embedded.INTERVAL * 1.5)
     await store.close()
-    assert _rows(tmp_path, "events") == 15
+    assert _rows(start.folder, "events") == 15
 
 
 def _rows(folder: Path, table: str) -> int:
@@ -302,34 +319,30 @@ def _rows(folder: Path, table: str) -> int:
     return int(rows)
 
 
-async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
+async def test_only_the_owner_can_read_the_files(start: Start) -> None:
     mask = os.umask(0)
     try:
-        store = await started(tmp_path / "new" / "state")
-        store.log("/", lambda _: None).append(event("a"), (), ("p",), ())
+        store = await start(folder=start.folder / "new" / "state")
+        log_of(store).append(event("a"), (), ("p",), ())
         await asyncio.sleep(embedded.INTERVAL * 3)
-        folder = tmp_path / "new" / "state"
+        folder = start.folder / "new" / "state"
         files = sorted(folder.iterdir())
         assert [file.name for file in files] == ["recovery.db", "recovery.db-wal", "recovery.tail"]
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        await store.close()
     finally:
         os.umask(mask)
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\x00" + bytes(range(256)) * 40])
-async def test_an_unreadable_file_is_set_aside(
-    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_unreadable_file_is_set_aside(start: Start, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """The log names it, and a new file is created."""
-    (tmp_path / "recovery.db").write_bytes(content)
-    store = await started(tmp_path)
+    (start.folder / "recovery.db").write_bytes(content)
+    store = await start()
     assert store.is_persistent
-    assert (tmp_path / "recovery.unreadable").read_bytes() == content
+    assert (start.folder / "recovery.unreadable").read_bytes() == content
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert f"{tmp_path / 'recovery.db'} cannot be read: it is now recovery.unreadable" in caplog.text
-    await store.close()
+    assert f"{start.folder / 'recovery.db'} cannot be read: it is now recovery.unreadable" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -348,86 +361,80 @@ async def test_an_unreadable_file_is_set_aside(
         "DELETE FROM state",
     ],
 )
-async def test_a_damaged_table_is_set_aside(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_damaged_table_is_set_aside(start: Start, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     """SQLite accepts any value in any column."""
-    store = await started(tmp_path)
-    log = store.log("/", lambda _: None)
+    store = await start()
+    log = log_of(store)
     log.append(event("a"), (), ("p",), ())
     store.sessions("/").save(SESSION)
     await store.close()
-    with sqlite3.connect(tmp_path / "recovery.db") as database:
+    with sqlite3.connect(start.folder / "recovery.db") as database:
         database.execute(damage)
     database.close()
-    again = await started(tmp_path)
+    again = await start()
     assert again.is_persistent
-    assert await again.log("/", lambda _: None).read(("p",), log.position) is Incomplete.EPOCH
+    assert await log_of(again).read(("p",), log.position) is Incomplete.EPOCH
     assert "cannot be read" in caplog.text
-    await again.close()
 
 
 @pytest.mark.parametrize("name", ["recovery.db", "recovery.tail"])
-async def test_a_link_in_the_folder_is_not_followed(
-    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_link_in_the_folder_is_not_followed(start: Start, name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Another user of the machine may have made the folder before."""
-    other = tmp_path / "other"
+    other = start.folder / "other"
     other.write_text("not to be changed")
     other.chmod(0o644)
-    folder = tmp_path / "state"
+    folder = start.folder / "state"
     folder.mkdir()
     (folder / name).symlink_to(other)
-    store = await started(folder)
+    store = await start(folder=folder)
     assert not store.is_persistent
     assert "cannot be used" in caplog.text
     await store.close()
     assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("not to be changed", 0o644)
 
 
-async def test_a_file_of_another_version_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with sqlite3.connect(tmp_path / "recovery.db") as database:
+async def test_a_file_of_another_version_is_set_aside(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    with sqlite3.connect(start.folder / "recovery.db") as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    store = await started(tmp_path)
+    store = await start()
     assert store.is_persistent
     assert "its tables have version 99, not 1" in caplog.text
-    await store.close()
 
 
-async def test_a_folder_that_cannot_be_used_leaves_the_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_folder_that_cannot_be_used_leaves_the_memory(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     """The log says so once, and the server works."""
-    (tmp_path / "state").write_text("a file")
-    store = await started(tmp_path / "state")
+    (start.folder / "state").write_text("a file")
+    store = await start(folder=start.folder / "state")
     assert not store.is_persistent
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert f"{tmp_path / 'state' / 'recovery.db'} cannot be used" in caplog.text
-    log = store.log("/", lambda _: None)
+    assert f"{start.folder / 'state' / 'recovery.db'} cannot be used" in caplog.text
+    log = log_of(store)
     log.append(event("a"), (), ("p",), ())
     store.sessions("/").save(SESSION)
     assert await store.sessions("/").take("pid-1") == SESSION
-    await store.close()
 
 
 async def test_a_folder_serves_one_process(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process works in memory, and does not change the files."""
     monkeypatch.setattr("synkora.recovery.database._PATIENCE", 0.1)
-    store = await started(tmp_path)
-    store.log("/", lambda _: None).append(event("a"), (), ("p",), ())
-    other = await started(tmp_path)
+    store = await start()
+    log_of(store).append(event("a"), (), ("p",), ())
+    other = await start()
     assert not other.is_persistent
-    assert f"Another process uses {tmp_path / 'recovery.db'}" in caplog.text
+    assert f"Another process uses {start.folder / 'recovery.db'}" in caplog.text
     await other.close()
     await store.close()
-    again = await started(tmp_path)
-    assert again.log("/", lambda _: None).position.number == 1
-    await again.close()
+    again = await start()
+    assert log_of(again).position.number == 1
 
 
-async def test_a_failing_disk_leaves_the_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_disk_leaves_the_memory(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     """The log says so once. The files are removed: they would make a later process believe that nothing was missed."""
-    store = await started(tmp_path)
-    log = store.log("/", lambda _: None)
+    store = await start()
+    log = log_of(store)
     began = log.position
     assert store._database is not None
     store._database._connection.execute("PRAGMA max_page_count = 1")
@@ -441,63 +448,59 @@ async def test_a_failing_disk_leaves_the_memory(tmp_path: Path, caplog: pytest.L
     found = await log.read(("p",), began)
     assert isinstance(found, list)
     assert len(found) == 101
-    assert os.listdir(tmp_path) == []
-    await store.close()
+    assert os.listdir(start.folder) == []
 
 
 async def test_a_start_of_the_machine_is_noticed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Changes that were not on the disk may be lost, so no client is recovered. Sessions are kept."""
-    store = await started(tmp_path)
-    log = store.log("/", lambda _: None)
+    store = await start()
+    log = log_of(store)
     log.append(event("a"), (), ("p",), ())
     store.sessions("/").save(lost("pid-1"))
     await asyncio.sleep(embedded.INTERVAL * 3)
     kill(store)
     monkeypatch.setattr(embedded, "_boot", lambda: "another")
-    again = await started(tmp_path)
-    assert await again.log("/", lambda _: None).read(("p",), log.position) is Incomplete.EPOCH
+    again = await start()
+    assert await log_of(again).read(("p",), log.position) is Incomplete.EPOCH
     assert await again.sessions("/").take("pid-1") == lost("pid-1")
     assert "the machine was started again" in caplog.text
-    await again.close()
 
 
-async def test_more_than_the_tail_holds_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_more_than_the_tail_holds_is_noticed(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     """If a process is killed before the database has the changes that did not fit, no client is recovered."""
-    store = await started(tmp_path, RecoverySettings(room_bytes=10 * HALF, total_bytes=10 * HALF))
-    log = store.log("/", lambda _: None)
+    store = await start(RecoverySettings(room_bytes=10 * HALF, total_bytes=10 * HALF))
+    log = log_of(store)
     for size in (HALF // 2, HALF, 1):
         log.append(event("a" * size), (), ("p",), ())
     kill(store)
-    again = await started(tmp_path)
-    assert await again.log("/", lambda _: None).read(("p",), log.position) is Incomplete.EPOCH
+    again = await start()
+    assert await log_of(again).read(("p",), log.position) is Incomplete.EPOCH
     assert "of 4 changes 2 are there" in caplog.text
-    await again.close()
 
 
-async def test_a_missing_tail_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_missing_tail_is_noticed(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     """After a kill it may have had changes. After a clean end it had none."""
-    store = EmbeddedStore(tmp_path)
-    log = store.log("/", lambda _: None)
+    store = EmbeddedStore(start.folder)
+    log = log_of(store)
     await store.start()
     log.append(event("a"), (), ("p",), ())
     await store.close()
-    (tmp_path / "recovery.tail").unlink()
-    store = await started(tmp_path)
-    assert store.log("/", lambda _: None).position == log.position
+    (start.folder / "recovery.tail").unlink()
+    store = await start()
+    assert log_of(store).position == log.position
     assert not caplog.records
     kill(store)
-    (tmp_path / "recovery.tail").unlink()
-    store = await started(tmp_path)
-    assert store.log("/", lambda _: None).position.epoch != log.position.epoch
+    (start.folder / "recovery.tail").unlink()
+    store = await start()
+    assert log_of(store).position.epoch != log.position.epoch
     assert "their file is missing" in caplog.text
-    await store.close()
 
 
-async def test_a_name_that_is_not_a_text_is_refused(tmp_path: Path) -> None:
+async def test_a_name_that_is_not_a_text_is_refused(start: Start) -> None:
     """A lone surrogate has no UTF-8 form. The event is neither delivered nor kept, and later events are."""
-    store = await started(tmp_path)
+    store = await start()
     delivered: list[LoggedEvent] = []
     log = store.log("/", delivered.append)
     with pytest.raises(UnicodeEncodeError):
@@ -505,52 +508,47 @@ async def test_a_name_that_is_not_a_text_is_refused(tmp_path: Path) -> None:
     log.append(event("b"), (), ("p",), ())
     assert [(event.number, name_of(event)) for event in delivered] == [(1, "b")]
     kill(store)
-    store = await started(tmp_path)
+    store = await start()
     assert store.log("/", delivered.append).position == log.position
-    await store.close()
 
 
-async def test_rooms_of_a_bucket_share_their_floor_after_a_restart(tmp_path: Path) -> None:
+async def test_rooms_of_a_bucket_share_their_floor_after_a_restart(start: Start) -> None:
     """The floor may be too high then, never too low."""
     other = next(room for room in map(str, range(100_000)) if bucket_of(room) == bucket_of("p"))
-    store = await started(tmp_path, RecoverySettings(room_events=1))
-    log = store.log("/", lambda _: None)
+    store = await start(RecoverySettings(room_events=1))
+    log = log_of(store)
     began = log.position
     log.append(event("a"), (), ("p",), ())
     log.append(event("b"), (), (other,), ())
     log.append(event("c"), (), (other,), ())
     await store.close()
-    store = await started(tmp_path, RecoverySettings(room_events=1))
-    again = store.log("/", lambda _: None)
+    store = await start(RecoverySettings(room_events=1))
+    again = log_of(store)
     assert await again.read(("p",), began) is Incomplete.TRIMMED
     assert await again.read(("p",), began._replace(number=2)) == []
     assert await again.read((other,), began) is Incomplete.TRIMMED
-    found = await again.read((other,), began._replace(number=2))
-    assert isinstance(found, list)
-    assert [name_of(event) for event in found] == ["c"]
-    await store.close()
+    assert await names(again, (other,), began._replace(number=2)) == ["c"]
 
 
-async def test_fault_09_a_read_does_not_suspend(tmp_path: Path) -> None:
+async def test_fault_09_a_read_does_not_suspend(start: Start) -> None:
     """Nothing comes between a read and the rest of the caller's turn."""
-    store = await started(tmp_path)
-    log = store.log("/", lambda _: None)
+    store = await start()
+    log = log_of(store)
     log.append(event("a"), (), ("p",), ())
     for waiting in (log.read(("p",), log.position), store.sessions("/").take("pid-1")):
         with pytest.raises(StopIteration):
             waiting.send(None)
-    await store.close()
 
 
 class TestKill:
     """A real process that is killed with SIGKILL while it appends."""
 
-    async def test_fault_08_kill_9_loses_nothing(self, tmp_path: Path) -> None:
+    async def test_fault_08_kill_9_loses_nothing(self, start: Start) -> None:
         """Every delivered event is in the next process's log, after several kills."""
         last = 0
         for _ in range(5):
             process = await asyncio.create_subprocess_exec(
-                sys.executable, _HERE.with_name("appender.py"), tmp_path, stdout=asyncio.subprocess.PIPE
+                sys.executable, _HERE.with_name("appender.py"), start.folder, stdout=asyncio.subprocess.PIPE
             )
             assert process.stdout is not None
             lines = [int(await process.stdout.readline()) for _ in range(3000)]
@@ -560,11 +558,10 @@ class TestKill:
             assert last < lines[0] <= last + 2  # the last one may not have been printed
             assert lines == list(range(lines[0], lines[0] + len(lines)))
             last = lines[-1]
-        store = await started(tmp_path)
-        log = store.log("/", lambda _: None)
+        store = await start()
+        log = log_of(store)
         number = log.position.number
         assert last <= number <= last + 1
         found = await log.read(("p",), log.position._replace(number=number - 1000))
         assert isinstance(found, list)
         assert [event.number for event in found] == list(range(number - 999, number + 1))
-        await store.close()
