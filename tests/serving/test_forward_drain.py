@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import httpx
 import pytest
-from tests.serving.test_session_router import Instance, Site, ask, site  # noqa: F401  # a fixture
+from tests.serving.instances import Instance, Site, ask, probed
 from tests.support.processes import PATIENCE
 from tests.support.servers import until
 from tests.support.wire import request
@@ -28,7 +28,7 @@ async def around() -> AsyncIterator[AsyncExitStack]:
 
 
 @pytest.fixture
-async def instances(site: Site, around: AsyncExitStack) -> tuple[Instance, Instance]:  # noqa: F811  # the fixture
+async def instances(site: Site, around: AsyncExitStack) -> tuple[Instance, Instance]:
     """An instance that stops, and the owner of the sessions."""
     receiving, owning = await Site(around).start(Instance("aaa")), await site.start(Instance("bbb"))
     receiving.owners.known["bbb"] = owning.owner
@@ -46,12 +46,7 @@ async def upgraded(receiving: Instance, owning: Instance) -> AsyncIterator[aioht
     """A client with a WebSocket to the owner, connected to the main namespace."""
     owning.sockets.of("/")
     sid = await owning.open()
-    async with (
-        aiohttp.ClientSession() as http,
-        http.ws_connect(receiving.address.url("websocket", sid), autoclose=False) as client,
-    ):
-        await client.send_str("2probe")
-        assert await client.receive_str() == "3probe"
+    async with probed(receiving, sid) as client:
         await client.send_str("5")
         await client.send_str("40")
         assert (await client.receive_str()).startswith("40")
@@ -168,7 +163,7 @@ async def test_an_upgrade_that_has_begun_is_refused_at_the_end(
         assert (await client.receive()).type is aiohttp.WSMsgType.CLOSE
         await stopping
     assert session_of(owning).state is State.OPEN
-    assert (await ask(owning.address, sid)).text == "ok"
+    assert (await ask(owning, sid)).text == "ok"
 
 
 async def test_a_stopping_instance_forwards_polls_and_posts(instances: tuple[Instance, Instance]) -> None:
@@ -178,7 +173,7 @@ async def test_a_stopping_instance_forwards_polls_and_posts(instances: tuple[Ins
     registry_of(receiving.sockets).stop_accepting()
     session_of(owning).send(b"x")
     for method, text in (("GET", "4x"), ("POST", "ok")):
-        answer = await ask(receiving.address, sid, method)
+        answer = await ask(receiving, sid, method)
         assert (answer.text, answer.headers["connection"]) == (text, "close")
     async with aiohttp.ClientSession() as http:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
@@ -193,7 +188,7 @@ async def test_a_client_cannot_end_a_poll(instances: tuple[Instance, Instance]) 
     async with polling(receiving, sid) as poll:
         await until(lambda: session_of(owning).transport.writable)
         for instance in (receiving, owning):
-            assert (await ask(instance.address, sid, END.decode())).status_code >= 400
+            assert (await ask(instance, sid, END.decode())).status_code >= 400
         assert session_of(owning).transport.writable
         session_of(owning).send(b"x")
         assert (await poll).text == "4x"

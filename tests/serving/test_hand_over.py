@@ -1,0 +1,131 @@
+"""Connections for sessions of other workers of the same machine."""
+
+import asyncio
+import errno
+import hashlib
+import socket
+import ssl
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from tests.serving.instances import UNKNOWN, Instance, Site, ask, handshake, probed
+from tests.support.certificates import make_certificate
+from tests.support.processes import PATIENCE
+from tests.support.servers import until
+from tests.support.wire import TEXT, client_frame, raw
+
+from synkora.serving.owners import Owner
+from synkora.serving.tls import tls_context
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "workers"
+    path.mkdir(mode=0o700)
+    return path
+
+
+async def test_a_connection_moves_between_workers(site: Site, folder: Path) -> None:
+    """With each request to the worker of the session, as often as necessary. No worker keeps it."""
+    one, two, sid = await site.workers(folder)
+    sids = {one: await one.open(), two: sid}
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
+        for _ in range(3):
+            for instance in (one, two):
+                answer = await http.post(one.address.url(sid=sids[instance]), content="6")
+                assert answer.text == "ok"
+                assert [len(each.connections) for each in (one, two)] == [instance is one, instance is two]
+        assert (one.total, two.total) == ({"handed over": 3}, {"handed over": 2})
+
+
+async def test_a_websocket_moves_to_its_worker(site: Site, folder: Path) -> None:
+    """With what the client sent behind the handshake. The first worker has no part in it."""
+    one, _, sid = await site.workers(folder)
+    async with raw(one.address) as client:
+        await client.send(handshake(one.address, sid) + client_frame(TEXT, b"2probe"))
+        assert (await client.head()).startswith("HTTP/1.1 101 ")
+        assert (await client.read(8)).endswith(b"3probe")
+    assert (one.total, one.pending) == ({"handed over": 1}, 0)
+
+
+async def test_a_split_request_reaches_its_worker(site: Site, folder: Path) -> None:
+    """In pieces of any size, and behind another request: by its connection or by another one."""
+    one, two, sid = await site.workers(folder)
+    for owners, other in ((one.owners, two), (two.owners, one)):
+        owners.known[other.tag] = other.owner
+    request = f"POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n6"
+    for cut in (1, 20, request.index(" HTTP") + 3, request.index("Host") + 2, len(request) - 1):
+        reader, writer = await asyncio.open_connection("127.0.0.1", one.address.port)
+        for part in (request[:cut], request[cut:]):
+            writer.write(part.encode())
+            await asyncio.sleep(0.05)
+        assert await reader.readuntil(b"\r\n\r\nok")
+        writer.write(request.encode())
+        assert await reader.readuntil(b"\r\n\r\nok")
+        writer.close()
+    health = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", one.address.port)
+    writer.write((health + request).encode())
+    assert b"404" in await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\nok")
+    writer.close()
+
+
+async def test_a_dead_worker_is_unknown(site: Site, folder: Path) -> None:
+    """Its socket may be left behind."""
+    one = await site.start(Instance("aaa"), workers=folder)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
+        left.bind(str(folder / "sessions-bbb"))
+    assert (await ask(one, "bbb.x")).json() == UNKNOWN
+    assert one.total == {}
+
+
+async def test_tls_connections_are_forwarded_to_workers(site: Site, folder: Path, tmp_path: Path) -> None:
+    """Their keys stay in the process that has accepted them."""
+    one, two, sid = await site.workers(folder, tls=tls_context(*make_certificate(tmp_path, "server")))
+    one.owners.known["bbb"] = Owner("bbb", "https://127.0.0.1:9", two.key)
+    for _ in range(2):
+        assert (await ask(one, sid)).text == "ok"
+    assert one.total == {"polling": 2}
+    async with probed(one, sid):
+        pass
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+async def test_a_worker_without_file_descriptors_answers(
+    site: Site, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    """A connection that cannot be forwarded must not hang: nothing would end it."""
+    one, two, _ = await site.workers(folder, tls=tls_context(*make_certificate(tmp_path, "server")))
+    one.owners.known["bbb"] = two.owner
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("synkora.serving.forwarding.socket", SimpleNamespace(socketpair=refuse))
+    url = one.url(transport, "made.bbb.up").replace("wss:", "https:")
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    upgrade["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    async with httpx.AsyncClient(verify=False, trust_env=False, timeout=PATIENCE) as http:  # noqa: S501  # the test's own
+        answer = await http.get(url, headers=upgrade if transport == "websocket" else {})
+    assert answer.json() == UNKNOWN
+    await until(lambda: one.pending == 0)
+
+
+async def test_another_machine_reaches_a_worker_through_any_other(site: Site, folder: Path, tmp_path: Path) -> None:
+    """Workers share a port: what is for one of them may arrive at another, with TLS or without."""
+    for tls in (None, tls_context(*make_certificate(tmp_path, "server"))):
+        scheme = "http:" if tls is None else "https:"
+        remote = await site.start(Instance("ccc"))
+        one, two, sid = await site.workers(folder, f"a{scheme[:-1]}", f"b{scheme[:-1]}", tls=tls)
+        certificate = "" if tls is None else hashlib.sha256(_shown(tmp_path)).hexdigest()
+        url = one.address.http.replace("http:", scheme)
+        remote.owners.known[two.tag] = Owner(two.tag, url, two.key, certificate)
+        for _ in range(2):
+            assert (await ask(remote, sid)).text == "ok"
+
+
+def _shown(folder: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert((folder / "server.crt").read_text())
