@@ -46,3 +46,15 @@ async def test_a_message_may_arrive_in_parts() -> None:
         assert not heard
         connection.data_received(bytes([byte]))
     assert (heard, ends) == ([b"\x00\r\n\xff"], [])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b">0\r\n", b">1\r\n+message\r\n", b">3\r\n+message\r\n*0\r\n+x\r\n", b">3\r\n%1\r\n*0\r\n+a\r\n+b\r\n+c\r\n"],
+)
+async def test_a_push_of_another_form_ends_it(said: bytes) -> None:
+    """The event loop would log the error as one of its own."""
+    ends: list[str] = []
+    connection = RedisConnection(ends.append, max_waiting=1000)
+    connection.data_received(said)
+    assert ends == ["what answers at the address of Redis is not Redis"]

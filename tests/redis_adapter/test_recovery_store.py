@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -294,6 +295,29 @@ async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServ
     redis.do("XADD", log._keys.room("p")[0], "2-0", "s", "1", "junk", "junk")
     redis.do("HSET", log._keys.of("log"), "number", "2")
     assert await log.read(("p",), Position(log.position.epoch, 0)) is Incomplete.UNAVAILABLE
+
+
+async def test_a_log_that_another_program_has_changed_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
+    """When the link is back, an answer of another form counts as none. Messages would be held for ever."""
+    log, delivered = followed(link)
+    log.append(event("a"), (), ("p",))
+    await until(lambda: len(delivered) == 1)
+    epoch = log.position.epoch
+    redis.do("HSET", log._keys.of("log"), "epoch", b"\xff")
+    lose(link)
+    await until(lambda: link.is_up and log.held is None)
+    redis.do("HSET", log._keys.of("log"), "epoch", epoch)
+    log.append(event("b"), (), ("p",))
+    await until(lambda: len(delivered) == 2)
+
+
+async def test_a_room_that_another_program_has_named_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
+    log, _ = followed(link)
+    redis.do("ZADD", log._keys.of("rooms"), 0, b"\xff")
+    failures: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    assert await log.append_once(event("a"), ("p",), once="a") == log.position
+    assert not failures
 
 
 async def test_a_message_with_a_long_name_of_a_sender_is_ignored(redis: RedisServer, link: Link) -> None:

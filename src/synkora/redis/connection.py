@@ -174,7 +174,7 @@ class RedisConnection(asyncio.Protocol):
                     receive = self.receivers.get(reply[1])
                     if receive is not None:
                         _hand(receive, reply[2])
-        except hiredis.ProtocolError:
+        except (hiredis.ProtocolError, LookupError, TypeError, MemoryError):  # also a message of another form
             self.end(NO_REDIS)
 
     def _take_reply(self, reply: Any) -> None:

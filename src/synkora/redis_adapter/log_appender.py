@@ -4,20 +4,20 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import count
 from math import ceil
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from synkora.engine.logs import Log
 from synkora.recovery.ports import LoggedEvent, LogUnavailable
 from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.log_bounds import bounds_of
-from synkora.redis_adapter.log_codec import EVERYONE, message_around, message_without_place, stored_fields
+from synkora.redis_adapter.log_codec import EVERYONE, UNREADABLE, message_around, message_without_place, stored_fields
 from synkora.redis_adapter.log_keys import LogKeys
 from synkora.redis_adapter.log_reader import LOG_LIFETIME
 from synkora.redis_adapter.log_receiver import LogReceiver
@@ -37,6 +37,8 @@ _LONGEST_ANSWER: Final = 5.0  # seconds
 _COMMAND_EXTRA: Final = 1_000  # bytes of an event's command besides its data
 _APPEND: Final = Script.load(__package__, "log_common", "log_append")
 _FORGET: Final = Script.load(__package__, "log_common", "log_forget")
+
+log = Log(__name__)
 
 
 class _Unsent(NamedTuple):
@@ -168,7 +170,8 @@ class LogAppender:
             args.append(awaited.once)
         self._in_flight += event.size + _COMMAND_EXTRA
         call = self._link.run(_APPEND, names, args)
-        call.add_done_callback(partial(self._sent, number, event))
+        # No partial: asyncio would show its arguments if it fails.
+        call.add_done_callback(lambda call: self._sent(number, event, call))
 
     def _sent(self, number: int, event: LoggedEvent, call: asyncio.Future[Any]) -> None:
         size = event.size
@@ -186,16 +189,22 @@ class LogAppender:
             if self._traces:
                 self._end_trace(number)
             if error is None:
-                self._appended(number, call.result())
+                self._read_reply(number, call.result())
         self.send_waiting()
 
+    def _read_reply(self, number: int, reply: Any) -> None:
+        try:
+            self._appended(number, reply)
+        except UNREADABLE as failure:
+            log.warning("log_answer_unreadable", problem=type(failure).__name__)
+
     def _appended(self, number: int, reply: list[Any]) -> None:
-        if len(reply) > 1 and reply[1]:
-            self._forget(reply[1])
         awaited = self._awaited.pop(number, None)
         if awaited is not None and not awaited.position.done():
             # An event without a name that was appended before the link was lost: the place of a later one.
             awaited.position.set_result(parse(reply[2].decode()) if len(reply) > 2 else self._receiver.last)
+        if len(reply) > 1 and reply[1]:
+            self._forget(reply[1])
 
     def _remember(self, number: int, event: LoggedEvent, size: int) -> None:
         now = asyncio.get_running_loop().time()

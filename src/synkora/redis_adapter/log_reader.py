@@ -4,16 +4,17 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from synkora.engine.logs import Log
 from synkora.recovery.ports import Incomplete, Kept
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
-from synkora.redis_adapter.log_codec import EVERYONE, Found, LogEntry, read_reply
+from synkora.redis_adapter.log_codec import EVERYONE, UNREADABLE, Found, LogEntry, read_reply
 from synkora.redis_adapter.log_keys import LogKeys
 
+T = TypeVar("T")
 LOG_LIFETIME: Final = 7 * 86_400  # seconds without an event after which a log is forgotten
 #: Bytes of a command that reads what was missed. All rooms of an instance may be more than a link may hold.
 _ROOMS_AT_ONCE: Final = 262_144
@@ -47,7 +48,7 @@ class LogReader:
         """Ask Redis for the position; a log that begins gets the epoch `proposed`."""
 
         def answered(reply: Any) -> None:
-            found(Position(reply[0].decode(), reply[1]))
+            found(self._read(lambda: Position(reply[0].decode(), int(reply[1]))))
 
         self._run(_BEGIN, [self._keys.of("log")], [proposed, LOG_LIFETIME], answered, lambda: found(None))
 
@@ -60,11 +61,20 @@ class LogReader:
         """
 
         def answered(reply: Any) -> None:
-            settled(Position(reply[0].decode(), reply[1]), reply[2])
+            read = self._read(lambda: (Position(reply[0].decode(), int(reply[1])), int(reply[2])))
+            settled(*(read or (None, 0)))
 
         link = self._link
         args = (proposed, link.data_id, seen.epoch, seen.number, link.uid, confirmed, LOG_LIFETIME)
         self._run(_SETTLE, [self._keys.of("log")], args, answered, lambda: settled(None, 0))
+
+    def _read(self, read: Callable[[], T]) -> T | None:
+        """Return what `read` makes of an answer; None if the answer has another form."""
+        try:
+            return read()
+        except UNREADABLE as error:
+            log.warning("log_answer_unreadable", problem=type(error).__name__)
+            return None
 
     def read(
         self,
@@ -96,7 +106,7 @@ class LogReader:
         def replied(reply: Any) -> None:
             try:
                 found = read_reply(reply, after.ahead)
-            except (ValueError, TypeError, LookupError) as error:  # written by another program or version
+            except UNREADABLE as error:
                 log.warning("log_entry_unreadable", problem=str(error))
                 found = unavailable
             answered(found)

@@ -4,7 +4,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from math import ceil
 from time import time
 from typing import Any, Final
@@ -207,7 +206,8 @@ class RedisSessions:
             call = self._link.run(_SAVE, self._keys(pid), (pid, data, lost_at, self._now(), *bounds))
         self._sent[pid] = session
         self._in_flight += size
-        call.add_done_callback(partial(self._written, pid, session, size))
+        # No partial: asyncio would show its arguments if it fails.
+        call.add_done_callback(lambda call: self._written(pid, session, size, call))
 
     def _written(self, pid: str, session: SavedSession | None, size: int, call: "asyncio.Future[Any]") -> None:
         self._in_flight -= size

@@ -157,6 +157,21 @@ async def test_much_is_read_in_parts(backend: Backend) -> None:
     assert read == published["positions"]
 
 
+async def test_events_of_an_emitter_are_read_with_any_number_of_arguments(backend: Backend) -> None:
+    """One of them made each read of the project fail."""
+    position = (await backend.ask("GET", EVENTS))["position"]
+    for arguments in ((), (1,), (1, [2])):
+        backend.site.server.to("p").emit("task:create", *arguments)
+    backend.site.server.to("p").emit("another", {"a": "b"})
+    found = (await backend.ask("GET", f"{EVENTS}?since={position}"))["events"]
+    assert [(event["event"], event["data"]) for event in found] == [
+        ("task:create", []),
+        ("task:create", {"task": 1}),
+        ("task:create", [1, [2]]),
+        ("another", {"a": "b"}),
+    ]
+
+
 async def test_attachments_are_read_in_base64(backend: Backend) -> None:
     (alice,) = await backend.site.meet("Alice", project="p")
     position = (await backend.ask("GET", EVENTS))["position"]

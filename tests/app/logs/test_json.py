@@ -1,5 +1,7 @@
 """The log as JSON: one object per line."""
 
+import asyncio
+import functools
 import json
 import logging
 from collections.abc import Iterator
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+import uvloop
 from tests.support.logs import configured_logs, log_error
 from tests.support.users import TIME
 
@@ -85,3 +88,24 @@ def test_libraries_are_heard(log: Any, capsys: pytest.CaptureFixture[str]) -> No
     assert (first["event"], first["logger"], first["message"]) == ("library_error", "uvicorn.error", "bad thing")
     assert first["exception"] == "ValueError: x"
     assert second["logger"] == "asyncio"
+
+
+def test_what_fails_in_the_event_loop_is_named_without_values(log: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """An event, or the key of a session, may be the argument of a callback, or the result of a task."""
+
+    async def fail() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_exception_handler({"message": "Task was destroyed", "task": ["the-users-words"]})
+        loop.call_soon(functools.partial(_fail, "the-users-words"))
+        await asyncio.sleep(0)
+
+    uvloop.run(fail())
+    output = capsys.readouterr().out
+    assert "the-users-words" not in output
+    first, second = map(json.loads, output.splitlines())
+    assert (first["event"], first["message"]) == ("library_error", "Task was destroyed")
+    assert "in _fail" in second["exception"]
+
+
+def _fail(_: str) -> None:
+    raise ValueError

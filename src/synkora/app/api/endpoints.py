@@ -45,7 +45,8 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 _ROSTER: Final = Topic[ProjectNamed, PresentUsers]("roster", ProjectNamed, PresentUsers, keeps_halves=True)
 _STATE: Final = Topic[Nothing, InstanceState]("state", Nothing, InstanceState)
-_LOGGED: Final[Decoder[tuple[str, Raw]]] = Decoder(tuple[str, Raw])
+_LOGGED: Final[Decoder[tuple[Raw, ...]]] = Decoder(tuple[Raw, ...])
+_NAME: Final[Decoder[str]] = Decoder(str)
 _WHOLE: Final = {event.name: event.whole for event in CATALOGUE if event.whole}
 _USER: Final[Decoder[PresentUser]] = Decoder(PresentUser, keeps_halves=True)
 _GONE: Final = {
@@ -245,9 +246,10 @@ def _last(found: list[LoggedEvent], now: Position, since: Position) -> int:
 
 
 def _kept(event: LoggedEvent, epoch: str) -> KeptEvent:
-    name, data = _LOGGED.decode(event.data)
+    first, *arguments = _LOGGED.decode(event.data)
+    name = _NAME.decode(bytes(first))
     whole = _WHOLE.get(name)
-    shown: object = data if whole is None else {whole: data}
+    shown: object = arguments if len(arguments) != 1 else arguments[0] if whole is None else {whole: arguments[0]}
     attachments = [base64.b64encode(attachment).decode() for attachment in event.attachments]
     return KeptEvent(name, shown, str(Position(epoch, event.number)), attachments)
 

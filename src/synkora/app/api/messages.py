@@ -82,7 +82,9 @@ class KeptEvent(msgspec.Struct, omit_defaults=True):
     """An event as the members got it. Attachments are in base64, in the order of their placeholders."""
 
     event: str
-    data: Annotated[Any, Meta(description="The event's data.")]
+    data: Annotated[
+        Any, Meta(description="The event's data; of another program's event without one argument, all arguments.")
+    ]
     position: Position
     attachments: list[str] = []
 

@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -19,6 +20,8 @@ from synkora.serving.request_ids import current_request_id
 
 #: Libraries whose errors appear only in their own log messages.
 LIBRARIES: Final = ("asyncio", "uvicorn")
+#: Where a message of asyncio begins to show values, such as the arguments of a callback: an event, or a session's key.
+_VALUES: Final = re.compile(r"[\n(<\[{]")
 
 
 def configure_logs(
@@ -104,7 +107,10 @@ class _Forwarder(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log a record as an event of the server."""
         error = record.exc_info[1] if record.exc_info else None
-        structlog.get_logger().error("library_error", logger=record.name, message=record.getMessage(), exc_info=error)
+        message = record.getMessage()
+        if record.name == "asyncio":
+            message = _VALUES.split(message, 1)[0].rstrip()
+        structlog.get_logger().error("library_error", logger=record.name, message=message, exc_info=error)
 
 
 class _Logger:
