@@ -12,6 +12,9 @@ CREATE TABLE synkora_outbox (
   traceparent text DEFAULT current_setting('synkora.traceparent', true) -- the trace of the change, if any
 );
 
+-- Finds what waits, however many rows are set aside.
+CREATE INDEX synkora_outbox_waiting ON synkora_outbox (id) WHERE problem IS NULL;
+
 -- Wakes the server at the commit. Without the trigger, the server looks every second.
 CREATE FUNCTION synkora_outbox_written() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

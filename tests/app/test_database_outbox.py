@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -17,7 +17,9 @@ from tests.support.logs import capture_logs
 from tests.support.relay import relaying
 from tests.support.servers import until
 
+from synkora.access.database_url import DatabaseUrl
 from synkora.app.database_outbox import DatabaseOutbox
+from synkora.app.outbox_table import OutboxTable
 from synkora.collaboration.publishing import Publisher
 from synkora.recovery.settings import RecoverySettings
 
@@ -201,6 +203,32 @@ async def test_a_column_without_a_value_does_not_stop_the_others(table: Table, p
         await turn()
     assert created(alice) == [1]
     assert [problem for _, problem in await table.rows()] == ["payload: it is null"]
+
+
+class Explained:
+    """A connection that returns the plans of queries in place of their rows."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+
+    async def fetch(self, query: str, timeout: float | None = None) -> list[asyncpg.Record]:
+        return await self._connection.fetch(f"EXPLAIN {query}", timeout=timeout)
+
+
+@pytest.mark.parametrize("is_analyzed", [True, False])
+async def test_reading_does_not_touch_what_is_set_aside(table: Table, postgres: Postgres, is_analyzed: bool) -> None:
+    """100,000 rows that cannot be published, whether or not the database knows their number."""
+    await table.connection.execute(
+        "INSERT INTO synkora_outbox (project, event, payload, problem) "
+        "SELECT 'p', 'task:gone', '{}', 'event: there is none' FROM generate_series(1, 100000)"
+    )
+    await table.create(1)
+    if is_analyzed:
+        await table.connection.execute("ANALYZE synkora_outbox")
+    reader = OutboxTable(cast(Any, Explained(table.connection)), DatabaseUrl.parse(postgres.url()), LARGEST)
+    plan = "\n".join(line[0] for line in await reader.next_rows())
+    assert "using synkora_outbox_waiting" in plan
+    assert "problem" not in plan  # no row is read and then left out
 
 
 async def test_a_row_is_published_once_though_it_was_not_deleted(table: Table, postgres: Postgres) -> None:

@@ -10,6 +10,7 @@ from tests.end_to_end.app_visitors import AppVisitor
 from tests.end_to_end.browser import start_chromium
 from tests.end_to_end.bystanders import MALLORY, Bystanders
 from tests.end_to_end.raw import RawClient, RawPolling, RawWebSocket
+from tests.support.collector import Collector
 from tests.support.node_process import NodeProcess
 from tests.support.real_clients import WAYS, Client, Connect, Way, join
 from tests.support.server_process import ServerProcess, StartServer, expect_health
@@ -163,3 +164,9 @@ async def visitors(chromium: NodeProcess) -> AsyncIterator[list[AppVisitor]]:
     yield visitors
     for visitor in visitors:
         await visitor.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def collector() -> AsyncIterator[Collector]:
+    async with Collector.running() as collector:
+        yield collector

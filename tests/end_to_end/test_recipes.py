@@ -3,13 +3,15 @@
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 from tests.access.processes import Postgres, find_program
 from tests.docs.documents import ROOT, blocks
+from tests.support.collector import CALLER, SAMPLED, TRACE, Collector
 from tests.support.processes import PATIENCE, free_port
 from tests.support.real_clients import Connect, join, join_both
 from tests.support.redis_server import RedisServer
@@ -47,15 +49,26 @@ import generated from "../generated/index.js";
 const adapter = new PrismaPg({ connectionString: process.env.DATABASE_URL });
 export const prisma = new generated.PrismaClient({ adapter });
 """
-MOVE_TASK = """
-import { prisma } from "./lib/prisma.js";
-import { moveTask } from "./lib/tasks.js";
-try {
-  console.log((await moveTask("t1", "DONE")).status);
-} catch (error) {
+MOVE_TASK = f"""
+import {{ prisma }} from "./lib/prisma.js";
+import {{ moveTask }} from "./lib/tasks.js";
+try {{
+  console.log((await moveTask("t1", "DONE", "{SAMPLED}")).status);
+}} catch (error) {{
   console.log(error.message.includes("not today") ? "rolled back" : error);
-}
+}}
 process.exit(); // this version of its adapter keeps a connection whose commit has failed
+"""
+#: The transaction names its trace, and the rows have it from the default of the model.
+DELETE_TASK = f"""
+import {{ prisma }} from "./lib/prisma.js";
+const row = (taskId) => ({{ data: {{ project: "{PROJECT}", event: "task:delete", payload: {{ taskId }} }} }});
+await prisma.$transaction(async (tx) => {{
+  await tx.$executeRaw`SELECT set_config('synkora.traceparent', ${{"{SAMPLED}"}}, true)`;
+  await tx.synkoraOutbox.create(row("t2"));
+}});
+await prisma.synkoraOutbox.create(row("t3"));
+await prisma.$disconnect();
 """
 #: Makes each commit of a change fail.
 NO_COMMIT = """
@@ -166,36 +179,50 @@ async def test_a_route_does_not_fail_without_the_server(app: App) -> None:
     assert errors.count("not published: ") == 2
 
 
+@asynccontextmanager
+async def connected(postgres: Postgres) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(postgres.url())
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 @pytest.mark.parametrize("is_committed", [True, False])
 async def test_a_transaction_of_prisma_publishes_if_it_is_committed(
     start_server: StartServer,
     redis: RedisServer,
     postgres: Postgres,
     connect_by: Connect,
+    collector: Collector,
     tmp_path: Path,
     is_committed: bool,
 ) -> None:
     """With a real client of Prisma, and the document's model. A later row shows that nothing was published before."""
-    database = await asyncpg.connect(postgres.url())
     outbox = (ROOT / "deploy/postgres/outbox.sql").read_text()
     table = 'CREATE TABLE "Task" (id text PRIMARY KEY, title text, status text, "projectId" text);'
-    await database.execute(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {outbox} {table}")
-    await database.execute("""INSERT INTO "Task" VALUES ('t1', 'Say hello', 'TODO', $1)""", PROJECT)
-    if not is_committed:
-        await database.execute(NO_COMMIT)
-    server = start_server(REDIS_URL=redis.url, PUBLISH_FROM="postgres", DATABASE_URL=postgres.url())
+    async with connected(postgres) as database:
+        await database.execute(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {outbox} {table}")
+        await database.execute("""INSERT INTO "Task" VALUES ('t1', 'Say hello', 'TODO', $1)""", PROJECT)
+        if not is_committed:
+            await database.execute(NO_COMMIT)
+    settings = {"REDIS_URL": redis.url, "PUBLISH_FROM": "postgres", "DATABASE_URL": postgres.url()}
+    server = start_server(**settings, **collector.settings)
     app = App(tmp_path, server.url)
     await app.generate_prisma()
     alice = await connect_by(ALICE, url=server.url)
     await join(alice)
     output, _ = await app.run(MOVE_TASK, DATABASE_URL=postgres.url())
     assert output == ("DONE\n" if is_committed else "rolled back\n")
-    insert = "INSERT INTO synkora_outbox (project, event, payload) VALUES ($1, 'task:delete', $2)"
-    await database.execute(insert, PROJECT, json.dumps({"taskId": "t2"}))
-    await database.close()
+    await app.run(DELETE_TASK, DATABASE_URL=postgres.url())
     if is_committed:
         assert await alice.next() == MOVED
-    assert await alice.next() == ["task:delete", {"taskId": "t2"}]
+    assert [await alice.next(), await alice.next()] == [["task:delete", {"taskId": task}] for task in ("t2", "t3")]
+    moved = await collector.named("deliver task:move", int(is_committed))
+    deleted = await collector.named("deliver task:delete", 2)
+    assert [span.trace == TRACE for span in (*moved, *deleted)] == [*[True] * len(moved), True, False]
+    published = [span for span in collector.spans if span.name.startswith("publish") and span.trace == TRACE]
+    assert {span.parent for span in published} == {CALLER}
 
 
 async def show_members(database: "asyncpg.Connection[asyncpg.Record]", *users: User) -> None:
@@ -216,9 +243,8 @@ async def test_access_is_revoked_at_once(
     start_server: StartServer, postgres: Postgres, tmp_path: Path, connect_by: Connect
 ) -> None:
     """The user is out, is refused again, and the others go on."""
-    database = await asyncpg.connect(postgres.url())
-    await show_members(database, ALICE, BOB)
-    await database.close()
+    async with connected(postgres) as database:
+        await show_members(database, ALICE, BOB)
     server = start_server(API_TOKEN=TOKEN, PROJECT_ACCESS="postgres", DATABASE_URL=postgres.url())
     app = App(tmp_path, server.url)
     app.write("lib/memberships.js", DELETE_MEMBERSHIP)

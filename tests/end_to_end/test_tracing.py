@@ -28,12 +28,6 @@ SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5  # opentelemetry/proto/trace/v1/
 OTHER = "11111111111111111111111111111111"
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def collector() -> AsyncIterator[Collector]:
-    async with Collector.running() as collector:
-        yield collector
-
-
 @pytest.fixture
 def fleet(start_server: StartServer, redis: RedisServer, collector: Collector) -> list[ServerProcess]:
     return [start_server(REDIS_URL=redis.url, API_TOKEN=TOKEN, **collector.settings) for _ in range(2)]
