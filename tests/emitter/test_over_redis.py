@@ -214,6 +214,24 @@ async def test_an_emitter_that_keeps_nothing_on_servers_that_do_warns_once(
     assert len([text for text in caplog.messages if "recovery=True" in text]) == 1
 
 
+async def test_an_emitter_that_keeps_events_for_servers_that_do_not_warns_once(
+    redis: RedisServer, visit: Visit, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The events are sent. Servers with recovery may start later: then their settings count."""
+    async with Emitter(redis.url, recovery=RecoverySettings()) as emitter:
+        async with serving(server_on(redis.url)) as address:
+            ann = await visit(address.port)
+            for number in range(2):
+                await emitter.emit("n", number)
+            assert [(await ann.next())[:2] for _ in range(2)] == [["n", 0], ["n", 1]]
+        assert len([text for text in caplog.messages if "no server keeps events" in text]) == 1
+        async with serving(server_on(redis.url, recovery=RecoverySettings(room_events=3))):
+            await until(lambda: redis.do("HGET", LOG, "bounds"))
+            with pytest.raises(ValueError, match="room_events is 10000 here and 3 there"):
+                await emitter.emit("n", 2)
+    assert len(caplog.messages) == 1
+
+
 async def test_redis_forgets_a_closed_emitter(redis: RedisServer) -> None:
     """Redis knows a bounded number of senders: scripts that run each minute must not push out the servers."""
     async with Emitter(redis.url, recovery=True) as emitter:

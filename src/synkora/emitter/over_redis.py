@@ -56,6 +56,7 @@ class RedisWay:
         self._keeps = recovery is not False
         self._given = recovery if isinstance(recovery, RecoverySettings) else None
         self._compared: set[str] = set()  # namespaces
+        self._warned: set[str] = set()  # namespaces
         self._timeout = timeout
         self._is_up = asyncio.Event()
         self._link.on_up.append(self._is_up.set)
@@ -86,13 +87,22 @@ class RedisWay:
         try:
             bounds = await declared(self._link, LogKeys(f"synkora:{self._prefix}:", namespace))
         except RedisRefused:
-            bounds = None  # this user of Redis may not ask
+            self._compared.add(namespace)  # this user of Redis may not ask
+            return
+        if bounds is None and self._keeps:  # they may start later: the next emit asks again
+            self._warn("emitter_alone_keeps", namespace, "no server keeps events: recovery=True is for those that do")
+            return
         if bounds is not None and self._given is not None and (found := differences(self._given, bounds)):
             raise ValueError(f"recovery differs from that of the servers: {found}. recovery=True takes what they have")
         if bounds is not None and not self._keeps:
             problem = "servers keep events, and this emitter does not: recovery=True"
-            log.warning("emitter_keeps_nothing", namespace=namespace, problem=problem)
+            self._warn("emitter_keeps_nothing", namespace, problem)
         self._compared.add(namespace)
+
+    def _warn(self, event: str, namespace: str, problem: str) -> None:
+        if namespace not in self._warned:
+            log.warning(event, namespace=namespace, problem=problem)
+        self._warned.add(namespace)
 
     async def _append(self, target: Target, draft: packets.Draft) -> None:
         once = _name(target) if target.once else ""
