@@ -29,18 +29,27 @@ class TokenRefused(Exception):
 class TokenGuard:
     """Accepts requests with one of the `tokens` of the setting `name`.
 
-    An address with too many wrong tokens must wait, even with the right token. `proxies` are trusted to state a
+    An address with too many wrong tokens must wait; with `locks`, even with the right token. Without, the length of the
+    tokens alone prevents guessing, and nobody can lock out who shares an address. `proxies` are trusted to state a
     client's address. Refusals are noted as incidents of this `kind`.
     """
 
     def __init__(
-        self, name: str, tokens: Iterable[str], proxies: TrustedProxies, incidents: Incidents, kind: IncidentKind
+        self,
+        name: str,
+        tokens: Iterable[str],
+        proxies: TrustedProxies,
+        incidents: Incidents,
+        kind: IncidentKind,
+        *,
+        locks: bool,
     ) -> None:
         self._name = name
         self._tokens = [token.encode() for token in tokens]
         self._proxies = proxies
         self._incidents = incidents
         self._kind = kind
+        self._locks = locks
         self._failures = FailureBackoff(MOST_FAILURES)
 
     def check(self, request: Request) -> None:
@@ -48,11 +57,14 @@ class TokenGuard:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
             raise TokenRefused(401, f"Sign in with {self._name}.", {"www-authenticate": "Bearer"})
+        is_right = self._is_right(given.strip().encode("latin-1", "replace"))
+        if is_right and not self._locks:
+            return
         address = address_of(request, self._proxies)
         if self._failures.is_delayed(address):
             self._incidents.note(self._kind, "too many", address)
             raise TokenRefused(429, _TOO_MANY, {"retry-after": str(RETRY_AFTER)})
-        if not self._is_right(given.strip().encode("latin-1", "replace")):
+        if not is_right:
             self._failures.note(address)
             self._incidents.note(self._kind, "wrong token", address)
             raise TokenRefused(401, f"This is not the server's {self._name}.", {"www-authenticate": "Bearer"})

@@ -55,7 +55,8 @@ class ApiRoute(BaseRoute):
         self, instance: Instance, tokens: tuple[str, ...], *, rate: float, max_body: int, port: int | None = None
     ) -> None:
         proxies, incidents = instance.server.settings.proxies, instance.server.incidents
-        self._guard = TokenGuard("API_TOKEN", tokens, proxies, incidents, IncidentKind.API_SIGN_IN_REFUSED)
+        kind = IncidentKind.API_SIGN_IN_REFUSED
+        self._guard = TokenGuard("API_TOKEN", tokens, proxies, incidents, kind, locks=False)
         self._proxies = proxies
         self._rate = Rate(rate, max(rate * _BURST, 1)) if rate else None
         self._due = 0.0

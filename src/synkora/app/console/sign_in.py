@@ -37,7 +37,7 @@ class ConsoleSignIn:
         self._guard = None
         if token is not None:
             kind = IncidentKind.CONSOLE_SIGN_IN_REFUSED
-            self._guard = TokenGuard("CONSOLE_TOKEN", [token], proxies, incidents, kind)
+            self._guard = TokenGuard("CONSOLE_TOKEN", [token], proxies, incidents, kind, locks=True)
         self._proxies = proxies
 
     def check(self, request: Request) -> None:
