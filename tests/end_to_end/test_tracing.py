@@ -237,7 +237,10 @@ async def hung() -> AsyncIterator[int]:
 async def test_a_collector_that_is_down_costs_only_traces(
     start_server: StartServer, connect_by: Connect, hung: int, is_hung: bool
 ) -> None:
-    """More spans than the queue takes, an export that would last for hours, and the server stops all the same."""
+    """More spans than the queue takes, an export that would last for hours, and the server stops all the same.
+
+    The log says that spans were dropped.
+    """
     port = hung if is_hung else free_port()
     queue = {"OTEL_BSP_MAX_QUEUE_SIZE": "20", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10", "OTEL_BSP_SCHEDULE_DELAY": "50"}
     server = start_server(
@@ -253,7 +256,18 @@ async def test_a_collector_that_is_down_costs_only_traces(
         assert await bob.next() == ["task:move", {**MOVE, "taskId": f"t{number}"}]
     assert await asyncio.to_thread(server.stop) == 0, server.output
     assert '"event":"traces_lost"' in server.output
+    assert '"message":"Queue full, dropping Span."' in server.output
     assert "hunter2" not in server.output
+
+
+async def test_the_log_says_that_the_collector_has_refused_spans(
+    start_server: StartServer, collector: Collector
+) -> None:
+    collector.status = 400
+    server = start_server(API_TOKEN=TOKEN, **collector.settings)
+    await publish(server.url)
+    await asyncio.to_thread(server.line, lambda line: "! Traces: Failed to export spans" in line)
+    assert collector.spans == []
 
 
 async def test_a_stop_exports_the_last_spans(start_server: StartServer, collector: Collector) -> None:

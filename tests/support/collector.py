@@ -33,17 +33,20 @@ class CollectedSpan(NamedTuple):
 
 
 class Collector:
-    """Keeps what it has taken; `headers` are those of the last request."""
+    """Keeps what it has taken; `headers` are those of the last request. `status` is that of the answers."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.spans: list[CollectedSpan] = []
         self.requests = 0
+        self.status = 200
         self.headers: Mapping[str, str] = {}
 
     async def receive(self, request: web.Request) -> web.Response:
         self.requests += 1
         self.headers = request.headers
+        if self.status != 200:
+            return web.Response(status=self.status)
         body = ExportTraceServiceRequest.FromString(await request.read())
         for group in body.resource_spans:
             resource = _values(group.resource.attributes)
