@@ -141,7 +141,6 @@ async def test_apart_from_the_other_instances(site: TroubledSite) -> None:
 async def test_health_and_readiness_while_the_server_stops(site: Site) -> None:
     """Until the last client has left, so that load balancers send no new clients."""
     async with Polling(site.address) as late:
-        await late.open()
         stopping = asyncio.create_task(site.server.close(5))
         await until(lambda: site.server._registry.is_closing)
         assert (await ask(site.address, "/health")).json()["status"] == "shutting down"

@@ -125,7 +125,6 @@ async def test_a_connect_over_polling_is_decided_by_the_cookie_of_its_upgrade(
     """The cookie comes with the WebSocket handshake. The CONNECT is answered then, and not before."""
     headers = {"Cookie": f"{COOKIE}={token_of('Alice')}"}
     async with Polling(running.address, {"Origin": PAGE}) as polling:
-        await polling.open()
         assert (await polling.post(connect_packet(auth))).text == "ok"
         poll = asyncio.create_task(polling.poll())
         async with websocket(running.address, polling.sid, origin=PAGE, additional_headers=headers) as client:
@@ -149,7 +148,6 @@ async def test_an_upgrade_without_a_valid_cookie(
 ) -> None:
     """The CONNECT is refused as soon as the WebSocket handshake has come."""
     async with Polling(running.address, {"Origin": PAGE}) as polling:
-        await polling.open()
         await polling.post(connect_packet({"token": "user-1"}))
         async with websocket(running.address, polling.sid, origin=PAGE, additional_headers=headers):
             assert refused((await polling.poll())[0]) == message
@@ -159,7 +157,6 @@ async def test_the_cookie_of_an_upgrade_without_an_origin_is_ignored(patience: N
     """The cookie of a WebSocket handshake counts only with an allowed origin."""
     headers = {"Cookie": f"{COOKIE}={token_of('Alice')}"}
     async with Polling(running.address, {"Origin": PAGE}) as polling:
-        await polling.open()
         await polling.post(connect_packet(None))
         async with websocket(running.address, polling.sid, additional_headers=headers):
             assert refused((await polling.poll())[0]) == "Authentication required"
@@ -173,7 +170,6 @@ async def test_a_client_that_does_not_upgrade_is_judged_in_the_end(
 ) -> None:
     """A CONNECT without a token waits for the upgrade for a limited time."""
     async with Polling(running.address) as polling:
-        await polling.open()
         await polling.post(connect_packet(auth))
         assert refused((await polling.poll())[0]) == message
 
@@ -194,7 +190,6 @@ async def test_a_decision_that_an_upgrade_cannot_change_is_immediate(
 ) -> None:
     """With a token, a Bearer header or a cookie, nothing else will come."""
     async with Polling(running.address, headers) as polling:
-        await polling.open()
         await polling.post(connect_packet(auth))
         assert refused((await polling.poll())[0]) == message
 
@@ -212,7 +207,6 @@ async def test_a_valid_token_over_polling_is_admitted_immediately(
 ) -> None:
     """A valid token never waits. `connected` follows the reply to CONNECT."""
     async with Polling(running.address, headers) as polling:
-        await polling.open()
         await polling.post(connect_packet(auth))
         reply, welcome = await polling.poll()
         assert reply.startswith('40{"sid"')
@@ -260,7 +254,6 @@ async def test_a_client_that_disconnects_while_waiting_is_not_admitted(patience:
 async def test_a_client_that_waits_may_go(patience: None, running: Site) -> None:
     """Nothing remains of a session that closes before its upgrade."""
     async with Polling(running.address) as polling:
-        await polling.open()
         await polling.post("40")
         await polling.post("1")
     await until(lambda: len(running.server._registry) == 0)
@@ -271,7 +264,7 @@ async def test_with_polling_only_no_client_waits_for_an_upgrade(patience: None) 
     """No WebSocket can bring a cookie: the CONNECT is decided immediately."""
     server = SocketServer(transports=["polling"])
     Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), incidents=server.incidents)
-    async with serving(server) as address, Polling(address) as client:
+    async with serving(server) as address, Polling(address, opens=False) as client:
         assert (await client.open())["upgrades"] == []
         await client.post("40")
         (packet,) = await client.poll()

@@ -188,7 +188,6 @@ async def test_a_websocket_client_gets_a_message_and_is_closed() -> None:
 async def test_a_polling_client_gets_a_message_and_its_session_ends() -> None:
     """Over a real connection: the message comes with its last poll."""
     async with running_site() as site, Polling(site.address) as client:
-        await client.open()
         await client.post("40" + json.dumps({"token": token("Ann", SOON)}))
         packets: list[str] = []
         while "41" not in packets:

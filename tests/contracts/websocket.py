@@ -260,23 +260,20 @@ class WebSocketContract:
 
     async def test_a_second_websocket_of_a_session_is_closed(self, address: Address) -> None:
         """The first one continues, before and after its upgrade."""
-        async with Polling(address) as client:
-            await client.open()
-            async with websocket(address, client.sid) as first:
-                async with websocket(address, client.sid) as second:
-                    await second.closed()
-                await first.send("2probe")
-                assert await first.receive() == "3probe"
-                await first.send("5")
-                async with websocket(address, client.sid) as third:
-                    await third.closed()
-                await first.send("4hello")
-                assert await first.receive() == "4hello"
+        async with Polling(address) as client, websocket(address, client.sid) as first:
+            async with websocket(address, client.sid) as second:
+                await second.closed()
+            await first.send("2probe")
+            assert await first.receive() == "3probe"
+            await first.send("5")
+            async with websocket(address, client.sid) as third:
+                await third.closed()
+            await first.send("4hello")
+            assert await first.receive() == "4hello"
 
     async def test_a_probe_that_is_cut_leaves_the_session_polling(self, address: Address, engine: Engine) -> None:
         """A proxy without WebSocket support costs the upgrade, not the connection."""
         async with Polling(address) as client:
-            await client.open()
             async with raw_websocket(address, client.sid) as raw:
                 await raw.send(client_frame(TEXT, b"2probe"))
                 assert await raw.text() == "3probe"
@@ -288,7 +285,6 @@ class WebSocketContract:
     async def test_a_probes_fault_is_closed_and_leaves_the_session(self, address: Address, engine: Engine) -> None:
         """An invalid frame of a probe ends only the probe."""
         async with Polling(address) as client:
-            await client.open()
             async with raw_websocket(address, client.sid) as raw:
                 await raw.send(client_frame(TEXT, b"2probe", rsv=1))
                 await raw.closed()

@@ -218,7 +218,7 @@ async def refused_websocket(address: Address) -> tuple[int, str | None, str]:
 
 
 async def refused_polling(address: Address) -> tuple[int, str | None, str]:
-    async with Polling(address) as client:
+    async with Polling(address, opens=False) as client:
         answer = await client.http.get(address.url())
     return answer.status_code, answer.headers.get("retry-after"), answer.text
 
@@ -239,7 +239,6 @@ async def test_both_transports_are_refused_with_a_message_and_retry_after(
             assert await refused_websocket(address) == answer
         await until(lambda: limiter._clients.total("") == 0)
         async with Polling(address) as client:
-            await client.open()
             assert await refused_websocket(address) == answer
             await client.post("1")
         await until(lambda: limiter._clients.total("") == 0)
@@ -249,7 +248,6 @@ async def test_both_transports_are_refused_with_a_message_and_retry_after(
 async def test_too_fast_handshakes_are_refused_on_both_transports() -> None:
     """After ten seconds' worth, whichever transport the others used."""
     async with gated(handshakes_per_address=0.2) as (address, _), websocket(address), Polling(address) as client:
-        await client.open()
         async with websocket(address):
             pass
         message = '{"code":4,"message":"Too many new connections from this address"}'
@@ -264,7 +262,6 @@ async def test_an_upgrade_is_no_second_connection() -> None:
     """An upgraded session counts once, in all and for its address, and is no handshake."""
     limits = {"clients": 1, "connections_per_address": 1, "handshakes_per_address": 0.01}
     async with gated(**limits) as (address, limiter), Polling(address) as client:
-        await client.open()
         async with websocket(address, sid=client.sid) as probe:
             await probe.send("2probe")
             assert await probe.receive() == "3probe"

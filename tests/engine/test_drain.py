@@ -97,7 +97,6 @@ async def test_an_upgrade_continues() -> None:
     """A session that is not drained yet may upgrade."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
-        await client.open()
         engine.registry.stop_accepting()
         async with websocket(address, client.sid) as upgrading:
             await upgrading.send("2probe")
@@ -189,7 +188,6 @@ async def test_a_backlog_goes_out_before_the_end() -> None:
 async def polled() -> AsyncIterator[tuple[Engine, Polling, Session]]:
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
-        await client.open()
         yield engine, client, engine.recorders[0].session
 
 

@@ -100,7 +100,7 @@ async def test_parts_by_polling(engine: Engine, address: Address) -> None:
         posts = []
         sids = []
         for _ in range(3):
-            await (await stack.enter_async_context(Polling(address))).open()
+            await stack.enter_async_context(Polling(address))
             sids.append(engine.recorders[-1].session.sid)
         held = share(engine)
         for sid in sids:

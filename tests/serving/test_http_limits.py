@@ -81,7 +81,6 @@ class TestSlowRequests:
             b"Transfer-Encoding: chunked": b"".join(b"1\r\n%c\r\n" % byte for byte in packet) + b"0\r\n\r\n",
         }
         async with Polling(hasty) as polling, raw(hasty) as client:
-            await polling.open()
             await polling.post("40")
             target = hasty.url(sid=polling.sid).removeprefix(hasty.http).encode()
             for field, body in bodies.items():
@@ -136,7 +135,6 @@ class TestSlowRequests:
     async def test_a_body_without_an_end(self, server: SocketServer, hasty: Address) -> None:
         """It is answered with 408, and its session has ended."""
         async with Polling(hasty) as polling, raw(hasty) as client:
-            await polling.open()
             target = hasty.url(sid=polling.sid).removeprefix(hasty.http)
             await client.send(f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n40".encode())
             assert (await client.ended()).startswith(b"HTTP/1.1 408")
@@ -162,7 +160,6 @@ class TestSlowRequests:
     async def test_a_request_behind_another_has_time(self, server: SocketServer, hasty: Address) -> None:
         """The wait of a request behind a poll is not the client's delay."""
         async with Polling(hasty) as polling, raw(hasty) as client:
-            await polling.open()
             target = hasty.url(sid=polling.sid).removeprefix(hasty.http)
             post = f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n4"
             await client.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n{post}".encode())
@@ -175,7 +172,6 @@ class TestSlowRequests:
     async def test_a_late_response_does_not_make_the_client_slow(self, server: SocketServer, hasty: Address) -> None:
         """A poll waits for messages without a limit, and a WebSocket is no request."""
         async with Polling(hasty) as polling, websocket(hasty) as client:
-            await polling.open()
             poll = asyncio.create_task(polling.poll())
             await asyncio.sleep(2 * SOON)
             server._registry.find(polling.sid).send(b"hello")
@@ -318,7 +314,6 @@ class TestSmallChunks:
     async def test_too_many_end_the_connection(self, server: SocketServer, address: Address, target: str) -> None:
         """Handling one-byte chunks in one turn of the loop would delay everyone, without a sign-in."""
         async with Polling(address) as polling, raw(address) as client:
-            await polling.open()
             path = address.url(sid=polling.sid).removeprefix(address.http)
             head = f"{target.format(path)} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
             await client.send(head)
@@ -345,7 +340,6 @@ class TestPipelining:
     async def poll(self, address: Address) -> AsyncIterator[tuple[Polling, bytes]]:
         """A session, and a request that waits for its messages."""
         async with Polling(address) as polling:
-            await polling.open()
             target = address.url(sid=polling.sid).removeprefix(address.http)
             yield polling, f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 

@@ -64,7 +64,7 @@ async def test_an_invalid_id_is_replaced(address: Address, given: str) -> None:
 
 async def test_each_request_has_its_own_id(address: Address) -> None:
     """Requests without an id: pages, posts and refusals, also on one connection."""
-    async with Polling(address) as client:
+    async with Polling(address, opens=False) as client:
         opening = await client.http.get(address.url())
         client.sid = json.loads(opening.text[1:])["sid"]
         posted = await client.post("40")
@@ -77,7 +77,7 @@ async def test_each_request_has_its_own_id(address: Address) -> None:
 
 
 async def test_polls_that_succeed_go_without(address: Address) -> None:
-    async with Polling(address) as client:
+    async with Polling(address, opens=False) as client:
         opening = await client.http.get(address.url(), headers={"X-Request-Id": "mine"})
     assert opening.status_code == 200
     assert "x-request-id" not in opening.headers

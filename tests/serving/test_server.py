@@ -145,12 +145,11 @@ async def test_new_clients_are_refused_while_it_stops(start: Start) -> None:
     """A connected client can still poll its last messages, over a new connection. Then the program ends."""
     program, address = start(False)
     async with Polling(address) as client:
-        await client.open()
         await client.post("40")
         assert (await client.poll())[0].startswith("40{")
         program.signal(signal.SIGTERM)
         await asyncio.to_thread(program.line, lambda line: line == "stopping")
-        async with Polling(address) as late:
+        async with Polling(address, opens=False) as late:
             answer = await late.http.get(address.url())
             assert (answer.status_code, answer.json()["message"]) == (503, "Server is shutting down")
         with pytest.raises(InvalidStatus, match="503"):

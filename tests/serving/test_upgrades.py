@@ -47,7 +47,6 @@ async def test_repeated_fields_are_one_list(address: Address, fields: str) -> No
 async def test_an_upgrade_of_a_post_is_ignored(address: Address, upgrade: str) -> None:
     """The packets of the POST are handled, and the connection continues, also with data of the same segment."""
     async with Polling(address) as polling, raw(address) as client:
-        await polling.open()
         target = address.url(sid=polling.sid).removeprefix(address.http)
         post = f"POST {target} HTTP/1.1\r\nHost: a\r\n{upgrade}Content-Length: 2\r\n\r\n40".encode()
         await client.send(post + HEALTH)
@@ -71,7 +70,6 @@ async def test_another_upgrade_of_a_get_is_ignored(address: Address, protocol: s
 async def test_a_body_after_an_ignored_upgrade_may_arrive_in_parts(address: Address) -> None:
     """Head and chunked body are parsed correctly for any segmentation."""
     async with Polling(address) as polling, raw(address) as client:
-        await polling.open()
         target = address.url(sid=polling.sid).removeprefix(address.http)
         request = f"POST {target} HTTP/1.1\r\nHost: a\r\n{H2C}Transfer-Encoding: chunked\r\n\r\n2\r\n40\r\n0\r\n\r\n"
         for byte in request.encode():

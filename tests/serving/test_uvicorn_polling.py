@@ -41,7 +41,6 @@ async def test_a_connection_that_breaks_ends_the_session_whose_poll_hangs_on_it(
 ) -> None:
     """Immediately, and nothing of it remains."""
     async with Polling(address) as polling, raw(address) as client:
-        await polling.open()
         await client.send(get(address, polling.sid))
         await until(lambda: server._registry.find(polling.sid).transport.writable)
         client.writer.transport.abort()
@@ -75,7 +74,6 @@ async def test_requests_without_a_session_share_the_turns(sid: str | None) -> No
     running_server._make_protocol.keywords["strangers"] = strangers
     async with running(running_server, "/socket.io/") as address, AsyncExitStack() as stack:
         polling = await stack.enter_async_context(Polling(address))
-        await polling.open()
         clients = [await stack.enter_async_context(raw(address)) for _ in range(20)]
         answers = [asyncio.create_task(client.head()) for client in clients]
         request = b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n" if sid is None else get(address, sid)
@@ -90,7 +88,6 @@ async def test_requests_without_a_session_share_the_turns(sid: str | None) -> No
 
 async def test_a_connection_that_breaks_between_polls_ends_nothing(server: SocketServer, address: Address) -> None:
     async with Polling(address) as polling, raw(address) as client:
-        await polling.open()
         server._registry.find(polling.sid).send(b"one")
         await client.send(get(address, polling.sid))
         assert (await answer(client))[1] == b"4one"
@@ -102,7 +99,6 @@ async def test_a_connection_that_breaks_between_polls_ends_nothing(server: Socke
 async def test_a_poll_before_the_last_response_is_read_ends_the_session(server: SocketServer, address: Address) -> None:
     """Each connection would hold another large response. The small kernel buffer lets the test see this."""
     async with Polling(address) as polling, raw(address, slow=True) as deaf, raw(address) as other:
-        await polling.open()
         session = server._registry.find(polling.sid)
         await deaf.send(get(address, polling.sid))
         await until(lambda: session.transport.writable)
@@ -118,7 +114,6 @@ async def test_a_poll_before_the_last_response_is_read_ends_the_session(server: 
 async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, address: Address) -> None:
     """Requests of a connection are answered in order (RFC 9112 section 9.3.2)."""
     async with Polling(address) as polling, raw(address) as client:
-        await polling.open()
         await client.send(get(address, polling.sid) * 2 + b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
         for message in (b"4one", b"4two"):
             await until(lambda: server._registry.find(polling.sid).transport.writable)
@@ -129,7 +124,6 @@ async def test_requests_behind_a_poll_wait_for_its_answer(server: SocketServer, 
 
 async def test_requests_behind_a_poll_are_answered_one_by_one(server: SocketServer, address: Address) -> None:
     async with Polling(address) as polling, raw(address) as client:
-        await polling.open()
         await client.send(get(address, polling.sid) + get(address, "unknown") * MAX_WAITING)
         await until(lambda: server._registry.find(polling.sid).transport.writable)
         server._registry.find(polling.sid).send(b"hello")
@@ -158,7 +152,6 @@ async def test_a_connection_that_is_not_kept_is_closed_after_the_answer(
 async def test_a_client_that_waits_to_be_asked_for_a_body_is_asked(address: Address) -> None:
     """A GET may expect a 100 before its body (RFC 9110 section 10.1.1)."""
     async with Polling(address) as polling, raw(address) as client:
-        await polling.open()
         head = "Host: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
         await client.send(get(address, polling.sid, head))
         async with asyncio.timeout(PATIENCE):
@@ -171,7 +164,6 @@ async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
     server.of("/")
     messages = [b"4" + letter * LARGE for letter in (b"a", b"b", b"c")]
     async with serving(server) as address, Polling(address) as polling, raw(address, slow=True) as client:
-        await polling.open()
         session = server._registry.find(polling.sid)
         await client.send(get(address, polling.sid) * 3)
         for message in messages[:2]:

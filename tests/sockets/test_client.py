@@ -370,7 +370,6 @@ async def test_a_client_connects_by_polling(server: SocketServer, address: Addre
         socket.emit("hello", socket.transport)
 
     async with Polling(address) as client:
-        await client.open()
         await client.post("40")
         reply, hello = await client.poll()
         assert set(json.loads(reply[2:])) == {"sid"}

@@ -122,7 +122,6 @@ async def test_the_address_behind_a_proxy(transport: str, proxies: list[str], ex
                 await client.connect()
         else:
             async with Polling(address, headers) as polling:
-                await polling.open()
                 assert (await polling.post("40")).status_code == 200
     assert seen == [expected]
 
@@ -150,7 +149,6 @@ async def test_messages_before_connect_are_limited() -> None:
             await client.send(connect_of(MAX_EARLY + 1))
             assert await client.closed() == CloseCode.TOO_BIG
         async with Polling(address) as polling:
-            await polling.open()
             url = address.url(sid=polling.sid)
             answer = await polling.http.post(url, content=connect_of(MAX_EARLY + 1).encode())
             assert answer.status_code == 413

@@ -88,7 +88,6 @@ class TestRefusals:
                 yield by_websocket
             return
         async with Polling(address) as polling:
-            await polling.open()
 
             async def by_polling(auth: str) -> str | bytes:
                 assert (await polling.post("40" + auth)).status_code == 200

@@ -87,7 +87,6 @@ class TestInTheMiddleOfAnUpgrade:
         reasons: list[str] = []
         main.on_disconnect(lambda socket, reason: reasons.append(reason))
         async with Polling(address) as polling:
-            await polling.open()
             await polling.post("40")
             await polling.poll()
             async with websocket(address, polling.sid) as client:
@@ -164,7 +163,6 @@ async def test_a_post_to_an_ended_session_is_ignored(server: SocketServer, addre
     seen: list[object] = []
     server.of("/").on("note", lambda socket, value: seen.append(value))
     async with Polling(address) as client:
-        await client.open()
         await client.post("40")
         await client.poll()
         await client.post('42["note",1]')

@@ -80,7 +80,6 @@ async def test_a_client_that_sends_engine_ios_close(watched: Watched) -> None:
         assert await watched.reason() == "transport close"
     watched.reasons.clear()
     async with Polling(watched.address) as polling:
-        await polling.open()
         await polling.post("40")
         await polling.post("1")
         assert await watched.reason() == "transport close"
@@ -88,7 +87,6 @@ async def test_a_client_that_sends_engine_ios_close(watched: Watched) -> None:
 
 async def test_a_poll_that_is_given_up(watched: Watched) -> None:
     async with Polling(watched.address) as client:
-        await client.open()
         await client.post("40")
         await client.poll()
         poll = asyncio.create_task(client.poll())
@@ -202,7 +200,6 @@ class TestServerSide:
     async def test_a_polling_client_learns_by_its_next_poll(self, watched: Watched) -> None:
         """Last messages and DISCONNECT come in one poll, the close in another: it would hide them."""
         async with Polling(watched.address) as client:
-            await client.open()
             await client.post("40")
             await client.poll()
             socket = watched.socket
@@ -228,7 +225,6 @@ class TestShutdown:
         """Each client gets the last messages, over either transport, and its connection ends."""
         server = watched.server
         async with socketio(watched.address) as client, Polling(watched.address) as polling:
-            await polling.open()
             await polling.post("40")
             await polling.poll()
             server.emit("goodbye")
@@ -246,8 +242,7 @@ class TestShutdown:
         """Closing ends within its timeout, and reports the remaining client."""
         server = SocketServer()
         server.of("/")
-        async with serving(server) as address, Polling(address) as client:
-            await client.open()
+        async with serving(server) as address, Polling(address):
             assert not await server.close(0.05)
 
     async def test_without_clients_returns_at_once(self) -> None:
@@ -278,7 +273,6 @@ async def test_nothing_remains_of_disconnected_clients(server: SocketServer, add
     main.on_connect(lambda socket, auth: socket.join("room", socket.id + "'s"))
     for _ in range(10):
         async with socketio(address), websocket(address), Polling(address) as polling:
-            await polling.open()
             await polling.post("40")
             await polling.post("1")
     await until(lambda: len(server._registry) == 0)

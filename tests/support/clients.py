@@ -20,14 +20,21 @@ def opened(packet: str | bytes) -> dict[str, Any]:
 
 
 class Polling:
-    """A long-polling client, with a session after `open`."""
+    """A long-polling client, with a session unless it `opens` none."""
 
-    def __init__(self, address: Address, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, address: Address, headers: dict[str, str] | None = None, *, opens: bool = True) -> None:
         self.address = address
+        self.opens = opens
         self.http = httpx.AsyncClient(timeout=PATIENCE, headers=headers, trust_env=False)
         self.sid = ""
 
     async def __aenter__(self) -> Self:
+        if self.opens:
+            try:
+                await self.open()
+            except BaseException:
+                await self.http.aclose()
+                raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -41,8 +48,7 @@ class Polling:
         return handshake
 
     async def connect(self) -> None:
-        """Open a session, and connect to the main namespace."""
-        await self.open()
+        """Connect to the main namespace."""
         await self.post("40")
         assert (await self.poll())[0].startswith('40{"sid":')
 

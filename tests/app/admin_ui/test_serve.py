@@ -101,7 +101,6 @@ async def test_further_guesses_are_disconnected(site: AdminSite) -> None:
 async def test_simultaneous_guesses_are_limited(site: AdminSite) -> None:
     """In one request with many guesses, those above the limit are dropped, and the connection is closed."""
     async with Polling(site.address) as guesser:
-        await guesser.open()
         guess = '40/admin,{"password":"guess"}'
         await guesser.post(*[guess] * 1000)
         answers = [packet for packet in await guesser.poll() if packet.startswith("44/admin,")]

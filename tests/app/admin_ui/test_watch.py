@@ -41,9 +41,8 @@ async def enter(client: WebSocket, project: str = "p") -> str:
 
 async def test_an_admin_first_gets_the_current_sockets(site: AdminSite) -> None:
     """The supported features come first, then all sockets with rooms and users, admins included, and the statistics."""
-    async with socketio(site.address, {"token": token_of("Alice")}) as alice, Polling(site.address) as polling:
+    async with socketio(site.address, {"token": token_of("Alice")}) as alice, Polling(site.address):
         sid = await enter(alice)
-        await polling.open()
         async with admin(site.address) as someone:
             assert (await someone.event())[0] == "session"
             assert await someone.event() == ["config", {"supportedFeatures": TABLES}]
@@ -67,7 +66,7 @@ async def test_secrets_are_not_sent(site: AdminSite) -> None:
     """No field contains a token, a cookie or a session id."""
     token, cookie = token_of("Alice"), "next-auth.session-token=" + token_of("Alice", image="cookie")
     headers = {"authorization": f"Bearer {token}", "cookie": cookie, "x-secret": "hush", "user-agent": "a browser"}
-    async with Polling(site.address, headers) as polling:
+    async with Polling(site.address, headers, opens=False) as polling:
         await polling.http.get(site.address.url(token=token))
         await polling.open()
         await polling.post("40" + '{"token":"' + token + '"}')
@@ -85,7 +84,6 @@ async def test_changes_are_sent(site: AdminSite) -> None:
     async with admin(site.address) as someone:
         await someone.told("all_sockets")
         async with Polling(site.address) as alice:
-            await alice.open()
             await alice.post("40" + '{"token":"' + token_of("Alice") + '"}')
             connected, _ = await someone.told("socket_connected")
             assert connected["transport"] == "polling"

@@ -82,9 +82,8 @@ async def test_metrics_count_the_clients_actions(site: MeasuredSite) -> None:
         async with (
             socketio(site.address, {"token": token_of("Alice")}) as tab,
             socketio(site.address, {"token": token_of("Bob")}) as bob,
-            Polling(site.address) as newcomer,
+            Polling(site.address),
         ):
-            await newcomer.open()
             await join(site, alice, tab, bob)
             before = await site.read()
             for name in ("canvas:cursor", "canvas:cursor", "task:create"):
@@ -149,9 +148,7 @@ def test_the_kinds_are_documented() -> None:
 
 
 async def test_backlogs_are_reported(site: MeasuredSite) -> None:
-    async with Polling(site.address) as slow, Polling(site.address) as idle:
-        for client in (slow, idle):
-            await client.open()
+    async with Polling(site.address) as slow, Polling(site.address):
         site.server._registry.find(slow.sid).send(b"x" * 5000)
         await asyncio.sleep(0)
         figures = await site.read()

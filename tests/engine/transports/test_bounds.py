@@ -80,7 +80,6 @@ async def test_a_large_post_gives_its_pong_time() -> None:
     """The same for polling with consecutive POSTs."""
     engine = Engine(ping_interval=SOON, ping_timeout=SOON)
     async with serving_engine(engine, polls_by_call=True) as address, Polling(address) as polling:
-        await polling.open()
         reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
         target = address.url(sid=polling.sid).removeprefix(address.http)
         writer.write(f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 41\r\n\r\n4".encode())
@@ -104,7 +103,7 @@ async def test_a_client_that_leaves_in_the_middle_is_not_waited_for(engine: Engi
 async def test_a_session_that_is_never_polled_ends(requests: int) -> None:
     """It gets a ping like any other session, without an answer."""
     engine = Engine(ping_interval=0.5, ping_timeout=0.5)
-    async with serving_engine(engine) as address, Polling(address) as polling:
+    async with serving_engine(engine) as address, Polling(address, opens=False) as polling:
         for _ in range(requests):
             await polling.open()
         assert len(engine.registry) == requests
@@ -114,7 +113,10 @@ async def test_a_session_that_is_never_polled_ends(requests: int) -> None:
 
 async def test_refusals_are_counted(engine: Engine, address: Address) -> None:
     """Foreign pages by origin, other requests by error. The label has no data of the client."""
-    async with Polling(address, {"Origin": "https://evil.example"}) as foreign, Polling(address) as polling:
+    async with (
+        Polling(address, {"Origin": "https://evil.example"}, opens=False) as foreign,
+        Polling(address, opens=False) as polling,
+    ):
         assert (await foreign.http.get(address.url())).status_code == 403
         for _ in range(2):
             assert (await polling.http.get(address.url(sid="s3cret"))).status_code == 400

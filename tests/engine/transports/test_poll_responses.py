@@ -43,7 +43,6 @@ async def sent(client: Polling, engine: Engine, *packets: bytes) -> tuple[list[b
 async def test_a_large_answer_is_gzipped(engine: Engine, address: Address) -> None:
     """Large and small messages are complete and in order. `Vary` is set."""
     async with Polling(address, GZIP) as client:
-        await client.open()
         packets, headers, size = await sent(client, engine, SMALL, LARGE, SMALL, LARGE)
     assert packets == [SMALL, LARGE, SMALL, LARGE]
     assert headers["content-encoding"] == "gzip"
@@ -53,7 +52,6 @@ async def test_a_large_answer_is_gzipped(engine: Engine, address: Address) -> No
 
 async def test_many_small_messages_are_a_large_answer(engine: Engine, address: Address) -> None:
     async with Polling(address, GZIP) as client:
-        await client.open()
         packets, headers, size = await sent(client, engine, *[SMALL] * 500)
     assert packets == [SMALL] * 500
     assert headers["content-encoding"] == "gzip"
@@ -63,7 +61,6 @@ async def test_many_small_messages_are_a_large_answer(engine: Engine, address: A
 async def test_a_small_answer_is_not_gzipped(engine: Engine, address: Address) -> None:
     """Below the threshold the Accept-Encoding is not read. At the threshold it is."""
     async with Polling(address, {"accept-encoding": "gzip"}) as client:
-        await client.open()
         for size, encoding in ((1023, None), (1024, "gzip")):
             packets, headers, _ = await sent(client, engine, b"4" + b"x" * (size - 1))
             assert packets == [b"4" + b"x" * (size - 1)]
@@ -77,7 +74,6 @@ async def test_a_message_that_is_not_to_be_compressed_is_sent_as_it_is(
 ) -> None:
     """Alone, the response has no gzip. Beside others it is stored, and a large one is compressed."""
     async with Polling(address, GZIP) as client:
-        await client.open()
         engine.recorders[0].session.outbox.put(Message(LARGE[1:], compress=False))
         packets, headers, size = await sent(client, engine, *(b"4" + other for other in others))
     assert packets == [LARGE, *(b"4" + other for other in others)]
@@ -88,7 +84,6 @@ async def test_a_message_that_is_not_to_be_compressed_is_sent_as_it_is(
 @pytest.mark.parametrize("accepted", ["identity", "gzip;q=0", "deflate"])
 async def test_a_client_that_does_not_accept_gzip_gets_none(engine: Engine, address: Address, accepted: str) -> None:
     async with Polling(address, {"accept-encoding": accepted}) as client:
-        await client.open()
         packets, headers, size = await sent(client, engine, LARGE)
     assert (packets, size) == ([LARGE], len(LARGE))
     assert "content-encoding" not in headers
@@ -98,7 +93,6 @@ async def test_a_client_that_does_not_accept_gzip_gets_none(engine: Engine, addr
 async def test_nothing_is_gzipped_unless_it_is_switched_on() -> None:
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address, {"accept-encoding": "gzip"}) as client:
-        await client.open()
         packets, headers, size = await sent(client, engine, LARGE)
     assert (packets, size) == ([LARGE], len(LARGE))
     assert not {"content-encoding", "vary"} & set(headers)
@@ -118,8 +112,6 @@ async def test_a_broadcast_is_compressed_once(
         monkeypatch.setattr(module, "compressed_blocks", counted)
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Polling(address, GZIP)) for _ in range(5)]
-        for client in clients:
-            await client.open()
         engine.recorders[0].session.send(SMALL[1:])
         outboxes = [recorder.session.outbox for recorder in engine.recorders]
         engine.registry.flusher.broadcast(Message(LARGE[1:]), outboxes, None)
@@ -131,7 +123,6 @@ async def test_a_broadcast_is_compressed_once(
 async def test_a_large_answer_of_small_messages_is_not_compressed(engine: Engine, address: Address) -> None:
     """To compress it would take the event loop for too long."""
     async with Polling(address, GZIP) as client:
-        await client.open()
         for _ in range(LARGEST_COMPRESSED // len(SMALL) + 1):
             engine.recorders[0].session.send(SMALL[1:])
         _, headers, size = await sent(client, engine, SMALL)

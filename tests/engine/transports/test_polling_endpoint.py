@@ -28,7 +28,6 @@ async def address(engine: Engine, request: pytest.FixtureRequest) -> AsyncIterat
 @pytest.fixture
 async def client(address: Address) -> AsyncIterator[Polling]:
     async with Polling(address) as client:
-        await client.open()
         yield client
 
 
@@ -284,7 +283,6 @@ class TestCors:
     async def test_an_allowed_page_may_read_the_answers(self, address: Address) -> None:
         """Successes and refusals name its origin, allow credentials, and have `Vary`."""
         async with Polling(address, {"origin": PAGE}) as client:
-            await client.open()
             unknown = await client.http.get(address.url(sid="unknown"))
             for answer in (await client.post("4x"), await client.get(), unknown):
                 assert answer.headers["access-control-allow-origin"] == PAGE
@@ -293,7 +291,7 @@ class TestCors:
 
     async def test_a_preflight_is_answered(self, address: Address) -> None:
         """OPTIONS allows the methods and the requested headers."""
-        async with Polling(address) as client:
+        async with Polling(address, opens=False) as client:
             headers = {"origin": PAGE, "access-control-request-headers": "x-custom"}
             answer = await client.http.options(address.url(), headers=headers)
         assert answer.status_code == 204
@@ -307,7 +305,7 @@ class TestCors:
     ) -> None:
         """A browser asks before a page of a public site may reach a server of a private network."""
         headers = {"origin": page, "access-control-request-private-network": "true"}
-        async with Polling(address) as client:
+        async with Polling(address, opens=False) as client:
             answer = await client.http.options(address.url(), headers=headers)
             assert answer.headers.get("access-control-allow-private-network") == allowed
             del headers["access-control-request-private-network"]
@@ -316,7 +314,7 @@ class TestCors:
 
     async def test_any_other_page_is_forbidden_and_reads_nothing(self, address: Address, engine: Engine) -> None:
         """No session is opened for it, and no header lets it read the refusal."""
-        async with Polling(address, {"origin": "https://evil.net"}) as client:
+        async with Polling(address, {"origin": "https://evil.net"}, opens=False) as client:
             answer = await client.http.get(address.url())
             preflight = await client.http.options(address.url())
         assert (answer.status_code, answer.json()["code"]) == (403, 4)
@@ -327,12 +325,11 @@ class TestCors:
     async def test_the_servers_own_page_needs_no_headers(self, address: Address) -> None:
         """CORS does not apply to the same origin."""
         async with Polling(address, {"origin": address.http}) as client:
-            await client.open()
             assert "access-control-allow-origin" not in (await client.post("4x")).headers
 
 
 async def test_the_handshake_tells_the_limits(address: Address) -> None:
-    async with Polling(address) as client:
+    async with Polling(address, opens=False) as client:
         handshake = await client.open()
     expected = {"upgrades": ["websocket"], "pingInterval": 25000, "pingTimeout": 60000, "maxPayload": MAX}
     assert {key: handshake[key] for key in expected} == expected
@@ -341,7 +338,7 @@ async def test_the_handshake_tells_the_limits(address: Address) -> None:
 async def test_a_server_that_stops_tells_new_clients(engine: Engine, address: Address) -> None:
     """A handshake during the shutdown gets 503."""
     engine.registry.close()
-    async with Polling(address) as client:
+    async with Polling(address, opens=False) as client:
         answer = await client.http.get(address.url())
     assert answer.status_code == 503
     assert json.loads(answer.text)["message"] == "Server is shutting down"

@@ -16,7 +16,6 @@ async def test_other_tasks_run_while_a_large_payload_is_handled() -> None:
     """The packets of one request are handled in slices, in order, between which other clients are served."""
     engine, seen = Engine(), set()
     async with serving_engine(engine) as address, Polling(address) as client:
-        await client.open()
         (recorder,) = engine.recorders
 
         async def watch() -> None:
@@ -37,8 +36,6 @@ async def test_sessions_share_the_turns_in_which_their_payloads_are_handled() ->
     engine = Engine()
     async with serving_engine(engine) as address, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Polling(address)) for _ in range(5)]
-        for client in clients:
-            await client.open()
         engine.share(TurnBudget(1e-9))
         payload = [f"4{number}" for number in range(2000)]
         posts = asyncio.gather(*(client.post(*payload) for client in clients))
@@ -53,7 +50,6 @@ async def test_a_payload_of_too_many_packets_ends_the_session(packet: str) -> No
     """Before any of them is handled. No client sends as many."""
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
-        await client.open()
         answer = await client.post(*([packet] * (MAX_PACKETS + 1)))
     assert answer.status_code == 400
     assert answer.json()["message"] == "too many packets"
@@ -65,7 +61,6 @@ async def test_a_payload_of_too_many_packets_ends_the_session(packet: str) -> No
 async def test_packets_after_a_bad_packet_are_ignored() -> None:
     engine = Engine()
     async with serving_engine(engine) as address, Polling(address) as client:
-        await client.open()
         answer = await client.post("4before", "9", *["4after"] * 5000)
     assert answer.status_code == 400
     (recorder,) = engine.recorders

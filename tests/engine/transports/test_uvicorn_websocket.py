@@ -110,8 +110,7 @@ async def test_other_forms_of_its_path_are_picows(address: Address, site: Site, 
 async def test_routes_take_a_path_without_its_last_slash(address: Address) -> None:
     """Beside a mount, one route for requests and one for WebSockets serve such clients."""
     bare = Address(address.port, "/elsewhere")
-    async with Polling(bare) as polling, websocket(bare) as client:
-        await polling.open()
+    async with Polling(bare), websocket(bare) as client:
         await client.send("4hello")
         assert await client.receive() == "4hello"
 
