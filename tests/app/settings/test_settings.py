@@ -21,9 +21,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def refusals() -> list[str]:
+def load(**variables: str) -> Settings:
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in variables.items():
+            environment.setenv(name, value)
+        return load_settings()
+
+
+def refusals(**variables: str) -> list[str]:
     with pytest.raises(SettingsError) as caught:
-        load_settings()
+        load(**variables)
     return caught.value.lines
 
 
@@ -58,12 +65,11 @@ def test_every_variable_is_described() -> None:
     assert [variable.name for variable in describe() if variable.default is None] == ["NEXTAUTH_SECRET"]
 
 
-def test_environment_wins_over_env_local_over_env(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_wins_over_env_local_over_env(folder: Path) -> None:
     """The first source that has the variable counts."""
     (folder / ".env").write_text("WS_PORT=1\nWS_HOST=one\nLOG_LEVEL=error\n")
     (folder / ".env.local").write_text("WS_PORT=2\nWS_HOST=two\n")
-    monkeypatch.setenv("WS_PORT", "3")
-    settings = load_settings()
+    settings = load(WS_PORT="3")
     assert (settings.port, settings.host, settings.log_level) == (3, "two", "error")
 
 
@@ -100,22 +106,17 @@ def test_a_secret_is_read_like_the_app_does(folder: Path, spelling: str, secret:
 
 def test_auth_secret_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Auth.js v5 uses this name. If both are set, both are accepted, and so are previous ones."""
-    monkeypatch.setenv("AUTH_SECRET", "of-v5")
-    monkeypatch.setenv("AUTH_SECRET_1", "former")
-    settings = load_settings()
+    settings = load(AUTH_SECRET="of-v5", AUTH_SECRET_1="former")
     assert (settings.secret.get_secret_value(), settings.accepted_secrets) == ("s3cret", ("of-v5", "former"))
     assert settings.secret_variable == "NEXTAUTH_SECRET"
     monkeypatch.delenv("NEXTAUTH_SECRET")
-    settings = load_settings()
+    settings = load(AUTH_SECRET="of-v5", AUTH_SECRET_1="former")
     assert (settings.secret.get_secret_value(), settings.secret_variable) == ("of-v5", "AUTH_SECRET")
 
 
-def test_quotes_of_an_environment_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quotes_of_an_environment_file() -> None:
     """Quotes that `docker --env-file` leaves are removed, except from a secret, where the app keeps them."""
-    monkeypatch.setenv("NEXTAUTH_SECRET", '"quoted"')
-    monkeypatch.setenv("WS_PORT", "'4000'")
-    monkeypatch.setenv("ALLOWED_ORIGINS", '"https://a.test,https://b.test"')
-    settings = load_settings()
+    settings = load(NEXTAUTH_SECRET='"quoted"', WS_PORT="'4000'", ALLOWED_ORIGINS='"https://a.test,https://b.test"')
     assert (settings.secret.get_secret_value(), settings.accepted_secrets) == ("quoted", ('"quoted"',))
     assert (settings.port, settings.allowed_origins) == (4000, ("https://a.test", "https://b.test"))
 
@@ -160,30 +161,23 @@ def test_empty_is_unset(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secret_is_required(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing, empty or blank secret is one line with advice."""
     monkeypatch.delenv("NEXTAUTH_SECRET")
-    if value is not None:
-        monkeypatch.setenv("NEXTAUTH_SECRET", value)
-    assert refusals() == [
+    assert refusals(**({} if value is None else {"NEXTAUTH_SECRET": value})) == [
         "NEXTAUTH_SECRET is not set: put the secret of the web app into the environment or into .env.local"
     ]
 
 
-def test_secrets_are_used_unchanged_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_used_unchanged_and_never_shown() -> None:
     """Previous secrets are split at commas. The printed settings contain no secret."""
-    monkeypatch.setenv("NEXTAUTH_SECRET", " now$1# ")
-    monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "before+/=, ,long ago")
-    settings = load_settings()
+    settings = load(NEXTAUTH_SECRET=" now$1# ", NEXTAUTH_SECRET_PREVIOUS="before+/=, ,long ago")
     assert settings.secret.get_secret_value() == " now$1# "
     assert [secret.get_secret_value() for secret in settings.previous_secrets] == ["before+/=", "long ago"]
     assert not any(secret in f"{settings!r}{settings}" for secret in ("now", "before", "ago"))
 
 
-def test_secrets_are_not_in_refusals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_in_refusals(folder: Path) -> None:
     """Errors of other settings contain no secret, and no password of a URL."""
-    monkeypatch.setenv("NEXTAUTH_SECRET_PREVIOUS", "s3cret-of-before")
-    monkeypatch.setenv("REDIS_URL", "redis://:s3cret/too@localhost")
-    monkeypatch.setenv("WS_PORT", "abc")
     with pytest.raises(SettingsError) as caught:
-        load_settings()
+        load(NEXTAUTH_SECRET_PREVIOUS="s3cret-of-before", REDIS_URL="redis://:s3cret/too@localhost", WS_PORT="abc")
     assert "s3cret" not in f"{caught.value}{caught.value.__cause__}{caught.value.lines}"
     assert caught.value.lines == [
         'WS_PORT: "abc" is not a port: a whole number from 0 to 65535',
@@ -258,24 +252,21 @@ TRANSPORT = "a transport: polling, websocket, or both with a comma between them"
         ("LOG_LEVEL", "loud", "loud", "a level: debug, info, warning or error"),
     ],
 )
-def test_wrong_values(name: str, value: str, shown: str, allowed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_values(name: str, value: str, shown: str, allowed: str) -> None:
     """One line with the variable, the value, and the allowed values."""
-    monkeypatch.setenv(name, value)
-    assert refusals() == [f'{name}: "{shown}" is not {allowed}']
+    assert refusals(**{name: value}) == [f'{name}: "{shown}" is not {allowed}']
 
 
-def test_long_values_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WS_PORT", "x" * 100_000)
-    (line,) = refusals()
+def test_long_values_are_cut() -> None:
+    (line,) = refusals(WS_PORT="x" * 100_000)
     assert len(line) < 200
     assert line.startswith('WS_PORT: "xxx')
 
 
 def test_several_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NEXTAUTH_SECRET")
-    monkeypatch.setenv("WS_PORT", "abc")
-    monkeypatch.setenv("LOG_LEVEL", "loud")
-    assert [line.split()[0].rstrip(":") for line in refusals()] == ["NEXTAUTH_SECRET", "WS_PORT", "LOG_LEVEL"]
+    lines = refusals(WS_PORT="abc", LOG_LEVEL="loud")
+    assert [line.split()[0].rstrip(":") for line in lines] == ["NEXTAUTH_SECRET", "WS_PORT", "LOG_LEVEL"]
 
 
 @pytest.mark.parametrize(
@@ -339,64 +330,54 @@ def test_several_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_right_values(name: str, value: str, field: str, expected: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_right_values(name: str, value: str, field: str, expected: object) -> None:
     """Different notations have the same value."""
-    monkeypatch.setenv(name, value)
-    assert getattr(load_settings(), field) == expected
+    assert getattr(load(**{name: value}), field) == expected
 
 
-def test_the_largest_message_must_fit_into_the_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_largest_message_must_fit_into_the_backlog() -> None:
     """Otherwise the first large message would disconnect all recipients. An equal size is enough."""
-    monkeypatch.setenv("WS_MAX_PAYLOAD", "200000")
-    monkeypatch.setenv("WS_MAX_OUTBOX", "199999")
-    assert refusals() == [
+    assert refusals(WS_MAX_PAYLOAD="200000", WS_MAX_OUTBOX="199999") == [
         "WS_MAX_OUTBOX: 199999 is less than WS_MAX_PAYLOAD, 200000: "
         "a client that is sent a message of that size would be disconnected"
     ]
-    monkeypatch.setenv("WS_MAX_OUTBOX", "200000")
-    assert load_settings().max_outbox == 200_000
+    assert load(WS_MAX_PAYLOAD="200000", WS_MAX_OUTBOX="200000").max_outbox == 200_000
 
 
-def test_a_certificate_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERTFILE", "server.crt")
-    assert refusals() == ["SSL_CERTFILE is set, but SSL_KEYFILE is not: TLS needs both"]
-    monkeypatch.setenv("SSL_KEYFILE", "server.key")
-    assert str(load_settings().ssl_keyfile) == "server.key"
+def test_a_certificate_needs_its_key() -> None:
+    assert refusals(SSL_CERTFILE="server.crt") == ["SSL_CERTFILE is set, but SSL_KEYFILE is not: TLS needs both"]
+    assert str(load(SSL_CERTFILE="server.crt", SSL_KEYFILE="server.key").ssl_keyfile) == "server.key"
 
 
 @pytest.mark.parametrize(
     ("access", "variable", "value"),
     [("http", "APP_URL", "http://localhost:3000"), ("postgres", "DATABASE_URL", "postgresql://u:p@localhost/app")],
 )
-def test_an_access_policy_needs_its_address(
-    monkeypatch: pytest.MonkeyPatch, access: str, variable: str, value: str
-) -> None:
+def test_an_access_policy_needs_its_address(access: str, variable: str, value: str) -> None:
     """A password in the address is never shown."""
-    monkeypatch.setenv("PROJECT_ACCESS", access)
-    assert refusals() == [f"PROJECT_ACCESS is {access}, but {variable} is not set: it is where to ask"]
-    monkeypatch.setenv(variable, value)
-    assert load_settings().project_access == access
-    assert "u:p" not in repr(load_settings())
+    (refusal,) = refusals(PROJECT_ACCESS=access)
+    assert refusal == f"PROJECT_ACCESS is {access}, but {variable} is not set: it is where to ask"
+    settings = load(PROJECT_ACCESS=access, **{variable: value})
+    assert settings.project_access == access
+    assert "u:p" not in repr(settings)
 
 
 @pytest.mark.parametrize(
     "url",
     ["redis://:p4ss@redis.test:6380/2", "rediss://ann:p4ss@redis.test", "unix://:p4ss@/run/redis.sock?db=1"],
 )
-def test_redis_urls_of_all_kinds_are_accepted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_urls_of_all_kinds_are_accepted(url: str) -> None:
     """Over TCP, TLS or a Unix socket. A password is never shown."""
-    monkeypatch.setenv("REDIS_URL", url)
-    settings = load_settings()
+    settings = load(REDIS_URL=url)
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == url
     assert "p4ss" not in f"{settings!r}{settings}"
 
 
 @pytest.mark.parametrize("prefix", ["a b", "a#b", "a*", "[a]", "a\n", "ä", "x" * 101])
-def test_prefixes_that_could_mean_several_channels_are_refused(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefixes_that_could_mean_several_channels_are_refused(prefix: str) -> None:
     """Node.js' adapter uses prefixes in patterns, and a # ends them."""
-    monkeypatch.setenv("REDIS_PREFIX", prefix)
-    (refusal,) = refusals()
+    (refusal,) = refusals(REDIS_PREFIX=prefix)
     assert refusal.startswith("REDIS_PREFIX: ")
     assert refusal.endswith(" is not 1 to 100 letters, digits, ., _, : and -")
 
@@ -404,96 +385,81 @@ def test_prefixes_that_could_mean_several_channels_are_refused(prefix: str, monk
 @pytest.mark.parametrize(
     "token", ["short", "fifteen-letters", "a token with blanks in it", "ein-schlüssel-mit-umlaut", " "]
 )
-def test_a_console_token_is_long(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_console_token_is_long(token: str) -> None:
     """It has characters that a browser can send. The message says how to make one, and does not show the value."""
-    monkeypatch.setenv("CONSOLE_TOKEN", token)
-    (refusal,) = refusals()
+    (refusal,) = refusals(CONSOLE_TOKEN=token)
     assert refusal.startswith("CONSOLE_TOKEN must have 16 characters or more")
     assert "openssl" in refusal
     assert token.strip() == "" or token not in refusal
-    monkeypatch.setenv("CONSOLE_TOKEN", "sixteen-letters!")
-    settings = load_settings()
+    settings = load(CONSOLE_TOKEN="sixteen-letters!")
     assert settings.console_token is not None
     assert "sixteen" not in f"{settings!r}{settings}"
 
 
-def test_api_tokens_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_tokens_are_long() -> None:
     """Each of them. The refusal does not show the token."""
-    monkeypatch.setenv("API_TOKEN", "sixteen-letters!,short")
-    (refusal,) = refusals()
+    (refusal,) = refusals(API_TOKEN="sixteen-letters!,short")
     assert refusal.startswith("API_TOKEN must have 16 characters or more")
     assert "short" not in refusal
-    monkeypatch.setenv("API_TOKEN", "sixteen-letters!, another-sixteen-or-more")
-    assert [token.get_secret_value() for token in load_settings().api_tokens] == [
-        "sixteen-letters!",
-        "another-sixteen-or-more",
-    ]
+    tokens = load(API_TOKEN="sixteen-letters!, another-sixteen-or-more").api_tokens
+    assert [token.get_secret_value() for token in tokens] == ["sixteen-letters!", "another-sixteen-or-more"]
 
 
-def test_an_api_port_without_a_token_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("API_PORT", "3002")
-    assert load_settings().cautions()[-1] == "API_PORT does nothing without API_TOKEN: there is no API"
+def test_an_api_port_without_a_token_does_nothing() -> None:
+    assert load(API_PORT="3002").cautions()[-1] == "API_PORT does nothing without API_TOKEN: there is no API"
 
 
-def test_an_outbox_needs_its_database_and_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PUBLISH_FROM", "postgres")
-    assert refusals() == ["PUBLISH_FROM is postgres, but DATABASE_URL is not set: it is where the outbox is"]
-    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/app")
-    monkeypatch.setenv("RECOVERY", "false")
-    assert refusals() == ["PUBLISH_FROM is postgres, but RECOVERY is false: a row might be published twice"]
+def test_an_outbox_needs_its_database_and_recovery() -> None:
+    (refusal,) = refusals(PUBLISH_FROM="postgres")
+    assert refusal == "PUBLISH_FROM is postgres, but DATABASE_URL is not set: it is where the outbox is"
+    (refusal,) = refusals(PUBLISH_FROM="postgres", DATABASE_URL="postgresql://localhost/app", RECOVERY="false")
+    assert refusal == "PUBLISH_FROM is postgres, but RECOVERY is false: a row might be published twice"
 
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
 
 
 @pytest.mark.parametrize("url", ["app.example.com/hook", "ftp://hunter2.example/", "https://x/#hunter2", "http://x:0"])
-def test_a_webhook_url_is_an_address(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_webhook_url_is_an_address(url: str) -> None:
     """The refusal does not show it: it may hold a password."""
-    monkeypatch.setenv("WEBHOOK_URL", url)
-    (refusal,) = refusals()
+    (refusal,) = refusals(WEBHOOK_URL=url)
     assert refusal == "WEBHOOK_URL must be an address like https://app.example.com/api/synkora, without #"
 
 
 @pytest.mark.parametrize("secret", ["c2VjcmV0" * 4, "whsec_c2VjcmV0", "whsec_not-base64" * 4, f"{SECRET},whsec_"])
-def test_a_webhook_secret_is_one_of_standard_webhooks(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEBHOOK_SECRET", secret)
-    (refusal,) = refusals()
+def test_a_webhook_secret_is_one_of_standard_webhooks(secret: str) -> None:
+    (refusal,) = refusals(WEBHOOK_SECRET=secret)
     assert refusal.startswith("WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64")
     assert "c2Vj" not in refusal
 
 
-def test_webhooks_need_a_secret_and_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEBHOOK_URL", "https://app.example.com/api/synkora")
-    assert refusals() == ["WEBHOOK_URL is set, but WEBHOOK_SECRET is not: the app could not tell who writes to it"]
-    monkeypatch.setenv("WEBHOOK_SECRET", f"{SECRET}, {SECRET}Cg==")
-    assert len(load_settings().webhook_secrets) == 2
-    monkeypatch.delenv("WEBHOOK_URL")
+def test_webhooks_need_a_secret_and_an_address() -> None:
+    url, secrets = "https://app.example.com/api/synkora", f"{SECRET}, {SECRET}Cg=="
+    (refusal,) = refusals(WEBHOOK_URL=url)
+    assert refusal == "WEBHOOK_URL is set, but WEBHOOK_SECRET is not: the app could not tell who writes to it"
+    assert len(load(WEBHOOK_URL=url, WEBHOOK_SECRET=secrets).webhook_secrets) == 2
     caution = "WEBHOOK_SECRET does nothing without WEBHOOK_URL: there are no webhooks"
-    assert load_settings().cautions()[-1] == caution
+    assert load(WEBHOOK_SECRET=secrets).cautions()[-1] == caution
 
 
-def test_the_admin_ui_has_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_admin_ui_has_a_password() -> None:
     """It cannot be turned on without one."""
-    monkeypatch.setenv("ADMIN_UI", "true")
-    assert refusals() == ["ADMIN_UI is true, but CONSOLE_TOKEN is not set: it is the password"]
-    monkeypatch.setenv("CONSOLE_TOKEN", "sixteen-characters")
-    assert load_settings().admin_ui
+    assert refusals(ADMIN_UI="true") == ["ADMIN_UI is true, but CONSOLE_TOKEN is not set: it is the password"]
+    assert load(ADMIN_UI="true", CONSOLE_TOKEN="sixteen-characters").admin_ui
 
 
 @pytest.mark.parametrize("name", ["a.b", "a b", "a/b", "ä", "x" * 64])
-def test_names_of_instances_that_a_proxy_could_mistake_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_instances_that_a_proxy_could_mistake_are_refused(name: str) -> None:
     """A dot ends the name within a session's id, and the id is part of a query."""
-    monkeypatch.setenv("WS_INSTANCE", name)
-    (refusal,) = refusals()
+    (refusal,) = refusals(WS_INSTANCE=name)
     assert refusal.startswith("WS_INSTANCE: ")
     assert refusal.endswith(" is not up to 63 letters, digits, _ and -")
 
 
-def test_production_refuses_a_weak_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_refuses_a_weak_secret() -> None:
     """A caution in development is an error in production. Neither shows the secret."""
     (caution,) = load_settings().cautions()
-    monkeypatch.setenv("SYNKORA_ENV", "production")
-    assert refusals() == [f"SYNKORA_ENV is production, and {caution}"]
+    assert refusals(SYNKORA_ENV="production") == [f"SYNKORA_ENV is production, and {caution}"]
     assert "s3cret" not in caution
 
 
