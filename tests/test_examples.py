@@ -1,7 +1,6 @@
 """The examples, run as a reader runs them."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -22,8 +21,7 @@ def chat(tmp_path: Path) -> Iterator[str]:
     with Program([sys.executable, EXAMPLES / "chat.py", "0"], tmp_path, PYTHONUNBUFFERED="1") as program:
         port = program.line(lambda line: line.startswith(LISTENING)).removeprefix(LISTENING)
         yield f"http://127.0.0.1:{port}"
-        program.signal(signal.SIGTERM)
-        assert program.wait() == 0
+        program.terminate()
         assert program.stderr == []
 
 

@@ -1,7 +1,6 @@
 """`synkora serve` as a process: its output at the start, and the reasons why it does not start."""
 
 import re
-import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -73,8 +72,7 @@ def test_the_banner(tmp_path: Path, host: str, shown: str) -> None:
             RULE,
         ]
         assert httpx.get(f"http://{shown}:{port}/health", trust_env=False).json()["status"] == "healthy"
-        program.signal(signal.SIGTERM)
-        assert program.wait() == 0
+        program.terminate()
         assert program.stdout[8:] == [OPEN, "✓ Stopping, clients to tell: 0", "✓ Stopped"]
         assert program.stderr == []
 
@@ -84,8 +82,7 @@ def test_the_log_level(tmp_path: Path) -> None:
     given = {"NEXTAUTH_SECRET": SECRET, "WS_HOST": "127.0.0.1", "WS_PORT": "0", "LOG_LEVEL": "warning"}
     with Synkora(tmp_path, "serve", **given) as program:
         program.line(lambda line: "Ready" in line)
-        program.signal(signal.SIGTERM)
-        assert program.wait() == 0
+        program.terminate()
         assert program.stdout[-2:] == ["✓ Ready for connections!", RULE]
 
 
@@ -132,6 +129,5 @@ def test_it_starts_without_redis_and_reports_the_problem(tmp_path: Path) -> None
         assert program.stdout[0].startswith("✓ One of several instances: ")
         assert program.stdout[1] == "! Redis is unavailable: nothing listens at the address of Redis"
         assert httpx.get(url, trust_env=False).json()["status"] == "degraded"
-        program.signal(signal.SIGTERM)
-        assert program.wait() == 0
+        program.terminate()
         assert "hunter2" not in program.output

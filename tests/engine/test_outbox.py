@@ -267,12 +267,13 @@ async def test_above_its_limit_one_client_fails_and_others_continue(flusher: Flu
     assert len(other.carrier.writes) == LIMIT // 10_000
 
 
+class Broken(MemoryTransport):
+    def send(self, messages: list[Message]) -> None:
+        raise RuntimeError("of the test")
+
+
 async def test_an_error_in_one_carrier_costs_only_its_own_client() -> None:
     """An error while writing is logged and ends that client. Later ones get their messages."""
-
-    class Broken(MemoryTransport):
-        def send(self, messages: list[Message]) -> None:
-            raise RuntimeError("of the test")
 
     flusher = Flusher()
     broken, other = Client(flusher), Client(flusher)
@@ -333,10 +334,6 @@ async def test_a_send_from_a_thread_raises_and_later_sends_work(flusher: Flusher
 
 async def test_an_error_while_a_client_is_disconnected_affects_no_other() -> None:
     """The error is logged, and later clients get their messages."""
-
-    class Broken(MemoryTransport):
-        def send(self, messages: list[Message]) -> None:
-            raise RuntimeError("of the test")
 
     def fail_again(error: Exception) -> None:
         raise LookupError("again")

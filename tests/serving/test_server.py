@@ -308,8 +308,7 @@ def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path
 def test_when_the_drain_has_ended_it_stops(drain: str, complains: bool, tmp_path: Path) -> None:
     with Program([sys.executable, "-c", DRAINS.format(drain=drain, before_close="pass")], tmp_path) as program:
         program.line(lambda line: line.startswith("port "))
-        program.signal(signal.SIGTERM)
-        assert program.wait() == 0
+        program.terminate()
         lines = [line for line in program.stdout[1:] if line in ("draining", "stopping", "stopped")]
         assert lines == ["draining", "stopping", "stopped"]
         assert ("drain_failed" in program.output) is complains

@@ -37,8 +37,7 @@ def test_a_passed_socket_is_served(tmp_path: Path) -> None:
         with httpx.Client(transport=transport, timeout=PATIENCE, trust_env=False) as http:
             assert http.get(f"http://127.0.0.1:{port}/health").json()["status"] == "healthy"
         program.line(lambda line: line == f"✓ Server running on port: {port}")
-        program.signal(signal.SIGTERM)
-        assert program.wait() == 0, program.output
+        program.terminate()
 
 
 @pytest.mark.parametrize(
@@ -98,8 +97,7 @@ def test_a_hangup_while_it_starts_is_answered_when_it_has_started(tmp_path: Path
             time.sleep(0.001)
         program.signal(signal.SIGHUP)
         program.line(lambda line: line.startswith("✓ Nothing to reload"))
-        program.signal(signal.SIGTERM)
-        assert program.wait() == 0, program.output
+        program.terminate()
 
 
 def blocks_hangups(pid: int) -> bool:
@@ -115,5 +113,4 @@ def test_a_hangup_does_not_end_it(tmp_path: Path) -> None:
         program.line(lambda line: line.startswith("✓ PROJECT_ACCESS"))
         program.signal(signal.SIGHUP)
         program.line(lambda line: line.startswith("✓ Nothing to reload"))
-        program.signal(signal.SIGTERM)
-        assert program.wait() == 0, program.output
+        program.terminate()

@@ -110,6 +110,10 @@ class Program:
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
+    def terminate(self) -> None:
+        self.signal(signal.SIGTERM)
+        assert self.wait() == 0, self.output
+
     def wait(self) -> int:
         """Its exit code, after its end and all its output. Fails if it does not end."""
         try:

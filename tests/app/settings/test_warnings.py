@@ -1,7 +1,6 @@
 """Warnings at the start: weak secrets, and origins that admit every page."""
 
 import secrets
-import signal
 from pathlib import Path
 
 import pytest
@@ -95,8 +94,7 @@ def started(folder: Path, **variables: str) -> list[str]:
     """The output of a server between its banner and its stop."""
     with Synkora(folder, "serve", WS_HOST="127.0.0.1", WS_PORT="0", **variables) as program:
         program.line(lambda line: "Ready" in line)
-        program.signal(signal.SIGTERM)
-        assert program.wait() == 0
+        program.terminate()
         assert program.stderr == []
         return [line for line in program.stdout[8:] if line.startswith("!")]
 
