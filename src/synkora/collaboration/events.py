@@ -5,6 +5,7 @@ A new event needs only a row: the payload type, the checks and the delivery foll
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
 from zlib import crc32
@@ -218,9 +219,10 @@ class Codec:
         return self._delivery(*self._signature(sender), *forwarded)
 
     def key(self, payload: Any) -> str | None:
-        """Return what an event describes and which fields it has; None for an event that replaces no other.
+        """Return the event's name, what the event describes, and which fields it has.
 
-        An update with fewer fields than the older one does not replace it.
+        None is the key of an event that replaces no other. An update with fewer fields than the older one does not
+        replace it.
         """
         key = self._event.key
         if key is None:
@@ -229,7 +231,7 @@ class Codec:
             values = self._forwarded(payload)
             if _ABSENT in values:
                 return None
-            return _key(values[self._event.fields.index(key)], "")
+            return self._key(values[self._event.fields.index(key)], "")
         text = bytes(self._forwarded(payload)[0])
         if len(text) > _LONGEST_KEYED:
             return None
@@ -237,7 +239,11 @@ class Codec:
             whole = _OBJECT.decode(text)
         except (InvalidPayload, ProtocolError):
             return None
-        return _key(whole.get(key, _ABSENT), f"{crc32(chr(0).join(whole).encode(errors='surrogatepass')):x}")
+        return self._key(whole.get(key, _ABSENT), _fingerprint(tuple(whole)))
+
+    def _key(self, value: Raw, fields: str) -> str | None:
+        text = bytes(value)
+        return f"{self._event.name} {text.decode()} {fields}" if 0 < len(text) <= _LONGEST_KEY else None
 
     def _refusal(self, error: InvalidPayload) -> EventRefused:
         if error.path.endswith("projectId") or "projectId" in error.problem:
@@ -248,9 +254,10 @@ class Codec:
         return EventRefused(f"{self._event.name}: {error}")
 
 
-def _key(value: Raw, fields: str) -> str | None:
-    text = bytes(value)
-    return f"{text.decode()} {fields}" if 0 < len(text) <= _LONGEST_KEY else None
+@lru_cache(maxsize=64)  # the app's tasks have few combinations of fields
+def _fingerprint(names: tuple[str, ...]) -> str:
+    """Return what tells one combination of fields from others."""
+    return f"{crc32(chr(0).join(names).encode(errors='surrogatepass')):x}"
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:

@@ -42,28 +42,25 @@ class KeptRoom:
         """
         entries, key = self._entries, event.key
         replaced: Sequence[LoggedEvent] = ()
+        count, size = self.count + 1, self.size + event.size
         if key is not None:
             if self._keys is None:
                 self._keys = {}
             index = self._keys.get(key)
-            older = None if index is None else entries[index]
-            if index is not None and isinstance(older, LoggedEvent):
-                replaced = (older,)
-                entries[index] = older.number
-                self.count -= 1
-                self.size -= older.size
+            if index is not None:
+                older = entries[index]
+                if not isinstance(older, int):
+                    replaced = (older,)
+                    entries[index] = older.number
+                    count -= 1
+                    size -= older.size
             self._keys[key] = len(entries)
         entries.append(event)
-        self.count += 1
-        self.size += event.size
-        self.last = event.number
-        if (
-            self.count <= self._most_events
-            and self.size <= self._most_bytes
-            and len(entries) <= 2 * self.count + _SLACK
-            and _number(entries[self._first]) > too_old
-        ):
-            return replaced
+        self.count, self.size, self.last = count, size, event.number
+        if count <= self._most_events and size <= self._most_bytes and len(entries) <= 2 * count + _SLACK:
+            oldest = entries[self._first]
+            if (oldest if isinstance(oldest, int) else oldest.number) > too_old:
+                return replaced
         return [*replaced, *self.trim(too_old, self._most_events, self._most_bytes)]
 
     def trim(self, too_old: int, most_events: int, most_bytes: int) -> list[LoggedEvent]:

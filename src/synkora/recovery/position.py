@@ -42,7 +42,7 @@ class Position(NamedTuple):
 
 def after_event(data: bytes, epoch: str, number: int) -> bytes:
     """Return an event's JSON array with a position as one more, last element."""
-    return data[:-1] + f',"{epoch}.{number:x}"]'.encode()
+    return b'%b,"%b.%x"]' % (data[:-1], epoch.encode(), number)  # half the time of an f-string
 
 
 def parse(text: object) -> Position | None:

@@ -98,7 +98,6 @@ class EventWriter:
 
     def draft(self, argument: object, attachments: tuple[bytes, ...], key: str | None) -> Draft:
         """Return the event without a position. A newer event with the same key replaces it."""
-        key = None if key is None else f"{self._name} {key}"
         return Draft(self._begin + encode(argument) + b"]", attachments, key=key)
 
     def update(self, argument: object, subject: Subject, replaces: Hashable | None = None) -> Update:
