@@ -71,6 +71,14 @@ def test_api_reference() -> None:
     assert script["page"]() == (DOCS / "api.md").read_text(encoding="utf-8"), "run: .venv/bin/python docs/site/api.py"
 
 
+def test_modules() -> None:
+    """The list of modules is the script's output from their docstrings."""
+    script = runpy.run_path(str(DOCS / "site" / "modules.py"))
+    assert script["modules"]() == (DOCS / "modules.md").read_text(encoding="utf-8"), (
+        "run: .venv/bin/python docs/site/modules.py"
+    )
+
+
 def test_events() -> None:
     """The tables of events are the script's output from the catalogue."""
     script = runpy.run_path(str(DOCS / "site" / "events.py"))

@@ -1,4 +1,4 @@
-"""The HTTP pages besides Socket.IO."""
+"""The pages `/`, `/health` and `/ready`, beside those of other modules."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

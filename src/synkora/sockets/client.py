@@ -1,4 +1,4 @@
-"""A session's sockets, one per namespace."""
+"""A session's sockets, one per namespace: CONNECT, and packets with their attachments, which must come in time."""
 
 from collections.abc import Awaitable
 from functools import partial

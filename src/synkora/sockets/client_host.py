@@ -1,4 +1,4 @@
-"""Creates the clients, and runs their timeouts."""
+"""Creates the clients, and ends those that connect to no namespace in time."""
 
 from collections.abc import Callable
 

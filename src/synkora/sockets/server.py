@@ -1,4 +1,4 @@
-"""The Socket.IO server."""
+"""The Socket.IO server: its options, namespaces, lifespan, background tasks and shutdown."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""The polling transport of one session."""
+"""The polling transport of one session: its open poll, and posts, of which a proxy may repeat one."""
 
 import asyncio
 from collections.abc import Callable
