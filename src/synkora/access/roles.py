@@ -1,4 +1,4 @@
-"""Checks and constants that all access policies share."""
+"""What all access policies share: roles of members, valid project ids, and the time for a query."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Runs Synkora's server until a signal."""
+"""Runs Synkora's server until a signal: `synkora serve`, alone or as one of several workers."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Authentication of new sockets."""
+"""Authentication of new sockets by tokens and cookies, with delays after failures."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Blocks of users and addresses by operators, for a time."""
+"""Blocks of users and addresses by operators, for a time, bounded in number."""
 
 import time
 from typing import Annotated, Final, Literal

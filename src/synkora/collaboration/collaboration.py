@@ -1,4 +1,4 @@
-"""Synkora on a namespace: connects its parts, and counts and limits members' events."""
+"""Synkora on a namespace: connects its parts, admits and counts members, and measures and limits what they send."""
 
 from collections import Counter
 from collections.abc import Awaitable, Collection, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Backoff for addresses that fail to sign in."""
+"""Backoff for addresses that fail to sign in: a delay that doubles with each failure above a number per minute."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Limits per client, and the refusals above them."""
+"""Rate limits per client, and the refusals above them; a client with too many refusals is disconnected."""
 
 from dataclasses import dataclass, field
 from enum import IntEnum

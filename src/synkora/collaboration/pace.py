@@ -1,4 +1,4 @@
-"""A rate limit for work of varying cost."""
+"""A rate limit for work of varying cost, such as lists of members."""
 
 
 class Pace:

@@ -1,4 +1,4 @@
-"""Sessions end when their tokens expire."""
+"""Sessions end when their tokens expire, unless the client sends a fresh token (`auth:refresh`)."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""One message for one or many clients. Each wire form is encoded once and cached.
+"""One message for one or many clients. Each wire form (frames, compressed frames, poll) is made once and cached.
 
 The WebSocket frames are made immediately, since nearly all clients need them; other forms are made on demand.
 """

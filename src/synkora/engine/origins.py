@@ -1,4 +1,4 @@
-"""The web pages from which browsers may connect."""
+"""The web pages from which browsers may connect, and whose requests' cookies count."""
 
 import re
 from collections.abc import Iterable

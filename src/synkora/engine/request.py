@@ -1,4 +1,4 @@
-"""The HTTP request that opens, continues or upgrades a session."""
+"""The HTTP request that opens, continues or upgrades a session: headers, and the client's address and host name."""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""The user of a verified token."""
+"""The user of a verified token: id, name and image, checked and cut to their limits."""
 
 import re
 from collections.abc import Mapping

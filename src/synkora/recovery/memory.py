@@ -1,4 +1,4 @@
-"""Recovery in the memory of one server."""
+"""Recovery in the memory of one server: the event log with its limits, and the sessions of lost connections."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping

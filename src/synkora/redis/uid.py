@@ -1,4 +1,4 @@
-"""Names of instances."""
+"""Names of instances, drawn by chance."""
 
 import secrets
 import string

@@ -1,5 +1,5 @@
--- Prepare a log for an instance that has connected. Returns the epoch, the last number, and the last number among the
--- sender's events in the log.
+-- Prepare a log for an instance that has connected: after a loss of events, begin a new epoch. Returns the epoch, the last
+-- number, and the last number among the sender's events in the log.
 -- A Redis that has restarted or taken over may have less of the log than there was: replication and files lag. So no
 -- number follows directly those of another Redis: some of the next ones may have been given to events that are lost. An
 -- instance that knows of a lost event begins a new epoch: clients cannot get all that they missed.

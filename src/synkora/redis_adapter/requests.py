@@ -1,4 +1,4 @@
-"""Requests of one server to the others, and their responses."""
+"""Requests of one server to the others, and their responses: sockets, rooms, acks of broadcasts."""
 
 import secrets
 from collections.abc import Callable, Iterator

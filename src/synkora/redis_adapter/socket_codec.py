@@ -1,4 +1,4 @@
-"""Descriptions of sockets for other servers."""
+"""Descriptions of sockets for other servers, without headers and `auth` beyond a number of bytes."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Opens the sockets that a server listens on."""
+"""Opens the sockets that a server listens on, for IPv4 and IPv6."""
 
 import errno
 import socket

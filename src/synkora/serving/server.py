@@ -1,4 +1,4 @@
-"""Runs a Socket.IO server in uvicorn, with a graceful shutdown."""
+"""Runs a Socket.IO server in uvicorn, over TLS or not, with signals and a graceful shutdown; `serve`."""
 
 import asyncio
 import contextlib

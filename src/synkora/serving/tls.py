@@ -1,4 +1,4 @@
-"""TLS with a certificate and its key."""
+"""TLS with a certificate and its key, and their renewal."""
 
 import ssl
 from pathlib import Path

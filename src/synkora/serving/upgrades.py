@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with the Upgrade header handled as HTTP specifies.
+"""uvicorn's HTTP protocol, with the Upgrade header handled as HTTP specifies, and what follows a handshake passed on.
 
 Sources: RFC 9110 sections 5.3 (fields that are repeated) and 7.8 (Upgrade); RFC 6455 section 4.2.1.
 """

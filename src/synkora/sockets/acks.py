@@ -1,4 +1,4 @@
-"""The acks that a client has yet to send."""
+"""The acks that a client has yet to send, bounded per socket."""
 
 import asyncio
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The internals of a namespace: handlers, sockets, adapter, and the handling of events."""
+"""The internals of a namespace: handlers and bounds on running ones, sockets, adapter, and the handling of events."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import isawaitable

@@ -1,4 +1,4 @@
-"""Registration of handlers."""
+"""Registration of handlers: `on`, `once`, `off`, `use`, `on_connect` and the others."""
 
 import functools
 import inspect

@@ -1,4 +1,4 @@
-"""The mapping of events to handlers."""
+"""The mapping of events to handlers: several for an event, catch-alls, unknown events."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine

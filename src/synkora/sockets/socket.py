@@ -1,4 +1,4 @@
-"""A socket: one client in one namespace."""
+"""A socket, one client in one namespace: rooms, `emit`, `call`, `disconnect`."""
 
 import asyncio
 import time

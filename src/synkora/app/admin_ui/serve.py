@@ -1,4 +1,4 @@
-"""The namespace for the Admin UI."""
+"""The namespace for the Admin UI: its password, and its commands."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""The console's actions."""
+"""The console's actions: disconnect, block, post a notice, remove from a project."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""Builds the console's parts."""
+"""Builds the console's parts, and its routes."""
 
 from pathlib import Path
 from types import TracebackType

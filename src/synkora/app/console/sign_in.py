@@ -1,4 +1,4 @@
-"""Access to the console."""
+"""Access to the console: its token, or this machine in development; and no requests by pages of other sites."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The page `/metrics`."""
+"""The page `/metrics`: its token, its two formats, and a page that is cached for a second."""
 
 import asyncio
 import hmac

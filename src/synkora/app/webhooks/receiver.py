@@ -1,4 +1,4 @@
-"""Posts messages to the app's backend."""
+"""Posts messages to the app's backend, and says which were not received."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""Sends the events of a queue to the app's backend."""
+"""Sends the events of a queue to the app's backend, in order, with retries."""
 
 import asyncio
 from contextlib import suppress

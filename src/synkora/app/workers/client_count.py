@@ -1,4 +1,4 @@
-"""The number of clients of all workers, in memory that the workers share."""
+"""The number of clients of all workers, in memory that the workers share: they have one limit on clients."""
 
 import mmap
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The responses to requests of long-polling.
+"""The responses to requests of long-polling: headers for pages of other origins, preflights, compression.
 
 Sources: Fetch standard, "CORS protocol"; Private Network Access, "CORS preflight"; RFC 9110 sections 8.4
 (Content-Encoding) and 12.5.5 (Vary).

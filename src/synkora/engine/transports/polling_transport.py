@@ -1,4 +1,4 @@
-"""The polling transport of one session: its open poll, and posts, of which a proxy may repeat one."""
+"""The polling transport of one session: its open poll, an unread response, and posts, which a proxy may repeat."""
 
 import asyncio
 from collections.abc import Callable
