@@ -69,6 +69,22 @@ async def huge_heads(a: Attacker) -> None:
         await a.expect_refusal(data, 400, 414, 431)
 
 
+async def heads_of_very_many_fields(a: Attacker) -> None:
+    """Requests whose heads are slow to read, over many connections at the same time."""
+    sid = await a.open_polling()
+    for target in ("/nowhere", f"{PATH}polling&sid=unknown", f"{PATH}polling&sid={sid}"):
+        data = request("POST", target, {f"x{number}": "y" for number in range(250)}, b"3")
+        async with contextlib.AsyncExitStack() as stack:
+            crowd = [await stack.enter_async_context(a.connection()) for _ in range(_FEW)]
+            a.count(_FEW)
+            for connection in crowd:
+                with contextlib.suppress(ConnectionError):
+                    await connection.send(data)
+            for connection in crowd:
+                with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                    await connection.response()
+
+
 async def strange_headers(a: Attacker) -> None:
     """Headers that parsers interpret differently."""
     polling = f"{PATH}polling"

@@ -18,6 +18,7 @@ from synkora.engine.registry import Registry
 from synkora.engine.turn_budget import TurnBudget
 from synkora.serving.http_pipelining import MAX_WAITING
 from synkora.serving.server import Server
+from synkora.serving.uvicorn_polling import PollingProtocol
 
 __all__ = ["address", "server"]
 
@@ -60,7 +61,7 @@ async def test_sessions_that_are_opened_at_once_share_the_turns(server: SocketSe
 
 @pytest.mark.parametrize("sid", [None, "unknown"])
 async def test_requests_without_a_session_share_the_turns(sid: str | None) -> None:
-    """From any number of connections: floods of them do not delay sessions. A session's own requests do not wait."""
+    """From any number of connections: floods of them delay nobody else. A client that has signed in does not wait."""
     handled: list[str] = []
     strangers = TurnBudget(1e-9)
 
@@ -70,10 +71,12 @@ async def test_requests_without_a_session_share_the_turns(sid: str | None) -> No
         await send({"type": "http.response.body", "body": b""})
 
     server = SocketServer()
+    server.of("/")
     running_server = Server(server, app=app, shutdown_timeout=0.05)
     running_server._make_protocol.keywords["strangers"] = strangers
     async with running(running_server, "/socket.io/") as address, AsyncExitStack() as stack:
         polling = await stack.enter_async_context(Polling(address))
+        await polling.connect()
         clients = [await stack.enter_async_context(raw(address)) for _ in range(20)]
         answers = [asyncio.create_task(client.head()) for client in clients]
         request = b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n" if sid is None else get(address, sid)
@@ -84,6 +87,27 @@ async def test_requests_without_a_session_share_the_turns(sid: str | None) -> No
         assert len(handled) == (20 if sid is None else 0)
         strangers.share = -1
         assert (await polling.post("6")).status_code == 200
+
+
+async def test_heads_of_strangers_share_the_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes as long to read a head of many fields as to answer it, also with the id of a session without sign-in."""
+    read: list[bytes] = []
+    on_url = PollingProtocol.on_url
+
+    def note(self: PollingProtocol, url: bytes) -> None:
+        read.append(url)
+        on_url(self, url)
+
+    monkeypatch.setattr(PollingProtocol, "on_url", note)
+    running_server = Server(SocketServer(), shutdown_timeout=0.05)
+    running_server._make_protocol.keywords["strangers"] = TurnBudget(1e-9)
+    async with running(running_server, "/socket.io/") as address, AsyncExitStack() as stack:
+        polling = await stack.enter_async_context(Polling(address))
+        read.clear()
+        clients = [await stack.enter_async_context(raw(address)) for _ in range(20)]
+        for number, client in enumerate(clients):
+            client.writer.write(get(address, polling.sid if number % 2 else "unknown"))
+        assert await most_in_one_turn(lambda: len(read), len(clients)) <= 2
 
 
 async def test_a_connection_that_breaks_between_polls_ends_nothing(server: SocketServer, address: Address) -> None:

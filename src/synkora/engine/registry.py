@@ -138,6 +138,11 @@ class Registry:
             raise HandshakeRefused(Refusal.UNKNOWN_SESSION)
         return session
 
+    def admitted(self, sid: str) -> Session | None:
+        """Return the session with the id `sid`, if its client has signed in."""
+        session = self._sessions.get(sid)
+        return session if session is not None and session.is_admitted else None
+
     def knows(self, query: str) -> bool:
         """Whether a request with this query belongs to a session."""
         return parse_query(query).get("sid") in self._sessions

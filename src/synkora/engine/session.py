@@ -123,6 +123,7 @@ class Session:
     its page is allowed to connect. `page` is the origin of the page as reported by trusted proxies, or `OWN_PAGE`.
     `max_message` is the current limit for received messages, in bytes. What is received counts for `budget`, if there
     is one: its other sessions are of the same user. What has not arrived completely counts for `unfinished`, likewise.
+    `is_admitted`: the client has signed in.
     """
 
     __slots__ = (
@@ -135,6 +136,7 @@ class Session:
         "_upgrade_waiters",
         "budget",
         "cookie_request",
+        "is_admitted",
         "listener",
         "max_message",
         "outbox",
@@ -159,6 +161,7 @@ class Session:
         self.max_message = host.settings.max_payload
         self.budget: TurnBudget | None = None
         self.unfinished: UnfinishedMessages | None = None
+        self.is_admitted = False
         self._host = host
         self._overhead_due = 0.0
         self._awaits_pong = False  # pinged, and nothing received since

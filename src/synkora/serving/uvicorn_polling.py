@@ -35,7 +35,8 @@ class PollingProtocol(HttpProtocol):
 
     A poll waits until there are messages; the code that sends them also writes the response. A task per poll, which
     waits for messages and for the disconnect, plus ASGI's messages would double the cost of a poll. Requests
-    that belong to no session, and refusals, share a part of each turn, `strangers`: a flood of them delays no session.
+    that belong to no client that has signed in, and refusals, share a part of each turn, `strangers`: a flood of them
+    delays no client.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class PollingProtocol(HttpProtocol):
         self._router = router
         self._strangers = strangers or TurnBudget()
         self._handed_over = b""  # what another worker has read of this connection
+        self._put_off = b""  # what was read, and waits for a later turn
+        self._budget: TurnBudget | None = self._strangers  # of the current request
         self._leave: Callable[[], None] | None = None
         self._has_unread: Callable[[], bool] | None = None
 
@@ -84,11 +87,29 @@ class PollingProtocol(HttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle received data, or pass the connection to the worker that owns the session of its next request."""
+        if self._put_off:
+            self._put_off += data
+            return
         if self._handed_over:
             data, self._handed_over = self._handed_over + data, b""
         if self._router is not None and self._is_idle and self._router.hand_over(self.transport, data):
             return
-        super().data_received(data)
+        if self._is_idle:
+            session = self._polling.session_in(data)
+            self._budget = self._strangers if session is None else session.budget
+        if self._budget is None:
+            super().data_received(data)
+            return
+        self._put_off = data
+        if not self._budget.run(self._read_put_off):
+            self.transport.pause_reading()
+
+    def _read_put_off(self) -> None:
+        """Handle what was put off to this turn: to read heads takes as long as to answer them."""
+        data, self._put_off = self._put_off, b""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop a connection, and end the session of its pending poll."""

@@ -224,6 +224,7 @@ class Client:
             if error is None:
                 socket._core.sockets[socket.id] = socket
                 socket._open()
+                self.session.is_admitted = True
                 self.session.max_message = self._assembler.max_size = self._host.settings.max_payload
                 self._host.client_connected(self)
                 return

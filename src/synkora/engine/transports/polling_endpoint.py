@@ -5,6 +5,7 @@ Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "HTTP long-po
 
 import asyncio
 import functools
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HAS_UNREAD: Final = "synkora.has_unread"  # scope key of a function that returns whether the connection has unread data
+_FIRST_LINE: Final = 2048  # bytes that are searched for a session's id
+_SID: Final = re.compile(rb"[?&]sid=([\w.-]+)")
 _OVER_TLS: Final = ("https", "wss")
 _SLICE: Final = 200  # packets of a request handled in one turn; a few milliseconds
 
@@ -54,6 +57,12 @@ class PollingEndpoint:
         """Whether a request belongs to a session of this server."""
         query = scope["query_string"]
         return b"sid=" in query and self.serves(scope["path"]) and self._registry.knows(query.decode("latin-1"))
+
+    def session_in(self, data: bytes) -> Session | None:
+        """Return the session of a client that has signed in, if the first line of `data` names one."""
+        line = data[:_FIRST_LINE].partition(b"\n")[0]
+        found = _SID.search(line)
+        return None if found is None else self._registry.admitted(found[1].decode("latin-1"))
 
     def request(self, scope: Mapping[str, Any]) -> Request:
         """Return the request of an ASGI scope, of HTTP or WebSocket."""
