@@ -150,6 +150,18 @@ async def test_tls_will_do_and_certificates_are_verified(make_link: MakeLink, tm
         assert without == "Redis ended the connection at once: perhaps only one side speaks TLS"
 
 
+async def test_a_redis_that_demands_a_certificate_gets_one(make_link: MakeLink, tmp_path: Path) -> None:
+    """Of the URL. Without one, or with one that this Redis does not trust, the reason is said."""
+    files = certificate(tmp_path)
+    (tmp_path / "stranger").mkdir()
+    stranger = certificate(tmp_path / "stranger")
+    with running_redis("--tls-auth-clients", "yes", tls=files) as redis:
+        url = f"rediss://127.0.0.1:{redis.tls_port}?ssl_ca_certs={files[0]}"
+        await works(make_link(f"{url}&ssl_certfile={files[0]}&ssl_keyfile={files[1]}"))
+        for shown in ("", f"&ssl_certfile={stranger[0]}&ssl_keyfile={stranger[1]}"):
+            assert "perhaps it wants a certificate of this client" in await problem_of(make_link(url + shown))
+
+
 async def test_large_messages_go_over_tls(make_link: MakeLink, tmp_path: Path) -> None:
     with running_redis(tls=certificate(tmp_path)) as redis:
         link = make_link(f"rediss://127.0.0.1:{redis.tls_port}?ssl_cert_reqs=none")

@@ -11,7 +11,14 @@ from typing import Any, Final, Literal, cast
 import hiredis
 
 from synkora.engine.logs import Log, fault
-from synkora.redis.errors import ENDED_AT_ONCE, LEADS_ELSEWHERE, NO_REDIS, LinkDown, RedisRefused
+from synkora.redis.errors import (
+    ENDED_AT_ONCE,
+    ENDED_TLS_AT_ONCE,
+    LEADS_ELSEWHERE,
+    NO_REDIS,
+    LinkDown,
+    RedisRefused,
+)
 from synkora.redis.subscriptions import Receiver
 
 _PUBLISH: Final = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"  # in less than half of pack_command's time
@@ -88,7 +95,9 @@ class RedisConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle the end of the connection, by either side."""
-        self.end("the connection to Redis was lost" if self._has_heard else ENDED_AT_ONCE)
+        has_tls = self._transport is not None and self._transport.get_extra_info("sslcontext") is not None
+        ended_at_once = ENDED_TLS_AT_ONCE if has_tls else ENDED_AT_ONCE
+        self.end("the connection to Redis was lost" if self._has_heard else ended_at_once)
         self.gone.set()
 
     def end(self, problem: str) -> None:

@@ -8,6 +8,10 @@ import ssl
 from typing import Final
 
 ENDED_AT_ONCE: Final = "Redis ended the connection at once: perhaps only one side speaks TLS"
+ENDED_TLS_AT_ONCE: Final = (
+    "Redis ended the connection at once: perhaps it wants a certificate of this client that it accepts, by ssl_certfile "
+    "and ssl_keyfile in its URL"
+)
 MOVING: Final = "the Redis Cluster is moving the hash slot of this server's keys to another node"
 NO_REDIS: Final = "what answers at the address of Redis is not Redis"
 NOT_TAKEN: Final = "Redis refuses to sign this instance in; its words are not shown, as they may repeat the password"
