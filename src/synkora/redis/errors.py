@@ -9,8 +9,8 @@ from typing import Final
 
 ENDED_AT_ONCE: Final = "Redis ended the connection at once: perhaps only one side speaks TLS"
 ENDED_TLS_AT_ONCE: Final = (
-    "Redis ended the connection at once: perhaps it wants a certificate of this client that it accepts, by ssl_certfile "
-    "and ssl_keyfile in its URL"
+    "Redis ended the connection at once: perhaps it wants a certificate of this client that it accepts, by "
+    "ssl_certfile and ssl_keyfile in its URL"
 )
 MOVING: Final = "the Redis Cluster is moving the hash slot of this server's keys to another node"
 NO_REDIS: Final = "what answers at the address of Redis is not Redis"
