@@ -113,12 +113,20 @@ async def test_an_attribute_of_another_socket_is_missing_with_ours() -> None:
         (socket,) = main.sockets.values()
         for name, words in (
             ("sid", "Socket has no sid: socket.id"),
+            ("enter_room", 'Socket has no enter_room: socket.join("room")'),
+            ("session", "Socket has no session: socket.data"),
             ("on", "Socket has no on: handlers are registered once for all clients, @server.on(event)"),
             ("emitWithAck", "Socket has no emitWithAck: await socket.call"),
             ("volume", "'Socket' object has no attribute 'volume'"),
         ):
             with pytest.raises(AttributeError, match=re.escape(words)):
                 getattr(socket, name)
+
+
+@pytest.mark.parametrize("register", ["on", "once"])
+def test_a_handlers_namespace_is_no_argument(register: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f'{register} takes no namespace: server.of("/chat").on(event)')):
+        getattr(SocketServer(), register)("say", namespace="/chat")
 
 
 @pytest.mark.parametrize("names", [other_names.OPTIONS, other_names.SENDING, other_names.METHODS], ids=len)

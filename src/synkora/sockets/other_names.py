@@ -47,8 +47,12 @@ SENDING: Final = {
     "to": 'server.to("room").emit(event, …), or socket.emit(event, …) to one client',
 }
 
+#: Keyword arguments of `on` and `once`.
+REGISTERING: Final = {"namespace": 'server.of("/chat").on(event)'}
+
 #: Methods of a server.
 METHODS: Final = {
+    "attach": "server.asgi, mounted in an ASGI application",
     "close_room": 'server.in_("room").sockets_leave("room")',
     "disconnect": "socket.disconnect()",
     "enter_room": 'socket.join("room")',
@@ -70,11 +74,17 @@ METHODS: Final = {
 #: Attributes and methods of a socket.
 SOCKET: Final = {
     "emit_with_ack": "await socket.call(event, …, timeout=60)",
+    "enter_room": 'socket.join("room")',
+    "get_environ": "socket.handshake",
+    "get_session": "socket.data",
+    "leave_room": 'socket.leave("room")',
     "nsp": "socket.namespace",
     "off": "server.off(event)",
     "on": "handlers are registered once for all clients, @server.on(event)",
     "once": "handlers are registered once for all clients, @server.once(event)",
+    "save_session": "socket.data",
     "send": 'socket.emit("message", …)',
+    "session": "socket.data",
     "sid": "socket.id",
     "timeout": "await socket.call(event, …, timeout=60)",
 }

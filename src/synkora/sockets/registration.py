@@ -3,9 +3,9 @@
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Concatenate, Protocol, TypeVar, cast, overload
+from typing import Any, Concatenate, Never, Protocol, TypeVar, cast, overload
 
-from synkora.sockets import options
+from synkora.sockets import options, other_names
 from synkora.sockets.namespace_core import DeclaredEvent, NamespaceCore
 from synkora.sockets.routes import check_name, in_order
 from synkora.sockets.signatures import caller, check_type, connect_caller, takes_any, takes_any_outgoing, takes_exactly
@@ -56,7 +56,9 @@ class Registration:
     @overload
     def on(self, event: str, handler: F, *, ordered: bool = False) -> F: ...
 
-    def on(self, event: str, handler: F | None = None, *, ordered: bool = False) -> F | Callable[[F], F]:
+    def on(
+        self, event: str, handler: F | None = None, *, ordered: bool = False, **unknown: Never
+    ) -> F | Callable[[F], F]:
         """Register `handler(socket, *args)` for an event. Without a handler, return a decorator.
 
         A handler is a `def` or an `async def`. Its annotations are the types of the arguments: builtins, dataclasses,
@@ -74,6 +76,8 @@ class Registration:
         Raises `TypeError` for a handler that cannot be called so, and `ValueError` for an event of Socket.IO's own.
         """
         check_name(event)
+        if unknown:
+            raise other_names.unexpected("on", unknown, other_names.REGISTERING, ("ordered",))
         if handler is None:
             return lambda function: self.on(event, function, ordered=ordered)
         self._add(event, handler, ordered=ordered)
@@ -85,9 +89,11 @@ class Registration:
     @overload
     def once(self, event: str, handler: F) -> F: ...
 
-    def once(self, event: str, handler: F | None = None) -> F | Callable[[F], F]:
+    def once(self, event: str, handler: F | None = None, **unknown: Never) -> F | Callable[[F], F]:
         """Register a handler as `on` does, for one call: the next such event of any client."""
         check_name(event)
+        if unknown:
+            raise other_names.unexpected("once", unknown, other_names.REGISTERING, ())
         if handler is None:
             return lambda function: self.once(event, function)
         self._add(event, handler, once=True)
