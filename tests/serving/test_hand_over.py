@@ -5,6 +5,7 @@ import errno
 import hashlib
 import socket
 import ssl
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 from tests.serving.instances import UNKNOWN, Instance, Site, ask, handshake, probed
 from tests.support.certificates import make_certificate
 from tests.support.processes import PATIENCE
-from tests.support.servers import until
+from tests.support.servers import most_in_one_turn, until
 from tests.support.wire import TEXT, client_frame, raw
 
 from synkora.serving.owners import Owner
@@ -48,6 +49,21 @@ async def test_a_websocket_moves_to_its_worker(site: Site, folder: Path) -> None
         assert (await client.head()).startswith("HTTP/1.1 101 ")
         assert (await client.read(8)).endswith(b"3probe")
     assert (one.total, one.pending) == ({"handed over": 1}, 0)
+
+
+@pytest.mark.parametrize("slow", ["passes", "takes"])
+async def test_connections_that_are_passed_share_the_turns(site: Site, folder: Path, slow: str) -> None:
+    """To pass one, and to take it, takes as long as an answer."""
+    one, two, _ = await site.workers(folder)
+    (one if slow == "passes" else two).server._make_protocol.keywords["strangers"].share = 1e-9
+    request = f"POST /socket.io/?EIO=4&transport=polling&sid={two.tag}.unknown HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw(one.address)) for _ in range(20)]
+        await until(lambda: len(one.connections) == len(clients))
+        for client in clients:
+            client.writer.write(request)
+        passed, taken = lambda: one.total.get("handed over", 0), lambda: len(two.connections)
+        assert await most_in_one_turn(passed if slow == "passes" else taken, len(clients)) <= 2
 
 
 async def test_a_split_request_reaches_its_worker(site: Site, folder: Path) -> None:

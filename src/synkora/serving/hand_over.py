@@ -15,6 +15,7 @@ from synkora.engine.logs import Log
 MAX_DATA: Final = 65_536
 _BACKLOG: Final = 4096
 _PATIENCE: Final = 5  # seconds for the connection that another worker passes
+_ACCEPTED_AT_ONCE: Final = 50  # in a turn of the event loop
 _FD_SIZE: Final = array.array("i").itemsize
 #: A message of this type arrives whole or not at all. Linux alone has it.
 _KIND: Final = getattr(socket, "SOCK_SEQPACKET", None)
@@ -86,7 +87,7 @@ class WorkerSockets:
         return True
 
     def _accept(self, listening: socket.socket) -> None:
-        while True:
+        for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 passing, _ = listening.accept()
             except OSError:  # none is left, or the process has no file descriptor for it

@@ -50,6 +50,7 @@ _LAST_STEPS: Final = 0.5  # seconds for uvicorn to notice and to stop
 #: Seconds for the first request of a connection that has been accepted at the end.
 _LAST_REQUESTS: Final = 0.2
 _CHECK: Final = 0.02  # seconds
+_TAKE_OVER: Final = 0.0001  # seconds to begin a connection of another worker
 _TLS_GOODBYE: Final = 2  # seconds
 KEEP_ALIVE: Final = 65  # seconds: longer than most load balancers keep their connections open
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -93,8 +94,9 @@ class Server(uvicorn.Server):
         self._timeouts = HttpTimeouts(server.incidents)
         self._upkeep = Upkeep(self._count_connections)
         self._workers, self.forwarder, router = self._share(shared, server, keep_alive)
+        self._strangers = TurnBudget()
         self._make_protocol = functools.partial(
-            PollingProtocol, polling_of(server), self._timeouts, router=router, strangers=TurnBudget()
+            PollingProtocol, polling_of(server), self._timeouts, router=router, strangers=self._strangers
         )
         self._taken_over = Tasks()
         self._listening: list[socket.socket] = []
@@ -140,6 +142,9 @@ class Server(uvicorn.Server):
 
     def _take_over(self, connection: socket.socket, data: bytes) -> None:
         """Continue a connection that another worker has accepted, and of which it has read `data`."""
+        self._strangers.run(functools.partial(self._continue, connection, data), _TAKE_OVER)
+
+    def _continue(self, connection: socket.socket, data: bytes) -> None:
         protocol = self._new_protocol()
         protocol.continue_with(data)
         self._taken_over.start(self._connect(protocol, connection))

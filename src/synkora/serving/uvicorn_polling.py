@@ -86,19 +86,17 @@ class PollingProtocol(HttpProtocol):
             self.data_received(b"")
 
     def data_received(self, data: bytes) -> None:
-        """Handle received data, or pass the connection to the worker that owns the session of its next request."""
+        """Handle received data, now or in a later turn."""
         if self._put_off:
             self._put_off += data
             return
         if self._handed_over:
             data, self._handed_over = self._handed_over + data, b""
-        if self._router is not None and self._is_idle and self._router.hand_over(self.transport, data):
-            return
         if self._is_idle:
             session = self._polling.session_in(data)
             self._budget = self._strangers if session is None else session.budget
         if self._budget is None:
-            super().data_received(data)
+            self._read(data)
             return
         self._put_off = data
         if not self._budget.run(self._read_put_off):
@@ -109,6 +107,11 @@ class PollingProtocol(HttpProtocol):
         data, self._put_off = self._put_off, b""
         if not self.transport.is_closing():
             self.transport.resume_reading()
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Handle data, or pass the connection to the worker that owns the session of its next request."""
+        if self._router is None or not self._is_idle or not self._router.hand_over(self.transport, data):
             super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
