@@ -152,7 +152,7 @@ def current_traceparent() -> str:
 
 
 def checked_traceparent(traceparent: str) -> str:
-    """Return a traceparent. Raises `ValueError` for a text that is none."""
+    """Return a traceparent. Raises `ValueError` for an invalid one."""
     if not _TRACEPARENT.fullmatch(traceparent):
         raise ValueError("a traceparent is a text such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     return traceparent

@@ -39,7 +39,7 @@ class Witness:
     def get_list(self, project_id: str) -> None:
         """The connections in a list. The list itself has only users."""
         project = self.presence._projects[project_id]
-        self.known[project_id] = {each.socketId: each for each in project.replica.attendance.entries}
+        self.known[project_id] = {each.socketId: each for each in project.replica.presence.entries}
 
     def take(self) -> list[str]:
         """The announcements since the last call: `+` and `-` with the socket's id."""

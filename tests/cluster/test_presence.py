@@ -481,7 +481,7 @@ async def test_nobody_hears_of_a_client_that_returns_while_the_instance_learns_o
     await everyone_sees({"a", "b", "x"}, one, two)
     assert one.witness.take() == ["+b1"]
     own = two.presence._projects["p"].replica.own
-    await until(lambda: own["x1"] == one.presence._projects["p"].replica.attendance.get("x1"))
+    await until(lambda: own["x1"] == one.presence._projects["p"].replica.presence.get("x1"))
 
 
 async def test_the_last_client_of_an_instance_may_move(gather: Gather, redis: RedisServer) -> None:

@@ -84,7 +84,7 @@ async def test_joins_and_leaves_are_announced_like_on_one_instance(sites: Pair) 
 def joined_at(site: Site, client: MemoryClient) -> str:
     presence = site.collaboration.presence
     assert isinstance(presence, PresenceSync)
-    known = presence._projects[PROJECT].replica.attendance.get(client.id)
+    known = presence._projects[PROJECT].replica.presence.get(client.id)
     assert known is not None
     return known.joinedAt
 

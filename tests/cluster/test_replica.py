@@ -35,7 +35,7 @@ def replica() -> Replica:
 
 
 def sees(replica: Replica) -> set[str]:
-    return {each.socketId for each in replica.attendance.entries}
+    return {each.socketId for each in replica.presence.entries}
 
 
 def test_an_announcement_is_reported_once(replica: Replica) -> None:
@@ -167,7 +167,7 @@ def test_an_adopted_entry_is_as_the_others_know_it(replica: Replica) -> None:
     replica.join(entry("y", 50))
     replica.await_snapshot()
     replica.restore(ReplicaSnapshot(12, [entry("x")], [entry("y")]))
-    assert replica.own["y"] == replica.attendance.get("y") == entry("y")
+    assert replica.own["y"] == replica.presence.get("y") == entry("y")
 
 
 def test_a_live_connection_does_not_move(replica: Replica) -> None:

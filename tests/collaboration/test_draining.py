@@ -14,8 +14,8 @@ PROJECT, OTHER = "proj_1", "proj_2"
 SHUTDOWN = ["server:shutdown", {"message": SHUTDOWN_MESSAGE}]
 
 
-async def part(parting: ClientDrain, *clients: MemoryClient) -> None:
-    parting.announce([client.session for client in clients])
+async def part(draining: ClientDrain, *clients: MemoryClient) -> None:
+    draining.announce([client.session for client in clients])
     for client in clients:
         client.session.drain(Reason.SERVER_SHUTTING_DOWN)
     await turn()
@@ -65,19 +65,19 @@ async def test_edits_that_were_on_the_way_are_relayed_and_cursors_are_not(site: 
 
 async def test_a_member_that_signs_in_during_the_drain_gets_the_announcement(site: Site) -> None:
     """Over an existing session, which is drained alone."""
-    parting = site.collaboration.begin_drain()
+    draining = site.collaboration.begin_drain()
     (alice,) = await site.meet("Alice", project=PROJECT)
-    await part(parting, alice)
+    await part(draining, alice)
     assert told(alice, "server:shutdown") == [{"message": SHUTDOWN_MESSAGE}]
 
 
 async def test_a_client_that_never_signed_in_gets_no_announcement(site: Site) -> None:
     (alice,) = await site.meet("Alice")
-    parting = site.collaboration.begin_drain()
+    draining = site.collaboration.begin_drain()
     alice.send("41")
     await turn()
     alice.take()
-    await part(parting, alice)
+    await part(draining, alice)
     assert alice.take_events() == []
 
 

@@ -103,7 +103,7 @@ SOUND = {
         f'{{"_placeholder":true,"num":0,"a":{placeholder("7")}}}',
         [b"\x00"],
     ),
-    "a placeholder that is none": ("451-", f'[{placeholder("0")},{{"_placeholder":false,"num":7}}]', [b"\x00"]),
+    "an invalid placeholder": ("451-", f'[{placeholder("0")},{{"_placeholder":false,"num":7}}]', [b"\x00"]),
     "ten attachments": (
         "4510-",
         f"[{','.join(map(placeholder, map(str, range(10))))}]",

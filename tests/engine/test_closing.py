@@ -57,7 +57,7 @@ async def test_a_long_backlog_is_sent_complete_after_an_upgrade() -> None:
 
 
 async def test_a_long_backlog_is_fetched_poll_by_poll() -> None:
-    """A closed session lasts until its client has the backlog and the farewell."""
+    """A closed session lasts until its client has the backlog and the close packet."""
     engine = Engine()
     polling = MemoryTransport("polling", lingers=True)
     session = engine.registry.open(request_of(), polling)

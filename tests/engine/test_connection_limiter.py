@@ -310,7 +310,7 @@ async def test_counts_return_to_zero_however_sessions_end() -> None:
     transport.lingers = True
     polling.close(Reason.SERVER_NAMESPACE_DISCONNECT)
     assert limiter._clients.total("") == 2, "its last words still take room"
-    for _ in range(2):  # polls: one gets the last messages, one the farewell
+    for _ in range(2):  # polls: one gets the last messages, one the close packet
         transport.writable = True
         polling.transport_ready(transport)
     assert limiter._clients.total("") == 1

@@ -287,7 +287,7 @@ async def test_an_error_in_one_carrier_costs_only_its_own_client() -> None:
 
 
 async def test_a_message_added_during_a_flush_is_sent_in_the_next_turn(flusher: Flusher) -> None:
-    """For example the farewell of a failing client."""
+    """For example the close packet of a failing client."""
     other = Client(flusher)
 
     class Talkative(MemoryTransport):

@@ -456,7 +456,7 @@ class TestClosing:
         assert connection.session.state is State.CLOSED
 
     async def test_the_last_messages_wait_for_a_poll(self, connection: Connection) -> None:
-        """The next poll gets them, and the one after it the farewell."""
+        """The next poll gets them, and the one after it the close packet."""
         await turn()
         connection.first.lingers = True
         connection.session.send(b"last words")

@@ -42,7 +42,7 @@ async def _each_answered(a: Attacker, *events: bytes) -> None:
             await socket.send_text(b"42" + event)
             answer = await socket.until_event("error")
             assert answer["message"], event[:60]
-            await asyncio.sleep(0.05)  # so that they are answered each for itself, and not as too many
+            await asyncio.sleep(0.05)  # below the rate of events: each is answered by its own refusal
         await a.expect_life(socket)
 
 

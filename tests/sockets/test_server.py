@@ -37,7 +37,7 @@ async def connected_slowly(slow: WebSocket, server: SocketServer) -> None:
 class TestABacklog:
     @pytest.mark.parametrize("end", ["disconnect", "forced", "shutdown"])
     async def test_arrives_whole_before_the_close(self, server: SocketServer, address: Address, end: str) -> None:
-        """A client that reads again gets its backlog, the farewell, and then the close frame."""
+        """A client that reads again gets its backlog, the close packet, and then the close frame."""
         async with raw_websocket(address, slow=True) as slow:
             await connected_slowly(slow, server)
             (socket,) = server.of("/").sockets.values()

@@ -121,8 +121,8 @@ class PresenceSync:
         project = self._projects.get(project_id)
         if project is None:
             return Occupancy(0, 0, False)
-        attendance, own = project.replica.attendance, project.replica.own
-        return Occupancy(attendance.count, len(attendance), attendance.smallest_id in own)
+        presence, own = project.replica.presence, project.replica.own
+        return Occupancy(presence.count, len(presence), presence.smallest_id in own)
 
     def roster(self, project_id: str) -> Roster:
         """Return the users in a project, each once, in order of arrival."""
@@ -142,7 +142,7 @@ class PresenceSync:
 
     def _attendance(self, project_id: str) -> ProjectPresence:
         project = self._projects.get(project_id)
-        return EMPTY if project is None else project.replica.attendance
+        return EMPTY if project is None else project.replica.presence
 
     # Changes of this instance
 
@@ -155,7 +155,7 @@ class PresenceSync:
         project = self._projects.get(project_id) or self._open(project_id)
         own = project.replica.own
         was_empty = not own
-        is_known = project.replica.attendance.get(entry.socketId) is not None
+        is_known = project.replica.presence.get(entry.socketId) is not None
         has_joined = project.join(entry)
         self._inhabited += was_empty and bool(own)
         if has_joined:

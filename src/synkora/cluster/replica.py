@@ -63,10 +63,10 @@ class Replica:
     another instance has it.
     """
 
-    __slots__ = ("_doubtful", "_instance", "_version", "attendance", "held", "moved", "own")
+    __slots__ = ("_doubtful", "_instance", "_version", "presence", "held", "moved", "own")
 
     def __init__(self, instance: str) -> None:
-        self.attendance = ProjectPresence()
+        self.presence = ProjectPresence()
         self.own: dict[str, PresenceEntry] = {}
         self._instance = instance
         self._doubtful: set[str] = set()
@@ -90,9 +90,9 @@ class Replica:
             return None
         self.moved.discard(socket_id)
         self._doubtful.discard(socket_id)
-        known = self.attendance.get(socket_id)
+        known = self.presence.get(socket_id)
         if known is None:
-            self.attendance.add(entry)
+            self.presence.add(entry)
         else:
             entry = known
         self.own[socket_id] = entry
@@ -113,7 +113,7 @@ class Replica:
         if socket_id in self.moved:
             self.moved.discard(socket_id)
             return entry
-        return None if entry is None else self.attendance.remove(socket_id)
+        return None if entry is None else self.presence.remove(socket_id)
 
     def _note_moved(self, socket_id: str) -> None:
         if socket_id in self.held:
@@ -167,8 +167,8 @@ class Replica:
         """Take Redis' entry of an own connection, whose client has returned from another instance."""
         if self.own[entry.socketId] != entry:
             self.own[entry.socketId] = entry
-            self.attendance.remove(entry.socketId)
-            self.attendance.add(entry)
+            self.presence.remove(entry.socketId)
+            self.presence.add(entry)
 
     def settle(self) -> Changes:
         """Remove the connections in doubt."""
@@ -179,7 +179,7 @@ class Replica:
         return self._forget(self._others())
 
     def _others(self) -> set[str]:
-        return {entry.socketId for entry in self.attendance.entries} - (self.own.keys() - self.moved)
+        return {entry.socketId for entry in self.presence.entries} - (self.own.keys() - self.moved)
 
     def _forget(self, socket_ids: Collection[str]) -> Changes:
         changes = Changes()
@@ -192,16 +192,16 @@ class Replica:
         if socket_id in self.own and socket_id not in self.moved:
             return
         self._doubtful.discard(socket_id)
-        known = self.attendance.get(socket_id)
+        known = self.presence.get(socket_id)
         if known == entry:
             return
         if known is not None:  # it has left and rejoined without an announcement
             self._remove(socket_id, changes)
-        self.attendance.add(entry)
+        self.presence.add(entry)
         changes.joined.append(entry)
 
     def _remove(self, socket_id: str, changes: Changes) -> None:
         self._doubtful.discard(socket_id)
-        entry = self.attendance.remove(socket_id)
+        entry = self.presence.remove(socket_id)
         if entry is not None:
             changes.left.append(entry)
