@@ -63,7 +63,7 @@ class Replica:
     another instance has it.
     """
 
-    __slots__ = ("_doubtful", "_instance", "_version", "presence", "held", "moved", "own")
+    __slots__ = ("_doubtful", "_instance", "_version", "held", "moved", "own", "presence")
 
     def __init__(self, instance: str) -> None:
         self.presence = ProjectPresence()
