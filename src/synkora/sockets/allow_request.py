@@ -24,7 +24,7 @@ def asker(allow_request: AllowRequest) -> Ask:
     async def ask(request: Request) -> list[tuple[bytes, bytes]]:
         handshake = Handshake(
             headers=dict(request.headers),
-            query=request.query,
+            query=dict(request.query),
             address=request.address,
             secure=request.secure,
             issued=time.time(),

@@ -114,7 +114,7 @@ class Socket:
         request = self._session.request
         return Handshake(
             headers=dict(request.headers),
-            query=request.query,
+            query=dict(request.query),
             address=request.address,
             secure=request.secure,
             issued=self.issued,
