@@ -52,12 +52,21 @@ class Table:
         return [tuple(row) for row in await self.connection.fetch("SELECT id, problem FROM synkora_outbox ORDER BY id")]
 
 
+@asynccontextmanager
+async def connected(postgres: Postgres) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """Also a failure ends the connection: uvloop's loop does not close while one is open."""
+    connection = await asyncpg.connect(postgres.url())
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
 @pytest.fixture
 async def table(postgres: Postgres) -> AsyncIterator[Table]:
-    connection = await asyncpg.connect(postgres.url())
-    await connection.execute(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {SCHEMA}")
-    yield Table(connection)
-    await connection.close()
+    async with connected(postgres) as connection:
+        await connection.execute(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {SCHEMA}")
+        yield Table(connection)
 
 
 @asynccontextmanager
@@ -275,8 +284,7 @@ async def test_a_reader_that_stands_still_within_an_answer_is_replaced(table: Ta
         VALUES ('p', 'task:create', jsonb_build_object('task', repeat('x', 40 * $1)))
     """
     waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'synkora_outbox'::regclass AND NOT granted)"
-    watching = await asyncpg.connect(postgres.url())
-    async with relaying(postgres.port) as relay:
+    async with connected(postgres) as watching, relaying(postgres.port) as relay:
         url = postgres.url().replace(f":{postgres.port}/", f":{relay.port}/")
         async with DatabaseOutbox(url, Publisher(first.server.of("/")), largest=50 * LARGEST, poll=0.05) as frozen:
             await until(lambda: frozen.is_reader)
@@ -289,7 +297,6 @@ async def test_a_reader_that_stands_still_within_an_answer_is_replaced(table: Ta
                 relay.is_stuck = True
             async with reading(second, postgres) as outbox:
                 await until(lambda: outbox.published == 1)
-    await watching.close()
     await turn()
     assert created(bob) == [1]
     assert outbox.set_aside["too large"] == 1
@@ -306,12 +313,11 @@ async def test_a_database_that_fails_and_returns(table: Table, postgres: Postgre
             await asyncio.to_thread(postgres.kill if is_killed else postgres.freeze)
             await until(lambda: outbox.problem is not None)
             await asyncio.to_thread(postgres.start if is_killed else postgres.thaw)
-            table.connection = await asyncpg.connect(postgres.url())
-            await table.create(2)
-            await until(lambda: outbox.published == 2)
+            async with connected(postgres) as connection:
+                await Table(connection).create(2)
+                await until(lambda: outbox.published == 2)
             await turn()
             assert outbox.problem is None
-            await table.connection.close()
     assert created(alice) == [1, 2]
     assert [entry["event"] for entry in logs if entry["event"].startswith("outbox")] == [
         "outbox_unavailable",
