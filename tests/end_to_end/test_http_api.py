@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.docs.documents import ROOT, blocks
 from tests.support.processes import PATIENCE, free_port
 from tests.support.real_clients import Connect, join
 from tests.support.redis_server import RedisServer
-from tests.support.server_process import ServerProcess, StartServer
+from tests.support.server_process import ServerProcess, StartServer, expect_health
 from tests.support.servers import until
 from tests.support.users import ALICE, BOB, PROJECT
 
@@ -96,6 +97,79 @@ async def test_a_request_covers_all_instances(fleet: list[ServerProcess], connec
     await until(lambda: bob.changes.untaken)
     await ask(first, "PUT", f"/api/v1/blocks/users/{ALICE.id}", {"seconds": 60})
     assert [block["name"] for block in (await ask(second, "GET", "/api/v1/blocks"))["blocks"]] == [ALICE.id]
+
+
+async def test_a_position_is_that_of_all_instances(fleet: list[ServerProcess]) -> None:
+    """Also on an instance that has got none of the events, since nobody is connected to it."""
+    first, second = fleet
+    start = (await ask(second, "GET", f"{PLACE}/events"))["position"]
+    published = (await ask(first, "POST", f"{PLACE}/events", [MOVE] * 3))["positions"]
+    now = await ask(second, "GET", f"{PLACE}/events")
+    assert now == {"events": [], "position": published[-1], "more": False}
+    found = await ask(second, "GET", f"{PLACE}/events?since={start}")
+    assert [event["position"] for event in found["events"]] == published[-1:]  # of one task, the newest is kept
+    await ask(first, "POST", "/api/v1/projects/another/events", MOVE)
+    further = (await ask(second, "GET", f"{PLACE}/events?since={now['position']}"))["position"]
+    assert further == (await ask(first, "GET", f"{PLACE}/events"))["position"] != now["position"]
+
+
+async def test_who_is_there_is_not_guessed(fleet: list[ServerProcess], connect_by: Connect) -> None:
+    """An instance that does not answer may have members. One that has members knows the whole list."""
+    first, second = fleet
+    alice = await connect_by(ALICE, url=second.url)
+    await join(alice)
+    second.process.send_signal(signal.SIGSTOP)
+    try:
+        refused = await send(first.port, "GET", f"{PLACE}/presence")
+    finally:
+        second.process.send_signal(signal.SIGCONT)
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "1"
+    assert refused.json()["detail"].startswith("no answer from ")
+    bob = await connect_by(BOB, url=first.url)
+    await join(bob, alice)
+    second.process.send_signal(signal.SIGSTOP)
+    try:
+        assert (await ask(first, "GET", f"{PLACE}/presence"))["count"] == 2
+    finally:
+        second.process.send_signal(signal.SIGCONT)
+
+
+async def test_while_redis_is_away_a_request_can_be_sent_again(
+    fleet: list[ServerProcess], redis: RedisServer, connect_by: Connect
+) -> None:
+    """What was refused is not published later. Who is here is known to the members' instance alone."""
+    first, second = fleet
+    alice = await connect_by(ALICE, url=first.url)
+    await join(alice)
+    key = {"Idempotency-Key": "save-1"}
+    answered = await ask(first, "POST", f"{PLACE}/events", MOVE, **key)
+    redis.kill()
+    await expect_health(second, status="degraded")
+    for method, path, body in [
+        ("POST", "events", MOVE),
+        ("GET", "events", None),
+        ("GET", f"events?since={answered['positions'][0]}", None),
+        ("GET", "presence", None),
+        ("POST", "notices", {"message": "Hi"}),
+        ("DELETE", f"members/{ALICE.id}", None),
+    ]:
+        refused = await send(second.port, method, f"{PLACE}/{path}", body, **key)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1"), path
+    for method, path, sent in [
+        ("DELETE", "users/nobody/connections", None),
+        ("DELETE", "sockets/nobody", None),
+        ("PUT", "blocks/users/nobody", {"seconds": 60}),
+        ("DELETE", "blocks/users/nobody", None),
+    ]:
+        refused = await send(second.port, method, f"/api/v1/{path}", sent)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1"), path
+    assert (await ask(first, "GET", f"{PLACE}/presence"))["count"] == 1
+    redis.start()
+    await expect_health(second, status="healthy")
+    await ask(second, "POST", f"{PLACE}/events", MOVE, **{"Idempotency-Key": "save-2"})
+    assert [await alice.next() for _ in range(2)] == [MOVED] * 2
+    await alice.hears_nothing()
 
 
 async def test_the_api_has_a_port_of_its_own(start_server: StartServer) -> None:

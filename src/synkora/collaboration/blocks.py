@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from synkora.engine.addresses import rate_limit_key
+from synkora.engine.addresses import parse_address, rate_limit_key
 from synkora.identity.user import MAX_ID_LENGTH
 
 MAX_BLOCKS: Final = 1000
@@ -26,6 +26,16 @@ class Block(msgspec.Struct, frozen=True):
     until: float
     changed_at: float
     is_lifted: bool = False
+
+
+def blocked_address(text: str) -> str | None:
+    """Return the name under which an address, or the /64 of an IPv6 address, is blocked; None for another text."""
+    host, slash, _ = text.partition("/")
+    address = parse_address(host)
+    if address is None:
+        return None
+    name = rate_limit_key(str(address))
+    return None if slash and text != name else name
 
 
 class Blocks:

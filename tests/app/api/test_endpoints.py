@@ -248,6 +248,7 @@ async def test_a_user_is_disconnected(backend: Backend) -> None:
         ("addresses/192.0.2.1", "address", "192.0.2.1"),
         ("addresses/2001:db8::1", "address", "2001:db8::/64"),
         ("addresses/2001%3Adb8%3A%3A%2F64", "address", "2001:db8::/64"),
+        ("addresses/%22192.0.2.1%22%20", "address", "192.0.2.1"),
     ],
 )
 async def test_a_block_is_set_and_lifted(backend: Backend, who: str, kind: str, name: str) -> None:
@@ -264,6 +265,8 @@ async def test_a_block_is_set_and_lifted(backend: Backend, who: str, kind: str, 
     ("who", "body", "detail"),
     [
         ("addresses/localhost", {"seconds": 5}, "address: an IP address is expected"),
+        ("addresses/192.0.2.1%2F24", {"seconds": 5}, "address: an IP address is expected"),
+        ("users/%FF", {"seconds": 5}, "userId: this is not UTF-8, percent-encoded"),
         ("users/alice", {}, "Object missing required field seconds"),
         ("users/alice", {"seconds": 0}, "Expected float >= 1"),
         ("users/alice", {"seconds": 10**9}, "Expected float <= 604800"),

@@ -32,12 +32,11 @@ from synkora.app.api.messages import (
 from synkora.app.api.problems import Problem
 from synkora.app.instance import Instance
 from synkora.app.moderation import ProjectNamed, TooManyBlocks
-from synkora.collaboration.blocks import MAX_BLOCKS, BlockedKind
+from synkora.collaboration.blocks import MAX_BLOCKS, BlockedKind, blocked_address
 from synkora.collaboration.events import CATALOGUE
 from synkora.collaboration.publishing import InvalidPublication, Publication, Publisher
-from synkora.engine.addresses import parse_address, rate_limit_key
 from synkora.protocol.json import Decoder, Raw
-from synkora.recovery.ports import Incomplete, LoggedEvent, LogUnavailable
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, LogUnavailable
 from synkora.recovery.position import Position, parse
 from synkora.sockets.internals import recovery_of
 
@@ -55,6 +54,11 @@ _GONE: Final = {
     Incomplete.TOO_MANY: "more events follow this position than can be read: load the state of the project again",
 }
 _UNREACHABLE: Final = "Redis cannot be reached: send the request again, with the same Idempotency-Key"
+_NOT_KNOWN: Final = "Redis cannot be reached, so the members on other instances are not known"
+_NOT_DONE: Final = "Redis cannot be reached: nothing has been done; send the request again"
+_DONE_HERE: Final = "Redis cannot be reached: this instance alone has done it; send the request again"
+_SOON: Final = {"retry-after": "1"}
+_SHOWN: Final = 200  # characters of a list of instances
 _NO_RECOVERY: Final = "RECOVERY is false, so no events are kept"
 
 log = structlog.get_logger(__name__)
@@ -120,7 +124,7 @@ class Endpoints:
                 try:
                     positions.append(await self._publisher.publish(project_id, publication, once, trace))
                 except LogUnavailable:
-                    raise Problem(503, _UNREACHABLE, {"retry-after": "1"}) from None
+                    raise Problem(503, _UNREACHABLE, _SOON) from None
                 await asyncio.sleep(0)  # a turn of the event loop for each event, which may have thousands of readers
         names = ", ".join(event.event for event in asked)
         log.debug("api_published", projectId=project_id, events=names, address=call.address)
@@ -136,15 +140,16 @@ class Endpoints:
         if self._recovery is None:
             raise Problem(503, _NO_RECOVERY)
         events = self._recovery.log
-        if call.query.since is UNSET:
-            return KeptEvents([], str(events.position), more=False)
-        since = parse(call.query.since)
-        if since is None:
+        since = None if call.query.since is UNSET else parse(call.query.since)
+        if since is None and call.query.since is not UNSET:
             raise Problem(422, "since: this is not a position")
-        project_id, now = call.path["projectId"], events.position
+        now = await _position(events)
+        if since is None:
+            return KeptEvents([], str(now), more=False)
+        project_id = call.path["projectId"]
         found = await events.read((project_id,), since)
         if found is Incomplete.UNAVAILABLE:
-            raise Problem(503, "the events are in Redis, which cannot be reached", {"retry-after": "1"})
+            raise _no_events()
         if isinstance(found, Incomplete):
             raise Problem(410, _GONE[found])
         mine = [event for event in found if project_id in event.rooms]
@@ -156,8 +161,13 @@ class Endpoints:
     # Presence
 
     async def presence(self, call: Call) -> PresentUsers:
-        answers, _ = await self._instance.instances.ask(_ROSTER, ProjectNamed(call.path["projectId"]))
-        return max(answers.values(), key=lambda roster: roster.count, default=PresentUsers([], 0))
+        answers, unanswered = await self._instance.instances.ask(_ROSTER, ProjectNamed(call.path["projectId"]))
+        fullest = max(answers.values(), key=lambda roster: roster.count, default=PresentUsers([], 0))
+        if not fullest.count:  # others may have members, and then they alone know the list
+            self._check_link(_NOT_KNOWN)
+            if unanswered:
+                raise Problem(503, f"no answer from {', '.join(unanswered)[:_SHOWN]}", _SOON)
+        return fullest
 
     async def _roster_here(self, named: ProjectNamed) -> PresentUsers:
         """The list as this instance knows it: complete if it has a member in the project, otherwise empty."""
@@ -166,9 +176,16 @@ class Endpoints:
 
     # Moderation
 
+    def _check_link(self, words: str) -> None:
+        """Raise `Problem` without Redis: the others cannot be asked, and after some seconds they are not known."""
+        cluster = self._instance.cluster
+        if cluster is not None and not cluster.link.is_up:
+            raise Problem(503, words, _SOON)
+
     async def remove(self, call: Call) -> Closed:
         done = await self._moderation.remove(call.path["projectId"], call.path["userId"])
         log.warning("api_removed", **call.path, connections=done.connections, address=call.address)
+        self._check_link(_DONE_HERE)
         return Closed(*done)
 
     async def post_notice(self, call: Call) -> Closed:
@@ -178,6 +195,7 @@ class Endpoints:
         project_id = call.path["projectId"]
         if project_id in self._collaboration.members:
             raise Problem(422, "projectId: this is the id of a socket, and a notice is for a project")
+        self._check_link(_NOT_DONE)
         done = await self._moderation.post_notice(project_id, message)
         log.warning("api_noticed", projectId=project_id, address=call.address)
         return Closed(*done)
@@ -186,12 +204,14 @@ class Endpoints:
         socket_id = call.path["socketId"]
         done = await self._moderation.disconnect(socket_id)
         log.warning("api_disconnected", name=socket_id, connections=done.connections, address=call.address)
+        self._check_link(_DONE_HERE)
         return Closed(*done)
 
     async def disconnect_user(self, call: Call) -> Closed:
         user_id = call.path["userId"]
         done = await self._moderation.disconnect_all("user", user_id)
         log.warning("api_disconnected", name=user_id, connections=done.connections, address=call.address)
+        self._check_link(_DONE_HERE)
         return Closed(*done)
 
     async def blocks(self, _: Call) -> BlocksInForce:
@@ -205,10 +225,12 @@ class Endpoints:
         except TooManyBlocks:
             raise Problem(409, f"there are {MAX_BLOCKS} blocks already: lift some of them") from None
         log.warning("api_blocked", kind=kind, name=name, seconds=call.body.seconds, address=call.address)
+        self._check_link(_DONE_HERE)
         return Closed(*done)
 
     async def unblock(self, call: Call) -> Closed:
         kind, name = _blocked(call.path)
+        self._check_link(_NOT_DONE)
         done = await self._moderation.unblock(kind, name)
         if done is None:
             raise Problem(404, f"this {kind} is not blocked")
@@ -235,6 +257,20 @@ class Endpoints:
         )
 
 
+async def _position(events: EventLog) -> Position:
+    """Return the position of the last event of all instances. Raises `Problem`."""
+    found: asyncio.Future[Position | None] = asyncio.get_running_loop().create_future()
+    events.locate(lambda position: None if found.done() else found.set_result(position))
+    position = await found
+    if position is None:
+        raise _no_events()
+    return position
+
+
+def _no_events() -> Problem:
+    return Problem(503, "the events are in Redis, which cannot be reached", _SOON)
+
+
 def _name(project_id: str, key: str, number: int) -> str:
     """Return a short name of one event of a request."""
     return blake2b(f"{project_id}\0{key}\0{number}".encode(errors="surrogatepass"), digest_size=16).hexdigest()
@@ -258,18 +294,16 @@ def _blocked(path: dict[str, str]) -> tuple[BlockedKind, str]:
     """Return the user or the address in a path. Raises `Problem`."""
     if "userId" in path:
         return "user", path["userId"]
-    address = path["address"]
-    host = address.partition("/")[0]
-    site = rate_limit_key(host)
-    if parse_address(host) is None or address not in (host, site):
+    site = blocked_address(path["address"])
+    if site is None:
         raise Problem(422, "address: an IP address is expected, or the /64 of an IPv6 address")
     return "address", site
 
 
 def _blocks_of(path: str, whom: str) -> tuple[Endpoint, Endpoint]:
     return (
-        Endpoint("PUT", path, f"Block {whom} for a time", Endpoints.block, Closed, body=NewBlock, problems=(409,)),
-        Endpoint("DELETE", path, f"Lift the block of {whom}", Endpoints.unblock, Closed, problems=(404,)),
+        Endpoint("PUT", path, f"Block {whom} for a time", Endpoints.block, Closed, body=NewBlock, problems=(409, 503)),
+        Endpoint("DELETE", path, f"Lift the block of {whom}", Endpoints.unblock, Closed, problems=(404, 503)),
     )
 
 
@@ -298,13 +332,21 @@ TABLE: Final = (
         query=ReadParameters,
         problems=(410, 503),
     ),
-    Endpoint("GET", f"{_PROJECT}/presence", "List the users in a project", Endpoints.presence, PresentUsers),
+    Endpoint(
+        "GET",
+        f"{_PROJECT}/presence",
+        "List the users in a project",
+        Endpoints.presence,
+        PresentUsers,
+        problems=(503,),
+    ),
     Endpoint(
         "DELETE",
         f"{_PROJECT}/members/{{userId}}",
         "Remove a user from a project at once",
         Endpoints.remove,
         Closed,
+        problems=(503,),
         description="For a user whose access was revoked: the access policy is asked before the user may join "
         "again. With PROJECT_ACCESS=open every user may.",
     ),
@@ -315,14 +357,16 @@ TABLE: Final = (
         Endpoints.post_notice,
         Closed,
         body=Notice,
+        problems=(503,),
     ),
-    Endpoint("DELETE", "/sockets/{socketId}", "Disconnect a client", Endpoints.disconnect, Closed),
+    Endpoint("DELETE", "/sockets/{socketId}", "Disconnect a client", Endpoints.disconnect, Closed, problems=(503,)),
     Endpoint(
         "DELETE",
         "/users/{userId}/connections",
         "Disconnect all clients of a user",
         Endpoints.disconnect_user,
         Closed,
+        problems=(503,),
         description="The clients may return: block the user to prevent that.",
     ),
     Endpoint("GET", "/blocks", "List the blocks of users and addresses", Endpoints.blocks, BlocksInForce),

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 import structlog
@@ -101,7 +101,7 @@ class ApiRoute(BaseRoute):
                 for name, part in zip(names, path, strict=True)
             ):
                 pairs = zip(names, path, strict=True)
-                return methods, {name[1:-1]: unquote(part) for name, part in pairs if name.startswith("{")}
+                return methods, {name[1:-1]: _decoded(name, part) for name, part in pairs if name.startswith("{")}
         raise Problem(404, "the API has no such path")
 
     def _admit(self, request: Request) -> None:
@@ -204,6 +204,14 @@ def _encoded_path(scope: Scope) -> tuple[str, ...]:
     """Return the parts of the path below `BASE`, as they are encoded in the request."""
     path = scope.get("raw_path", b"").decode("latin-1") or quote(scope["path"])
     return tuple(path.removeprefix(scope.get("root_path", "")).removeprefix(BASE).split("/"))
+
+
+def _decoded(name: str, part: str) -> str:
+    """Return a parameter of the path. Raises `Problem`: replaced bytes would name another user or project."""
+    try:
+        return unquote_to_bytes(part.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise Problem(422, f"{name[1:-1]}: this is not UTF-8, percent-encoded") from None
 
 
 def _key(request: Request) -> str:

@@ -16,9 +16,8 @@ from synkora.app.console.rpc_messages import (
     Words,
 )
 from synkora.app.console.sign_in import ConsoleRefused
-from synkora.collaboration.blocks import LONGEST_BLOCK, BlockedKind
+from synkora.collaboration.blocks import LONGEST_BLOCK, BlockedKind, blocked_address
 from synkora.collaboration.events import MAX_PROJECT_ID
-from synkora.engine.addresses import parse_address, rate_limit_key
 from synkora.identity.user import MAX_ID_LENGTH
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder
@@ -138,9 +137,8 @@ def blocked(user_id: str, address: str) -> tuple[BlockedKind, str]:
         raise ConsoleRefused(422, "either a userId or an address is expected")
     if user_id:
         return "user", user_id
-    host = address.partition("/")[0]
-    site = rate_limit_key(host)
-    if parse_address(host) is None or address not in (host, site):
+    site = blocked_address(address)
+    if site is None:
         raise ConsoleRefused(422, "address: an IP address is expected, or the /64 of an IPv6 address")
     return "address", site
 
