@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from tests.end_to_end.worker_members import Workers
 from tests.recovery.checker import Client, Edit, violations
 from tests.support.nginx import running_nginx
 from tests.support.node_process import Message, NodeProcess
@@ -169,6 +171,18 @@ class Host:
         code = await asyncio.to_thread(self.server.stop)
         assert code == 0, self.server.output
 
+    async def kill_each_worker(self) -> None:
+        """End the workers at once, the next one when another worker is in the place of the one before."""
+        workers = Workers(self.server)
+        before = workers.pids
+        assert len(before) > 1
+        for number, pid in sorted(before.items()):
+            os.kill(pid, signal.SIGKILL)
+            async with asyncio.timeout(PATIENCE):
+                while workers.pids.get(number, pid) == pid:
+                    await asyncio.sleep(0.02)
+            await expect_health(self.server, status="healthy", workers=len(before))
+
     async def expect_healthy(self) -> None:
         await expect_health(self.server, status="healthy")
 
@@ -177,16 +191,23 @@ class Run:
     """Pages at work, and faults; `faults` counts them. `only` are the names of those that may happen, if not all.
 
     With two hosts there are an nginx in front of them, and a Redis that keeps its memory in a file or a set of several
-    Redis, whose failover is then the only fault.
+    Redis. The faults are then its failover, and the deaths of workers where the hosts have several.
     """
 
     def __init__(
-        self, hosts: list[Host], pages: list[Page], chance: random.Random, redis: RedisServer | RedisSet | None
+        self,
+        hosts: list[Host],
+        pages: list[Page],
+        chance: random.Random,
+        redis: RedisServer | RedisSet | None,
+        *,
+        has_workers: bool,
     ) -> None:
         self.hosts = hosts
         self.pages = pages
         self.faults: Counter[str] = Counter()
         self.only: Collection[str] = _KINDS
+        self._has_workers = has_workers
         self._chance = chance
         self._redis = redis if isinstance(redis, RedisServer) else None
         self._set = None if isinstance(redis, RedisServer) else redis
@@ -196,7 +217,9 @@ class Run:
     def kinds(self) -> Mapping[str, Callable[["Run"], Awaitable[None]]]:
         """What goes wrong, in turns."""
         if self._set is not None:
-            return {"a failover of Redis": Run.fail_over}
+            return {"a failover of Redis": Run.fail_over, **(FAULTS_OF_WORKERS if self._has_workers else {})}
+        if self._has_workers:
+            return FAULTS_OF_WORKERS
         kinds = FAULTS if self._redis is None else {**FAULTS, **FAULTS_OF_SEVERAL}
         return {name: fault for name, fault in kinds.items() if not self.only or name in self.only}
 
@@ -277,6 +300,10 @@ class Run:
         await host.kill()
         await asyncio.sleep(self._chance.uniform(0, 0.5))
         await host.start()
+
+    async def kill_workers(self) -> None:
+        for host in self.hosts:
+            await host.kill_each_worker()
 
     async def stop(self) -> None:
         """Restart a server by SIGTERM. If there are several, the last one stops at once."""
@@ -371,6 +398,9 @@ FAULTS: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = {
     "kill -9": Run.kill,
     "SIGTERM": Run.stop,
 }
+FAULTS_OF_WORKERS: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = {
+    "the death of each worker": Run.kill_workers,
+}
 FAULTS_OF_SEVERAL: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = {
     "a drain": Run.drain,
     "a rolling restart": Run.roll,
@@ -391,8 +421,12 @@ async def running(
     redis: RedisServer | RedisSet | None = None,
     **variables: str,
 ) -> AsyncIterator[Run]:
-    """A server, or with a Redis two behind nginx, with pages that have joined their projects."""
-    hosts = [Host(folder, **variables)]
+    """A server, or with a Redis two, with pages that have joined their projects.
+
+    Two servers, and one with workers, are behind nginx.
+    """
+    hosts = [Host(folder, TRUSTED_PROXIES="127.0.0.1", **variables)]
+    has_workers = "WS_WORKERS" in variables
     if redis is not None:
         shared = {"REDIS_URL": redis.url, "TRUSTED_PROXIES": "127.0.0.1", **variables}
         drains = (str(_DRAIN), "0")
@@ -403,7 +437,7 @@ async def running(
             await host.start()
             stack.push_async_callback(host.kill)
         port = hosts[0].port
-        if redis is not None:
+        if redis is not None or has_workers:
             port = stack.enter_context(running_nginx([host.port for host in hosts])).port
         for number in range(pages):
             relay = await stack.enter_async_context(relaying(port))
@@ -414,4 +448,4 @@ async def running(
         async with asyncio.timeout(PATIENCE):
             while not all(page.lists == len(page.client.projects) for page in opened):
                 await asyncio.sleep(0.02)
-        yield Run(hosts, opened, random.Random(seed), redis)
+        yield Run(hosts, opened, random.Random(seed), redis, has_workers=has_workers)
