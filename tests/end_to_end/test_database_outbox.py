@@ -10,7 +10,8 @@ from tests.support.real_clients import Client, Connect, join
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.relay import relaying
 from tests.support.server_process import ServerProcess, StartServer
-from tests.support.users import ALICE, BOB, PROJECT
+from tests.support.servers import until
+from tests.support.users import ALICE, BOB, CAROL, PROJECT
 
 EDITS = 40
 
@@ -60,36 +61,48 @@ async def test_a_change_made_with_psql_reaches_every_page(
         await client.hears_nothing()
 
 
+def steps(client: Client) -> list[str]:
+    """The changes of tasks that a client has got, in order."""
+    events = [event for event in client.events.items if event[0] in ("task:create", "task:move")]
+    return [str(data["id"] if name == "task:create" else data["taskId"]) for name, data, *_ in events]
+
+
 async def test_each_change_arrives_once_through_the_death_of_the_reader(
     start_server: StartServer, redis: RedisServer, database: Postgres, connect_by: Connect
 ) -> None:
-    """Instances that read are killed one after the other, while rows are written."""
-    watching = start_server(REDIS_URL=redis.url)
-    alice = await connect_by(ALICE, url=watching.url)
-    await join(alice)
+    """Instances that read are killed one after the other, while rows are written, and Carol moves other tasks.
 
-    async def write() -> None:
+    Clients of two instances get all of it in one order, and what psql and Carol have done in theirs.
+    """
+    servers = [start_server(REDIS_URL=redis.url) for _ in range(2)]
+    alice, bob = [await connect_by(user, url=one.url) for user, one in zip((ALICE, BOB), servers, strict=True)]
+    carol = await connect_by(CAROL, url=servers[1].url)
+    await join(alice)
+    await join(bob, alice)
+    await join(carol, alice, bob)
+
+    async def change() -> None:
         for number in range(EDITS):
             row = """INSERT INTO "Task" VALUES (:'task', 'Task', 'TODO', :'project');"""
-            await asyncio.to_thread(psql, database, row, project=PROJECT, task=f"t{number}")
+            await asyncio.to_thread(psql, database, row, project=PROJECT, task=f"row {number}")
+            await carol.emit("task:move", {"projectId": PROJECT, "taskId": f"edit {number}", "status": "DONE"})
 
-    writing = asyncio.create_task(write())
+    changing = asyncio.create_task(change())
     for _ in range(3):
         reader = await asyncio.to_thread(start, start_server, redis, database)
-        await alice.next()
+        while (await alice.next())[0] != "task:create":
+            pass
         await asyncio.to_thread(reader.kill)
     await asyncio.to_thread(start, start_server, redis, database)
-    await writing
-
-    def tasks() -> list[str]:
-        return [event[1]["id"] for event in alice.events.items if event[0] == "task:create"]
-
-    while len(tasks()) < EDITS:
-        await alice.next()
-    await alice.emit("ping")
-    while (await alice.next())[0] != "pong":
-        pass
-    assert tasks() == [f"t{number}" for number in range(EDITS)]
+    await changing
+    for client in (alice, bob):
+        await until(lambda client=client: len(steps(client)) >= 2 * EDITS)
+        await client.emit("ping")
+        while (await client.next())[0] != "pong":
+            pass
+    assert steps(alice) == steps(bob)
+    for name in ("row", "edit"):
+        assert [step for step in steps(alice) if step.startswith(name)] == [f"{name} {n}" for n in range(EDITS)]
 
 
 async def test_a_frozen_reader_is_replaced_and_publishes_nothing_twice(

@@ -172,8 +172,11 @@ async def test_while_redis_is_away_a_request_can_be_sent_again(
     await alice.hears_nothing()
 
 
-async def test_the_api_has_a_port_of_its_own(start_server: StartServer) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_api_has_a_port_of_its_own(start_server: StartServer, workers: int) -> None:
     port = free_port()
-    server = start_server(API_TOKEN=TOKEN, API_PORT=str(port))
-    assert (await send(port, "GET", "/api/v1/cluster")).status_code == 200
+    server = start_server(API_TOKEN=TOKEN, API_PORT=str(port), WS_WORKERS=str(workers))
+    answer = await send(port, "GET", "/api/v1/cluster")
+    assert answer.status_code == 200
+    assert len(answer.json()["instances"]) == workers
     assert (await send(server.port, "GET", "/api/v1/cluster")).status_code == 404
