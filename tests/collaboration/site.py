@@ -78,7 +78,9 @@ class Site:
 
     def __init__(self, *, recovery: bool | RecoverySettings | RecoveryStore = False, **options: Any) -> None:
         self.server = SocketServer(origins=[PAGE], recovery=recovery)
-        registry_of(self.server).arrivals.share = inf  # a client is connected in the turn in which it comes
+        registry_of(self.server).arrivals.share = registry_of(self.server).strangers.share = (
+            inf  # a client is connected in the turn in which it comes
+        )
         self.collaboration = Collaboration(
             self.server.of("/"),
             Authenticator(Keyring(SECRET)),

@@ -15,10 +15,10 @@ from tests.support.wire import Connection, raw
 from synkora import SocketServer
 from synkora.engine.message import Message
 from synkora.engine.registry import Registry
-from synkora.engine.turn_budget import TurnBudget
 from synkora.serving.http_pipelining import MAX_WAITING
 from synkora.serving.server import Server
 from synkora.serving.uvicorn_polling import PollingProtocol
+from synkora.sockets.internals import registry_of
 
 __all__ = ["address", "server"]
 
@@ -63,7 +63,6 @@ async def test_sessions_that_are_opened_at_once_share_the_turns(server: SocketSe
 async def test_requests_without_a_session_share_the_turns(sid: str | None) -> None:
     """From any number of connections: floods of them delay nobody else. A client that has signed in does not wait."""
     handled: list[str] = []
-    strangers = TurnBudget(1e-9)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         handled.append(scope["path"])
@@ -73,7 +72,8 @@ async def test_requests_without_a_session_share_the_turns(sid: str | None) -> No
     server = SocketServer()
     server.of("/")
     running_server = Server(server, app=app, shutdown_timeout=0.05)
-    running_server._make_protocol.keywords["strangers"] = strangers
+    strangers = registry_of(server).strangers
+    strangers.share = 1e-9
     async with running(running_server, "/socket.io/") as address, AsyncExitStack() as stack:
         polling = await stack.enter_async_context(Polling(address))
         await polling.connect()
@@ -99,9 +99,9 @@ async def test_heads_of_strangers_share_the_turns(monkeypatch: pytest.MonkeyPatc
         on_url(self, url)
 
     monkeypatch.setattr(PollingProtocol, "on_url", note)
-    running_server = Server(SocketServer(), shutdown_timeout=0.05)
-    running_server._make_protocol.keywords["strangers"] = TurnBudget(1e-9)
-    async with running(running_server, "/socket.io/") as address, AsyncExitStack() as stack:
+    server = SocketServer()
+    registry_of(server).strangers.share = 1e-9
+    async with running(Server(server, shutdown_timeout=0.05), "/socket.io/") as address, AsyncExitStack() as stack:
         polling = await stack.enter_async_context(Polling(address))
         read.clear()
         clients = [await stack.enter_async_context(raw(address)) for _ in range(20)]

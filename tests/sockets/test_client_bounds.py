@@ -257,3 +257,21 @@ async def test_the_namespaces_of_a_connection_are_limited() -> None:
         await client.send("41/0,")
         await client.send("40/1000,")
         assert str(await client.receive()).startswith("40/1000,{")
+
+
+async def test_a_client_that_has_left_shares_the_turns_of_strangers(server: SocketServer) -> None:
+    """One that is in a namespace does not. A user could leave with very many connections."""
+    registry = server._registry
+    async with serving(server) as address, websocket(address) as client:
+        await until(lambda: len(registry))
+        (session,) = registry
+
+        def is_shared() -> bool:
+            return session.budget is registry.strangers
+
+        assert is_shared()
+        for _ in range(2):
+            await client.connect()
+            assert not is_shared()
+            await client.send("41")
+            await until(is_shared)

@@ -118,7 +118,7 @@ class Engine:
         self._echoes = echoes
         self.registry = Registry(EngineSettings(**{"path": "/engine.io/", **settings}), self._accept)
 
-    def share(self, budget: TurnBudget) -> None:
+    def share(self, budget: TurnBudget | None) -> None:
         """Let all sessions share a budget."""
         for recorder in self.recorders:
             recorder.session.budget = budget

@@ -63,6 +63,7 @@ class Registry:
         self._connection_limiter = connection_limiter or ConnectionLimiter(ConnectionLimits())
         self.flusher = Flusher(settings.write_interval)
         self.inflating = TurnBudget()  # of messages that may inflate to a thousand times their size
+        self.strangers = TurnBudget()  # what comes of clients that have not signed in
         self.arrivals = TurnBudget()  # handshakes and CONNECTs: thousands of clients may return at once
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
         self.incidents = Incidents()
@@ -138,10 +139,10 @@ class Registry:
             raise HandshakeRefused(Refusal.UNKNOWN_SESSION)
         return session
 
-    def admitted(self, sid: str) -> Session | None:
-        """Return the session with the id `sid`, if its client has signed in."""
+    def budget(self, sid: str) -> TurnBudget | None:
+        """Return what shares the turns with the requests of a session: strangers, sessions of its user, or nothing."""
         session = self._sessions.get(sid)
-        return session if session is not None and session.is_admitted else None
+        return self.strangers if session is None else session.budget
 
     def knows(self, query: str) -> bool:
         """Whether a request with this query belongs to a session."""

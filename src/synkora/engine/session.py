@@ -94,12 +94,16 @@ _MESSAGE: Final = int(PacketType.MESSAGE)  # a member lookup of an enum runs Pyt
 
 
 class SessionHost(Protocol):
-    """What sessions share: settings, flusher, heartbeat and incidents, and the owner of their timeouts."""
+    """What sessions share: settings, flusher, heartbeat and incidents, and the owner of their timeouts.
+
+    What clients send that have not signed in counts for `strangers`.
+    """
 
     settings: EngineSettings
     flusher: Flusher
     heartbeat: Heartbeat
     incidents: Incidents
+    strangers: TurnBudget
 
     def probe_started(self, session: "Session") -> None:
         """Start the timeout of an upgrade."""
@@ -122,8 +126,8 @@ class Session:
     `request` opened the session. `cookie_request` is the session's latest request whose cookies are trusted, because
     its page is allowed to connect. `page` is the origin of the page as reported by trusted proxies, or `OWN_PAGE`.
     `max_message` is the current limit for received messages, in bytes. What is received counts for `budget`, if there
-    is one: its other sessions are of the same user. What has not arrived completely counts for `unfinished`, likewise.
-    `is_admitted`: the client has signed in.
+    is one, which it shares with other sessions: of clients that have not signed in, or of the same user. What has not
+    arrived completely counts for `unfinished`, likewise.
     """
 
     __slots__ = (
@@ -136,7 +140,6 @@ class Session:
         "_upgrade_waiters",
         "budget",
         "cookie_request",
-        "is_admitted",
         "listener",
         "max_message",
         "outbox",
@@ -159,9 +162,8 @@ class Session:
         self.transport = transport
         self.outbox = Outbox(host.flusher, transport, host.settings.max_outbox, self.fail)
         self.max_message = host.settings.max_payload
-        self.budget: TurnBudget | None = None
+        self.budget: TurnBudget | None = host.strangers
         self.unfinished: UnfinishedMessages | None = None
-        self.is_admitted = False
         self._host = host
         self._overhead_due = 0.0
         self._awaits_pong = False  # pinged, and nothing received since

@@ -23,7 +23,6 @@ from synkora.engine.incidents import IncidentKind
 from synkora.engine.logs import Log, fault
 from synkora.engine.tasks import Tasks
 from synkora.engine.transports.websocket_protocol import WebSocketProtocol
-from synkora.engine.turn_budget import TurnBudget
 from synkora.serving import forward_drain
 from synkora.serving.forwarding import Forwarder
 from synkora.serving.hand_over import WorkerSockets
@@ -94,10 +93,7 @@ class Server(uvicorn.Server):
         self._timeouts = HttpTimeouts(server.incidents)
         self._upkeep = Upkeep(self._count_connections)
         self._workers, self.forwarder, router = self._share(shared, server, keep_alive)
-        self._strangers = TurnBudget()
-        self._make_protocol = functools.partial(
-            PollingProtocol, polling_of(server), self._timeouts, router=router, strangers=self._strangers
-        )
+        self._make_protocol = functools.partial(PollingProtocol, polling_of(server), self._timeouts, router=router)
         self._taken_over = Tasks()
         self._listening: list[socket.socket] = []
         self._stopped_listening = False
@@ -142,7 +138,7 @@ class Server(uvicorn.Server):
 
     def _take_over(self, connection: socket.socket, data: bytes) -> None:
         """Continue a connection that another worker has accepted, and of which it has read `data`."""
-        self._strangers.run(functools.partial(self._continue, connection, data), _TAKE_OVER)
+        polling_of(self._sockets_server).strangers.run(functools.partial(self._continue, connection, data), _TAKE_OVER)
 
     def _continue(self, connection: socket.socket, data: bytes) -> None:
         protocol = self._new_protocol()

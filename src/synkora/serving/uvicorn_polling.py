@@ -45,13 +45,12 @@ class PollingProtocol(HttpProtocol):
         timeouts: HttpTimeouts,
         *args: Any,
         router: SessionRouter | None = None,
-        strangers: TurnBudget | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(timeouts, *args, **kwargs)
         self._polling = polling
         self._router = router
-        self._strangers = strangers or TurnBudget()
+        self._strangers = polling.strangers
         self._handed_over = b""  # what another worker has read of this connection
         self._put_off = b""  # what was read, and waits for a later turn
         self._budget: TurnBudget | None = self._strangers  # of the current request
@@ -93,8 +92,7 @@ class PollingProtocol(HttpProtocol):
         if self._handed_over:
             data, self._handed_over = self._handed_over + data, b""
         if self._is_idle:
-            session = self._polling.session_in(data)
-            self._budget = self._strangers if session is None else session.budget
+            self._budget = self._polling.budget(data)
         if self._budget is None:
             self._read(data)
             return

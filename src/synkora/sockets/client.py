@@ -42,6 +42,7 @@ class Host(Protocol):
     """Finds the namespaces of clients, and runs the clients' timeouts."""
 
     arrivals: TurnBudget
+    strangers: TurnBudget
     max_attachments: int
     settings: EngineSettings
 
@@ -224,7 +225,8 @@ class Client:
             if error is None:
                 socket._core.sockets[socket.id] = socket
                 socket._open()
-                self.session.is_admitted = True
+                if self.session.budget is self._host.strangers:
+                    self.session.budget = None
                 self.session.max_message = self._assembler.max_size = self._host.settings.max_payload
                 self._host.client_connected(self)
                 return
@@ -273,6 +275,8 @@ class Client:
 
     def _remove(self, socket: Socket, reason: Reason) -> None:
         self._sockets.pop(socket.namespace, None)
+        if not self._sockets:
+            self.session.budget = self._host.strangers
         core = socket._core
         was_connected = core.sockets.get(socket.id) is socket
         if was_connected:

@@ -33,6 +33,7 @@ class ClientHost:
             connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
         )
         self.arrivals = registry.arrivals
+        self.strangers = registry.strangers
         self._incomplete = registry.partial_messages
 
     def accept(self, session: Session) -> Client:

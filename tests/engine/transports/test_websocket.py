@@ -55,6 +55,18 @@ async def test_connections_with_one_budget_share_the_turns() -> None:
     assert received == [messages] * 6
 
 
+async def test_clients_that_have_not_signed_in_share_the_turns(engine: Engine) -> None:
+    """Floods of their packets delay nobody else, however many they are."""
+    engine.registry.strangers.share = 1e-9
+    data = b"".join(client_frame(TEXT, b"4x") for _ in range(10))
+    async with serving_engine(engine) as address, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw_websocket(address)) for _ in range(20)]
+        for client in clients:
+            await client.text()
+            client.writer.write(data)
+        assert await most_in_one_turn(lambda: sum(len(each.messages) for each in engine.recorders), 20 * 10) <= 20
+
+
 async def test_handshakes_that_come_at_once_share_the_turns(engine: Engine) -> None:
     """A client that leaves before its turn gets no session."""
     engine.registry.arrivals.share = 1e-9

@@ -72,6 +72,8 @@ async def test_connections_share_the_turns_in_which_messages_are_inflated() -> N
         opened = [await stack.enter_async_context(raw_websocket(address, extensions=FIREFOX)) for _ in range(clients)]
         for client in opened:
             await client.text()
+        engine.share(None)
+        for client in opened:
             client.writer.write(b"".join(frames))
         received = [recorder.messages for recorder in engine.recorders]
         in_one_turn = await most_in_one_turn(lambda: sum(map(len, received)), clients * each)

@@ -17,6 +17,7 @@ from synkora.engine.request import Headers, Request
 from synkora.engine.session import Session
 from synkora.engine.transports.poll_responses import PollResponse, PollResponses
 from synkora.engine.transports.polling_transport import PollingTransport
+from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol.engineio import split_payload
 from synkora.protocol.errors import PayloadTooLarge, ProtocolError
 
@@ -49,6 +50,11 @@ class PollingEndpoint:
         if answer is not None:
             await _send(answer, send)
 
+    @property
+    def strangers(self) -> TurnBudget:
+        """What shares the turns with requests of clients that have not signed in."""
+        return self._registry.strangers
+
     def serves(self, path: str) -> bool:
         """Whether the decoded `path` belongs to this endpoint."""
         return self._settings.serves(path)
@@ -58,11 +64,10 @@ class PollingEndpoint:
         query = scope["query_string"]
         return b"sid=" in query and self.serves(scope["path"]) and self._registry.knows(query.decode("latin-1"))
 
-    def session_in(self, data: bytes) -> Session | None:
-        """Return the session of a client that has signed in, if the first line of `data` names one."""
-        line = data[:_FIRST_LINE].partition(b"\n")[0]
-        found = _SID.search(line)
-        return None if found is None else self._registry.admitted(found[1].decode("latin-1"))
+    def budget(self, data: bytes) -> TurnBudget | None:
+        """Return what shares the turns with the request that begins with `data`."""
+        found = _SID.search(data[:_FIRST_LINE].partition(b"\n")[0])
+        return self._registry.budget("" if found is None else found[1].decode("latin-1"))
 
     def request(self, scope: Mapping[str, Any]) -> Request:
         """Return the request of an ASGI scope, of HTTP or WebSocket."""
