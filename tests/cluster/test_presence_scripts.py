@@ -124,7 +124,7 @@ async def test_entering_makes_redis_right(scripts: Redis) -> None:
     await scripts.change("two", "s3")
     await scripts.take()
     entered = await scripts.enter("one", "s2", "s4")
-    assert [who["socketId"] for who in entered["presentees"]] == ["s3"]
+    assert [who["socketId"] for who in entered["entries"]] == ["s3"]
     assert scripts.announced[0]["version"] == entered["version"]
     assert await scripts.take() == [(["s1"], ["s4"])]
     assert (await scripts.enter("one", "s2", "s4"))["version"] == entered["version"]
@@ -143,7 +143,7 @@ async def test_entering_removes_connections_without_an_instance(scripts: Redis) 
     await scripts.change("two", "s2")
     scripts.server.do("ZREM", KEYS.instances, "two")
     entered = await scripts.enter("one", "s1")
-    assert entered["presentees"] == []
+    assert entered["entries"] == []
     assert await scripts.take() == [([], ["s2"]), (["s2"], ["s1"])]
 
 
@@ -224,7 +224,7 @@ async def test_entering_adopts_connections_that_returned_from_another_instance(s
     await scripts.take()
     entered = await scripts.enter("two", "s1", "s3")
     assert [who["socketId"] for who in entered["adopted"]] == ["s1"]
-    assert [who["socketId"] for who in entered["presentees"]] == ["s2"]
+    assert [who["socketId"] for who in entered["entries"]] == ["s2"]
     assert await scripts.take() == [([], ["s1", "s3"])]
     await scripts.change("one", left=("s1", "s2"))
     assert await scripts.take() == [(["s2"], [])]
@@ -243,7 +243,7 @@ async def test_a_held_connection_is_not_taken_back_from_another_instance(scripts
     await scripts.enter("two", "s1")
     await scripts.take()
     entered = await scripts.enter("one", "s1", "s2", held="s1")
-    assert [who["socketId"] for who in entered["presentees"]] == ["s1"]
+    assert [who["socketId"] for who in entered["entries"]] == ["s1"]
     assert await scripts.take() == []
 
 

@@ -127,7 +127,7 @@ def test_messages_are_read_as_they_are_written() -> None:
     who = b'{"socketId":"s","userId":"u","userName":"U","joinedAt":"t"}'
     announcement = ANNOUNCEMENT.decode(b'{"author":"a","before":0,"version":7,"left":["x"],"joined":[' + who + b"]}")
     assert announcement == Announcement("a", 0, 7, ["x"], [PresenceEntry("s", "u", "U", "t")])
-    assert SNAPSHOT.decode(b'{"version":7,"presentees":[' + who + b"]}") == ReplicaSnapshot(
+    assert SNAPSHOT.decode(b'{"version":7,"entries":[' + who + b"]}") == ReplicaSnapshot(
         7, [PresenceEntry("s", "u", "U", "t")]
     )
 

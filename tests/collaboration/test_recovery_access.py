@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from tests.collaboration.guarded import UNLIMITED, MakeGuarded, Roles, settle
+from tests.collaboration.guarded import UNLIMITED, Guarded, MakeGuarded, Roles, settle
 from tests.collaboration.site import SECRET, Site
 from tests.collaboration.tabs import PRESENCE, Tab, one_lost, two
 from tests.support.clocks import Clock
@@ -23,6 +23,15 @@ from synkora.recovery.memory import MemoryLog
 from synkora.recovery.ports import Answered
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.socket_recovery import RecoveryOutcome
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the limits."""
+    clock = Clock()
+    for module in (limits, user_work):
+        monkeypatch.setattr(module, "monotonic", clock)
+    return clock
 
 
 @pytest.fixture
@@ -71,12 +80,17 @@ async def test_fault_02_a_blocked_user_is_refused(site: Site) -> None:
     assert await ann.edits() == []
 
 
-async def test_fault_02_a_revoked_project_is_left_out(guarded: MakeGuarded) -> None:
-    """The policy is asked again, without the cache. The other project is recovered."""
+async def one_lost_in_two(guarded: MakeGuarded) -> tuple[Roles, Guarded, Tab, Tab]:
+    """Ann, who is lost, and Bob, in two projects."""
     roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
     roles.roles |= {("ann", "q"): Role.EDITOR, ("bob", "q"): Role.EDITOR}
     site = guarded(roles, recovery=True)
-    ann, bob = await one_lost(site, "p", "q")
+    return roles, site, *await one_lost(site, "p", "q")
+
+
+async def test_fault_02_a_revoked_project_is_left_out(guarded: MakeGuarded) -> None:
+    """The policy is asked again, without the cache. The other project is recovered."""
+    roles, _, ann, bob = await one_lost_in_two(guarded)
     roles.roles["ann", "p"] = None
     await bob.create("secret", "p")
     await bob.create("open", "q")
@@ -92,10 +106,7 @@ async def test_fault_02_a_revoked_project_is_left_out(guarded: MakeGuarded) -> N
 
 async def test_a_user_who_is_removed_while_returning_is_out(guarded: MakeGuarded) -> None:
     """The policy may have answered before the removal. Other projects, and later returns, are not affected."""
-    roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
-    roles.roles |= {("ann", "q"): Role.EDITOR, ("bob", "q"): Role.EDITOR}
-    site = guarded(roles, recovery=True)
-    ann, bob = await one_lost(site, "p", "q")
+    roles, site, ann, bob = await one_lost_in_two(guarded)
     roles.gate.clear()
     coming = asyncio.create_task(ann.come())
     await until(lambda: roles.asked["ann", "p"] == 2)
@@ -243,11 +254,8 @@ async def test_a_join_after_a_leave_looks_at_few_events(site: Site) -> None:
     assert looked_at == [11]
 
 
-async def test_an_edit_that_all_instances_share_counts_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_edit_that_all_instances_share_counts_for_more(clock: Clock) -> None:
     """Redis numbers and keeps it, which is most of the work."""
-    clock = Clock()
-    for module in (limits, user_work):
-        monkeypatch.setattr(module, "monotonic", clock)
     site = Site(recovery=True, limits=replace(UNLIMITED, user_byte_rate=1_000_000))
     ann, bob = await two(site)
     for is_shared, fewest, most in ((True, 3, 10), (False, 30, 30)):
@@ -258,7 +266,7 @@ async def test_an_edit_that_all_instances_share_counts_for_more(monkeypatch: pyt
         assert fewest <= len(await ann.edits()) <= most
 
 
-async def test_to_have_missed_too_much_counts_too() -> None:
+async def test_to_have_missed_too_much_counts_too(clock: Clock) -> None:
     site = Site(recovery=RecoverySettings(replay_events=1), limits=Limits(user_byte_rate=3_000_000))
     ann, bob = await one_lost(site)
     for number in range(3):

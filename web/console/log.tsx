@@ -38,12 +38,7 @@ export function Log() {
         </p>
       </header>
       <div class="filters" role="search">
-        <SearchField
-          label="Search what is shown"
-          hint="Words of a line"
-          value=""
-          onSearch={(given) => (words.value = given)}
-        />
+        <SearchField label="Search what is shown" hint="Words of a line" onSearch={(given) => (words.value = given)} />
         <label>
           Level
           <select

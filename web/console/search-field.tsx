@@ -7,11 +7,11 @@ const MOMENT = 250; // milliseconds
 interface SearchFieldProps {
   label: string;
   hint: string;
-  value: string;
+  value?: string;
   onSearch: (words: string) => void;
 }
 
-export function SearchField({ label, hint, value, onSearch }: SearchFieldProps) {
+export function SearchField({ label, hint, value = "", onSearch }: SearchFieldProps) {
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   const search = (words: string, pause: number) => {
     clearTimeout(timer.current);

@@ -32,12 +32,7 @@ export function Settings() {
         <p>{asked && `of ${asked.name}, since its start`}</p>
       </header>
       <div class="filters" role="search">
-        <SearchField
-          label="Search settings"
-          hint="Name or meaning"
-          value=""
-          onSearch={(given) => (words.value = given)}
-        />
+        <SearchField label="Search settings" hint="Name or meaning" onSearch={(given) => (words.value = given)} />
       </div>
       {failure.value && <p class="notice bad">{failure.value}</p>}
       <div class="rows">

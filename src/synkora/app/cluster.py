@@ -1,6 +1,5 @@
 """Connects this instance to the others over Redis."""
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import structlog
@@ -92,9 +91,7 @@ class Cluster:
         self.counters.announce_stop()
         await self.presence.close(may_return=may_return)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Say goodbye, and close the link."""
         self.rpc.close()
         self.counters.close()

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from time import monotonic
-from types import TracebackType
 from typing import Final, Self
 
 import asyncpg
@@ -71,9 +70,7 @@ class DatabaseOutbox:
         self._reading = asyncio.get_running_loop().create_task(self._read_on())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait((self._reading,))

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import structlog
@@ -158,18 +157,16 @@ class Instance:
             await self.webhooks.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Leave the cluster, and log the incidents that have only been counted."""
         if self.webhooks is not None:
-            await self.webhooks.__aexit__(kind, error, trace)
+            await self.webhooks.__aexit__()
         if self.outbox is not None:
-            await self.outbox.__aexit__(kind, error, trace)
+            await self.outbox.__aexit__()
         if self.cluster is not None:
             self._block_sharing.__exit__()
-            await self.cluster.__aexit__(kind, error, trace)
-        self.lag.__exit__(kind, error, trace)
+            await self.cluster.__aexit__()
+        self.lag.__exit__()
         self._patterns.tell()
         self._repeats.tell()
 

@@ -24,11 +24,6 @@ for index = 7 + leaving, #ARGV, 2 do
   redis.call('HSET', KEYS[3], ARGV[index], instance .. ':' .. json)
   joined[#joined + 1] = json
 end
-if stays == '1' then
-  redis.call('SADD', KEYS[2], id)
-  redis.call('EXPIRE', KEYS[2], lifetime)
-else
-  redis.call('SREM', KEYS[2], id)
-end
+list_project(KEYS[2], id, lifetime, stays == '1')
 announce(KEYS[3], channel, instance, lifetime, left, joined)
 return 1

@@ -161,6 +161,16 @@ local function tell(project, lifetime, before, version)
   end
 end
 
+-- Note whether an instance has connections in a project.
+local function list_project(projects, id, lifetime, is_there)
+  if is_there then
+    redis.call('SADD', projects, id)
+    redis.call('EXPIRE', projects, lifetime)
+  else
+    redis.call('SREM', projects, id)
+  end
+end
+
 -- Give a project's change a version, and announce the change: `left` are socket ids, `joined` are JSON.
 local function announce(project, channel, author, lifetime, left, joined)
   if #left == 0 and #joined == 0 then

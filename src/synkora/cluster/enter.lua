@@ -50,13 +50,8 @@ for index = 5, #ARGV, 3 do
     count(ARGV[index + 1], 1)
   end
 end
-if #ARGV > 4 then
-  redis.call('SADD', KEYS[2], id)
-  redis.call('EXPIRE', KEYS[2], lifetime)
-else
-  redis.call('SREM', KEYS[2], id)
-end
+list_project(KEYS[2], id, lifetime, #ARGV > 4)
 announce(KEYS[3], channel, instance, lifetime, left, joined)
 local version = redis.call('HGET', KEYS[3], '') or '0'
 return string.format(
-  '{"version":%s,"presentees":[%s],"adopted":[%s]}', version, table.concat(others, ','), table.concat(adopted, ','))
+  '{"version":%s,"entries":[%s],"adopted":[%s]}', version, table.concat(others, ','), table.concat(adopted, ','))

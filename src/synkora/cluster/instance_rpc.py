@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import structlog
@@ -20,6 +20,8 @@ MOST_AT_ONCE: Final = 16  # requests of one topic at a time; further ones get no
 MOST_BYTES: Final = 8_000_000  # of an answer; a larger one is not sent
 
 log = structlog.get_logger(__name__)
+
+M = TypeVar("M")
 
 #: Answers a request of a topic; request and answer are JSON.
 Answerer = Callable[[bytes], Awaitable[bytes]]
@@ -134,12 +136,8 @@ class InstanceRpc:
         self._tasks.cancel()
 
     def _take_question(self, message: bytes) -> None:
-        try:
-            question = _QUESTION.decode(message)
-        except (ProtocolError, InvalidPayload):
-            self.unreadable += 1
-            return
-        if question.asker == self._link.uid:
+        question = self._read(_QUESTION, message)
+        if question is None or question.asker == self._link.uid:
             return
         answerer = self._answerers.get(question.topic)
         if answerer is None or self._answering[question.topic] >= MOST_AT_ONCE:
@@ -173,10 +171,8 @@ class InstanceRpc:
         self._link.publish(_channel(self._answers, question.asker), encode(answer))
 
     def _take_answer(self, message: bytes) -> None:
-        try:
-            answer = _ANSWER.decode(message)
-        except (ProtocolError, InvalidPayload):
-            self.unreadable += 1
+        answer = self._read(_ANSWER, message)
+        if answer is None:
             return
         if answer.instance == self._link.uid:  # no other instance may use this one's id
             self.unreadable += 1
@@ -184,6 +180,13 @@ class InstanceRpc:
         asked = self._asked.get(answer.id)
         if asked is not None:
             asked.take(answer)
+
+    def _read(self, decoder: Decoder[M], message: bytes) -> M | None:
+        try:
+            return decoder.decode(message)
+        except (ProtocolError, InvalidPayload):
+            self.unreadable += 1
+            return None
 
 
 def _channel(channel: bytes, instance: str) -> bytes:

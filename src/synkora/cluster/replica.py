@@ -30,7 +30,7 @@ class ReplicaSnapshot(msgspec.Struct, frozen=True):
     """
 
     version: int
-    presentees: list[PresenceEntry]
+    entries: list[PresenceEntry]
     adopted: list[PresenceEntry] = []
 
 
@@ -154,11 +154,11 @@ class Replica:
         """Apply a snapshot."""
         changes = Changes()
         self._version = snapshot.version
-        self._doubtful = self._others() - {entry.socketId for entry in snapshot.presentees}
+        self._doubtful = self._others() - {entry.socketId for entry in snapshot.entries}
         for entry in snapshot.adopted:
             if entry.socketId in self.own:
                 self._adopt(entry)
-        for entry in sorted(snapshot.presentees, key=lambda entry: entry.joinedAt):
+        for entry in sorted(snapshot.entries, key=lambda entry: entry.joinedAt):
             self._note_moved(entry.socketId)
             self._add(entry, changes)
         return changes

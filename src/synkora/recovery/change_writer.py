@@ -2,16 +2,7 @@
 
 import asyncio
 
-from synkora.recovery.changes import (
-    Batch,
-    Change,
-    EventAdded,
-    LogBegun,
-    NamespaceForgotten,
-    SessionDropped,
-    SessionSaved,
-    encode,
-)
+from synkora.recovery import changes
 from synkora.recovery.memory import MemoryLog
 from synkora.recovery.ports import LoggedEvent, SavedSession
 from synkora.recovery.tail import Tail
@@ -21,14 +12,14 @@ class ChangeWriter:
     """Collects the changes since the last batch in `batch`. `changed` is set at the first change."""
 
     def __init__(self, tail: Tail, sequence: int) -> None:
-        self.batch = Batch(sequence)
+        self.batch = changes.Batch(sequence)
         self.changed = asyncio.Event()
         self._tail = tail
         self._sequence = sequence
 
-    def take(self) -> Batch:
+    def take(self) -> changes.Batch:
         """Return the batch, for the database, and begin the next. The database must have the one before."""
-        batch, self.batch = self.batch, Batch(self._sequence)
+        batch, self.batch = self.batch, changes.Batch(self._sequence)
         self.changed.clear()
         self._tail.swap()
         return batch
@@ -36,19 +27,19 @@ class ChangeWriter:
     def begin(self, namespace: str, epoch: str) -> None:
         """Write that a namespace has a log."""
         self.batch.numbers[namespace] = epoch, 0
-        self.write(LogBegun(namespace, epoch))
+        self.write(changes.LogBegun(namespace, epoch))
 
     def forget(self, namespace: str) -> None:
         """Delete everything of a namespace."""
         self.batch.forget(namespace)
-        self.write(NamespaceForgotten(namespace))
+        self.write(changes.NamespaceForgotten(namespace))
 
-    def write(self, change: Change) -> bytes:
+    def write(self, change: changes.Change) -> bytes:
         """Keep a change for the case that the process is killed before the batch is written. Returns its encoded form.
 
         Raises `UnicodeEncodeError` for the name of a room with a lone surrogate, and keeps nothing then.
         """
-        record = encode(change)
+        record = changes.encode(change)
         self._sequence += 1
         self.batch.sequence = self._sequence
         self._tail.write(self._sequence, record)
@@ -69,7 +60,7 @@ class LogChanges:
 
     def added(self, event: LoggedEvent, time: float, once: str) -> None:
         """Write an event."""
-        change = EventAdded(self._namespace, self._log.epoch, time, event, once)
+        change = changes.EventAdded(self._namespace, self._log.epoch, time, event, once)
         self._writer.batch.add(change, self._writer.write(change))
 
     def dropped(self, event: LoggedEvent) -> None:
@@ -90,13 +81,13 @@ class SessionChanges:
 
     def saved(self, session: SavedSession) -> None:
         """Write a session."""
-        self._writer.write(SessionSaved(self._namespace, session))
+        self._writer.write(changes.SessionSaved(self._namespace, session))
         self._writer.batch.sessions[self._namespace, session.pid] = session
 
     def dropped(self, pid: str) -> None:
         """Delete a session."""
         self.expired(pid)
-        self._writer.write(SessionDropped(self._namespace, pid))
+        self._writer.write(changes.SessionDropped(self._namespace, pid))
 
     def expired(self, pid: str) -> None:
         """Delete an expired session; not written to the tail, since it is expired there too."""

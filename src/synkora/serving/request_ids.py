@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Iterable
 from contextvars import ContextVar
 from itertools import count
-from types import TracebackType
 from typing import Final
 
 from synkora.engine.request import SANE_ID
@@ -42,9 +41,7 @@ class RequestContext:
     def __enter__(self) -> None:
         _CURRENT.set(self)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.is_over = True
 
 

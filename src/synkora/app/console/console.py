@@ -1,7 +1,6 @@
 """Builds the console's parts, and its routes."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from starlette.routing import BaseRoute
@@ -36,7 +35,5 @@ class Console:
         self._sampler.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._sampler.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._sampler.__exit__()

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from random import SystemRandom
 from time import time
-from types import TracebackType
 from typing import Final, Self
 
 import structlog
@@ -68,9 +67,7 @@ class WebhookSender:
         self._task = asyncio.get_running_loop().create_task(self._send_on())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Send what waits, if it takes no longer than a moment."""
         self._stopping.set()
         if self._task is not None:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Self
 
 import structlog
@@ -51,9 +50,7 @@ class Worker:
         asyncio.get_running_loop().add_reader(self._control, self._take_order)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         asyncio.get_running_loop().remove_reader(self._control)
         self.siblings.stop()
         if self._is_orphaned:
