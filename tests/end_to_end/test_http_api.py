@@ -91,12 +91,21 @@ async def test_a_request_covers_all_instances(fleet: list[ServerProcess], connec
             BOB.id,
         ]
         assert len((await ask(server, "GET", "/api/v1/cluster"))["instances"]) == 2
+    assert (await ask(first, "POST", f"{PLACE}/notices", {"message": "Back soon"}))["connections"] == 2
+    for client in (alice, bob):
+        assert (await client.expect("server:notice"))["message"] == "Back soon"
     assert (await ask(first, "DELETE", f"{PLACE}/members/{ALICE.id}"))["connections"] == 1
     assert (await alice.expect("error"))["message"] == "You no longer have access to this project"
     assert (await ask(first, "DELETE", f"/api/v1/sockets/{bob.id}"))["connections"] == 1
     await until(lambda: bob.changes.untaken)
+    assert (await ask(first, "DELETE", f"/api/v1/users/{ALICE.id}/connections"))["connections"] == 1
+    await until(lambda: alice.changes.untaken)
     await ask(first, "PUT", f"/api/v1/blocks/users/{ALICE.id}", {"seconds": 60})
-    assert [block["name"] for block in (await ask(second, "GET", "/api/v1/blocks"))["blocks"]] == [ALICE.id]
+    await ask(first, "PUT", "/api/v1/blocks/addresses/192.0.2.1", {"seconds": 120})
+    in_force = (await ask(second, "GET", "/api/v1/blocks"))["blocks"]
+    assert [block["name"] for block in in_force] == [ALICE.id, "192.0.2.1"]
+    await ask(second, "DELETE", f"/api/v1/blocks/users/{ALICE.id}")
+    assert [block["name"] for block in (await ask(first, "GET", "/api/v1/blocks"))["blocks"]] == ["192.0.2.1"]
 
 
 async def test_a_position_is_that_of_all_instances(fleet: list[ServerProcess]) -> None:

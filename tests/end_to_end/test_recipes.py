@@ -117,16 +117,22 @@ class App:
         options = ["--allowJs", "--jsx", "react-jsx", "--module", "esnext", "--target", "es2022", "--outDir", "built"]
         await self._run(str(CLIENTS / "node_modules/.bin/tsc"), *options, path, environment={**os.environ})
 
-    async def generate_prisma(self) -> None:
-        """Generate the app's client of Prisma. It fails if it needs an engine from another host."""
+    async def generate_prisma(self, database_url: str) -> str:
+        """Generate the app's client of Prisma, and return its SQL of the tables.
+
+        It fails if it needs an engine from another host.
+        """
         (model,) = blocks(ROOT / "docs" / "outbox.md", "prisma")
         self.write("schema.prisma", PRISMA_SCHEMA + model.text)
         self.write("prisma.config.mjs", PRISMA_CONFIG)
         self.write("lib/prisma.js", PRISMA_CLIENT)
         variables = {"PRISMA_ENGINES_MIRROR": "http://127.0.0.1:9", "CHECKPOINT_DISABLE": "1", "CI": "1"}
-        variables["DATABASE_URL"] = "postgresql://localhost/none"  # nobody connects
+        variables["DATABASE_URL"] = database_url
         prisma = str(CLIENTS / "node_modules/.bin/prisma")
-        await self._run(prisma, "generate", "--no-hints", environment={**os.environ, **variables})
+        environment = {**os.environ, **variables}
+        await self._run(prisma, "generate", "--no-hints", environment=environment)
+        difference = ("--from-empty", "--to-schema-datamodel", "schema.prisma", "--script")
+        return (await self._run(prisma, "migrate", "diff", *difference, environment=environment))[0]
 
     async def _run(self, *command: str, environment: dict[str, str]) -> tuple[str, str]:
         pipe = asyncio.subprocess.PIPE
@@ -198,18 +204,22 @@ async def test_a_transaction_of_prisma_publishes_if_it_is_committed(
     tmp_path: Path,
     is_committed: bool,
 ) -> None:
-    """With a real client of Prisma, and the document's model. A later row shows that nothing was published before."""
+    """With a real client of Prisma, the document's model, and Prisma's migration with what the document appends.
+
+    A later row shows that nothing was published before.
+    """
+    app = App(tmp_path, "")  # the recipe asks the server for nothing
+    tables = await app.generate_prisma(postgres.url())
     outbox = (ROOT / "deploy/postgres/outbox.sql").read_text()
-    table = 'CREATE TABLE "Task" (id text PRIMARY KEY, title text, status text, "projectId" text);'
+    appended = outbox.partition("\n);\n")[2]
+    assert (outbox.count("CREATE TABLE"), appended.count("CREATE "), "CREATE TABLE" in appended) == (1, 3, False)
     async with connected(postgres) as database:
-        await database.execute(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {outbox} {table}")
+        await database.execute(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {tables} {appended}")
         await database.execute("""INSERT INTO "Task" VALUES ('t1', 'Say hello', 'TODO', $1)""", PROJECT)
         if not is_committed:
             await database.execute(NO_COMMIT)
     settings = {"REDIS_URL": redis.url, "PUBLISH_FROM": "postgres", "DATABASE_URL": postgres.url()}
     server = start_server(**settings, **collector.settings)
-    app = App(tmp_path, server.url)
-    await app.generate_prisma()
     alice = await connect_by(ALICE, url=server.url)
     await join(alice)
     output, _ = await app.run(MOVE_TASK, DATABASE_URL=postgres.url())
