@@ -174,10 +174,8 @@ async def test_a_fleet_tells_each_transition_once(
     """
     receiver.may_answer.clear()
     first, second = [start(start_server, receiver, REDIS_URL=redis.url) for _ in range(2)]
-    alice, tab, bob, carol = [
-        await connect_by(user, url=server.url)
-        for user, server in ((ALICE, first), (ALICE, second), (BOB, first), (CAROL, second))
-    ]
+    places = ((ALICE, first), (ALICE, second), (BOB, first), (CAROL, second))
+    alice, tab, bob, carol = [await connect_by(user, url=server.url) for user, server in places]
     await join(alice)
     await join(tab, alice)
     await join(bob, alice, tab)
@@ -227,10 +225,8 @@ async def test_a_failover_by_sentinels_loses_and_repeats_no_more_than_documented
     """What the next master has is told once, also what waited. What it lacks is told again, or for the first time."""
     with running_sentinels() as sentinels:
         first, second = [start(start_server, receiver, REDIS_URL=sentinels.url) for _ in range(2)]
-        alice, bob, carol, dave = [
-            await connect_by(user, url=server.url)
-            for user, server in ((ALICE, first), (BOB, second), (CAROL, first), (DAVE, second))
-        ]
+        places = ((ALICE, first), (BOB, second), (CAROL, first), (DAVE, second))
+        alice, bob, carol, dave = [await connect_by(user, url=server.url) for user, server in places]
         await join(alice)
         await join(bob, alice)
         known = [OCCUPIED, ALICE_ENTERED, BOB_ENTERED]

@@ -30,11 +30,7 @@ class Polling:
 
     async def __aenter__(self) -> Self:
         if self.opens:
-            try:
-                await self.open()
-            except BaseException:
-                await self.http.aclose()
-                raise
+            await self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
