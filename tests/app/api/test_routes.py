@@ -67,6 +67,7 @@ async def test_an_unknown_path_or_method(backend: Backend) -> None:
     [
         ({"content": b"{}"}, 415, "content-type has to be application/json"),
         ({"data": {"event": "task:move"}}, 415, "content-type has to be application/json"),
+        ({"json": MOVE, "headers": {"content-encoding": "gzip"}}, 415, "a body must not be compressed"),
         (
             {"json": {"event": "task:move", "data": {"taskId": "x" * 100_000}}},
             413,

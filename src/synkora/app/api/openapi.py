@@ -22,7 +22,7 @@ _PROBLEMS: Final = _EVERY | {
     409: "There is no space for another one.",
     410: "What the answer needs is no longer kept.",
     413: "The body is too large.",
-    415: "The content type is not application/json.",
+    415: "The content type is not application/json, or the body is compressed.",
     503: "What the answer needs cannot be reached.",
 }
 _INFO: Final = (

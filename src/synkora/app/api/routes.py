@@ -32,6 +32,7 @@ KEY: Final = "idempotency-key"
 LONGEST_KEY: Final = 200  # characters
 TRACEPARENT: Final = "traceparent"
 _KEY: Final = re.compile(rf"[!-~]{{1,{LONGEST_KEY}}}")
+_PLAIN: Final = "identity"  # the content coding of a body that is not compressed
 _BURST: Final = 2  # seconds' worth of requests
 _PATH: Final = re.compile(r"(?P<problem>.*) - at `\$\.?(?P<name>[^`]*)`$", re.DOTALL)
 
@@ -142,6 +143,8 @@ class ApiRoute(BaseRoute):
     async def _body(self, request: Request) -> bytes:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Problem(415, "content-type has to be application/json")
+        if request.headers.get("content-encoding", _PLAIN).strip().lower() != _PLAIN:
+            raise Problem(415, "a body must not be compressed: content-encoding")
         data = bytearray()
         try:
             async for piece in request.stream():
