@@ -75,6 +75,14 @@ async def reading(site: Site, postgres: Postgres, poll: float = 0.05) -> AsyncIt
         yield outbox
 
 
+async def published(site: Site, postgres: Postgres, rows: int) -> DatabaseOutbox:
+    """Read until so many rows are published."""
+    async with reading(site, postgres) as outbox:
+        await until(lambda: outbox.published == rows)
+        await turn()
+    return outbox
+
+
 async def site_with_alice() -> tuple[Site, MemoryClient]:
     site = Site(recovery=RecoverySettings())
     (alice,) = await site.meet("Alice", project="p")
@@ -148,9 +156,7 @@ async def test_a_row_that_cannot_be_published_does_not_stop_the_others(
     wrong = await table.add(event, payload, project)
     await table.create(1)
     with capture_logs() as logs:
-        async with reading(site, postgres) as outbox:
-            await until(lambda: outbox.published == 1)
-            await turn()
+        outbox = await published(site, postgres, 1)
     assert created(alice) == [1]
     ((row, found),) = await table.rows()
     assert row == wrong
@@ -172,9 +178,7 @@ async def test_rows_that_are_too_large_do_not_stop_the_others(table: Table, post
         "INSERT INTO synkora_outbox (project, event, payload) VALUES (repeat('p', 9000), repeat('e', 9000), '{}')"
     )
     await table.create(1)
-    async with reading(site, postgres) as outbox:
-        await until(lambda: outbox.published == 1)
-        await turn()
+    outbox = await published(site, postgres, 1)
     assert created(alice) == [1]
     problems = [problem for _, problem in await table.rows()]
     assert problems[:3] == [f"payload: it has more than {LARGEST} bytes (WS_MAX_PAYLOAD)"] * 3
@@ -191,9 +195,7 @@ async def test_a_row_that_the_database_cannot_write_does_not_stop_the_others(tab
     )
     for task in (1, 2):
         await table.create(task)
-    async with reading(site, postgres) as outbox:
-        await until(lambda: outbox.published == 2)
-        await turn()
+    outbox = await published(site, postgres, 2)
     assert created(alice) == [1, 2]
     ((_, problem),) = await table.rows()
     assert problem is not None
@@ -207,9 +209,7 @@ async def test_a_column_without_a_value_does_not_stop_the_others(table: Table, p
     await table.connection.execute("ALTER TABLE synkora_outbox ALTER payload DROP NOT NULL")
     await table.connection.execute("INSERT INTO synkora_outbox (project, event) VALUES ('p', 'task:create')")
     await table.create(1)
-    async with reading(site, postgres) as outbox:
-        await until(lambda: outbox.published == 1)
-        await turn()
+    await published(site, postgres, 1)
     assert created(alice) == [1]
     assert [problem for _, problem in await table.rows()] == ["payload: it is null"]
 
@@ -250,9 +250,7 @@ async def test_a_row_is_published_once_though_it_was_not_deleted(table: Table, p
         async with reading(site, postgres) as outbox:
             await until(lambda outbox=outbox: outbox.published == 1)
         await table.connection.execute(query, row, json.dumps({"task": task}), at)
-    async with reading(site, postgres) as outbox:
-        await until(lambda: outbox.published == 1)
-    await turn()
+    outbox = await published(site, postgres, 1)
     assert created(alice) == [1, 2]
     assert await table.rows() == []
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.access.listeners import listening
-from tests.support.links import QUICK, MakeLink
+from tests.support.links import QUICK, MakeLink, started
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.relay import Relay, relaying
@@ -24,9 +24,7 @@ async def relay(redis: RedisServer) -> AsyncIterator[Relay]:
 
 @pytest.fixture
 async def relayed(relay: Relay, make_link: MakeLink) -> Link:
-    link = make_link(f"redis://127.0.0.1:{relay.port}")
-    assert await link.start(PATIENCE)
-    return link
+    return await started(make_link(f"redis://127.0.0.1:{relay.port}"))
 
 
 class Story:
@@ -167,8 +165,7 @@ async def test_a_connection_that_redis_ends_for_not_being_read_is_made_again(
 async def test_the_backlog_for_a_redis_that_does_not_read_is_bounded(relay: Relay, make_link: MakeLink) -> None:
     """Above the limit the connection is closed, and further messages are dropped."""
     settings = replace(QUICK, beat_interval=60, max_waiting=1_000_000)
-    link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
-    assert await link.start(PATIENCE)
+    link = await started(make_link(f"redis://127.0.0.1:{relay.port}", settings))
     relay.is_stuck = True
     message = b"x" * 100_000
     published = 0
@@ -184,8 +181,7 @@ async def test_the_backlog_for_a_redis_that_does_not_read_is_bounded(relay: Rela
 async def test_the_backlog_within_one_turn_is_bounded_too(relay: Relay, make_link: MakeLink) -> None:
     """The limit also applies before the turn's write."""
     settings = replace(QUICK, beat_interval=60, max_waiting=1_000_000)
-    link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
-    assert await link.start(PATIENCE)
+    link = await started(make_link(f"redis://127.0.0.1:{relay.port}", settings))
     for _ in range(1000):
         link.publish(b"news", b"x" * 100_000)
     assert link.dropped > 900
@@ -204,8 +200,7 @@ async def test_attempts_are_not_made_without_a_pause(relay: Relay, relayed: Link
 async def test_the_delay_begins_again_after_a_connection_that_worked(relay: Relay, make_link: MakeLink) -> None:
     """However often working connections are lost, the next attempt comes soon."""
     settings = replace(QUICK, first_delay=0.001, longest_delay=3600, steady_after=0)
-    link = make_link(f"redis://127.0.0.1:{relay.port}", settings)
-    assert await link.start(PATIENCE)
+    link = await started(make_link(f"redis://127.0.0.1:{relay.port}", settings))
     for number in range(1, 16):  # the delay before the last attempt would have grown to at least 8 s
         relay.cut()
         await until(lambda number=number: link.reconnects == number)

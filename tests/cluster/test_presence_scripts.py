@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import pytest
-from tests.support.links import MakeLink
-from tests.support.processes import PATIENCE
+from tests.support.links import MakeLink, started
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
@@ -155,8 +154,7 @@ async def test_a_beat_names_the_silent_ones(scripts: Redis) -> None:
 
 
 async def test_two_reapers_at_once_announce_once(scripts: Redis, make_link: MakeLink) -> None:
-    other = make_link()
-    assert await other.start(PATIENCE)
+    other = await started(make_link())
     await scripts.change("two", "s1", "s2")
     await scripts.take()
     scripts.age("two")

@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.collaboration.site import MemoryClient, Site, turn
-from tests.support.links import MakeLink
-from tests.support.processes import PATIENCE
+from tests.support.links import MakeLink, started
 from tests.support.servers import until
 
 from synkora.cluster.presence_sync import PresenceSync
@@ -18,8 +17,7 @@ Pair = tuple[Site, Site]
 async def sites(make_link: MakeLink) -> AsyncIterator[Pair]:
     presences = []
     for _ in range(2):
-        link = make_link()
-        assert await link.start(PATIENCE)
+        link = await started(make_link())
         presence = PresenceSync(link)
         presence.start()
         presences.append(presence)

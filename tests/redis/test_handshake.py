@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 from tests.access.listeners import listening
-from tests.support.links import QUICK, MakeLink
+from tests.support.links import QUICK, MakeLink, started
 from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
@@ -93,8 +93,7 @@ async def test_a_channel_without_rights_is_reported(make_link: MakeLink, redis: 
     url = f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}"
     assert "lack a channel that is needed" in await problem_of(make_link(url))
     redis.do("ACL", "SETUSER", "alice", "&synkora:*")
-    link = make_link(url)
-    assert await link.start(PATIENCE)
+    link = await started(make_link(url))
     link.publish(b"socket.io#/#", b"x")
     await until(lambda: not link.is_up)
     assert "lack a channel that is needed" in (link.problem or "")
@@ -164,8 +163,7 @@ async def test_a_redis_that_demands_a_certificate_gets_one(make_link: MakeLink, 
 
 async def test_large_messages_go_over_tls(make_link: MakeLink, tmp_path: Path) -> None:
     with running_redis(tls=certificate(tmp_path)) as redis:
-        link = make_link(f"rediss://127.0.0.1:{redis.tls_port}?ssl_cert_reqs=none")
-        assert await link.start(PATIENCE)
+        link = await started(make_link(f"rediss://127.0.0.1:{redis.tls_port}?ssl_cert_reqs=none"))
         heard: list[bytes] = []
         link.subscribe(b"a", heard.append)
         link.publish(b"a", b"x" * 3_000_000)
@@ -221,8 +219,7 @@ async def test_a_redis_that_loads_its_data_is_waited_for(make_link: MakeLink) ->
 
 async def test_a_full_redis_is_reported(make_link: MakeLink, redis: RedisServer) -> None:
     redis.do("CONFIG", "SET", "maxclients", "1")
-    first = make_link()
-    assert await first.start(PATIENCE)
+    await started(make_link())
     further = make_link()
     await further.start(0)
     await until(lambda: further.problem == "Redis has its maximum of clients (maxclients)")

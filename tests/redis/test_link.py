@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.access.listeners import listening
-from tests.support.links import QUICK, MakeLink
+from tests.support.links import QUICK, MakeLink, started
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
@@ -258,15 +258,13 @@ async def test_each_link_has_a_name_of_its_own_that_redis_shows(make_link: MakeL
     uids = {make_link().uid for _ in range(50)}
     assert len(uids) == 50
     assert all(re.fullmatch(r"[A-Za-z0-9]{6}", uid) for uid in uids)
-    link = make_link()
-    assert await link.start(PATIENCE)
+    link = await started(make_link())
     assert f"name=synkora-{link.uid} " in redis.do("CLIENT", "LIST").decode()
 
 
 async def test_closing_has_redis_take_all_that_was_written(make_link: MakeLink, redis: RedisServer) -> None:
     """However late. Afterwards no command is accepted, and `on_down` is not called."""
-    link = make_link()
-    assert await link.start(PATIENCE)
+    link = await started(make_link())
     down: list[int] = []
     link.on_down.append(lambda: down.append(1))
     redis.pause()

@@ -10,8 +10,7 @@ from msgspec import Raw, json, msgpack
 from tests.contracts.adapter import AdapterContract
 from tests.contracts.crowds import NAMES, Cluster, Crowd, crowd_in
 from tests.redis_adapter.clusters import adapter_of, cluster_of, link_of, server_on, settle
-from tests.support.links import MakeLink
-from tests.support.processes import PATIENCE
+from tests.support.links import MakeLink, started
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
@@ -39,9 +38,7 @@ async def crowd(make_link: MakeLink) -> AsyncIterator[Crowd]:
 @pytest.fixture
 async def spy(make_link: MakeLink) -> Link:
     """A link without a server."""
-    link = make_link()
-    assert await link.start(PATIENCE)
-    return link
+    return await started(make_link())
 
 
 async def reached(crowd: Crowd) -> list[list[str]]:

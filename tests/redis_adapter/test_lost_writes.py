@@ -7,7 +7,7 @@ import pytest
 from tests.contracts.event_log import event, name_of
 from tests.redis_adapter.test_recovery_store import Followed
 from tests.support.clocks import Clock
-from tests.support.links import MakeLink
+from tests.support.links import MakeLink, started
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
@@ -144,8 +144,7 @@ async def test_a_position_whose_event_is_lost_is_refused(
         await until(lambda each=each: not each.link.is_up)
         each.log.close()
     redis.start()
-    link = make_link()
-    assert await link.start(PATIENCE)
+    link = await started(make_link())
     late = Instance(link, Clock())
     late.send("x", "y")
     await until(lambda: late.names == [*"xy"])
@@ -157,8 +156,7 @@ async def test_a_position_whose_event_is_lost_is_refused(
 async def test_a_restart_that_loses_nothing_keeps_the_epoch(make_link: MakeLink) -> None:
     """A client may ask for what it has missed across the restart."""
     with running_redis("--appendonly", "yes") as redis:
-        link = make_link(redis.url)
-        assert await link.start(PATIENCE)
+        link = await started(make_link(redis.url))
         only = Instance(link, Clock())
         only.send("a", "b")
         await until(lambda: only.names == [*"ab"])
@@ -176,8 +174,7 @@ async def test_without_the_right_to_ask_a_loss_is_noticed_by_those_who_know(
 ) -> None:
     """The user may not call INFO: the instance that has got the lost event begins a new epoch."""
     redis.do("ACL", "SETUSER", "default", "-info")
-    link = make_link()
-    assert await link.start(PATIENCE)
+    link = await started(make_link())
     assert link.data_id == ""
     only = Instance(link, Clock())
     only.send("a")

@@ -9,7 +9,7 @@ import pytest
 from tests.contracts.event_log import TRACEPARENT, EventLogContract, MakeStore, WatchedTrace, event, name_of
 from tests.contracts.session_store import NOW, SESSION, SessionStoreContract, lost
 from tests.support.clocks import Clock
-from tests.support.links import QUICK, MakeLink
+from tests.support.links import QUICK, MakeLink, started
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
@@ -100,8 +100,7 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
 
 async def test_an_event_with_a_name_is_appended_once_by_all(link: Link, make_link: MakeLink) -> None:
     """Whichever instance appends it first. It is delivered to each instance once."""
-    other = make_link()
-    assert await other.start(PATIENCE)
+    other = await started(make_link())
     delivered: list[list[LoggedEvent]] = [[], []]
     stores = [Followed(one, RecoverySettings(), Clock()) for one in (link, other)]
     logs = [store.log("/", received.append) for store, received in zip(stores, delivered, strict=True)]
@@ -235,8 +234,7 @@ async def test_very_many_small_events_that_wait_for_redis_do_not_end_the_link(
     redis: RedisServer, make_link: MakeLink
 ) -> None:
     """Their commands are larger than what a link holds: they are sent a part at a time, in their order."""
-    link = make_link(settings=replace(QUICK, max_waiting=1_500_000, timeout=10, beat_interval=1))
-    assert await link.start(PATIENCE)
+    link = await started(make_link(settings=replace(QUICK, max_waiting=1_500_000, timeout=10, beat_interval=1)))
     log, _ = followed(link)
     await until(lambda: log.position.number == 0)
     redis.pause()
@@ -363,8 +361,7 @@ async def test_an_event_that_was_missed_is_delivered_with_its_trace(link: Link, 
     follower = Followed(link, RecoverySettings(), Clock())
     log = follower.log("/", delivered.append)
     follower.serve("/", Used())
-    other = make_link()
-    assert await other.start(PATIENCE)
+    other = await started(make_link())
     writer, _ = followed(other)
     await until(lambda: log.position.number == 0 and writer.position.epoch == log.position.epoch)
     lose(link)
@@ -381,8 +378,7 @@ def large(number: int) -> SavedSession:
 
 async def test_many_large_sessions_do_not_end_the_link(redis: RedisServer, make_link: MakeLink) -> None:
     """When Redis is back, together they are more than a link holds: they are saved a part at a time."""
-    link = make_link(settings=replace(QUICK, max_waiting=2_000_000, timeout=10))
-    assert await link.start(PATIENCE)
+    link = await started(make_link(settings=replace(QUICK, max_waiting=2_000_000, timeout=10)))
     sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
     for number in range(200):
         sessions.save(large(number))

@@ -65,8 +65,11 @@ async def make_link(redis: RedisServer) -> AsyncIterator[MakeLink]:
         await link.close()
 
 
-@pytest.fixture
-async def link(make_link: MakeLink) -> Link:
-    link = make_link()
+async def started(link: Link) -> Link:
     assert await link.start(PATIENCE)
     return link
+
+
+@pytest.fixture
+async def link(make_link: MakeLink) -> Link:
+    return await started(make_link())

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.links import MakeLink
+from tests.support.links import MakeLink, started
 from tests.support.processes import PATIENCE, free_port
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
@@ -29,8 +29,7 @@ async def receiver() -> AsyncIterator[WebhookReceiver]:
 
 async def make_queue(make_link: MakeLink, lease: float = LEASE) -> RedisQueue:
     """The queue of another instance."""
-    link = make_link()
-    assert await link.start(PATIENCE)
+    link = await started(make_link())
     return RedisQueue(link, KEYS, lease=lease)
 
 
