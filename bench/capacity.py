@@ -84,7 +84,10 @@ def servers(folder: Path) -> dict[str, tuple[Server, int]]:
     if not has_redis():
         return one_core
     ours, theirs = TWO_CORES
-    return one_core | {ours: (_on_both(synkora(), "--workers", "2"), 1), theirs: (_on_both(node()), 2)}
+    return one_core | {
+        ours: (_on_both(replace(synkora(), workers=2), "--workers", "2"), 1),
+        theirs: (_on_both(node()), 2),
+    }
 
 
 def _on_both(server: Server, *arguments: str) -> Server:

@@ -2,6 +2,8 @@
 
 import fcntl
 import hashlib
+import http.client
+import json
 import os
 import shutil
 import socket
@@ -41,11 +43,13 @@ class Server:
     """A server that does the work to be measured: it verifies tokens made with `SECRET`, and relays in projects.
 
     `command` tells how to start it, in the foreground, on a port of 127.0.0.1; `environment` is what it needs besides.
+    A server with several `workers` has started when `/health` counts all of them.
     """
 
     name: str
     command: Callable[[int], list[str]]
     environment: dict[str, str] = field(default_factory=dict)
+    workers: int = 1
 
     def with_variables(self, **variables: str) -> "Server":
         return replace(self, environment=self.environment | variables)
@@ -216,8 +220,19 @@ def _wait_for(server: Server, process: subprocess.Popen[bytes], port: int) -> No
             raise ServerFailed(f"{server.name} ended with exit status {process.returncode} before it listened")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            if server.workers == 1 or _count_workers(port) == server.workers:
+                return
         except OSError:
-            time.sleep(0.05)
-        else:
-            return
+            pass
+        time.sleep(0.05)
     raise ServerFailed(f"{server.name} does not listen on port {port}")
+
+
+def _count_workers(port: int) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+    try:
+        connection.request("GET", "/health")
+        number: int = json.loads(connection.getresponse().read())["workers"]
+    finally:
+        connection.close()
+    return number

@@ -3,14 +3,15 @@
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from bench.capacity import Search, capacity, servers
-from bench.servers import prepare_peers
-from bench.workloads import build, measure, write_tokens
+from bench.servers import prepare_peers, running
+from bench.workloads import build, cores, measure, write_tokens
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.docs.documents import ROOT
-from tests.support.processes import Program
+from tests.support.processes import PATIENCE, Program
 
 
 @given(st.integers(5, 14_999), st.integers(5, 5_000))
@@ -37,10 +38,14 @@ def test_a_load_is_not_served_with(fault: dict[str, float]) -> None:
 
 
 def test_two_workers_are_given_the_load(tmp_path: Path) -> None:
-    """With the Redis that the server starts for its workers."""
+    """With the Redis that the server starts for its workers. A load that began before both of them serve would be on
+    one.
+    """
     build("load", tmp_path)
     write_tokens(tmp_path / "tokens.txt", 20)
     server, instances = servers(tmp_path)["synkora, 2 workers"]
+    with running(server, tmp_path, cores()[0]) as (_, port):
+        assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False, timeout=PATIENCE).json()["workers"] == 2
     search = Search(seconds=0.5, p99=5000)
     assert search.is_served(measure(server, search.workload(20, instances), tmp_path))
 
