@@ -329,6 +329,16 @@ async def test_a_message_with_a_long_name_of_a_sender_is_ignored(redis: RedisSer
     assert [each.data for each in delivered] == [b'["by",1]']
 
 
+async def test_a_message_with_a_number_that_redis_cannot_give_is_ignored(redis: RedisServer, link: Link) -> None:
+    """All later events would count as old, and this instance would let the log go on from there, for all instances."""
+    log, delivered = followed(link)
+    await until(lambda: log.position.number == 0)
+    packet = PublishedEvent(2, nsp="/", id=f'["forged","{log.position.epoch}.{2**53:x}"]')
+    log.receive(write(BroadcastMessage(AUTHOR, packet, Options(["p"], [], {"sender": "x", "number": 1}))))
+    log.append(event("a"), (), ("p",))
+    await until(lambda: [name_of(each) for each in delivered] == ["a"])
+
+
 @pytest.mark.parametrize("forged", [7, None, ["x"], "x" * 56])
 async def test_a_trace_that_is_no_text_or_too_long_is_ignored(link: Link, forged: object) -> None:
     log, delivered = followed(link)

@@ -32,6 +32,7 @@ BEGINNING: Final = beginning(AUTHOR)
 EVERYONE: Final = ""  # the room of events that are for the whole namespace
 #: What is raised for an answer of Redis that has another form: another program or version has written there.
 UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError)
+_NUMBERS: Final = 2**53  # Redis' scripts count no further
 _LONGEST_SENDER: Final = 64  # characters; the id of an instance has fewer
 #: A placeholder for an event's text while its message is encoded. It cannot be guessed.
 _PLACE: Final = secrets.token_hex(8)
@@ -108,7 +109,7 @@ def read_message(message: bytes) -> tuple[LogEntry, Position]:
         text, attachments = whole.data, whole.attachments
     data, _, place = text[:-2].rpartition(b',"')
     position = parse(place.decode())
-    if position is None:
+    if position is None or position.number >= _NUMBERS:
         raise InvalidMessage("no position")
     options = broadcast.opts
     flags = options.flags if isinstance(options.flags, dict) else {}
