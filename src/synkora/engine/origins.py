@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from synkora.engine.request import Request
@@ -109,6 +110,7 @@ def _is_internal(host: str) -> bool:
     return "." not in name or last.isdigit() or last in _INTERNAL
 
 
+@lru_cache(maxsize=32)  # each poll of a page has the same ones
 def normalized(origin: str) -> str:
     """Return an origin as browsers write it (RFC 6454 section 6.2): lower case, http for ws, no default port."""
     scheme, colon, authority = origin.lower().partition("://")
@@ -119,6 +121,7 @@ def normalized(origin: str) -> str:
     return scheme + colon + authority
 
 
+@lru_cache(maxsize=32)
 def _host_and_port(authority: str, default_port: int) -> tuple[str, int] | None:
     """Return the host name and port of an authority; None if it is invalid."""
     match = _AUTHORITY.fullmatch(authority)

@@ -25,6 +25,7 @@ from synkora.serving.session_router import CannotForward, SessionRouter
 
 #: Seconds that the application takes for a small request. With more in a turn, floods of requests would delay clients.
 _REQUEST: Final = 0.0001
+_SMALL: Final = 4096  # bytes; to read as much of a client that has signed in takes no longer than to put it off
 _LARGE: Final = 65_536  # bytes; a copy of a larger body for each client would cost more than a write
 
 log = Log(__name__)
@@ -93,11 +94,12 @@ class PollingProtocol(HttpProtocol):
             data, self._handed_over = self._handed_over + data, b""
         if self._is_idle:
             self._budget = self._polling.budget(data)
-        if self._budget is None:
+        budget = self._budget
+        if budget is None or (budget is not self._strangers and len(data) <= _SMALL):
             self._read(data)
             return
         self._put_off = data
-        if not self._budget.run(self._read_put_off):
+        if not budget.run(self._read_put_off):
             self.transport.pause_reading()
 
     def _read_put_off(self) -> None:

@@ -66,7 +66,8 @@ class PollingEndpoint:
 
     def budget(self, data: bytes) -> TurnBudget | None:
         """Return what shares the turns with the request that begins with `data`."""
-        found = _SID.search(data[:_FIRST_LINE].partition(b"\n")[0])
+        end = data.find(b"\n", 0, _FIRST_LINE)
+        found = _SID.search(data, 0, _FIRST_LINE if end < 0 else end)
         return self._registry.budget("" if found is None else found[1].decode("latin-1"))
 
     def request(self, scope: Mapping[str, Any]) -> Request:
