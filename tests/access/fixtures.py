@@ -1,6 +1,7 @@
 """A real database and a real web app, which all show the same small world when a test begins."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -60,6 +61,16 @@ class Database:
         return count
 
 
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection to PostgreSQL. A failure ends it too: uvloop's loop does not close while one is open."""
+    connection = await asyncpg.connect(url, statement_cache_size=0)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     server = Postgres()
@@ -73,12 +84,11 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 async def database(postgres: Postgres) -> AsyncIterator[Database]:
     """The app's database, with the small world in it."""
-    connection = await asyncpg.connect(postgres.url(), statement_cache_size=0)
-    database = Database(postgres, connection)
-    await database.create()
-    await database.show(small_world())
-    yield database
-    await connection.close()
+    async with connected(postgres.url()) as connection:
+        database = Database(postgres, connection)
+        await database.create()
+        await database.show(small_world())
+        yield database
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ import signal
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
-import asyncpg
 import pytest
 from tests.access.conftest import Database
+from tests.access.fixtures import connected
 from tests.access.listeners import listening
 from tests.access.world import TEAM_PROJECT, USERS, World, nextauth_v4, small_world
 from tests.contracts.access import AccessContract
@@ -110,16 +110,15 @@ async def test_an_id_that_the_databases_encoding_lacks_is_no_projects(database: 
     """Such a project cannot exist in a database without UTF-8. This is no failure."""
     name = f"in_{encoding.lower()}"
     await database.connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
-    connection = await asyncpg.connect(database.server.url(name), statement_cache_size=0)
-    other = Database(database.server, connection)
-    await other.create()
-    await other.show(World({"proj": small_world().projects[TEAM_PROJECT]}, {"team": {"owner": "OWNER"}}))
+    async with connected(database.server.url(name)) as connection:
+        other = Database(database.server, connection)
+        await other.create()
+        await other.show(World({"proj": small_world().projects[TEAM_PROJECT]}, {"team": {"owner": "OWNER"}}))
     policy = PostgresAccess(database.server.url(name))
     assert await policy.role(nextauth_v4("owner"), "proj") is Role.OWNER
     assert await policy.role(nextauth_v4("owner"), "☃") is None
     assert await policy.role(nextauth_v4("owner"), "proj") is Role.OWNER
     await policy.close()
-    await connection.close()
     await database.connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import asyncpg
 import pytest
-from tests.access.fixtures import postgres
+from tests.access.fixtures import connected, postgres
 from tests.access.processes import Postgres
 from tests.collaboration.site import MemoryClient, Site, turn
 from tests.docs.documents import ROOT
@@ -52,19 +52,9 @@ class Table:
         return [tuple(row) for row in await self.connection.fetch("SELECT id, problem FROM synkora_outbox ORDER BY id")]
 
 
-@asynccontextmanager
-async def connected(postgres: Postgres) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """Also a failure ends the connection: uvloop's loop does not close while one is open."""
-    connection = await asyncpg.connect(postgres.url())
-    try:
-        yield connection
-    finally:
-        connection.terminate()
-
-
 @pytest.fixture
 async def table(postgres: Postgres) -> AsyncIterator[Table]:
-    async with connected(postgres) as connection:
+    async with connected(postgres.url()) as connection:
         await connection.execute(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {SCHEMA}")
         yield Table(connection)
 
@@ -282,7 +272,7 @@ async def test_a_reader_that_stands_still_within_an_answer_is_replaced(table: Ta
         VALUES ('p', 'task:create', jsonb_build_object('task', repeat('x', 40 * $1)))
     """
     waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'synkora_outbox'::regclass AND NOT granted)"
-    async with connected(postgres) as watching, relaying(postgres.port) as relay:
+    async with connected(postgres.url()) as watching, relaying(postgres.port) as relay:
         url = postgres.url().replace(f":{postgres.port}/", f":{relay.port}/")
         async with DatabaseOutbox(url, Publisher(first.server.of("/")), largest=50 * LARGEST, poll=0.05) as frozen:
             await until(lambda: frozen.is_reader)
@@ -311,7 +301,7 @@ async def test_a_database_that_fails_and_returns(table: Table, postgres: Postgre
             await asyncio.to_thread(postgres.kill if is_killed else postgres.freeze)
             await until(lambda: outbox.problem is not None)
             await asyncio.to_thread(postgres.start if is_killed else postgres.thaw)
-            async with connected(postgres) as connection:
+            async with connected(postgres.url()) as connection:
                 await Table(connection).create(2)
                 await until(lambda: outbox.published == 2)
             await turn()

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-import asyncpg
 import psutil
-from tests.access.fixtures import Database
+from tests.access.fixtures import Database, connected
 from tests.access.processes import App, Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, World, nextauth_v4
 from tests.support.clients import WebSocket
@@ -64,12 +63,11 @@ class DatabaseAuthority:
         return PostgresAccess(self._postgres.url())
 
     async def show(self, world: World, *, create: bool = False) -> None:
-        connection = await asyncpg.connect(self._postgres.url(), statement_cache_size=0)
-        database = Database(self._postgres, connection)
-        if create:
-            await database.create()
-        await database.show(world)
-        await connection.close()
+        async with connected(self._postgres.url()) as connection:
+            database = Database(self._postgres, connection)
+            if create:
+                await database.create()
+            await database.show(world)
 
     def go_away(self) -> None:
         """Refuse new connections, and abort the open ones."""

@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 import pytest_asyncio
-from tests.access.fixtures import Database, postgres
+from tests.access.fixtures import Database, connected, postgres
 from tests.access.processes import Postgres
 from tests.access.world import SECRET, TEAM_PROJECT, small_world
 from tests.support.real_clients import WAYS, Connect, Refused
@@ -26,14 +25,13 @@ def headers_of(user_id: str) -> dict[str, str]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def database(postgres: Postgres) -> AsyncIterator[Database]:
     """The app's database, with sessions of two users."""
-    connection = await asyncpg.connect(postgres.url(), statement_cache_size=0)
-    database = Database(postgres, connection)
-    await database.create()
-    await database.show(small_world())
-    for user_id, key in KEYS.items():
-        await database.keep_session(key, user_id)
-    yield database
-    await connection.close()
+    async with connected(postgres.url()) as connection:
+        database = Database(postgres, connection)
+        await database.create()
+        await database.show(small_world())
+        for user_id, key in KEYS.items():
+            await database.keep_session(key, user_id)
+        yield database
 
 
 @pytest.mark.parametrize("way", [WAYS["js-upgrade"], WAYS["js-polling"], WAYS["js-websocket"]])

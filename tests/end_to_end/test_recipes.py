@@ -3,12 +3,12 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.access.fixtures import connected
 from tests.access.processes import Postgres, find_program
 from tests.docs.documents import ROOT, blocks
 from tests.support.collector import CALLER, SAMPLED, TRACE, Collector
@@ -185,15 +185,6 @@ async def test_a_route_does_not_fail_without_the_server(app: App) -> None:
     assert errors.count("not published: ") == 2
 
 
-@asynccontextmanager
-async def connected(postgres: Postgres) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    connection = await asyncpg.connect(postgres.url())
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
 @pytest.mark.parametrize("is_committed", [True, False])
 async def test_a_transaction_of_prisma_publishes_if_it_is_committed(
     start_server: StartServer,
@@ -213,7 +204,7 @@ async def test_a_transaction_of_prisma_publishes_if_it_is_committed(
     outbox = (ROOT / "deploy/postgres/outbox.sql").read_text()
     appended = outbox.partition("\n);\n")[2]
     assert (outbox.count("CREATE TABLE"), appended.count("CREATE "), "CREATE TABLE" in appended) == (1, 3, False)
-    async with connected(postgres) as database:
+    async with connected(postgres.url()) as database:
         await database.execute(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {tables} {appended}")
         await database.execute("""INSERT INTO "Task" VALUES ('t1', 'Say hello', 'TODO', $1)""", PROJECT)
         if not is_committed:
@@ -253,7 +244,7 @@ async def test_access_is_revoked_at_once(
     start_server: StartServer, postgres: Postgres, tmp_path: Path, connect_by: Connect
 ) -> None:
     """The user is out, is refused again, and the others go on."""
-    async with connected(postgres) as database:
+    async with connected(postgres.url()) as database:
         await show_members(database, ALICE, BOB)
     server = start_server(API_TOKEN=TOKEN, PROJECT_ACCESS="postgres", DATABASE_URL=postgres.url())
     app = App(tmp_path, server.url)

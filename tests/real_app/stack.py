@@ -10,6 +10,7 @@ from typing import Final
 
 import asyncpg
 import httpx
+from tests.access.fixtures import connected
 from tests.access.processes import Postgres
 from tests.real_app.checkout import Built, tables
 from tests.support.processes import Program, free_port
@@ -79,19 +80,18 @@ async def running(built: Built) -> AsyncIterator[Stack]:
     postgres = Postgres()
     try:
         postgres.start()
-        database = await asyncpg.connect(postgres.url(), statement_cache_size=0)
-        await database.execute(await asyncio.to_thread(tables, built, postgres.url()))
-        with tempfile.TemporaryDirectory() as folder:
-            port = free_port()
-            stack = Stack(f"http://localhost:{port}", database, postgres, Path(folder))
-            try:
-                with _app(built, port, postgres) as stack.app:
-                    async with relaying(stack.server.port, built.port) as stack.relay:
-                        await _answers(stack)
-                        yield stack
-            finally:
-                await asyncio.to_thread(stack.server.kill)
-        await database.close()
+        async with connected(postgres.url()) as database:
+            await database.execute(await asyncio.to_thread(tables, built, postgres.url()))
+            with tempfile.TemporaryDirectory() as folder:
+                port = free_port()
+                stack = Stack(f"http://localhost:{port}", database, postgres, Path(folder))
+                try:
+                    with _app(built, port, postgres) as stack.app:
+                        async with relaying(stack.server.port, built.port) as stack.relay:
+                            await _answers(stack)
+                            yield stack
+                finally:
+                    await asyncio.to_thread(stack.server.kill)
     finally:
         postgres.remove()
 
