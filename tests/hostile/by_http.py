@@ -257,6 +257,20 @@ async def payloads_of_very_many_packets(a: Attacker) -> None:
             await a.expect_refusal(request("POST", f"{PATH}polling&sid={sid}", body=body), 400, 413)
 
 
+async def answers_that_are_never_polled(a: Attacker) -> None:
+    """Posts whose small answers wait, by a client without a token."""
+    sid = await a.open_polling()
+    body = b"\x1e".join([b"40/x,"] * 95)
+    async with a.connection() as connection:
+        for _ in range(3):
+            a.count()
+            try:
+                await connection.send(request("POST", f"{PATH}polling&sid={sid}", body=body))
+                await connection.response()
+            except (ConnectionError, asyncio.IncompleteReadError):
+                return
+
+
 async def duplicate_polls(a: Attacker) -> None:
     """Two simultaneous polls of one session, which end it."""
     sid = await a.open_polling()

@@ -12,6 +12,7 @@ from tests.support.servers import serving, until
 from websockets.exceptions import ConnectionClosed
 
 from synkora import Socket, SocketServer, TooManyCalls
+from synkora.engine.outbox import STRANGERS_MESSAGES
 from synkora.engine.session import OVERHEAD_BURST, OVERHEAD_BYTES
 from synkora.protocol.websocket import CloseCode
 from synkora.sockets.acks import MAX_UNANSWERED
@@ -275,3 +276,14 @@ async def test_a_client_that_has_left_shares_the_turns_of_strangers(server: Sock
             assert not is_shared()
             await client.send("41")
             await until(is_shared)
+
+
+async def test_what_waits_for_a_client_that_has_not_signed_in_is_bounded_in_number(server: SocketServer) -> None:
+    """Each answer takes many times its bytes of memory. A client in a namespace has the usual limit."""
+    too_many = ["40/x,"] * (STRANGERS_MESSAGES + 1)
+    async with serving(server) as address, Polling(address) as member, Polling(address) as stranger:
+        await member.connect()
+        await member.post(*too_many)
+        await stranger.post(*too_many)
+        await until(lambda: [session.sid for session in server._registry] == [member.sid])
+        assert await member.poll() == ['44/x,{"message":"Invalid namespace"}'] * len(too_many)

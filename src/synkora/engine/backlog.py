@@ -58,6 +58,10 @@ class Backlog:
         """Whether more than `limit` bytes wait: the slow consumer is to be disconnected, by its `Outbox`."""
         return self.bytes > self._limit
 
+    def exceeds(self, messages: int, size: int) -> bool:
+        """Whether more than so many messages, or more than `size` bytes, wait."""
+        return self.bytes > size or len(self._durable) + len(self._volatile) + len(self._updates) > messages
+
     def add(self, messages: list[Message]) -> int:
         """Add `messages`, and drop messages above the limits; return the number of dropped volatile messages."""
         for message in messages:

@@ -13,6 +13,9 @@ from synkora.engine.message import Message
 
 # Bytes of a backlog written in one turn: bounds the delay for other clients, and the size of the copy.
 FLUSH_CHUNK: Final = 262_144
+#: What may wait for a client that has not signed in.
+STRANGERS_MESSAGES: Final = 200
+STRANGERS_BYTES: Final = 131_072
 #: Seconds: from a turn with one message for a few clients to a turn that users notice.
 TURN_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -46,14 +49,17 @@ class Outbox:
     While the carrier is not writable, messages go to a backlog of at most `limit` bytes. If messages that cannot be
     dropped exceed the limit, `failed` is called with `OutboxFull`. The backlog is written `FLUSH_CHUNK` bytes at a
     time, then the full state of each subject whose updates were dropped, one subject per write.
+
+    The backlog of a client that `is_stranger` has other limits: small messages take many times their bytes of memory.
     """
 
-    __slots__ = ("_backlog", "_failed", "_flusher", "_limit", "carrier", "queue", "scheduled")
+    __slots__ = ("_backlog", "_failed", "_flusher", "_limit", "carrier", "is_stranger", "queue", "scheduled")
 
     def __init__(self, flusher: "Flusher", carrier: Carrier, limit: int, failed: Callable[[Exception], None]) -> None:
         self.carrier = carrier
         self.queue: list[Message] = []
         self.scheduled = False
+        self.is_stranger = False
         self._flusher = flusher
         self._limit = limit
         self._failed = failed
@@ -146,10 +152,11 @@ class Outbox:
                 self._flusher.schedule(self)
         self._flusher.dropped += backlog.add(queue)
         backlog.prune_lost(self)
-        if backlog.is_over_limit:
+        if backlog.is_over_limit or (self.is_stranger and backlog.exceeds(STRANGERS_MESSAGES, STRANGERS_BYTES)):
             self.clear()
             self._flusher.cut_off += 1
-            self._failed(OutboxFull(f"more than {self._limit} bytes waited for the client"))
+            words = f"more than {self._limit} bytes" if backlog.is_over_limit else "too much"
+            self._failed(OutboxFull(f"{words} waited for the client"))
 
     def send_all(self) -> None:
         """Send all messages, even if the transport is not writable: these are the last ones."""

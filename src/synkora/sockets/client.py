@@ -75,6 +75,7 @@ class Client:
         self.session = session
         self._host = host
         session.max_message = min(MAX_EARLY, host.settings.max_payload)
+        session.outbox.is_stranger = True
         self._assembler = Assembler(host.max_attachments, session.max_message)
         self._sockets: dict[str, Socket] = {}
         self._left: set[str] | None = None
@@ -224,6 +225,7 @@ class Client:
         if socket._state is _CONNECTING:
             if error is None:
                 socket._core.sockets[socket.id] = socket
+                self.session.outbox.is_stranger = False
                 socket._open()
                 if self.session.budget is self._host.strangers:
                     self.session.budget = None
