@@ -1,4 +1,4 @@
-"""Where other instances reach this one."""
+"""The address at which other instances reach this one: `WS_ADVERTISE`, or its default."""
 
 import hashlib
 import socket

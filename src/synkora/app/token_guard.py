@@ -1,4 +1,4 @@
-"""Bearer tokens of operators and of the app's backend (RFC 6750, section 2.1)."""
+"""Bearer tokens of the console and the HTTP API (RFC 6750, section 2.1), and the wait after several wrong ones."""
 
 import hmac
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Where the other instances are reached."""
+"""The addresses at which the other instances are reached, from their reports."""
 
 from collections.abc import Callable, Collection
 from typing import Annotated

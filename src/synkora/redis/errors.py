@@ -1,4 +1,4 @@
-"""Failures of the connection to Redis, with messages for operators; and the errors that lead to another Redis.
+"""Failures of the connection to Redis, with messages for operators; and the errors that lead elsewhere, such as MOVED.
 
 No message holds a password. Redis' own error messages may repeat a command, such as the one that signs in.
 """

@@ -1,4 +1,4 @@
--- Return the epoch and the last number of a log, which begins with this if there is none.
+-- Return the epoch and the last number of a log. If there is no log, begin one.
 -- KEYS: log. ARGV: epoch for a new log, lifetime of the log (s).
 
 redis.call('HSETNX', KEYS[1], 'epoch', ARGV[1])

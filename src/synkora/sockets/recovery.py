@@ -1,4 +1,4 @@
-"""Recovery in one namespace: events that are kept, and clients that return to their sockets."""
+"""Recovery in one namespace: events that are kept, and clients that return and get their socket id and rooms back."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Checks of the settings as a whole, and of their sources."""
+"""Begins the checks: whether the settings can be read, with all that is wrong in them, and their files and names."""
 
 import stat
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""A WebSocket connection in uvicorn: its handshake, its reads, and picows' parser of frames.
+"""A WebSocket connection in uvicorn: its handshake, its reads, and picows' parser, which refuses wrong frames.
 
 picows exports no protocol class. This module uses its private one, and a test pins the constructor.
 """
