@@ -2,7 +2,7 @@
 
 import pytest
 
-from synkora.redis.connection import RedisConnection
+from synkora.redis.connection import LARGEST_REPLY, RedisConnection
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,17 @@ async def test_a_push_of_another_form_ends_it(said: bytes) -> None:
     connection = RedisConnection(ends.append, max_waiting=1000)
     connection.data_received(said)
     assert ends == ["what answers at the address of Redis is not Redis"]
+
+
+async def test_a_piece_without_an_end_ends_it() -> None:
+    """It would fill the memory. Complete messages may be any number of bytes together."""
+    ends: list[str] = []
+    connection = RedisConnection(ends.append, max_waiting=1000)
+    part = b"x" * (LARGEST_REPLY // 4)
+    for _ in range(5):
+        connection.data_received(b">3\r\n+message\r\n+a\r\n$%d\r\n" % len(part) + part + b"\r\n")
+    assert not ends
+    connection.data_received(b"$536870911\r\n")
+    for _ in range(4):
+        connection.data_received(part)
+    assert ends == [f"Redis has sent more than {LARGEST_REPLY} bytes in one piece"]

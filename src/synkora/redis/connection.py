@@ -23,6 +23,7 @@ from synkora.redis.subscriptions import Receiver
 
 _PUBLISH: Final = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"  # in less than half of pack_command's time
 _LARGEST_WRITE: Final = 262_144  # bytes; more is written before the end of the turn
+LARGEST_REPLY: Final = 134_217_728  # bytes that are read before a reply or message is complete
 _MOST_CHANNELS: Final = 1000  # per command, so that no command blocks Redis
 _INCOMPLETE: Final = object()  # None and False are replies
 
@@ -88,6 +89,7 @@ class RedisConnection(asyncio.Protocol):
         self._unsent_size = 0
         self._is_armed = False
         self._has_heard = False
+        self._incomplete = 0  # bytes since the last complete reply or message
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -171,9 +173,14 @@ class RedisConnection(asyncio.Protocol):
         """Deliver the received replies and messages."""
         self._has_heard = True
         reader = self._reader
+        self._incomplete += len(data)
+        if self._incomplete > LARGEST_REPLY:
+            self.end(f"Redis has sent more than {LARGEST_REPLY} bytes in one piece")
+            return
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _INCOMPLETE:
+                self._incomplete = 0
                 if type(reply) is not hiredis.PushNotification:
                     self._take_reply(reply)
                 elif reply[0] != b"message":
