@@ -1,4 +1,4 @@
-"""The `synkora` command, also `python -m synkora`."""
+"""Starts the `synkora` command, also as `python -m synkora`."""
 
 import importlib
 import os

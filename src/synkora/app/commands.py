@@ -1,4 +1,4 @@
-"""The `synkora` command."""
+"""The `synkora` command: its subcommands, options and help."""
 
 import os
 import sys

@@ -1,5 +1,5 @@
--- Renew an instance's lease and the lifetime of some of its projects. Returns the instances with an expired
--- lease, and the versions of the renewed projects. False if the instance is not registered and the call does not register it.
+-- Renew an instance's lease and the lifetime of some of its projects, and find the instances that have died. Returns the
+-- instances with an expired lease, and the versions of the renewed projects. False if the instance is not registered and the call does not register it.
 -- KEYS: instances, the instance's projects, then some of these projects.
 -- ARGV: instance, maximum silence (ms), lifetime (s), whether to register ('1').
 

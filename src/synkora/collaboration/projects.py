@@ -1,4 +1,4 @@
-"""The members of projects: joins, leaves and presence updates."""
+"""The members of projects: joins, leaves, the delay of a leave, and presence updates."""
 
 from collections.abc import Iterable, Sequence
 from time import time

@@ -1,4 +1,4 @@
-"""The relay of a member's event to the other members of a project. This is the hot path."""
+"""The relay of a member's event to the others in the project, unless a viewer may not send it. This is the hot path."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial

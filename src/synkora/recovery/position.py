@@ -1,4 +1,4 @@
-"""A position in the order of a namespace's events. A client sends it when it returns."""
+"""A position in the order of a namespace's events: written behind each event, and sent by a client that returns."""
 
 import re
 import secrets

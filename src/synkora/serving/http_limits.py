@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with limits on the size and time of requests."""
+"""uvicorn's HTTP protocol, with limits on the head, its fields, the body and the time of a request."""
 
 import resource
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""TLS with a certificate and its key, and their renewal."""
+"""TLS with a certificate and its key, and their renewal, after SIGHUP."""
 
 import ssl
 from pathlib import Path
