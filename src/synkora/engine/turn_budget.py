@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
-SHARE: Final = 0.005  # seconds of a turn
+SHARE: Final = 0.001  # seconds of a turn: more would delay the others, less would lose time between the turns
 
 
 class TurnBudget:

@@ -46,7 +46,7 @@ def test_defaults() -> None:
         **dict.fromkeys(("api_tokens", "webhook_secrets"), ()),
         **dict.fromkeys(("session_cookie", "host", "instance", "advertise"), ""),
         **dict.fromkeys(("compression", "admin_ui"), False),
-        **dict.fromkeys(("write_interval", "shutdown_drain"), 0.0),
+        "shutdown_drain": 0.0,
     }
 
 
