@@ -46,7 +46,7 @@ class SessionStoreContract:
     async def test_the_last_state_counts(self, make: MakeStore) -> None:
         """After changes of rooms and lost connections."""
         sessions = (await make(RecoverySettings(), Clock())).sessions("/")
-        sessions.save(msgspec.structs.replace(SESSION, rooms=("p1",)))
+        sessions.save(msgspec.structs.replace(SESSION, rooms=("p1",), joined=(7,)))
         sessions.save(SESSION)
         sessions.save(lost("pid-1"))
         assert await sessions.take("pid-1") == lost("pid-1")

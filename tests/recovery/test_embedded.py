@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sqlite3
 import stat
@@ -25,7 +26,7 @@ from tests.support.clocks import Clock
 from tests.support.processes import PATIENCE
 
 from synkora.recovery import embedded
-from synkora.recovery.changes import Batch
+from synkora.recovery.changes import Batch, EventAdded, encode
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.floors import bucket_of
 from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, RecoveryStore
@@ -34,6 +35,7 @@ from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.tail import HALF
 
 _HERE: Final = Path(__file__)
+_EVENT: Final = encode(EventAdded("/", "epoch", 1.0, LoggedEvent(1, b'["a"]', (), ("room",), (), None)))
 
 
 class Start:
@@ -352,6 +354,7 @@ async def test_an_unreadable_file_is_set_aside(start: Start, content: bytes, cap
         "UPDATE events SET event = NULL",
         "UPDATE events SET event = 'a'",
         "UPDATE sessions SET session = NULL",
+        "UPDATE sessions SET namespace = CAST(x'ff' AS TEXT)",
         "UPDATE numbers SET number = 'a'",
         "UPDATE numbers SET number = 9223372036854775807",
         "INSERT INTO floors VALUES ('/', 'a', 1)",
@@ -363,18 +366,41 @@ async def test_an_unreadable_file_is_set_aside(start: Start, content: bytes, cap
 )
 async def test_a_damaged_table_is_set_aside(start: Start, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     """SQLite accepts any value in any column."""
+    await is_set_aside(start, damage)
+    assert "cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("damage", "value"),
+    [
+        ("UPDATE events SET event = ?", _EVENT.replace(b"room", b"\xff" * 4)),
+        ("UPDATE events SET event = ?", bytes([_EVENT[0] + 1]) + _EVENT[1:] + b"\x91" * 10_000 + b"\x90"),
+        ("UPDATE sessions SET session = ?", encode(SESSION).replace(b"user", b"\xff" * 4)),
+        ("UPDATE sessions SET session = ?", encode(SESSION).replace(encode(SESSION.joined), encode((7,)))),
+    ],
+    ids=["an event's text", "an event's depth", "a session's text", "a session's numbers"],
+)
+async def test_a_damaged_value_is_set_aside(
+    start: Start, damage: str, value: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Text that is not UTF-8, a value that is nested very deeply, or a session with more rooms than numbers."""
+    await is_set_aside(start, damage, value)
+    assert "cannot be read" in caplog.text
+
+
+async def is_set_aside(start: Start, damage: str, *values: bytes) -> None:
+    """Check that the next start begins a new file."""
     store = await start()
     log = log_of(store)
     log.append(event("a"), (), ("p",), ())
     store.sessions("/").save(SESSION)
     await store.close()
     with sqlite3.connect(start.folder / "recovery.db") as database:
-        database.execute(damage)
+        database.execute(damage, values)
     database.close()
     again = await start()
     assert again.is_persistent
     assert await log_of(again).read(("p",), log.position) is Incomplete.EPOCH
-    assert "cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["recovery.db", "recovery.tail"])
@@ -426,6 +452,25 @@ async def test_a_folder_serves_one_process(
     assert not other.is_persistent
     assert f"Another process uses {start.folder / 'recovery.db'}" in caplog.text
     await other.close()
+    await store.close()
+    again = await start()
+    assert log_of(again).position.number == 1
+
+
+async def test_a_process_that_cannot_open_the_files_leaves_them_to_another(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may not open another file, for example, so it does not know of the other process."""
+    store = await start()
+    log_of(store).append(event("a"), (), ("p",), ())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        other = await start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not other.is_persistent
+    assert "Too many open files" in caplog.text
     await store.close()
     again = await start()
     assert log_of(again).position.number == 1

@@ -14,6 +14,7 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
+from synkora.recovery.changes import encode
 from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, LogUnavailable, SavedSession
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
@@ -453,10 +454,22 @@ async def test_sessions_that_expire_together_are_dropped_a_part_at_a_time(redis:
     assert redis.do("ZCARD", sessions._prefix + "times") == 149
 
 
-async def test_a_session_of_another_version_is_unknown(redis: RedisServer, link: Link) -> None:
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"junk",
+        encode(SESSION).replace(b"user", b"\xff" * 4),
+        encode(SESSION).replace(encode(SESSION.joined), encode(SESSION.joined[:1])),
+    ],
+    ids=["junk", "not UTF-8", "another number of rooms"],
+)
+async def test_a_session_of_another_version_is_unknown(
+    redis: RedisServer, link: Link, written: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
-    redis.do("SET", sessions._prefix + "pid:pid-1", b"junk")
+    redis.do("SET", sessions._prefix + "pid:pid-1", written)
     assert await sessions.take("pid-1") is None
+    assert "session_unreadable" in caplog.text
 
 
 async def test_sessions_that_could_not_be_saved_are_saved_later(redis: RedisServer, link: Link) -> None:

@@ -49,6 +49,8 @@ class SessionDropped(msgspec.Struct, frozen=True, array_like=True, tag="d"):
 
 
 Change = LogBegun | NamespaceForgotten | EventAdded | SessionSaved | SessionDropped
+#: What is raised for data of another form: msgspec's errors are `ValueError`s, and so is `UnicodeDecodeError`.
+UNREADABLE: Final = (ValueError, RecursionError)
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_change: Final = msgspec.msgpack.Decoder(Change).decode
 decode_event: Final = msgspec.msgpack.Decoder(EventAdded).decode

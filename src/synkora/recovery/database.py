@@ -50,24 +50,25 @@ class Contents(NamedTuple):
 class Database:
     """A file with logs and sessions. Any thread may use it, one at a time. All methods raise `sqlite3.Error`.
 
-    The constructor and `load` raise `msgspec.MsgspecError` too, for a damaged file.
+    `open` and `load` raise errors of `UNREADABLE` too, for a damaged file.
 
-    No other process can open the file meanwhile. `sequence` is the number of the last
+    No other process can use the file once the constructor has returned. `sequence` is the number of the last
     change in the file.
     """
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        self._connection.text_factory = bytes.decode  # by default, wrong UTF-8 looks like a failing disk
         try:
-            self._open()
+            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._connection.execute("PRAGMA journal_mode = WAL")  # takes the lock
         except BaseException:
             self._connection.close()
             raise
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Read the state of the file, or create its tables. Raises `OtherVersion` too."""
         run = self._connection.execute
-        run("PRAGMA locking_mode = EXCLUSIVE")
-        run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
         run("PRAGMA journal_size_limit = 4194304")
         (version,) = run("PRAGMA user_version").fetchone()

@@ -20,6 +20,7 @@ import msgspec
 
 from synkora.recovery.change_writer import ChangeWriter, LogChanges, SessionChanges
 from synkora.recovery.changes import (
+    UNREADABLE,
     Change,
     EventAdded,
     LogBegun,
@@ -58,6 +59,7 @@ class EmbeddedStore(MemoryStore):
         self._executor: ThreadPoolExecutor | None = None
         self._writing: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._has_locked = False  # otherwise the files may be those of another process
 
     @property
     def is_persistent(self) -> bool:
@@ -74,7 +76,8 @@ class EmbeddedStore(MemoryStore):
                 _log.error("Another process uses %s, so that restarts break sessions", self._path)
             else:
                 _log.error("%s cannot be used, so that restarts break sessions: %s", self._path, error)
-                self._remove_files()
+                if self._has_locked:
+                    self._remove_files()
             return
         self._writing = asyncio.create_task(self._write_on())
 
@@ -124,7 +127,7 @@ class EmbeddedStore(MemoryStore):
             self._load()
         except sqlite3.OperationalError:
             raise
-        except (sqlite3.DatabaseError, msgspec.MsgspecError, OtherVersion) as error:
+        except (sqlite3.DatabaseError, *UNREADABLE, OtherVersion) as error:
             aside = self._path.with_suffix(".unreadable")
             _log.error("%s cannot be read: it is now %s, and is begun again: %s", self._path, aside.name, error)
             self._path.rename(aside)
@@ -134,7 +137,9 @@ class EmbeddedStore(MemoryStore):
 
     def _load(self) -> None:
         database = Database(self._path)
+        self._has_locked = True
         try:
+            database.open()
             tail = Tail(self._folder / _TAIL)
             changes = _changes(database, tail)
             contents = database.load()

@@ -203,6 +203,10 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     about: bytes = b""
     successor: str = ""
 
+    def __post_init__(self) -> None:
+        if len(self.joined) != len(self.rooms):
+            raise ValueError("a session needs a number for each room")
+
     @property
     def size(self) -> int:
         """Bytes in memory, estimated."""

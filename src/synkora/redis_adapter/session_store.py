@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from synkora.engine.logs import Log
+from synkora.recovery.changes import UNREADABLE, decode_session, encode
 from synkora.recovery.ports import SavedSession
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.user_shares import UserShares
@@ -29,8 +30,6 @@ log = Log(__name__)
 _SAVE: Final = Script.load(__package__, "session_common", "session_save")
 _TAKE: Final = Script.load(__package__, "session_common", "session_take")
 _FORGET: Final = Script.load(__package__, "session_common", "session_forget")
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(SavedSession).decode
 
 
 class _Claim:
@@ -137,14 +136,14 @@ class RedisSessions:
         def answered(data: bytes | None) -> None:
             claim.session = None if data is None else _read(data)
 
-        args = (pid, self._now(), self._age, self._channel, _encode((self._link.uid, pid)))
+        args = (pid, self._now(), self._age, self._channel, encode((self._link.uid, pid)))
         return self._link.run(_TAKE, self._keys(pid), args, answered)
 
     def _heard(self, message: bytes) -> None:
         """End the use of a session that another instance has taken after this one."""
         try:
             taker, pid = msgspec.msgpack.decode(message, type=tuple[str, str])
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             log.warning("taken_unreadable", problem=str(error))
             return
         if taker == self._link.uid:
@@ -199,7 +198,7 @@ class RedisSessions:
             size = _COMMAND_EXTRA
             call = self._link.run(_FORGET, self._keys(pid), (pid,))
         else:
-            data = _encode(session)
+            data = encode(session)
             size = len(data) + _COMMAND_EXTRA
             lost_at = "" if session.lost_at is None else ceil(session.lost_at * 1000)
             bounds = (self._age, self._settings.max_sessions, self._lifetime, self._settings.session_bytes)
@@ -255,8 +254,7 @@ def _size(session: SavedSession | None) -> int:
 def _read(data: bytes) -> SavedSession | None:
     """Return a session, or None if another program or version has written it."""
     try:
-        session = _decode(data)
-    except msgspec.DecodeError as error:
+        return decode_session(data)
+    except UNREADABLE as error:
         log.warning("session_unreadable", problem=str(error))
         return None
-    return session if len(session.joined) == len(session.rooms) else None

@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 from synkora.app.metrics.page import metrics_route
 from synkora.app.workers import siblings
 from synkora.app.workers.client_count import ClientCounts, SharedClientCount
-from synkora.app.workers.health import WorkerHealth, shared_health
+from synkora.app.workers.health import WorkerHealth, health_of_all, shared_health
 from synkora.app.workers.metrics import answer_metrics, metrics_of_all
 from synkora.app.workers.seat import Seat
 from synkora.app.workers.siblings import Siblings
@@ -128,6 +128,20 @@ async def test_simultaneous_requests_get_one_page_of_metrics(both: tuple[Sibling
         pages = await asyncio.gather(*(http.get("/metrics") for _ in range(50)))
     assert {page.status_code for page in pages} == {200}
     assert made == ["page"]
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x93\x01\xc2\x91\x95\xa1\xff"], ids=["ended", "not UTF-8"])
+async def test_an_unreadable_answer_is_left_out(both: tuple[Siblings, Siblings], answer: bytes) -> None:
+    """The other worker counts as missing."""
+    first, second = both
+    answer_metrics(first, CollectorRegistry())
+    second.answer("metrics", lambda: answer)
+    page = generate_latest(await metrics_of_all(first)).decode()
+    assert 'synkora_worker_up{worker="0"} 1.0' in page
+    assert 'synkora_worker_up{worker="1"} 0.0' in page
+    first.answer("health", lambda: msgspec.msgpack.encode(WorkerHealth(0, False, "healthy", None, 0, [])))
+    second.answer("health", lambda: b"\x81\xa6status\xa1\xff" if answer else b"")
+    assert (await health_of_all(first)).reason == "worker 1 of 2 missing"
 
 
 async def test_metrics_of_all_are_one_page(both: tuple[Siblings, Siblings]) -> None:

@@ -64,7 +64,7 @@ async def metrics_of_all(siblings: Siblings) -> MetricsOfAll:
     for answered in await siblings.ask(TOPIC):
         try:
             answer = msgspec.msgpack.decode(answered, type=_Answer)
-        except msgspec.DecodeError:  # it ended meanwhile
+        except ValueError:  # it ended meanwhile
             continue
         if not answer.is_leaving:
             answers[answer.number] = answer
