@@ -7,7 +7,7 @@ import pytest
 from tests.collaboration.guarded import settle
 from tests.collaboration.site import Site
 from tests.collaboration.tabs import PRESENCE, Tab, one_lost, two
-from tests.support.page import recovery_of
+from tests.support.page import held_reads, recovery_of
 from tests.support.servers import until
 
 from synkora.engine.close_reasons import Reason
@@ -299,6 +299,40 @@ async def test_who_is_lost_again_while_returning_leaves_nothing(site: Site, turn
     assert ann.recovered
     assert site.collaboration.connections == 2
     assert site.collaboration.presence.connections("p") == 2
+
+
+async def test_who_is_disconnected_during_the_last_read_of_a_return_is_gone(site: Site) -> None:
+    """The user stayed in the lists, and counted as connected, until a restart."""
+    ann, bob = await one_lost(site)
+    with held_reads(site.server) as reads:
+        await ann.come()
+        reads.pop()()
+        await settle()
+        assert site.collaboration.disconnect_all("user", "ann") == 1
+        reads.pop()()
+        await settle()
+    assert list(site.collaboration.members) == [bob.sid]
+    assert site.collaboration.users == 1
+    assert site.collaboration.presence.count("p") == 1
+
+
+async def test_two_returns_to_one_session_are_one_member(site: Site) -> None:
+    """The log is not read for the second one, which comes during the last read of the first one."""
+    ann, bob = await one_lost(site)
+    with held_reads(site.server) as reads:
+        await ann.come()
+        reads.pop()()
+        await settle()
+        ann.offset = "bad"
+        await ann.come()
+        reads.pop()()
+        await settle()
+    assert set(site.collaboration.members) == {ann.sid, bob.sid}
+    assert site.collaboration._connections.total("ann") == 1
+    assert site.collaboration.presence.connections("p") == 2
+    await ann.lose(Reason.SERVER_NAMESPACE_DISCONNECT)
+    assert site.collaboration.users == 1
+    assert site.collaboration.presence.connections("p") == 1
 
 
 async def test_an_announced_shutdown_is_not_replayed(site: Site) -> None:

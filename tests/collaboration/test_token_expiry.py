@@ -9,7 +9,9 @@ import pytest
 from joserfc import jws
 from tests.collaboration.guarded import UNLIMITED, MakeGuarded, Roles, acks, errors, first_error, heard, names, settle
 from tests.collaboration.site import SECRET, MemoryClient, Site, running_site, token_of
+from tests.collaboration.tabs import one_lost
 from tests.support.clients import Polling, websocket
+from tests.support.page import held_reads
 from tests.support.servers import until
 from tests.support.sessions import MemoryTransport, request_of
 
@@ -109,6 +111,24 @@ async def test_it_does_not_end_before(site: Site) -> None:
     ann = await come(site, "Ann", SOON)
     await until(lambda: ended(ann))
     assert time.time() >= ends_at - 0.01  # as finely as a timer is set
+
+
+async def test_a_return_whose_token_ends_during_its_last_read_is_gone(clock: Clock) -> None:
+    """The user stayed in the lists, and counted as connected, until a restart."""
+    site = Site(recovery=True)
+    lost, bob = await one_lost(site)
+    with held_reads(site.server) as reads:
+        await lost.come(token=token("Ann", 60))
+        reads.pop()()
+        await settle()
+        assert site.collaboration.connections == 2
+        clock.ahead = 61
+        await until(lambda: not lost.session.is_live)
+        reads.pop()()
+        await settle()
+    assert list(site.collaboration.members) == [bob.sid]
+    assert site.collaboration.users == 1
+    assert site.collaboration.presence.count("p") == 1
 
 
 async def test_the_leave_of_an_expired_member_is_announced(site: Site) -> None:

@@ -406,3 +406,16 @@ async def test_who_is_lost_while_connecting_leaves_if_it_came(way: str) -> None:
     expected = {"in on_connect": ["came", "transport close"], "in on_connect, and refused": ["came"]}
     assert calls == expected.get(way, [])
     assert not server.of("/")._core.sockets
+
+
+async def test_who_is_disconnected_by_the_handler_of_connect_leaves(server: SocketServer) -> None:
+    calls: list[str] = []
+
+    @server.on_connect
+    def come(socket: Socket, _: object) -> None:
+        calls.append("came")
+        socket.disconnect()
+
+    server.on_disconnect(lambda _, reason: calls.append(reason))
+    await Page(server).come()
+    assert calls == ["came", "server namespace disconnect"]

@@ -4,10 +4,11 @@ import asyncio
 import json
 import tracemalloc
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from tests.sockets.recovering import SMALL, joined, lost, recovering
-from tests.support.page import Page, outcomes, recovery_of, without_offsets
+from tests.support.page import Page, held_reads, outcomes, recovery_of, without_offsets
 from tests.support.sessions import MemoryTransport, request_of, turn
 
 from synkora import ConnectRefused, Socket, SocketServer
@@ -63,6 +64,70 @@ async def test_fault_01_a_return_that_is_still_decided_is_taken_over(server: Soc
     assert not first.is_live
     assert without_offsets(page.events) == [["n", 1]]
     assert len(server.of("/").sockets) == 1
+
+
+def _watch(server: SocketServer) -> list[tuple[str, Socket]]:
+    """The calls of the handlers of CONNECT and of the end, from now on."""
+    calls: list[tuple[str, Socket]] = []
+    server.on_connect(lambda socket, _: calls.append(("connected", socket)))
+    server.on_disconnect(lambda socket, reason: calls.append((reason, socket)))
+    return calls
+
+
+@pytest.mark.parametrize("offset", [None, "bad"])
+async def test_fault_01_a_return_ends_before_another_one_of_its_session_is_admitted(
+    server: SocketServer, offset: str | None
+) -> None:
+    """Also if the log answers the first one late, and is not read for the second one."""
+    page = await lost(server)
+    calls = _watch(server)
+    with held_reads(server) as reads:
+        await page.come()
+        reads.pop()()
+        await page.read()
+        page.offset = offset
+        await page.come()
+        while reads:
+            reads.pop(0)()
+            await page.read()
+    (_, first), (_, second) = calls[0], calls[-1]
+    assert calls == [("connected", first), ("transport close", first), ("connected", second)]
+    assert first is not second
+    assert first.id == second.id == page.sid
+    await page.lose()
+    assert calls[3:] == [("transport close", second)]
+
+
+@pytest.mark.parametrize("close", [False, True])
+async def test_a_return_that_the_server_ends_during_its_last_read_has_ended_once(
+    server: SocketServer, close: bool
+) -> None:
+    page = await lost(server)
+    calls = _watch(server)
+    with held_reads(server) as reads:
+        await page.come()
+        reads.pop()()
+        await page.read()
+        ((_, socket),) = calls
+        socket.disconnect(close)
+        socket.disconnect(True)
+        reads.pop()()
+        await page.read()
+    assert calls == [("connected", socket), ("server namespace disconnect", socket)]
+    assert page.refusal == "Disconnected by the server"
+
+
+async def test_a_return_whose_last_read_fails_has_ended(server: SocketServer) -> None:
+    page = await lost(server)
+    calls = _watch(server)
+    with held_reads(server) as reads:
+        await page.come()
+        reads.pop()()
+        with patch.object(recovery_of(server).log, "replay", side_effect=RuntimeError("broken")):
+            await page.read()
+    ((_, socket),) = calls[:1]
+    assert calls == [("connected", socket), ("server namespace disconnect", socket)]
+    assert page.refusal == "Internal server error"
 
 
 @pytest.mark.parametrize("way", ["another user", "a refused token", "a kicked client"])

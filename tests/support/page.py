@@ -5,7 +5,11 @@ Source: socketio/socket.io, packages/socket.io-client/lib/socket.ts (`_pid`, `_l
 
 import asyncio
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 from tests.support.sessions import MemoryTransport, request_of
 
@@ -108,3 +112,12 @@ def recovery_of(server: SocketServer) -> NamespaceRecovery:
 
 def outcomes(server: SocketServer) -> dict[RecoveryOutcome, int]:
     return dict(recovery_of(server).outcomes)
+
+
+@contextmanager
+def held_reads(server: SocketServer) -> Iterator[list[Callable[[], None]]]:
+    """The reads of the log, each answered when the test calls it: an answer of Redis comes later, too."""
+    log, held = recovery_of(server).log, list[Callable[[], None]]()
+    replay = log.replay
+    with patch.object(log, "replay", lambda *args: held.append(partial(replay, *args))):
+        yield held

@@ -232,7 +232,7 @@ class Client:
                 self.session.max_message = self._assembler.max_size = self._host.settings.max_payload
                 self._host.client_connected(self)
                 return
-            socket._close()
+            self._end_early(socket, Reason.SERVER_NAMESPACE_DISCONNECT)
             self._refuse(socket.namespace, error, socket)
         elif error is None and socket._is_greeted and socket._lost_for is not None:
             socket._core.disconnected(socket, socket._lost_for)
@@ -272,7 +272,7 @@ class Client:
             self._left.add(socket.namespace)
             self._remove(socket, reason)
         elif socket._state is _CONNECTING:
-            socket._close()
+            self._end_early(socket, reason)
             self._refuse(socket.namespace, ConnectRefused("Disconnected by the server"))
 
     def _remove(self, socket: Socket, reason: Reason) -> None:
@@ -280,17 +280,25 @@ class Client:
         if not self._sockets:
             self.session.budget = self._host.strangers
         core = socket._core
-        was_connected = core.sockets.get(socket.id) is socket
-        if was_connected:
-            del core.sockets[socket.id]
-            core.disconnecting(socket, reason)
-            if core.recovery is not None:
-                core.recovery.end(socket, reason)
-        elif socket._state is _CONNECTING:
-            socket._lost_for = reason
+        if core.sockets.get(socket.id) is not socket:
+            self._end_early(socket, reason)
+            return
+        del core.sockets[socket.id]
+        core.disconnecting(socket, reason)
+        if core.recovery is not None:
+            core.recovery.end(socket, reason)
         socket._close()
-        if was_connected:
-            core.disconnected(socket, reason)
+        core.disconnected(socket, reason)
+
+    def _end_early(self, socket: Socket, reason: Reason) -> None:
+        """End a socket whose CONNECT has not been answered. `on_disconnect` is called after the handler of CONNECT."""
+        if socket._state is not _CONNECTING:
+            return
+        socket._close()
+        if socket._is_admitted:
+            socket._core.disconnected(socket, reason)  # before another return to the session is admitted
+        else:
+            socket._lost_for = reason
 
     def on_close(self, reason: Reason) -> None:
         """Disconnect all sockets."""

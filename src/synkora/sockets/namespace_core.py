@@ -167,12 +167,10 @@ class NamespaceCore:
             await later
         if socket._is_connecting:
             await recovery.resume(socket, brought)
-        if (
-            socket._is_connecting
-            and self.on_connect is not None
-            and (later := _decide(socket, socket.auth, [self._greet])) is not None
-        ):
-            await later
+        if socket._is_connecting and self.on_connect is not None:
+            if (later := _decide(socket, socket.auth, [self._greet])) is not None:
+                await later
+            socket._is_admitted = True
         if socket._is_connecting:
             await recovery.read(socket, is_last=True)  # again: the handler may have left rooms
 

@@ -46,6 +46,7 @@ class Socket:
         "_core",
         "_data",
         "_disconnect",
+        "_is_admitted",
         "_is_greeted",
         "_last",
         "_lost_for",
@@ -86,7 +87,8 @@ class Socket:
         self._recovery: SocketRecovery | None = None
         self.identity = ""
         self._is_greeted = False  # the handler of CONNECT has been called
-        self._lost_for: Reason | None = None  # why the connection ended before CONNECT was answered
+        self._is_admitted = False  # the handler of CONNECT has ended, and the last read of a return may go on
+        self._lost_for: Reason | None = None  # why the socket was ended before that
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} in {self.namespace}>"
