@@ -257,8 +257,7 @@ async def test_messages_that_may_repeat_the_password_are_not_shown(make_link: Ma
 
 async def test_an_address_that_cannot_be_looked_up_does_not_end_the_trying(make_link: MakeLink) -> None:
     link = make_link("redis://." + "a" * 100)
-    problem = await problem_of(link)
-    assert "UnicodeError" in problem or "UnicodeEncodeError" in problem  # since Python 3.13
+    assert await problem_of(link) == "the address of Redis is not valid"
     assert link._task is not None
     assert not link._task.done()
 

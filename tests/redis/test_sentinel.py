@@ -136,7 +136,8 @@ async def test_a_link_follows_a_planned_failover(make_link: MakeLink, sentinels:
 
 async def test_an_answer_of_another_form_does_not_end_the_watch() -> None:
     """Otherwise the next failover would not be noticed, and writes to the former master would be lost."""
-    answers = [b"*2\r\n$4\r\none.\r\n$1\r\n1\r\n", b"*1\r\n$4\r\none.\r\n", b"*2\r\n$4\r\ntwo.\r\n$1\r\n2\r\n"]
+    unreadable = [b"*1\r\n$4\r\none.\r\n", b"*2\r\n$4\r\none.\r\n,inf\r\n"]
+    answers = [b"*2\r\n$4\r\none.\r\n$1\r\n1\r\n", *unreadable, b"*2\r\n$4\r\ntwo.\r\n$1\r\n2\r\n"]
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from synkora.redis.connection import RedisConnection
-from synkora.redis.errors import LinkDown, RedisRefused, unreachable
+from synkora.redis.errors import UNREADABLE, LinkDown, RedisRefused, unreachable
 from synkora.redis.handshake import ask, questioning
 from synkora.redis.url import RedisUrl, Server
 
@@ -130,7 +130,7 @@ class Discovery:
         """Return the Redis to use, and further servers to ask later. Raises `LinkDown` and `RedisRefused`."""
         try:
             return await self._answer(server, connection, hello)
-        except (ValueError, TypeError, IndexError, AttributeError):
+        except UNREADABLE:
             raise LinkDown("its answer is of another form than expected") from None
 
     async def _answer(self, server: Server, connection: RedisConnection, hello: Mapping[bytes, Any]) -> list[Server]:

@@ -47,6 +47,10 @@ _FORBIDDEN_KINDS: Final = ("channel", "key")
 _SHOWN: Final = 200  # characters
 
 
+#: What is raised for an answer of Redis that has another form: another program or version has written there.
+UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+
+
 class LinkDown(Exception):
     """Redis is not available, or the link was lost before the reply. The message gives the reason."""
 

@@ -18,12 +18,17 @@ _REPLICATION_ID: Final = re.compile(rb"^master_replid:([0-9a-f]+)", re.MULTILINE
 
 
 async def open_connection(connection: RedisConnection, server: Server) -> None:
-    """Connect. Raises `OSError`."""
+    """Connect. Raises `OSError`, and `LinkDown` for an address that cannot be one."""
     loop = asyncio.get_running_loop()
-    if server.path is not None:
-        await loop.create_unix_connection(lambda: connection, server.path)
-    else:
-        await loop.create_connection(lambda: connection, server.host, server.port, ssl=server.ssl)
+    try:
+        if server.path is not None:
+            await loop.create_unix_connection(lambda: connection, server.path)
+        else:
+            await loop.create_connection(lambda: connection, server.host, server.port, ssl=server.ssl)
+    except OSError:  # of which the one about a certificate is a `ValueError` too
+        raise
+    except (ValueError, TypeError, OverflowError):  # a name with a very long part, a port above 65,535
+        raise LinkDown("the address of Redis is not valid") from None
 
 
 async def sign_in(connection: RedisConnection, server: Server, name: str) -> Mapping[bytes, Any]:

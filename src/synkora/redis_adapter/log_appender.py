@@ -14,10 +14,11 @@ from synkora.engine.logs import Log
 from synkora.recovery.ports import LoggedEvent, LogUnavailable
 from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
+from synkora.redis.errors import UNREADABLE
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.log_bounds import bounds_of
-from synkora.redis_adapter.log_codec import EVERYONE, UNREADABLE, message_around, message_without_place, stored_fields
+from synkora.redis_adapter.log_codec import EVERYONE, message_around, message_without_place, stored_fields
 from synkora.redis_adapter.log_keys import LogKeys
 from synkora.redis_adapter.log_reader import LOG_LIFETIME
 from synkora.redis_adapter.log_receiver import LogReceiver

@@ -30,8 +30,6 @@ from synkora.tracing import LENGTH as TRACEPARENT_LENGTH
 AUTHOR: Final = "synkora-log"
 BEGINNING: Final = beginning(AUTHOR)
 EVERYONE: Final = ""  # the room of events that are for the whole namespace
-#: What is raised for an answer of Redis that has another form: another program or version has written there.
-UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError)
 _NUMBERS: Final = 2**53  # Redis' scripts count no further
 _LONGEST_SENDER: Final = 64  # characters; the id of an instance has fewer
 #: A placeholder for an event's text while its message is encoded. It cannot be guessed.
@@ -127,7 +125,7 @@ def read_message(message: bytes) -> tuple[LogEntry, Position]:
 def read_reply(reply: Any, ahead: Ahead | None) -> Found:
     """Return what has been read, without the events that the client is `ahead` with.
 
-    Raises an error of `UNREADABLE` for entries that another program or version has written.
+    Raises an error of `synkora.redis.errors.UNREADABLE` for entries that another program or version has written.
     """
     reason, epoch, last, looked_at = reply[0].decode(), reply[1].decode(), reply[2], reply[3]
     entries: list[LogEntry] | Incomplete

@@ -10,8 +10,9 @@ from synkora.engine.logs import Log
 from synkora.recovery.ports import Incomplete, Kept
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
+from synkora.redis.errors import UNREADABLE
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
-from synkora.redis_adapter.log_codec import EVERYONE, UNREADABLE, Found, LogEntry, read_reply
+from synkora.redis_adapter.log_codec import EVERYONE, Found, LogEntry, read_reply
 from synkora.redis_adapter.log_keys import LogKeys
 
 T = TypeVar("T")
