@@ -48,4 +48,4 @@ def playground_routes(settings: Settings, files: Path = PLAYGROUND) -> list[Rout
             headers={"cache-control": "no-store"},
         )
 
-    return [*page_routes("playground", files), Route("/playground/token", token, methods=["POST"])]
+    return [*page_routes("playground", files, frames_itself=True), Route("/playground/token", token, methods=["POST"])]

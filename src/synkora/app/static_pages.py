@@ -26,12 +26,10 @@ _TYPES: Final = {
 }
 _PAGE: Final = {
     "cache-control": "no-cache",
-    "content-security-policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'"
-    ),
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+_POLICY: Final = "default-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors "
 _SMALL_ALREADY: Final = frozenset((".woff2",))  # compressed formats
 # Their names contain a hash of the content.
 _ASSET: Final = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
@@ -42,12 +40,14 @@ def is_built(files: Path) -> bool:
     return (files / "index.html").is_file()
 
 
-def page_routes(name: str, files: Path) -> list[Route]:
+def page_routes(name: str, files: Path, *, frames_itself: bool = False) -> list[Route]:
     """Return the routes of the page `/name` and its assets; 503 with advice if it has not been built.
 
+    No other site may frame the page, and only a page that `frames_itself` may be framed by this server's pages.
     The files are read once, here: no request's path reaches the file system.
     """
-    page = _File(files / "index.html", _PAGE) if is_built(files) else None
+    headers = {**_PAGE, "content-security-policy": _POLICY + ("'self'" if frames_itself else "'none'")}
+    page = _File(files / "index.html", headers) if is_built(files) else None
     assets = {file.name: _File(file, _ASSET) for file in files.glob("assets/*") if file.suffix in _TYPES}
     not_built = (
         f"The {name} has not been built. In a checkout, run `make web` (Node.js 20.19, 22.12 or newer), and start the "

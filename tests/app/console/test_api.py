@@ -24,10 +24,12 @@ ACTIONS = ("disconnect", "block", "unblock", "notice")
 
 
 async def test_the_page(desk: Desk) -> None:
-    """The page and its assets need no token, and load nothing from other hosts. The data needs the token."""
+    """The page and its assets need no token, load nothing from other hosts, and no page may frame them. Data needs it."""
     answer = await desk.send("GET", "", headers={"authorization": ""})
     assert (answer.status_code, answer.text) == (200, "<!doctype html><title>Console</title>")
-    assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert policy[0] == "default-src 'self'"
+    assert "frame-ancestors 'none'" in policy
     assert (await desk.send("GET", "/assets/main-1a2b.js")).text == "start();"
     answer = await desk.send("GET", "/")
     assert (answer.status_code, answer.headers["location"]) == (308, "/console")
