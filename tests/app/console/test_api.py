@@ -24,7 +24,7 @@ ACTIONS = ("disconnect", "block", "unblock", "notice")
 
 
 async def test_the_page(desk: Desk) -> None:
-    """The page and its assets need no token, load nothing from other hosts, and no page may frame them. Data needs it."""
+    """The page needs no token, loads nothing from other hosts, and is in no frame. The data needs the token."""
     answer = await desk.send("GET", "", headers={"authorization": ""})
     assert (answer.status_code, answer.text) == (200, "<!doctype html><title>Console</title>")
     policy = answer.headers["content-security-policy"].split("; ")
