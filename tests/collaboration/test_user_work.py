@@ -202,3 +202,5 @@ async def test_many_connections_of_one_user_share_what_they_hold_of_unfinished_m
     sessions = [session_of(site.collaboration.members[(await site.join("Ann")).id].socket) for _ in range(6)]
     assert [session.unfinished for session in sessions[:4]] == [None] * 4
     assert sessions[4].unfinished is sessions[5].unfinished is not None
+    assert sessions[3].outbox.of_user is None
+    assert sessions[4].outbox.of_user is sessions[5].outbox.of_user is not None

@@ -7,7 +7,7 @@ from tests.support.logs import capture_logs
 from tests.support.sessions import MemoryTransport, turn
 
 from synkora.engine import outbox as outbox_module
-from synkora.engine.backlog import VOLATILE_LIMIT
+from synkora.engine.backlog import VOLATILE_LIMIT, UserBacklog, most_messages
 from synkora.engine.close_reasons import OutboxFull
 from synkora.engine.message import Message
 from synkora.engine.outbox import FLUSH_CHUNK, Flusher, Outbox
@@ -447,6 +447,51 @@ async def test_slow_consumers_are_counted(flusher: Flusher) -> None:
     await fourth.get(message("b", size=LIMIT + 1))
     assert flusher.backlogged == set()
     assert len(fourth.failures) == 1
+
+
+async def test_small_messages_are_limited_in_number(flusher: Flusher) -> None:
+    """An ack of 7 bytes takes fifty times as much memory."""
+    most = most_messages(LIMIT)
+    slow, held = Client(flusher), Outbox(flusher, MemoryTransport(), LIMIT, [].append).hold()
+    slow.carrier.writable = False
+    ack = Message(b"430[]")
+    await slow.get(*[ack] * most)
+    assert slow.failures == []
+    await slow.get(ack)
+    (failure,) = slow.failures
+    assert str(failure) == "too much waited for the client"
+    for _ in range(most + 1):
+        held.put(ack)
+    await turn()
+    assert held.is_over_limit
+    assert held.is_empty
+
+
+async def test_what_waits_for_all_connections_of_a_user_is_limited(
+    flusher: Flusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent, dropped or handed over counts no longer."""
+    monkeypatch.setattr(outbox_module, "MOST_OF_USER", 30)
+    backlog, stranger = UserBacklog(), Client(flusher)
+    clients = [Client(flusher) for _ in range(4)]
+    for client in clients:
+        client.outbox.of_user = backlog
+    for client in (*clients, stranger):
+        client.carrier.writable = False
+        await client.get(*[message("a")] * 7)
+    assert backlog.messages == 28
+    clients[0].resume()
+    clients[1].outbox.retire()
+    clients[2].carrier.writable = True
+    clients[2].outbox.send_all()
+    assert backlog.messages == 7
+    await clients[3].get(*[message("b")] * 23)
+    assert clients[3].failures == []
+    await clients[3].get(message("c"))
+    (failure,) = clients[3].failures
+    assert isinstance(failure, OutboxFull)
+    assert backlog.messages == 0
+    assert stranger.failures == []
 
 
 async def test_nothing_is_stored_for_a_disconnected_client(flusher: Flusher, client: Client) -> None:

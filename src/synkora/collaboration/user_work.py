@@ -5,6 +5,7 @@ from time import monotonic
 from typing import Final
 from weakref import WeakValueDictionary
 
+from synkora.engine.backlog import UserBacklog
 from synkora.engine.rate import Rate
 from synkora.engine.turn_budget import TurnBudget
 from synkora.engine.unfinished import UnfinishedMessages
@@ -25,10 +26,11 @@ class UserWork:
     """The work of one user, in sent bytes; `due` is the time at which it is paid for.
 
     `budget` is the time in each turn of the event loop for what the user's connections receive, refused events
-    included, and `unfinished` is what they hold of messages that have not arrived completely.
+    included, `unfinished` is what they hold of messages that have not arrived completely, and `backlog` what waits for
+    them.
     """
 
-    __slots__ = ("__weakref__", "_join_size", "_rate", "budget", "due", "unfinished")
+    __slots__ = ("__weakref__", "_join_size", "_rate", "backlog", "budget", "due", "unfinished")
 
     def __init__(self, rate: Rate, due: float, join_size: int) -> None:
         self._rate = rate
@@ -36,6 +38,7 @@ class UserWork:
         self.due = due
         self.budget = TurnBudget()
         self.unfinished = UnfinishedMessages()
+        self.backlog = UserBacklog()
 
     def excess(self, now: float) -> float:
         """Return the seconds until the user's next event is accepted; 0 or less if it is accepted now."""

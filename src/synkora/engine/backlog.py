@@ -10,15 +10,34 @@ from synkora.engine.state_updates import Subject, Update
 
 VOLATILE_LIMIT: Final = 65_536  # bytes; about a hundred cursors, and only the newest are useful
 UPDATE_LIMIT: Final = 65_536  # bytes; about three hundred joins and leaves
+#: Bytes of memory that a small message takes in a backlog, an ack of 7 bytes too: it bounds the number of messages.
+MESSAGE_MEMORY: Final = 400
+LEAST_MESSAGES: Final = 1000
+#: Messages that wait for all connections of a user together.
+MOST_OF_USER: Final = 50_000
 _MIN_MAX_LOST: Final = 100  # subjects; more than a client's projects
+
+
+def most_messages(limit: int) -> int:
+    """Return how many messages may wait where `limit` bytes may."""
+    return max(limit // MESSAGE_MEMORY, LEAST_MESSAGES)
+
+
+class UserBacklog:
+    """The number of `messages` that wait for all connections of a user."""
+
+    __slots__ = ("messages",)
+
+    def __init__(self) -> None:
+        self.messages = 0
 
 
 class Backlog:
     """Messages in order of arrival. Volatile messages and updates are counted apart, so that they can be dropped.
 
     The oldest volatile messages are dropped above `VOLATILE_LIMIT` bytes, or if the whole backlog exceeds `limit`
-    bytes. All updates are dropped above `UPDATE_LIMIT` bytes, or if the backlog still exceeds `limit`. `lost` has the
-    subjects of dropped updates; further updates of these subjects are not stored.
+    bytes, or `most_messages`. All updates are dropped above `UPDATE_LIMIT` bytes, or if the backlog still exceeds its
+    limits. `lost` has the subjects of dropped updates; further updates of these subjects are not stored.
     """
 
     __slots__ = (
@@ -27,6 +46,7 @@ class Backlog:
         "_latest",
         "_limit",
         "_max_lost",
+        "_most",
         "_update_bytes",
         "_updates",
         "_volatile",
@@ -37,6 +57,7 @@ class Backlog:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._most = most_messages(limit)
         self._durable: deque[tuple[int, Message]] = deque()
         self._volatile: deque[tuple[int, Message]] = deque()
         self._updates: OrderedDict[int, Update] = OrderedDict()
@@ -55,12 +76,15 @@ class Backlog:
 
     @property
     def is_over_limit(self) -> bool:
-        """Whether more than `limit` bytes wait: the slow consumer is to be disconnected, by its `Outbox`."""
-        return self.bytes > self._limit
+        """Whether too many bytes or messages wait: the slow consumer is to be disconnected, by its `Outbox`."""
+        return self.exceeds(self._most, self._limit)
+
+    def __len__(self) -> int:
+        return len(self._durable) + len(self._volatile) + len(self._updates)
 
     def exceeds(self, messages: int, size: int) -> bool:
         """Whether more than so many messages, or more than `size` bytes, wait."""
-        return self.bytes > size or len(self._durable) + len(self._volatile) + len(self._updates) > messages
+        return self.bytes > size or len(self) > messages
 
     def add(self, messages: list[Message]) -> int:
         """Add `messages`, and drop messages above the limits; return the number of dropped volatile messages."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from time import perf_counter, sleep
 from typing import Final, Protocol
 
-from synkora.engine.backlog import Backlog
+from synkora.engine.backlog import MOST_OF_USER, Backlog, UserBacklog, most_messages
 from synkora.engine.close_reasons import OutboxFull
 from synkora.engine.histogram import Histogram
 from synkora.engine.logs import Log, fault
@@ -51,15 +51,29 @@ class Outbox:
     time, then the full state of each subject whose updates were dropped, one subject per write.
 
     The backlog of a client that `is_stranger` has other limits: small messages take many times their bytes of memory.
+    What waits counts for `of_user`, if there is one, which the connections of a user share.
     """
 
-    __slots__ = ("_backlog", "_failed", "_flusher", "_limit", "carrier", "is_stranger", "queue", "scheduled")
+    __slots__ = (
+        "_backlog",
+        "_counted",
+        "_failed",
+        "_flusher",
+        "_limit",
+        "carrier",
+        "is_stranger",
+        "of_user",
+        "queue",
+        "scheduled",
+    )
 
     def __init__(self, flusher: "Flusher", carrier: Carrier, limit: int, failed: Callable[[Exception], None]) -> None:
         self.carrier = carrier
         self.queue: list[Message] = []
         self.scheduled = False
         self.is_stranger = False
+        self.of_user: UserBacklog | None = None
+        self._counted = 0  # messages, for the user
         self._flusher = flusher
         self._limit = limit
         self._failed = failed
@@ -82,6 +96,7 @@ class Outbox:
         if FLUSH_CHUNK < size <= self._limit:
             queue, self.queue = self.queue, []
             flusher.dropped += (self._backlog or self._begin_backlog()).add(queue)
+            self._count()
         flusher.schedule(self)
 
     def _begin_backlog(self) -> Backlog:
@@ -117,6 +132,18 @@ class Outbox:
         if self._backlog is not None:
             self._backlog = None
             self._flusher.backlogged.discard(self)
+            self._count()
+
+    def _count(self) -> None:
+        if self.of_user is not None:
+            waiting = 0 if self._backlog is None else len(self._backlog)
+            self.of_user.messages += waiting - self._counted
+            self._counted = waiting
+
+    def _is_too_much(self, backlog: Backlog) -> bool:
+        if self.is_stranger and backlog.exceeds(STRANGERS_MESSAGES, STRANGERS_BYTES):
+            return True
+        return backlog.is_over_limit or (self.of_user is not None and self.of_user.messages > MOST_OF_USER)
 
     def flush(self) -> None:
         """Send the queued messages, or move them to the backlog."""
@@ -152,10 +179,11 @@ class Outbox:
                 self._flusher.schedule(self)
         self._flusher.dropped += backlog.add(queue)
         backlog.prune_lost(self)
-        if backlog.is_over_limit or (self.is_stranger and backlog.exceeds(STRANGERS_MESSAGES, STRANGERS_BYTES)):
+        self._count()
+        if self._is_too_much(backlog):
             self.clear()
             self._flusher.cut_off += 1
-            words = f"more than {self._limit} bytes" if backlog.is_over_limit else "too much"
+            words = f"more than {self._limit} bytes" if backlog.bytes > self._limit else "too much"
             self._failed(OutboxFull(f"{words} waited for the client"))
 
     def send_all(self) -> None:
@@ -191,7 +219,7 @@ class HeldOutbox(Outbox):
     def flush(self) -> None:
         """Send nothing."""
         self.scheduled = False
-        if sum(message.size for message in self.queue) > self._limit:
+        if len(self.queue) > most_messages(self._limit) or sum(message.size for message in self.queue) > self._limit:
             self.is_over_limit = True
             self.queue.clear()
 

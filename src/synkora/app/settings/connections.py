@@ -59,6 +59,6 @@ class ConnectionSettings(BaseModel):
     max_outbox: OutboxSizeValue = setting(
         "WS_MAX_OUTBOX",
         4_000_000,
-        "Bytes that may wait for a slow consumer; beyond this limit the server disconnects the client. Not less than "
-        "WS_MAX_PAYLOAD.",
+        "Bytes that may wait for a slow consumer, in at most one message for each 400 of them; beyond this limit the "
+        "server disconnects the client. Not less than WS_MAX_PAYLOAD.",
     )
