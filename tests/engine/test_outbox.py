@@ -452,7 +452,7 @@ async def test_slow_consumers_are_counted(flusher: Flusher) -> None:
 async def test_small_messages_are_limited_in_number(flusher: Flusher) -> None:
     """An ack of 7 bytes takes fifty times as much memory."""
     most = most_messages(LIMIT)
-    slow, held = Client(flusher), Outbox(flusher, MemoryTransport(), LIMIT, [].append).hold()
+    slow, held = Client(flusher), Client(flusher).outbox.hold()
     slow.carrier.writable = False
     ack = Message(b"430[]")
     await slow.get(*[ack] * most)
