@@ -21,10 +21,18 @@ def modules() -> str:
 
 def _section(folder: Path) -> str:
     name = folder.relative_to(SOURCE.parent).as_posix()
-    files = [file for file in sorted(folder.iterdir()) if file.suffix in (".py", ".lua") and file.name != "__init__.py"]
+    files = [file for file in sorted(folder.iterdir()) if file.suffix == ".lua" or _has_code(file)]
     rows = [f"| `{file.name}` | {_about(file)} |" for file in files]
     lines = [f"\n## {name}/\n", _about(folder / "__init__.py"), "", "| module | what it holds |", "|---|---|", *rows]
     return "\n".join(lines) + "\n"
+
+
+def _has_code(file: Path) -> bool:
+    """Whether a file is a module, and not a folder's list of names."""
+    if file.suffix != ".py" or file.name != "__init__.py":
+        return file.suffix == ".py"
+    definitions = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return any(isinstance(each, definitions) for each in ast.parse(file.read_text(encoding="utf-8")).body)
 
 
 def _about(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Sessions in the app's database, as Auth.js's database adapters store them."""
+"""Looks up sessions in the app's database, as Auth.js's database adapters store them."""
 
 from time import time
 from typing import Final

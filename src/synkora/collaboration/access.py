@@ -1,4 +1,4 @@
-"""Access to projects: the port for policies, the open policy, and a cache of answers."""
+"""Access to projects: the port for policies, the open policy, and who asks a policy when."""
 
 from enum import StrEnum
 from typing import Protocol

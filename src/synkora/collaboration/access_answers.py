@@ -1,4 +1,4 @@
-"""A cache of answers from a slow or unreliable source, with a time limit."""
+"""A cache of answers about access and sessions, each kept for a while, and a limit on the time of a question."""
 
 import asyncio
 from collections import Counter, OrderedDict

@@ -1,4 +1,4 @@
-"""Sessions in the app's database (Auth.js's strategy `database`): the cookie holds only a key."""
+"""When sessions in the app's database are asked for again (Auth.js's strategy `database`), and whom that ends."""
 
 from collections.abc import Callable
 from typing import Final, Protocol

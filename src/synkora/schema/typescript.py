@@ -1,4 +1,4 @@
-"""An application's events as TypeScript declarations."""
+"""The events of a library user's application as TypeScript declarations."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Types as TypeScript."""
+"""The types of events' arguments as TypeScript."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""A Redis of the workers' own, on a Unix socket in their folder, which ends with the parent."""
+"""Starts a Redis of the workers' own, on a Unix socket in their folder, which ends with the parent."""
 
 import asyncio
 import os

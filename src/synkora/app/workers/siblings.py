@@ -1,4 +1,4 @@
-"""Questions between the workers of one parent, over Unix sockets in their folder: they need no Redis."""
+"""Asks the other workers of one parent for their health and metrics, over Unix sockets in their folder."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The polling transport of one session: its open poll, an unread response, and posts, which a proxy may repeat."""
+"""The polling transport of one session: its open poll, an unread response, and which requests a proxy repeats."""
 
 import asyncio
 from collections.abc import Callable
