@@ -1,4 +1,4 @@
-"""Shares a part of each turn of the event loop among strangers, clients that connect or return at once, and users of many connections."""
+"""Shares a part of each turn of the event loop: among strangers, clients that return at once, a user's connections."""
 
 import asyncio
 from collections import deque
