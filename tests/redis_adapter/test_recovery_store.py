@@ -137,16 +137,32 @@ async def test_an_event_with_a_name_is_appended_once_over_a_loss_of_the_link(red
     assert [name_of(each) for each in delivered] == ["before", "a"]
 
 
-async def test_a_named_event_that_redis_refuses_has_no_position(redis: RedisServer, link: Link) -> None:
+async def test_an_awaited_event_that_redis_refuses_has_no_position(redis: RedisServer, link: Link) -> None:
     """This instance's clients get it."""
     delivered: list[LoggedEvent] = []
     log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
     redis.do("CONFIG", "SET", "maxmemory", "1")
     trace = WatchedTrace(delivered)
-    assert await log.append_once(event("a"), ("p",), once="save-1", trace=trace) is None
+    assert await log.append_once(event("a"), ("p",), trace=trace) is None
     await until(lambda: len(delivered) == 1)
     assert [problem for _, problem in trace.ends] == ["not kept"]
     assert delivered[0].traceparent == TRACEPARENT
+
+
+async def test_a_named_event_that_redis_refuses_can_be_appended_later(redis: RedisServer, link: Link) -> None:
+    """Nobody gets it before: its publisher still has it, and appends it once."""
+    delivered: list[LoggedEvent] = []
+    log = Followed(link, RecoverySettings(), Clock()).log("/", delivered.append)
+    redis.do("CONFIG", "SET", "maxmemory", "1")
+    trace = WatchedTrace(delivered)
+    with pytest.raises(LogUnavailable):
+        await log.append_once(event("a"), ("p",), once="save-1", trace=trace)
+    assert [problem for _, problem in trace.ends] == ["not kept"]
+    redis.do("CONFIG", "SET", "maxmemory", "0")
+    assert await log.append_once(event("b"), ("p",)) is not None
+    assert await log.append_once(event("a"), ("p",), once="save-1") is not None
+    await until(lambda: len(delivered) == 2)
+    assert [name_of(each) for each in delivered] == ["b", "a"]
 
 
 @pytest.mark.parametrize("restarts", [True, False], ids=["restart", "flush"])

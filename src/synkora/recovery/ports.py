@@ -139,10 +139,11 @@ class EventLog(Protocol):
         once: str = "",
         trace: Trace = NO_TRACE,
     ) -> Position | None:
-        """Append an event like `append`, and return its position; None if a shared log refuses to keep the event.
+        """Append an event like `append`, and return its position.
 
         `once` is a short name, or empty. If an event with this name is among the last `MAX_ONCE` named ones, nothing is
         appended, and its position is returned. Raises `LogUnavailable`; the call can be repeated with the same name.
+        If a shared log refuses to keep an event without a name, the event is delivered, and the position is None.
         """
         ...
 

@@ -181,8 +181,12 @@ class LogAppender:
         if isinstance(error, LinkDown):
             return  # it may have been appended: it is sent again, and appended once
         if isinstance(error, RedisRefused):
-            self._publish_only(event)
-            self._give_up(number)
+            awaited = self._awaited.get(number)
+            if awaited is not None and awaited.once:
+                self._return(number, awaited)
+            else:
+                self._publish_only(event)
+                self._give_up(number)
         elif number in self._unsent:
             del self._unsent[number]
             self.unsent_size -= size + _UNSENT_EXTRA
@@ -221,6 +225,16 @@ class LogAppender:
             event = msgspec.structs.replace(event, data=self._receiver.last.after_event(event.data))
         message = message_without_place(event, self._namespace, self._link.uid)
         self._link.publish(self._channels.broadcasts_to(event.rooms), message)
+
+    def _return(self, number: int, awaited: _Awaited) -> None:
+        """Leave an event with a name to its publisher, who still has it and can append it again."""
+        del self._awaited[number]
+        unsent = self._unsent.pop(number, None)
+        if unsent is not None:
+            self.unsent_size -= unsent.event.size + _UNSENT_EXTRA
+        self._end_trace(number, "not kept")
+        if not awaited.position.done():
+            awaited.position.set_exception(LogUnavailable())
 
     def _give_up(self, number: int) -> None:
         """Do not keep an event; this instance's clients get it."""
