@@ -17,6 +17,7 @@ from tests.support.servers import until
 from tests.support.wire import TEXT, client_frame, raw
 
 from synkora.engine.message import Message
+from synkora.engine.turn_budget import TurnBudget
 from synkora.serving import owner_connections
 from synkora.serving.owner_connections import MAX_BUFFER
 from synkora.serving.owners import Owner
@@ -31,6 +32,31 @@ async def test_a_request_goes_to_the_owner(site: Site) -> None:
     assert (await ask(receiving, sid)).text == "ok"
     assert receiving.total == {"polling": 1}
     assert owning.total == {}
+    await until(lambda: receiving.pending == 0)
+
+
+async def test_requests_for_sessions_elsewhere_do_not_wait_behind_strangers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving, _, sid = await site.two()
+    strangers, run = registry_of(receiving.sockets).strangers, TurnBudget.run
+    waiting: list[Any] = []
+
+    def wait(self: TurnBudget, work: Any, afterwards: float = 0.0) -> bool:
+        if self is not strangers:
+            return run(self, work, afterwards)
+        waiting.append(work)
+        return False
+
+    monkeypatch.setattr(TurnBudget, "run", wait)
+    assert (await ask(receiving, sid)).text == "ok"
+    assert waiting == []
+    unknown = asyncio.create_task(ask(receiving, "x.nobody.x"))
+    await until(lambda: len(waiting) == 1)
+    waiting.pop()()
+    await until(lambda: len(waiting) == 1)
+    waiting.pop()()
+    assert (await unknown).json() == UNKNOWN
     await until(lambda: receiving.pending == 0)
 
 

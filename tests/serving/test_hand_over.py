@@ -56,7 +56,7 @@ async def test_a_websocket_moves_to_its_worker(site: Site, folder: Path) -> None
 async def test_connections_that_are_passed_share_the_turns(site: Site, folder: Path, slow: str) -> None:
     """To pass one, and to take it, takes as long as an answer."""
     one, two, _ = await site.workers(folder)
-    registry_of((one if slow == "passes" else two).sockets).strangers.share = 1e-9
+    registry_of((one if slow == "passes" else two).sockets).elsewhere.share = 1e-9
     request = f"POST /socket.io/?EIO=4&transport=polling&sid={two.tag}.unknown HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(raw(one.address)) for _ in range(20)]

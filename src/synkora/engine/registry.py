@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from synkora.engine.close_reasons import Reason
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
@@ -21,6 +21,9 @@ from synkora.engine.settings import EngineSettings
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol.engineio import open_packet
+
+#: Seconds of a turn. Most of these requests are of members, and some name sessions that do not exist.
+_ELSEWHERE: Final = 0.005
 
 LINGER = 30  # seconds; how long a session's last messages wait for a poll
 LAST_LINGER = 2  # seconds; the same while the server closes: a connected client polls immediately
@@ -64,6 +67,7 @@ class Registry:
         self.flusher = Flusher(settings.write_interval)
         self.inflating = TurnBudget()  # of messages that may inflate to a thousand times their size
         self.strangers = TurnBudget()  # what comes of clients that have not signed in
+        self.elsewhere = TurnBudget(_ELSEWHERE)  # requests that name a session of another instance
         self.arrivals = TurnBudget()  # handshakes and CONNECTs: thousands of clients may return at once
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
         self.incidents = Incidents()

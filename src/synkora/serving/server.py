@@ -138,7 +138,7 @@ class Server(uvicorn.Server):
 
     def _take_over(self, connection: socket.socket, data: bytes) -> None:
         """Continue a connection that another worker has accepted, and of which it has read `data`."""
-        polling_of(self._sockets_server).strangers.run(functools.partial(self._continue, connection, data), _TAKE_OVER)
+        polling_of(self._sockets_server).elsewhere.run(functools.partial(self._continue, connection, data), _TAKE_OVER)
 
     def _continue(self, connection: socket.socket, data: bytes) -> None:
         protocol = self._new_protocol()

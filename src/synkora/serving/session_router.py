@@ -90,6 +90,15 @@ class SessionRouter:
         """Whether this instance stops."""
         return self._registry.is_closing
 
+    def is_elsewhere(self, data: bytes) -> bool:
+        """Whether the request that begins with `data` names a session of another instance that lives."""
+        found = _FIRST_LINE.match(data)
+        tag = None if found is None else tag_in_query(found[2])
+        if tag is None or tag == self._own:
+            return False
+        name = tag.decode()
+        return (self._workers is not None and self._workers.has(name)) or self._owners.find(name) is not None
+
     def hand_over(self, transport: asyncio.Transport, data: bytes) -> bool:
         """Pass a connection to the worker of this machine that owns the session of the request in `data`.
 

@@ -93,14 +93,22 @@ class PollingProtocol(HttpProtocol):
         if self._handed_over:
             data, self._handed_over = self._handed_over + data, b""
         if self._is_idle:
-            self._budget = self._polling.budget(data)
-        budget = self._budget
-        if budget is None or (budget is not self._strangers and len(data) <= _SMALL):
+            self._budget = self._budget_of(data)
+        if self._budget is None:
             self._read(data)
             return
         self._put_off = data
-        if not budget.run(self._read_put_off):
+        if not self._budget.run(self._read_put_off):
             self.transport.pause_reading()
+
+    def _budget_of(self, data: bytes) -> TurnBudget | None:
+        """Return what shares the turns with the request that begins with `data`."""
+        budget = self._polling.budget(data)
+        if budget is not self._strangers:
+            return None if len(data) <= _SMALL else budget
+        if self._router is not None and self._router.is_elsewhere(data):
+            return self._polling.elsewhere
+        return budget
 
     def _read_put_off(self) -> None:
         """Handle what was put off to this turn: to read heads takes as long as to answer them."""

@@ -55,6 +55,11 @@ class PollingEndpoint:
         """What shares the turns with requests of clients that have not signed in."""
         return self._registry.strangers
 
+    @property
+    def elsewhere(self) -> TurnBudget:
+        """What shares the turns with requests for sessions of other instances."""
+        return self._registry.elsewhere
+
     def serves(self, path: str) -> bool:
         """Whether the decoded `path` belongs to this endpoint."""
         return self._settings.serves(path)
