@@ -204,3 +204,30 @@ async def test_many_connections_of_one_user_share_what_they_hold_of_unfinished_m
     assert sessions[4].unfinished is sessions[5].unfinished is not None
     assert sessions[3].outbox.of_user is None
     assert sessions[4].outbox.of_user is sessions[5].outbox.of_user is not None
+
+
+async def test_what_waits_counts_for_the_user_of_the_latest_connect() -> None:
+    """Another user may sign in over the same connection, while messages wait for it."""
+    site = limited(user_byte_rate=200_000_000)
+    ann = [await site.join("Ann") for _ in range(6)]
+    bob = [await site.join("Bob") for _ in range(5)]
+    members = site.collaboration.members
+    of_ann, of_bob = (session_of(members[tabs[-1].id].socket).outbox.of_user for tabs in (ann, bob))
+    assert of_ann is not None
+    assert of_bob is not None
+    await settle()
+    tab = ann[-1]
+    tab.transport.writable = False
+    for _ in range(5):
+        ann[0].emit(*EDIT)
+        await settle()
+    waiting = of_ann.messages
+    assert waiting >= 5
+    tab.send("41")
+    tab.send("40" + json.dumps({"token": token_of("Bob")}))
+    await settle()
+    assert of_ann.messages == 0
+    assert of_bob.messages >= waiting
+    tab.transport.writable = True
+    tab.session.outbox.flush()
+    assert (of_ann.messages, of_bob.messages) == (0, 0)

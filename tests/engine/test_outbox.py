@@ -475,7 +475,7 @@ async def test_what_waits_for_all_connections_of_a_user_is_limited(
     backlog, stranger = UserBacklog(), Client(flusher)
     clients = [Client(flusher) for _ in range(4)]
     for client in clients:
-        client.outbox.of_user = backlog
+        client.outbox.count_for(backlog)
     for client in (*clients, stranger):
         client.carrier.writable = False
         await client.get(*[message("a")] * 7)
@@ -492,6 +492,19 @@ async def test_what_waits_for_all_connections_of_a_user_is_limited(
     assert isinstance(failure, OutboxFull)
     assert backlog.messages == 0
     assert stranger.failures == []
+
+
+async def test_what_waits_counts_for_the_user_who_signed_in_last(slow: Client) -> None:
+    """Also what came before. Nothing is left when all is sent."""
+    ann, bob = UserBacklog(), UserBacklog()
+    await slow.get(*[message("a")] * 3)
+    for user, expected in ((ann, (3, 0)), (bob, (0, 3)), (bob, (0, 3))):
+        slow.outbox.count_for(user)
+        assert (ann.messages, bob.messages) == expected
+    await slow.get(message("b"))
+    assert (ann.messages, bob.messages) == (0, 4)
+    slow.resume()
+    assert (ann.messages, bob.messages) == (0, 0)
 
 
 async def test_nothing_is_stored_for_a_disconnected_client(flusher: Flusher, client: Client) -> None:

@@ -39,7 +39,7 @@ async def address(engine: Engine) -> AsyncIterator[Address]:
 def share(engine: Engine) -> UnfinishedMessages:
     shared = UnfinishedMessages()
     for recorder in engine.recorders:
-        recorder.session.unfinished = shared
+        recorder.session.hold_for(shared)
     return shared
 
 
@@ -120,6 +120,23 @@ async def test_parts_by_polling(engine: Engine, address: Address) -> None:
         await until(lambda: held.total == 0)
 
 
+async def test_a_post_under_way_counts_for_the_user_who_signed_in_last(engine: Engine, address: Address) -> None:
+    async with Polling(address), AsyncExitStack() as stack:
+        ann = share(engine)
+        post = await Connection.open(address.port)
+        stack.callback(post.abort)
+        target = f"{address.path}?EIO=4&transport=polling&sid={engine.recorders[0].session.sid}"
+        await post.send(request("POST", target, {"Content-Length": str(WHOLE)}) + b"4" + b"x" * PART)
+        await until(lambda: ann.total > PART - 50_000)
+        bob = share(engine)
+        assert (ann.total, bob.total) == (0, 0)
+        await post.send(b"x" * (WHOLE - PART - 1001))
+        await until(lambda: bob.total > PART)
+        await post.send(b"x" * 1000)
+        assert await post.status() == 200
+        assert (ann.total, bob.total) == (0, 0)
+
+
 async def test_attachments() -> None:
     """A packet that waits for its next attachment."""
     announced = '452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
@@ -130,7 +147,7 @@ async def test_attachments() -> None:
         clients = [await stack.enter_async_context(socketio(address)) for _ in range(3)]
         held = UnfinishedMessages()
         for socket in server.of("/").sockets.values():
-            session_of(socket).unfinished = held
+            session_of(socket).hold_for(held)
         for number, client in enumerate(clients[:2], 1):
             await client.send(announced, b"x" * PART)
             await until(lambda number=number: held.total > number * PART)
@@ -141,3 +158,16 @@ async def test_attachments() -> None:
         assert held.total < WHOLE
         await clients[1].connection.close()
         await until(lambda: held.total == 0)
+
+
+async def test_attachments_no_longer_count_for_a_former_user() -> None:
+    server = SocketServer()
+    server.of("/")
+    ann, bob = UnfinishedMessages(), UnfinishedMessages()
+    async with serving(server) as address, socketio(address) as client:
+        (socket,) = server.of("/").sockets.values()
+        session_of(socket).hold_for(ann)
+        await client.send('452-["size",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]', b"x" * PART)
+        await until(lambda: ann.total > PART)
+        session_of(socket).hold_for(bob)
+        assert (ann.total, bob.total) == (0, 0)

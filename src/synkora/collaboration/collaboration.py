@@ -352,8 +352,8 @@ class Collaboration:
         work = member.rate_limiter.work
         if work is not None and self._connections.total(user.id) > _MOST_UNSHARED:
             session_of(socket).budget = work.budget
-            session_of(socket).unfinished = work.unfinished
-            session_of(socket).outbox.of_user = work.backlog
+            session_of(socket).hold_for(work.unfinished)
+            session_of(socket).outbox.count_for(work.backlog)
         self._expiry.start(member)
         if self._kept is not None:
             self._kept.watch(member)

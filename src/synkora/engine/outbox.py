@@ -134,6 +134,14 @@ class Outbox:
             self._flusher.backlogged.discard(self)
             self._count()
 
+    def count_for(self, of_user: UserBacklog) -> None:
+        """Let what waits count for this user, and no longer for the one before."""
+        if self.of_user is not None:
+            self.of_user.messages -= self._counted
+        self._counted = 0
+        self.of_user = of_user
+        self._count()
+
     def _count(self) -> None:
         if self.of_user is not None:
             waiting = 0 if self._backlog is None else len(self._backlog)

@@ -260,6 +260,13 @@ class Session:
         if self.unfinished is not None:
             self.unfinished.note(holder, size)
 
+    def hold_for(self, unfinished: UnfinishedMessages) -> None:
+        """Let what is held count for this user, from its next part on, and no longer for the one before."""
+        if self.unfinished not in (None, unfinished):
+            self.hold(self.transport, 0)
+            self.hold(self.listener, 0)
+        self.unfinished = unfinished
+
     def too_large(self) -> PayloadTooLarge:
         """Return the error for a message larger than `max_message`."""
         when = "" if self.max_message >= self._host.settings.max_payload else " before CONNECT"
