@@ -17,6 +17,7 @@ from synkora.redis.errors import RedisRefused, unreachable
         ),
         ("READONLY You can't write against a read only replica.", "READONLY", "its URL must name the master"),
         ("MISCONF Redis is configured to save RDB snapshots", "MISCONF", "cannot save them to its disk"),
+        ("NOSCRIPT No matching script. Please use EVAL.", "NOSCRIPT", "Redis has forgotten its scripts"),
         ("DENIED Redis is running in protected mode", "DENIED", "protected mode"),
         ("NOPROTO unsupported protocol version", "NOPROTO", "Redis 6 or newer is needed"),
         ("MOVED 3999 127.0.0.1:6381", "MOVED", "another node of the Redis Cluster"),

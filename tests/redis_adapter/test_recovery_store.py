@@ -99,6 +99,24 @@ async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServe
     assert [name_of(each) for each in found] == ["a", "b", "c", "d"]
 
 
+async def test_events_around_a_loss_of_redis_scripts_are_delivered_once_and_in_order(
+    link: Link, make_link: MakeLink
+) -> None:
+    """SCRIPT FLUSH comes while commands are under way, and more are sent between their replies."""
+    other = await started(make_link())
+    (log, here), (_, there) = followed(link), followed(other)
+    await asyncio.gather(link.call("PING"), other.call("PING"))  # both are subscribed
+    names = [str(number) for number in range(1000)]
+    for name in names:
+        log.append(event(name), (), ("p",), ())
+        if name in ("300", "600"):
+            link.call("SCRIPT", "FLUSH")
+        await asyncio.sleep(0)
+    await until(lambda: len(there) >= len(names) and len(here) >= len(names))
+    assert [name_of(each) for each in there] == names
+    assert [name_of(each) for each in here] == names
+
+
 async def test_an_event_with_a_name_is_appended_once_by_all(link: Link, make_link: MakeLink) -> None:
     """Whichever instance appends it first. It is delivered to each instance once."""
     other = await started(make_link())

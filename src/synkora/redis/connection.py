@@ -34,13 +34,12 @@ log = Log(__name__)
 
 
 class Pending:
-    """A command with an awaited reply. `otherwise` is the command to send if Redis does not know its script."""
+    """A command with an awaited reply."""
 
-    __slots__ = ("_answered", "future", "otherwise")
+    __slots__ = ("_answered", "future")
 
-    def __init__(self, answered: Answered | None, otherwise: Command | None = None) -> None:
+    def __init__(self, answered: Answered | None) -> None:
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.otherwise = otherwise
         self._answered = answered
 
     def succeed(self, reply: Any) -> None:
@@ -203,9 +202,6 @@ class RedisConnection(asyncio.Protocol):
         if entry is not None and not isinstance(entry, _Confirmations):
             if not is_error:
                 entry.succeed(reply)
-            elif entry.otherwise is not None and str(reply).startswith("NOSCRIPT"):
-                command, entry.otherwise = entry.otherwise, None
-                self.request(command, entry)
             else:
                 self._refuse(entry, RedisRefused(str(reply)))
         elif is_error:
@@ -215,7 +211,7 @@ class RedisConnection(asyncio.Protocol):
             self.end(str(refusal))
 
     def _refuse(self, entry: Pending, error: RedisRefused) -> None:
-        if error.code in LEADS_ELSEWHERE:  # the command can be sent again to another Redis, as those that wait
+        if error.code in LEADS_ELSEWHERE:  # the command can be sent again over another connection, as those that wait
             entry.fail(LinkDown(str(error)))
             self.end(str(error))
         else:

@@ -29,13 +29,17 @@ _WORDS: Final = {
     "NOAUTH": "Redis needs a password, and its URL has none",
     "NOPROTO": TOO_OLD,
     "NOREPLICAS": "Redis refuses writes: it has too few replicas",
+    "NOSCRIPT": "Redis has forgotten its scripts",
     "OOM": "Redis refuses writes: its memory is full (maxmemory)",
     "READONLY": "Redis is a replica, which refuses writes: its URL must name the master",
     "TRYAGAIN": MOVING,
     "WRONGPASS": "Redis does not accept the user and password of its URL, or the user is off",
 }
-#: The connection works, but its Redis cannot be used: after a failover, another Redis has to be found.
-LEADS_ELSEWHERE: Final = frozenset({"ASK", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONLY", "TRYAGAIN"})
+#: The connection works, but its Redis cannot be used: after a failover, another Redis has to be found. After NOSCRIPT,
+#: a new connection keeps the order: a script that is sent again over this one would run after later commands.
+LEADS_ELSEWHERE: Final = frozenset(
+    {"ASK", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "NOSCRIPT", "READONLY", "TRYAGAIN"}
+)
 _SENTENCES: Final = {
     "unknown command": "Redis does not know a command: " + TOO_OLD + ", with no command renamed",
     "max number of clients": "Redis has its maximum of clients (maxclients)",

@@ -198,13 +198,10 @@ class Link:
         """
         if self._discovery.is_cluster:
             keys = [self.key(name) for name in keys]
-        rest = (len(keys), *keys, *args)
-        whole: Command = ("EVAL", script.text, *rest)
-        # The first run sends the script's text: otherwise Redis would refuse it, and it would run after later commands.
-        if self._up is None or script.sha not in self._up.scripts:
-            future = self._request(whole, Pending(answered))
-        else:
-            future = self._request(("EVALSHA", script.sha, *rest), Pending(answered, whole))
+        # The first run sends the script's text: otherwise Redis would refuse it, and the connection would end.
+        is_known = self._up is not None and script.sha in self._up.scripts
+        which = ("EVALSHA", script.sha) if is_known else ("EVAL", script.text)
+        future = self._request((*which, len(keys), *keys, *args), Pending(answered))
         if self._up is not None:
             self._up.scripts.add(script.sha)
             future.add_done_callback(self._judge)
