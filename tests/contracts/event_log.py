@@ -159,6 +159,14 @@ class EventLogContract:
         assert await trial.missed(began, "p", "q") == ["one", "other", "both", "all"]
         assert await trial.missed(began, "r") == ["all"]
 
+    async def test_a_room_that_is_named_twice_gets_an_event_once(self, trial: Trial) -> None:
+        """It is kept once, and so are the events after it."""
+        began = await trial.append("a", rooms=("p", "p"))
+        await trial.log.append_once(event("b"), ("p", "q", "p"))
+        await trial.append("c")
+        assert await trial.missed(Position(began.epoch, 0), "p", "q") == ["a", "b", "c"]
+        assert [name_of(each) for each in trial.delivered] == ["a", "b", "c"]
+
     async def test_events_leave_out_the_members_of_their_except_rooms(self, trial: Trial) -> None:
         began = trial.log.position
         await trial.append("mine", but=("me",))

@@ -154,6 +154,16 @@ async def test_a_repeated_emit_with_the_same_key_is_published_once(redis: RedisS
         await ann.hears_nothing()
 
 
+async def test_a_room_that_is_named_twice_gets_an_event_once(redis: RedisServer, visit: Visit) -> None:
+    """Its name twice is no other key."""
+    async with serving(server_on(redis.url, recovery=True)) as address, Emitter(redis.url, recovery=True) as emitter:
+        ann = await visit(address.port, "red")
+        for emit_to in (emitter.to("red", "red"), emitter.to("red").to("red"), emitter.to("red")):
+            await emit_to.once("save-1").emit("saved", 1)
+        assert await ann.next() == ["saved", 1]
+        await ann.hears_nothing()
+
+
 async def test_an_emit_whose_confirmation_is_lost_is_repeated_and_published_once(
     redis: RedisServer, visit: Visit
 ) -> None:

@@ -41,7 +41,7 @@ class EmitterOperators:
 
     def to(self, *rooms: str) -> Self:
         """Add the members of these rooms. A socket in several rooms gets an event once. Without rooms: all sockets."""
-        return self._with(rooms=(*self._target.rooms, *check_rooms(rooms)))
+        return self._with(rooms=tuple(dict.fromkeys((*self._target.rooms, *check_rooms(rooms)))))
 
     def in_(self, *rooms: str) -> Self:
         """The same as `to`."""

@@ -77,6 +77,7 @@ class RedisLog(LogReceiver):
         trace: Trace = NO_TRACE,
     ) -> None:
         """Let Redis number, store and publish an event."""
+        rooms = tuple(dict.fromkeys(rooms))
         event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only, trace.traceparent)
         self._appender.append(event, trace)
 
@@ -92,6 +93,7 @@ class RedisLog(LogReceiver):
         attachments: tuple[bytes, ...] = (),
     ) -> Position | None:
         """Let Redis number, store and publish an event, and return its position. Raises `LogUnavailable`."""
+        rooms = tuple(dict.fromkeys(rooms))
         event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only, trace.traceparent)
         return await self._appender.append_once(event, once, trace)
 
