@@ -15,10 +15,11 @@ from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
 from synkora.recovery.changes import encode
-from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, LogUnavailable, SavedSession
+from synkora.recovery.ports import Deliver, Incomplete, LoggedEvent, LogUnavailable, Missed, SavedSession
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
+from synkora.redis.url import Server
 from synkora.redis_adapter import session_store
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_log import AUTHOR, RedisLog
@@ -318,6 +319,70 @@ async def test_an_instance_with_very_many_rooms_catches_up(redis: RedisServer, m
     await until(lambda: log.position.number == 2000)
     assert [name_of(each) for each in delivered] == [*map(str, range(2000))]
     assert (link.reconnects, log.gaps) == (1, 0)
+
+
+async def test_a_client_that_returns_while_its_instance_catches_up_is_read_for_afterwards(
+    link: Link, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the client is answered, the instance's missed events are delivered to it, too: it would get them twice."""
+    other = await started(make_link())
+    rooms = [f"{number:01000}" for number in range(500)]  # more than one read asks for
+    happened: list[str] = []
+    follower = Followed(link, RecoverySettings(), Clock())
+    log = follower.log("/", lambda event: happened.append(name_of(event)))
+
+    class Used(Rooms):
+        def names(self) -> set[str]:
+            return {"p", *rooms}
+
+    def answered(missed: Missed) -> None:
+        assert not isinstance(missed.events, Incomplete)
+        happened.append(f"replayed {[name_of(each) for each in missed.events]}")
+
+    follower.serve("/", Used())
+    log.append(event("before"), (), ("p",))
+    await until(lambda: happened == ["before"])
+    began = log.position
+    may_return, find = asyncio.Event(), link._discovery.find
+
+    async def find_later() -> Server:
+        await may_return.wait()
+        return await find()
+
+    monkeypatch.setattr(link._discovery, "find", find_later)
+    lose(link)
+    writer = Followed(other, RecoverySettings(), Clock()).log("/", lambda _: None)
+    for name in ("a", "b"):
+        await writer.append_once(event(name), ("p",), once=name)
+    returning: list[bool] = []
+
+    def come() -> None:
+        returning.append(log.held is not None)
+        log.replay("me", {"p": 0}, began, answered)
+
+    link.on_up.append(come)
+    may_return.set()
+    await until(lambda: len(happened) == 4)
+    assert returning == [True]
+    assert happened == ["before", "a", "b", "replayed ['a', 'b']"]
+
+
+async def test_a_client_is_answered_when_the_link_is_lost_while_its_instance_catches_up(link: Link) -> None:
+    log, delivered = followed(link)
+    log.append(event("before"), (), ("p",))
+    await until(lambda: len(delivered) == 1)
+    found: list[Missed] = []
+    lose(link)
+
+    def come() -> None:
+        link.on_up.remove(come)
+        assert log.held is not None
+        log.replay("me", {"p": 0}, log.position, found.append)
+        lose(link)
+
+    link.on_up.append(come)
+    await until(lambda: bool(found))
+    assert found[0].events is Incomplete.UNAVAILABLE
 
 
 async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:

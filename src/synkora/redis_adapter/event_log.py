@@ -110,9 +110,16 @@ class RedisLog(LogReceiver):
     def replay(
         self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered, most: int | None = None
     ) -> None:
-        """Read the events that a socket has missed. `answered` is called in order among the deliveries."""
+        """Read the events that a socket has missed. `answered` is called in order among the deliveries.
+
+        While this instance reads what it has missed itself, that comes first: the socket would get it twice.
+        """
         rooms = {sid: (0, False)} | {room: (number, True) for room, number in joined.items()}
-        self._reader.read(rooms, after, lambda found: answered(_missed(found)), leaves_out=True, most=most)
+
+        def read() -> None:
+            self._reader.read(rooms, after, lambda found: answered(_missed(found)), leaves_out=True, most=most)
+
+        self.after_held(read)
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position."""

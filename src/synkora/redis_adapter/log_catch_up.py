@@ -44,6 +44,7 @@ class LogCatchUp:
         """Detach from the link."""
         self._link.on_up.remove(self._went_up)
         self._link.on_down.remove(self._went_down)
+        self._receiver.read_on()
 
     def _went_down(self) -> None:
         self._receiver.leave()
@@ -123,8 +124,9 @@ class LogCatchUp:
             self._resume()
 
     def _resume(self) -> None:
-        """Take what came while missed events were read, and send what has waited."""
+        """Take what came while missed events were read, send what has waited, and read for clients that return."""
         held, self._receiver.held = self._receiver.held or [], None
         for message in held:
             self._receiver.receive(message)
         self._appender.send_waiting()
+        self._receiver.read_on()
