@@ -81,7 +81,7 @@ async def test_fault_02_a_blocked_user_is_refused(site: Site) -> None:
 
 
 async def one_lost_in_two(guarded: MakeGuarded) -> tuple[Roles, Guarded, Tab, Tab]:
-    """Ann, who is lost, and Bob, in two projects."""
+    """Ann, whose connection is lost, and Bob, in two projects."""
     roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
     roles.roles |= {("ann", "q"): Role.EDITOR, ("bob", "q"): Role.EDITOR}
     site = guarded(roles, recovery=True)
