@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -14,6 +13,7 @@ import msgspec
 import pydantic
 import pytest
 from jsonschema import Draft7Validator
+from tests.support.typescript import compiled, declare
 from tests.support.users import CLIENTS
 
 from synkora import Namespace, Socket, SocketServer
@@ -22,7 +22,6 @@ from synkora.schema.typescript import typescript
 
 #: AsyncAPI's own schema of such documents, from its package of specifications.
 SPECIFICATION = CLIENTS / "node_modules/@asyncapi/specs/schemas/3.0.0.json"
-OPTIONS = ("--noEmit", "--strict", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler")
 
 
 class Say(msgspec.Struct):
@@ -118,27 +117,11 @@ def server() -> SocketServer:
 
 
 @pytest.fixture(scope="module")
-def compiled(server: SocketServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[tuple[int, int]]]:
-    """Compiles a page with the declarations. Returns the lines and numbers of the compiler's errors."""
+def folder(server: SocketServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for a page, with the declarations."""
     folder = tmp_path_factory.mktemp("page")
-    (folder / "events.d.ts").write_text(typescript(server), encoding="utf-8")
-    (folder / "node_modules").symlink_to(CLIENTS / "node_modules")
-
-    def compile_page(text: str) -> list[tuple[int, int]]:
-        (folder / "page.ts").write_text(text, encoding="utf-8")
-        done = subprocess.run(
-            [CLIENTS / "node_modules/.bin/tsc", *OPTIONS, "page.ts"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        found = re.findall(r"^(\S+)\((\d+),\d+\): error TS(\d+)", done.stdout, re.MULTILINE)
-        assert (done.returncode == 0) == (not found), done.stdout + done.stderr
-        assert all(file == "page.ts" for file, _, _ in found), done.stdout
-        return [(int(line), int(number)) for _, line, number in found]
-
-    return compile_page
+    declare(folder, "events.d.ts", typescript(server))
+    return folder
 
 
 HEAD = """\
@@ -149,7 +132,7 @@ const admin: Socket<events.AdminServerToClientEvents, events.AdminClientToServer
 """
 
 
-def test_a_page_that_is_right_compiles(compiled: Callable[[str], list[tuple[int, int]]]) -> None:
+def test_a_page_that_is_right_compiles(folder: Path) -> None:
     page = """\
 const receipt: { id: number } = await socket.emitWithAck("say", { text: "hi" });
 socket.emit("say", { text: "hi", to: ["a"] }, ({ id }) => id + 1);
@@ -184,7 +167,7 @@ admin.emit("mute", "id");
 const refused: events.Refused | undefined = await admin.emitWithAck("close", "lobby");
 export {};
 """
-    assert compiled(HEAD + page) == []
+    assert compiled(folder, HEAD + page) == []
 
 
 #: Lines of a page, and the number of TypeScript's error in each.
@@ -212,11 +195,11 @@ MISTAKES = {
 }
 
 
-def test_a_mistake_is_an_error(compiled: Callable[[str], list[tuple[int, int]]]) -> None:
+def test_a_mistake_is_an_error(folder: Path) -> None:
     """Each of them, and nothing else: one run of the compiler takes more than a second."""
     first = HEAD.count("\n") + 1
     page = HEAD + "\n".join([*MISTAKES, "export {};\n"])
-    assert compiled(page) == list(enumerate(MISTAKES.values(), first))
+    assert compiled(folder, page) == list(enumerate(MISTAKES.values(), first))
 
 
 def test_a_refusal_is_an_answer_where_refusals_are_acks(server: SocketServer) -> None:

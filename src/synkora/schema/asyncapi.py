@@ -1,8 +1,9 @@
 """An application's events as AsyncAPI."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from synkora.schema.events import ANYTHING, Argument, Message, emitted, received, title_of
+from synkora.schema.events import ANYTHING, Argument, Message, emitted, received, titles_of, types_of, unused
 from synkora.schema.json_schema import Schema, schemas_of
 from synkora.sockets.internals import is_dynamic, namespaces_of
 from synkora.sockets.server import SocketServer
@@ -50,32 +51,36 @@ def asyncapi(server: SocketServer, *, title: str = "Socket.IO server", version: 
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
     messages: dict[str, Any] = {}
-    schemas: dict[str, Schema] = {}
-    for namespace in namespaces_of(server):
-        name, prefix = namespace.name, title_of(namespace)
+    namespaces = namespaces_of(server)
+    events = [(received(namespace), emitted(namespace)) for namespace in namespaces]
+    has_refusals = any(namespace.refusals == "ack" for namespace in namespaces)
+    types = types_of(message for both in events for each in both for message in each)
+    schemas, definitions = schemas_of(types, _SCHEMA, ["Refused"] if has_refusals else [])
+    by_type = {id(shape): _draft_7(schema) for shape, schema in zip(types, schemas, strict=True)}
+    definitions = {name: _draft_7(schema) for name, schema in definitions.items()}
+    if has_refusals:
+        definitions["Refused"] = _REFUSED
+    for namespace, prefix, (got, sent) in zip(namespaces, titles_of(namespaces), events, strict=True):
+        name = namespace.name
         channel = prefix or "main"
         titles = []
         is_refused = namespace.refusals == "ack"
-        if is_refused:
-            schemas["Refused"] = _REFUSED
-        for action, found in (("receive", received(namespace)), ("send", emitted(namespace))):
+        for action, found in (("receive", got), ("send", sent)):
             for message in found:
-                key = f"{action}{prefix}{message.title}"
-                payload, definitions = _payload(message.arguments)
-                schemas |= definitions
-                messages[key] = _node(message, payload, "EVENT")
+                key = unused(f"{action}{prefix}{message.title}", messages)
+                messages[key] = _node(message, _payload(message.arguments, by_type), "EVENT")
                 operations[key] = _operation(action, channel, key)
                 titles.append(key)
-                ack, definitions = _ack(message, is_refused and action == "receive")
-                schemas |= definitions
+                ack = _ack(message, by_type, is_refused and action == "receive")
                 if ack is not None:
-                    messages[f"{key}Ack"] = ack
-                    titles.append(f"{key}Ack")
+                    ack_key = unused(f"{key}Ack", messages)
+                    messages[ack_key] = ack
+                    titles.append(ack_key)
                     operations[key]["reply"] = {
                         "channel": {"$ref": f"#/channels/{channel}"},
-                        "messages": [{"$ref": f"#/channels/{channel}/messages/{key}Ack"}],
+                        "messages": [{"$ref": f"#/channels/{channel}/messages/{ack_key}"}],
                     }
-        key = f"send{prefix}Error"
+        key = unused(f"send{prefix}Error", messages)
         messages[key] = _ERROR
         operations[key] = _operation("send", channel, key)
         titles.append(key)
@@ -90,7 +95,7 @@ def asyncapi(server: SocketServer, *, title: str = "Socket.IO server", version: 
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": operations,
-        "components": {"messages": messages, "schemas": schemas},
+        "components": {"messages": messages, "schemas": definitions},
     }
 
 
@@ -102,39 +107,28 @@ def _operation(action: str, channel: str, key: str) -> dict[str, Any]:
     }
 
 
-def _ack(message: Message, is_refused: bool) -> tuple[dict[str, Any] | None, dict[str, Schema]]:
-    """Return the ack of an event, None if the ack has no arguments, and the definitions that the ack refers to.
-
-    `is_refused` says that the ack may be a refusal.
-    """
-    payloads: list[Schema] = []
-    schemas: dict[str, Schema] = {}
+def _ack(message: Message, schemas: Mapping[int, Schema], is_refused: bool) -> dict[str, Any] | None:
+    """Return the ack of an event, None if the ack has no arguments; `is_refused` says that it may be a refusal."""
     if message.acks == (ANYTHING,):
-        payloads.append({"type": "array"})
+        payloads: list[Schema] = [{"type": "array"}]
     else:
-        for acked in message.acks:
-            payload, definitions = _payload(acked)
-            payloads.append(payload)
-            schemas |= definitions
+        payloads = [_payload(acked, schemas) for acked in message.acks]
         if is_refused:
             payloads.append(_array([_REFUSED_ARGUMENT], required=1 if payloads else 0))
     if not payloads:
-        return None, {}
-    ack = {
+        return None
+    return {
         "title": f"Ack of {message.name}",
         "payload": payloads[0] if len(payloads) == 1 else {"anyOf": payloads},
         SOCKET_IO: {"packet": "ACK"},
     }
-    return ack, schemas
 
 
-def _payload(arguments: tuple[Argument, ...]) -> tuple[Schema, dict[str, Schema]]:
-    schemas, definitions = schemas_of([argument.type for argument in arguments], _SCHEMA)
-    schemas = _draft_7(schemas)
-    fixed = [schema for argument, schema in zip(arguments, schemas, strict=True) if not argument.is_rest]
-    rest = [schema for argument, schema in zip(arguments, schemas, strict=True) if argument.is_rest]
-    required = sum(argument.is_required for argument in arguments)
-    return _array(fixed, required, *rest), {name: _draft_7(schema) for name, schema in definitions.items()}
+def _payload(arguments: tuple[Argument, ...], schemas: Mapping[int, Schema]) -> Schema:
+    """Return the schema of the array of arguments; `schemas` has those of their types, by the type's id."""
+    fixed = [schemas[id(argument.type)] for argument in arguments if not argument.is_rest]
+    rest = [schemas[id(argument.type)] for argument in arguments if argument.is_rest]
+    return _array(fixed, sum(argument.is_required for argument in arguments), *rest)
 
 
 def _draft_7(node: Any) -> Any:

@@ -2,8 +2,9 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
+from itertools import chain, count
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
@@ -48,9 +49,21 @@ class Message:
         return "".join(word[:1].upper() + word[1:] for word in _WORD.findall(self.name))
 
 
-def title_of(namespace: Namespace) -> str:
-    r"""Return a namespace's name as a type name, empty for the main namespace: `/room-\d+` is `Room`."""
-    return Message(_CLASS.sub("", namespace.name), "", ()).title
+def titles_of(namespaces: Iterable[Namespace]) -> list[str]:
+    r"""Return the names of namespaces as type names, each once; empty for the main namespace: `/room-\d+` is `Room`."""
+    titles: list[str] = []
+    for namespace in namespaces:
+        title = Message(_CLASS.sub("", namespace.name), "", ()).title
+        if namespace.name != "/" and not title[:1].isalpha():
+            title = f"Namespace{title}"
+        titles.append(unused(title, titles))
+    return titles
+
+
+def unused(name: str, used: Container[str]) -> str:
+    """Return a name, with a number behind it if it is used already."""
+    numbered = (f"{name}{number}" for number in count(2))
+    return next(each for each in chain((name,), numbered) if each not in used)
 
 
 def received(namespace: Namespace) -> list[Message]:
@@ -68,6 +81,16 @@ def emitted(namespace: Namespace) -> list[Message]:
             () if declared.answer is None else ((Argument("answer", declared.answer),),),
         )
         for event, declared in sorted(declared_events(namespace).items())
+    ]
+
+
+def types_of(messages: Iterable[Message]) -> list[Any]:
+    """Return the types of all arguments of events and of their acks."""
+    return [
+        argument.type
+        for message in messages
+        for arguments in (message.arguments, *message.acks)
+        for argument in arguments
     ]
 
 

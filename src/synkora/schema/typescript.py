@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from synkora.schema.events import ANYTHING, Argument, Message, emitted, received, title_of
+from synkora.schema.events import ANYTHING, Argument, Message, emitted, received, titles_of, types_of
 from synkora.schema.typescript_types import Types, member
 from synkora.sockets.internals import namespaces_of
 from synkora.sockets.server import SocketServer
@@ -32,22 +32,24 @@ export interface Refused {{
 
 def typescript(server: SocketServer) -> str:
     """Return `ClientToServerEvents` and `ServerToClientEvents`, for other namespaces with a prefix."""
-    types, parts = Types(), [_HEAD]
     namespaces = namespaces_of(server)
+    events = [(received(namespace), emitted(namespace)) for namespace in namespaces]
+    titles = titles_of(namespaces)
+    parts, taken = [_HEAD], ["MayAck", *(f"{each}ClientToServerEvents" for each in titles)]
+    taken += (f"{each}ServerToClientEvents" for each in titles)
     if any(namespace.refusals == "ack" for namespace in namespaces):
         parts.append(_REFUSED)
-    for namespace in namespaces:
-        prefix, name = (
-            title_of(namespace),
-            namespace.name.replace("*/", "*\\/"),
-        )  # a pattern may contain the end of a comment
+        taken.append("Refused")
+    types = Types(types_of(message for both in events for each in both for message in each), taken)
+    for namespace, prefix, (got, sent) in zip(namespaces, titles, events, strict=True):
+        name = namespace.name.replace("*/", "*\\/")  # a pattern may contain the end of a comment
         is_refused = namespace.refusals == "ack"
         parts.append(f"\n/** What a client may send to {name}. */\nexport interface {prefix}ClientToServerEvents {{\n")
-        parts += (_member(message, _sent(message, types, is_refused)) for message in received(namespace))
+        parts += (_member(message, _sent(message, types, is_refused)) for message in got)
         parts.append(
             f"}}\n\n/** What a client of {name} may get. */\nexport interface {prefix}ServerToClientEvents {{\n"
         )
-        parts += (_member(message, _got(message, types)) for message in emitted(namespace))
+        parts += (_member(message, _got(message, types)) for message in sent)
         parts.append(f"  error: (refusal: {_REFUSAL}) => void;\n}}\n")
     return "".join([*parts, *types.interfaces()])
 

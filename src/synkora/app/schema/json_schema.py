@@ -58,9 +58,11 @@ def payload_schemas(messages: Iterable[Message], reference: str) -> tuple[dict[s
     return payloads, definitions
 
 
-def schemas_of(types: Iterable[Any], reference: str) -> tuple[list[Schema], dict[str, Schema]]:
+def schemas_of(
+    types: Iterable[Any], reference: str, taken: Iterable[str] = ()
+) -> tuple[list[Schema], dict[str, Schema]]:
     """Return the schema of each type, and the definitions of the Structs in them, by name."""
-    schemas, definitions = types_to_schemas(types, reference)
+    schemas, definitions = types_to_schemas(types, reference, taken)
     for definition in definitions.values():
         definition["properties"] = {
             name: _left_out(schema) for name, schema in definition.get("properties", {}).items()

@@ -41,16 +41,18 @@ _RELAYED: Final = {event.name: event for event in CATALOGUE}
 
 def document() -> str:
     """Return `ClientToServerEvents`, `ServerToClientEvents`, and the payloads of the server's own events."""
-    types = Types(schemas_of)
+    sent, got = list(from_clients()), list(to_clients())
+    own = [message for message in (*sent, *got) if message.name not in _RELAYED]
+    types = Types((shape for message in own for shape in (message.payload, *message.answers)), describe=schemas_of)
     parts = [
         _HEAD,
         *(member(event.description, event.name, _own_data(event)) for event in CATALOGUE),
         "}\n",
         _SENT,
-        *(member(message.description, message.name, _sent(message, types)) for message in from_clients()),
+        *(member(message.description, message.name, _sent(message, types)) for message in sent),
         "}\n",
         _GOT,
-        *(member(message.description, message.name, _got(message, types)) for message in to_clients()),
+        *(member(message.description, message.name, _got(message, types)) for message in got),
         "}\n",
         *types.interfaces(),
     ]
