@@ -1,4 +1,4 @@
-"""Requests of the console and the Admin UI to all instances, including this one."""
+"""Requests to all instances, including this one: of the console, Admin UI, HTTP API, moderation and block sharing."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

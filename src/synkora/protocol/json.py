@@ -1,4 +1,4 @@
-"""JSON by msgspec. No other module knows msgspec's functions for JSON.
+"""JSON by msgspec. No other module encodes or decodes JSON by msgspec itself.
 
 An application's data is decoded as `Raw`: the syntax is checked and the bytes are kept. Encoding copies these bytes.
 msgspec does not check UTF-8 inside a `Raw`, so `is_utf8` checks whole messages on arrival.

@@ -1,4 +1,4 @@
-"""What is kept for clients that lose their connection."""
+"""What is kept for clients that lose their connection, and how long they stay in the lists of members."""
 
 from pydantic import BaseModel
 

@@ -1,4 +1,4 @@
-"""The variables of all settings: names, defaults, descriptions and allowed values, as the documentation has them."""
+"""Reads the names, defaults, descriptions and allowed values of all settings out of the modules of this folder."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping

@@ -8,6 +8,8 @@ from typing import Final, Self
 
 import msgspec
 
+from synkora.protocol.json import Decoder, encode
+
 #: The folder that all workers of one parent share, and a worker's number.
 FOLDER: Final = "SYNKORA_WORKERS_DIR"
 NUMBER: Final = "SYNKORA_WORKER"
@@ -37,14 +39,17 @@ class Seat(msgspec.Struct, frozen=True):
     def take(cls, environment: MutableMapping[str, str] = os.environ) -> Self | None:
         """Return the seat that the parent has put into the environment; None for a process that is no worker."""
         given = environment.pop(_SEAT, None)
-        return None if given is None else msgspec.json.decode(given, type=cls)
+        if given is None:
+            return None
+        seat: Decoder[Self] = Decoder(cls)
+        return seat.decode(given.encode())
 
     def variables(self) -> dict[str, str]:
         """The variables of the worker's environment."""
         return {
             FOLDER: self.folder,
             NUMBER: str(self.number),
-            _SEAT: msgspec.json.encode(self).decode(),
+            _SEAT: encode(self).decode(),
         }
 
     def groups(self) -> list[list[socket.socket]]:
