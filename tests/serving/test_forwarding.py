@@ -19,7 +19,7 @@ from tests.support.wire import TEXT, client_frame, raw
 from synkora.engine.message import Message
 from synkora.engine.turn_budget import TurnBudget
 from synkora.serving import owner_connections
-from synkora.serving.owner_connections import MAX_BUFFER
+from synkora.serving.owner_connections import MAX_BUFFER, OwnerConnection, OwnerConnections, dial
 from synkora.serving.owners import Owner
 from synkora.serving.tls import tls_context
 from synkora.sockets.internals import registry_of
@@ -97,6 +97,39 @@ async def test_what_is_forwarded_is_counted(site: Site) -> None:
         await probed(receiving, sid).__aenter__()
     assert counts.total == {"polling": 3, "websocket": 2}
     assert counts.lost == {"polling": 2, "websocket": 1}
+
+
+async def test_a_refused_request_leaves_nothing_to_the_next(site: Site) -> None:
+    """Another client's request over the same connections gets its own response, and nothing of the refusal."""
+    receiving, owning, sid = await site.two()
+    receiving.owners.known["bbb"] = owning.owner._replace(key=b"x" * 32)
+    assert (await ask(receiving, sid)).json() == UNKNOWN
+    receiving.owners.known["bbb"] = owning.owner
+    assert (await ask(receiving, sid)).text == "ok"
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_a_connection_is_kept_if_its_response_has_been_read(is_read: bool) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await reader.read()
+        writer.close()
+
+    connection, connections = OwnerConnection(), OwnerConnections(idle=PATIENCE)
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        await dial(Owner("bbb", f"http://{host}:{port}", b""), connection)
+        try:
+            connection.begin(b"GET / HTTP/1.1\r\n\r\n")
+            await connection.head
+            await until(lambda: connection._is_complete)
+            if is_read:
+                assert [part async for part, _ in connection.body()] == [b"ok"]
+            connections.give_back("bbb", connection)
+            assert connections.take("bbb") is (connection if is_read else None)
+        finally:
+            connection.abort()
 
 
 async def test_a_client_that_leaves_before_the_owner_is_connected(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,6 @@ class OwnerConnection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.head: asyncio.Future[tuple[int, list[tuple[bytes, bytes]]]]
-        self.is_reusable = False  # after a complete response
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
@@ -104,6 +103,7 @@ class OwnerConnection(asyncio.Protocol):
         self._buffered = 0
         self._changed = asyncio.Event()
         self._is_complete = True
+        self._stays_open = False  # after the response
         self._is_lost = False
         self._writable = asyncio.Event()
         self._writable.set()
@@ -115,7 +115,7 @@ class OwnerConnection(asyncio.Protocol):
     def begin(self, head: bytes) -> None:
         """Send the head of a request."""
         self.head = asyncio.get_running_loop().create_future()
-        self._headers, self._head_size, self._is_complete, self.is_reusable = [], 0, False, False
+        self._headers, self._head_size, self._is_complete, self._stays_open = [], 0, False, False
         if self._is_lost:
             self._fail()
         else:
@@ -156,6 +156,11 @@ class OwnerConnection(asyncio.Protocol):
     def is_lost(self) -> bool:
         """Whether the connection has ended."""
         return self._is_lost or self._transport.is_closing()
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether the connection can carry another request: its response is complete, and has been read."""
+        return self._is_complete and self._stays_open and not self._parts and not self.is_lost
 
     # Called by the event loop
 
@@ -216,7 +221,7 @@ class OwnerConnection(asyncio.Protocol):
         if not self.head.done():
             return  # of 100 Continue
         self._is_complete = True
-        self.is_reusable = self._parser.should_keep_alive()
+        self._stays_open = self._parser.should_keep_alive()
         self._changed.set()
 
 
@@ -240,7 +245,7 @@ class OwnerConnections:
 
     def give_back(self, tag: str, connection: OwnerConnection) -> None:
         """Keep a connection for the next request, or close it."""
-        if connection.is_lost or not connection.is_reusable or len(self._idle.get(tag, ())) >= MAX_IDLE:
+        if not connection.is_reusable or len(self._idle.get(tag, ())) >= MAX_IDLE:
             connection.abort()
             return
         self._idle.setdefault(tag, []).append(connection)
