@@ -17,6 +17,9 @@ from tests.support.processes import PATIENCE
 from tests.support.servers import most_in_one_turn, until
 from tests.support.wire import TEXT, client_frame, raw
 
+from synkora.engine.incidents import IncidentKind
+from synkora.engine.transports.websocket_heads import Peer
+from synkora.serving.forward_signature import HEADER, sign
 from synkora.serving.owners import Owner
 from synkora.serving.tls import tls_context
 from synkora.sockets.internals import registry_of
@@ -140,8 +143,49 @@ async def test_another_machine_reaches_a_worker_through_any_other(site: Site, fo
         certificate = "" if tls is None else hashlib.sha256(_shown(tmp_path)).hexdigest()
         url = one.address.http.replace("http:", scheme)
         remote.owners.known[two.tag] = Owner(two.tag, url, two.key, certificate)
+        one.owners.known[two.tag] = two.owner
         for _ in range(2):
             assert (await ask(remote, sid)).text == "ok"
+
+
+def _encoded(sid: str) -> str:
+    """The target of a poll or a post that a worker forwards: the first line is not decoded to pass a connection on."""
+    return f"/socket.io/?EIO=4&transport=polling&sid={sid.replace('b', '%62')}"
+
+
+async def test_a_clients_forwarding_header_is_not_passed_on(site: Site, folder: Path) -> None:
+    """The owner would refuse it, whatever the method, and each would be a forwarded request above the limit."""
+    one, two, sid = await site.workers(folder)
+    one.owners.known["bbb"] = two.owner
+    target = _encoded(sid)
+    valid = sign(two.key, b"POST", target.encode(), Peer("192.0.2.1", over_tls=False)).decode()
+    async with httpx.AsyncClient(base_url=one.address.http, trust_env=False, timeout=PATIENCE) as http:
+        for value in ("x", f"1 2 http 192.0.2.1 {'0' * 64}", valid):
+            for method in ("GET", "PUT", "HEAD", "DELETE"):
+                answer = await http.request(method, target, headers={HEADER.decode(): value})
+                assert answer.status_code == 421
+        assert one.total == {}
+        assert two.refusals == []
+        assert {refusal[:2] for refusal in one.refusals} == {(IncidentKind.REQUEST_REFUSED, "forwarded: forged")}
+        assert (await http.post(target, headers={HEADER.decode(): valid}, content="6")).text == "ok"
+
+
+async def test_requests_of_another_machine_for_another_worker_are_limited(site: Site, folder: Path) -> None:
+    one, two, sid = await site.workers(folder, most=1)
+    one.owners.known["bbb"] = two.owner
+
+    async def forward(method: str) -> httpx.Response:
+        target = _encoded(sid)
+        value = sign(two.key, method.encode(), target.encode(), Peer("192.0.2.1", over_tls=False))
+        return await ask(one, "", method, target, headers={HEADER.decode(): value.decode()})
+
+    poll = asyncio.create_task(forward("GET"))
+    await until(lambda: one.pending == 1)
+    assert (await forward("POST")).status_code == 503
+    next(iter(registry_of(two.sockets))).send(b"x")
+    assert (await poll).text == "4x"
+    await until(lambda: one.pending == 0)
+    assert (await forward("POST")).text == "ok"
 
 
 def _shown(folder: Path) -> bytes:

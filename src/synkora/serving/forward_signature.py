@@ -9,7 +9,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from synkora.engine.transports.websocket_heads import Peer
 
@@ -36,6 +36,26 @@ def _mac(key: bytes, method: bytes, target: bytes, said: bytes) -> bytes:
     return hmac.digest(key, b"\n".join((method, target, said)), "sha256").hex().encode()
 
 
+class Signed(NamedTuple):
+    """What the valid signature of a request says."""
+
+    peer: Peer
+    nonce: bytes
+    at: float  # by the clock of the instance that has signed
+
+
+def verify(key: bytes, value: bytes, method: bytes, target: bytes, now: float) -> Signed:
+    """Check a signature, which may have been used before. Raises `BadSignature`."""
+    said, _, mac = value.rpartition(b" ")
+    if not hmac.compare_digest(mac, _mac(key, method, target, said)):
+        raise BadSignature("forged")
+    at, nonce, scheme, address = said.split(b" ")
+    if abs(float(at) - now) > VALID_FOR:
+        raise BadSignature(f"expired: its time differs by {float(at) - now:.0f} s from this machine's")
+    peer = Peer("" if address == _NO_ADDRESS.encode() else address.decode(), scheme == b"https")
+    return Signed(peer, nonce, float(at))
+
+
 class Verifier:
     """Checks the signatures of requests to one instance. A request is valid once, for `VALID_FOR` seconds."""
 
@@ -47,15 +67,10 @@ class Verifier:
 
     def check(self, value: bytes, method: bytes, target: bytes) -> Peer:
         """Return the client that a signed request is from. Raises `BadSignature`."""
-        said, _, mac = value.rpartition(b" ")
-        if not hmac.compare_digest(mac, _mac(self._key, method, target, said)):
-            raise BadSignature("forged")
-        at, nonce, scheme, address = said.split(b" ")
         now = self._clock()
-        if abs(float(at) - now) > VALID_FOR:
-            raise BadSignature(f"expired: its time differs by {float(at) - now:.0f} s from this machine's")
-        self._remember(nonce, now)
-        return Peer("" if address == _NO_ADDRESS.encode() else address.decode(), scheme == b"https")
+        signed = verify(self._key, value, method, target, now)
+        self._remember(signed.nonce, now)
+        return signed.peer
 
     def _remember(self, nonce: bytes, now: float) -> None:
         """Raises `BadSignature` for a nonce that has been used."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from synkora.engine.registry import Registry
 from synkora.engine.request import parse_query
 from synkora.engine.session import Session, State
 from synkora.engine.transports.websocket_heads import Peer, split_target
-from synkora.serving.forward_signature import HEADER, BadSignature, Verifier, sign
+from synkora.serving.forward_signature import HEADER, BadSignature, Verifier, sign, verify
 from synkora.serving.forwarding import Forwarder
 from synkora.serving.hand_over import MAX_DATA, WorkerSockets
 from synkora.serving.owners import Owner, Owners, tag_of
@@ -128,12 +129,7 @@ class SessionRouter:
         signatures = [value for name, value in headers if name == HEADER]
         tag = self._tag_in(target)
         if signatures:
-            if tag is not None and tag != self._tag and self._workers is not None and self._workers.has(tag):
-                # Another instance has reached a worker beside the owner: they share a port.
-                return Route(Owner(tag, "", b""), (HEADER, signatures[0]))
-            if len(signatures) > 1 or tag != self._tag:
-                raise BadSignature("for another instance")
-            return Route(peer=self._verifier.check(signatures[0], method, target))
+            return self._route_signed(signatures, tag, method, target)
         if tag is None or tag == self._tag or method not in _FORWARDED_METHODS:
             return _HERE
         owner = self._owners.find(tag)
@@ -142,6 +138,20 @@ class SessionRouter:
         if self.forwarder.is_full:
             raise CannotForward("Too many forwarded requests")
         return Route(owner, (HEADER, sign(owner.key, method, target, peer)))
+
+    def _route_signed(self, signatures: list[bytes], tag: str | None, method: bytes, target: bytes) -> Route:
+        if len(signatures) > 1 or tag is None:
+            raise BadSignature("for another instance")
+        if tag == self._tag:
+            return Route(peer=self._verifier.check(signatures[0], method, target))
+        sibling = self._owners.find(tag)
+        if sibling is None or self._workers is None or not self._workers.has(tag):
+            raise BadSignature("for another instance")
+        # Another instance has reached a worker beside the owner: they share a port. The owner refuses a repetition.
+        verify(sibling.key, signatures[0], method, target, time.time())
+        if self.forwarder.is_full:
+            raise CannotForward("Too many forwarded requests")
+        return Route(sibling._replace(url=""), (HEADER, signatures[0]))
 
     def end(self, target: bytes) -> None:
         """End what passes through another instance, which stops, of one of our sessions: a poll or a WebSocket.
