@@ -92,6 +92,36 @@ def test_a_signature_cannot_be_replayed_while_it_is_valid(monkeypatch: pytest.Mo
     assert len(verifier._nonces) == 1
 
 
+def test_a_signature_is_remembered_for_as_long_as_it_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also behind one that is valid for longer, of an instance whose clock is ahead."""
+    theirs, clock = Clock(1_000_000), Clock(1_000_000)
+    monkeypatch.setattr(time, "time", theirs)
+    verifier = Verifier(KEY, clock)
+    for ahead in (20, 0, -20):
+        theirs.now = clock.now + ahead
+        verifier.check(sign(KEY, *REQUEST, PEER), *REQUEST)
+    left = []
+    for seconds in (VALID_FOR - 20, 20, 20, 1):
+        clock.now += seconds
+        theirs.now = clock.now + 0.5
+        verifier.check(sign(KEY, *REQUEST, PEER), *REQUEST, is_once=False)
+        left.append(len(verifier._nonces))
+    assert left == [3, 2, 1, 0]
+
+
+def test_only_what_may_not_be_repeated_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be repeated without effect takes no memory, and is accepted when the memory is full."""
+    monkeypatch.setattr(forward_signature, "MAX_NONCES", 1)
+    verifier = Verifier(KEY)
+    value = sign(KEY, *REQUEST, PEER)
+    for _ in range(3):
+        assert verifier.check(value, *REQUEST, is_once=False) == PEER
+    verifier.check(value, *REQUEST)
+    with pytest.raises(BadSignature, match="too many"):
+        verifier.check(sign(KEY, *REQUEST, PEER), *REQUEST)
+    assert verifier.check(sign(KEY, *REQUEST, PEER), *REQUEST, is_once=False) == PEER
+
+
 def test_the_memory_of_signatures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward_signature, "MAX_NONCES", 2)
     verifier = Verifier(KEY)

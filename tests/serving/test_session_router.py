@@ -11,6 +11,7 @@ from tests.support.servers import until
 from synkora.engine.incidents import IncidentKind
 from synkora.engine.request import parse_query
 from synkora.engine.transports.websocket_heads import Peer
+from synkora.serving import forward_signature
 from synkora.serving.forward_signature import HEADER, sign
 from synkora.serving.owners import tag_of
 from synkora.serving.session_router import tag_in_query
@@ -70,6 +71,21 @@ async def test_a_request_is_accepted_once(site: Site) -> None:
     statuses = [(await ask(owning, sid, headers={HEADER.decode(): value.decode()})).status_code for _ in "12"]
     assert statuses == [200, 421]
     assert owning.refusals == [(IncidentKind.REQUEST_REFUSED, "forwarded: replayed", "")]
+
+
+@pytest.mark.parametrize("made_up", ["bbb.unknown", "b%62b.unknown"])
+async def test_made_up_ids_do_not_fill_the_memory_of_signatures(
+    site: Site, monkeypatch: pytest.MonkeyPatch, made_up: str
+) -> None:
+    """Strangers can have any number of them signed. Each client with a session has room."""
+    monkeypatch.setattr(forward_signature, "MAX_NONCES", 2)
+    receiving, owning, sid = await site.two()
+    for _ in range(3):
+        assert (await ask(receiving, made_up)).json() == UNKNOWN
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await probed(receiving, made_up).__aenter__()
+    assert (await ask(receiving, sid)).text == "ok"
+    assert {refusal[1] for refusal in owning.refusals} == {"Session ID unknown"}
 
 
 async def test_the_owner_sees_the_client(site: Site) -> None:

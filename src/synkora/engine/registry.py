@@ -15,7 +15,7 @@ from synkora.engine.message import ControlPacket
 from synkora.engine.origins import refused_origin
 from synkora.engine.outbox import Flusher
 from synkora.engine.ports import SessionListener, Transport
-from synkora.engine.request import Request, parse_query
+from synkora.engine.request import Request
 from synkora.engine.session import Session, State
 from synkora.engine.settings import EngineSettings
 from synkora.engine.timeouts import TimeoutQueue
@@ -148,9 +148,9 @@ class Registry:
         session = self._sessions.get(sid)
         return self.strangers if session is None else session.budget
 
-    def knows(self, query: str) -> bool:
-        """Whether a request with this query belongs to a session."""
-        return parse_query(query).get("sid") in self._sessions
+    def knows(self, sid: str) -> bool:
+        """Whether there is a session with the id `sid`."""
+        return sid in self._sessions
 
     def page_of(self, sid: str) -> str | None:
         """Return the origin of a session's page as reported by trusted proxies; None if unknown."""

@@ -7,8 +7,8 @@ connection, the client's address, and an HMAC (RFC 2104) with SHA-256 over these
 import hmac
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
 from synkora.engine.transports.websocket_heads import Peer
@@ -17,7 +17,7 @@ HEADER: Final = b"x-synkora-forwarded"
 VALID_FOR: Final = 30  # seconds, before and after the owner's clock
 _NONCE_SIZE: Final = 12  # bytes
 _NO_ADDRESS: Final = "-"  # of a client at a Unix socket
-#: Nonces are kept until their requests have expired. Only signed requests fill this memory.
+#: Nonces are kept until their requests have expired. Only signed requests for sessions fill this memory.
 MAX_NONCES: Final = 200_000
 
 
@@ -63,23 +63,27 @@ class Verifier:
         self._key = key
         self._clock = clock
         self._nonces: set[bytes] = set()
-        self._by_age: deque[tuple[float, bytes]] = deque()
+        self._by_end: list[tuple[float, bytes]] = []  # a heap
 
-    def check(self, value: bytes, method: bytes, target: bytes) -> Peer:
-        """Return the client that a signed request is from. Raises `BadSignature`."""
+    def check(self, value: bytes, method: bytes, target: bytes, *, is_once: bool = True) -> Peer:
+        """Return the client that a signed request is from. Raises `BadSignature`.
+
+        Without `is_once`, the request may be repeated, and its nonce is not remembered.
+        """
         now = self._clock()
         signed = verify(self._key, value, method, target, now)
-        self._remember(signed.nonce, now)
+        by_end = self._by_end
+        while by_end and by_end[0][0] < now:
+            self._nonces.discard(heappop(by_end)[1])
+        if is_once:
+            self._remember(signed)
         return signed.peer
 
-    def _remember(self, nonce: bytes, now: float) -> None:
+    def _remember(self, signed: Signed) -> None:
         """Raises `BadSignature` for a nonce that has been used."""
-        by_age = self._by_age
-        while by_age and by_age[0][0] < now:
-            self._nonces.discard(by_age.popleft()[1])
-        if nonce in self._nonces:
+        if signed.nonce in self._nonces:
             raise BadSignature("replayed")
         if len(self._nonces) >= MAX_NONCES:
             raise BadSignature("too many at a time")
-        self._nonces.add(nonce)
-        by_age.append((now + 2 * VALID_FOR, nonce))  # its time may be in the future
+        self._nonces.add(signed.nonce)
+        heappush(self._by_end, (signed.at + VALID_FOR, signed.nonce))

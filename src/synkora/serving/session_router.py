@@ -127,9 +127,10 @@ class SessionRouter:
         Raises `BadSignature` for a request that claims to be forwarded, and `CannotForward`.
         """
         signatures = [value for name, value in headers if name == HEADER]
-        tag = self._tag_in(target)
+        sid = self._sid_in(target)
+        tag = tag_of(sid)
         if signatures:
-            return self._route_signed(signatures, tag, method, target)
+            return self._route_signed(signatures, sid, method, target)
         if tag is None or tag == self._tag or method not in _FORWARDED_METHODS:
             return _HERE
         owner = self._owners.find(tag)
@@ -139,11 +140,14 @@ class SessionRouter:
             raise CannotForward("Too many forwarded requests")
         return Route(owner, (HEADER, sign(owner.key, method, target, peer)))
 
-    def _route_signed(self, signatures: list[bytes], tag: str | None, method: bytes, target: bytes) -> Route:
+    def _route_signed(self, signatures: list[bytes], sid: str, method: bytes, target: bytes) -> Route:
+        tag = tag_of(sid)
         if len(signatures) > 1 or tag is None:
             raise BadSignature("for another instance")
         if tag == self._tag:
-            return Route(peer=self._verifier.check(signatures[0], method, target))
+            # Strangers can have requests signed without end. Those for no session have no effect, however often.
+            is_once = self._registry.knows(sid)
+            return Route(peer=self._verifier.check(signatures[0], method, target, is_once=is_once))
         sibling = self._owners.find(tag)
         if sibling is None or self._workers is None or not self._workers.has(tag):
             raise BadSignature("for another instance")
@@ -170,13 +174,12 @@ class SessionRouter:
         elif session.state is State.OPEN:
             self._send_away(session)
 
-    def _tag_in(self, target: bytes) -> str | None:
+    def _sid_in(self, target: bytes) -> str:
+        """Return the id of the session of a request; empty if there is none."""
         if b"sid=" not in target and b"%" not in target:
-            return None
+            return ""
         path, query = split_target(target)
-        if not self._settings.serves(path):
-            return None
-        return tag_of(parse_query(query).get("sid", ""))
+        return parse_query(query).get("sid", "") if self._settings.serves(path) else ""
 
 
 def tag_in_query(query: bytes) -> bytes | None:

@@ -13,7 +13,7 @@ from synkora.engine.close_reasons import Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
 from synkora.engine.message import Message
 from synkora.engine.registry import Ask, Registry
-from synkora.engine.request import Headers, Request
+from synkora.engine.request import Headers, Request, parse_query
 from synkora.engine.session import Session
 from synkora.engine.transports.poll_responses import PollResponse, PollResponses
 from synkora.engine.transports.polling_transport import PollingTransport
@@ -67,7 +67,9 @@ class PollingEndpoint:
     def has_session(self, scope: Mapping[str, Any]) -> bool:
         """Whether a request belongs to a session of this server."""
         query = scope["query_string"]
-        return b"sid=" in query and self.serves(scope["path"]) and self._registry.knows(query.decode("latin-1"))
+        if b"sid=" not in query or not self.serves(scope["path"]):
+            return False
+        return self._registry.knows(parse_query(query.decode("latin-1")).get("sid", ""))
 
     def budget(self, data: bytes) -> TurnBudget | None:
         """Return what shares the turns with the request that begins with `data`."""
