@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import json
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from tests.serving.instances import UNKNOWN, Instance, Site, ask, handshake, pro
 from tests.support.certificates import make_certificate
 from tests.support.processes import PATIENCE
 from tests.support.servers import until
-from tests.support.wire import TEXT, client_frame, raw
+from tests.support.wire import PATH, TEXT, client_frame, raw
 
 from synkora.engine.message import Message
 from synkora.engine.turn_budget import TurnBudget
@@ -181,6 +183,72 @@ async def test_bodies_without_a_length(site: Site) -> None:
         assert (await http.post(receiving.address.url(sid=sid), content=body())).text == "ok"
         too_large = await http.post(receiving.address.url(sid=sid), content=b"4" * 1_000_001)
     assert too_large.status_code == 413
+
+
+PART = b"1000\r\n" + b"6" * 4096 + b"\r\n"  # of a body
+
+
+def unfinished(sid: str, framing: str = "Transfer-Encoding: chunked") -> bytes:
+    """A post whose body has begun."""
+    return f"POST {PATH}polling&sid={sid} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode() + PART
+
+
+@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 1000000000000"])
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_body_is_sent_until_the_owner_answers(site: Site, framing: str, is_first: bool) -> None:
+    """A refused post leaves its place in the limit. Its connection to the owner carries no other request."""
+    receiving, owning, sid = await site.two(most=1)
+    if not is_first:
+        assert (await ask(receiving, sid)).text == "ok"  # the connection to the owner is kept
+    async with raw(receiving.address) as client:
+        await client.send(unfinished("bbb.unknown", framing))
+        response = await client.response()
+        assert (response.status, json.loads(response.body)) == (400, UNKNOWN)
+        await until(lambda: receiving.pending == 0)
+        await until(lambda: not owning.connections)
+        await client.send(PART)
+        assert (await ask(receiving, sid)).text == "ok"
+
+
+async def test_a_body_without_an_end_is_too_large(site: Site) -> None:
+    receiving, owning, sid = await site.two()
+    async with raw(receiving.address) as client:
+        await client.send(unfinished(sid))
+        sending = asyncio.create_task(client.send(*[PART] * 300))
+        assert await client.status() == 413
+        await sending
+        await until(lambda: receiving.pending == 0)
+    assert len(registry_of(owning.sockets)) == 0
+
+
+async def test_a_body_that_goes_on_after_the_response_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However actively the client sends."""
+    monkeypatch.setattr("synkora.serving.http_limits.BODY_TIME", 0.3)
+    receiving, _, _ = await site.two()
+    async with raw(receiving.address) as client, asyncio.timeout(PATIENCE):
+        await client.send(unfinished("bbb.unknown"))
+        with suppress(ConnectionError):
+            while True:
+                await client.send(PART)
+                await asyncio.sleep(0.02)
+    await until(lambda: not receiving.connections)
+
+
+async def test_an_owner_that_is_lost_within_a_body(site: Site) -> None:
+    """The client is answered at once, and not after its body."""
+    receiving = await site.start(Instance("aaa"))
+
+    async def leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(leave, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        receiving.owners.known["bbb"] = Owner("bbb", f"http://127.0.0.1:{port}", b"b" * 32)
+        async with raw(receiving.address) as client:
+            await client.send(unfinished("bbb.x"))
+            response = await client.response()
+            assert (response.status, json.loads(response.body)) == (400, UNKNOWN)
+            await until(lambda: receiving.pending == 0)
 
 
 async def test_a_websocket_goes_to_the_owner(site: Site) -> None:

@@ -242,6 +242,8 @@ class Forwarder:
                 return await self._exchange(connection, head, body, send, client)
             finally:
                 client.on_leave(None)
+                if not body.is_sent:  # the owner would read the next request as the rest of this one
+                    connection.abort()
                 self._connections.give_back(owner.tag, connection)
 
     async def _exchange(
@@ -252,7 +254,8 @@ class Forwarder:
         A response that does not come to its end ends the client's connection. Raises `OwnerLost` before the response.
         """
         connection.begin(head)
-        self.counts.bytes += await body.send_to(connection)
+        await body.send_until_answered(connection)
+        self.counts.bytes += body.size
         status, headers = await connection.head
         if status == MISDIRECTED:
             self.note_refused("polling")
@@ -275,6 +278,7 @@ class _Body:
     def __init__(self, receive: Receive, scope: Mapping[str, Any]) -> None:
         headers = dict(scope["headers"])
         self.is_unread = True
+        self.size = 0  # of what has been sent
         self._receive = receive
         self._is_chunked = b"transfer-encoding" in headers
         self._more = scope["method"] != "GET" and (self._is_chunked or b"content-length" in headers)
@@ -286,9 +290,27 @@ class _Body:
                 else (b"content-length", headers[b"content-length"])
             )
 
-    async def send_to(self, connection: OwnerConnection) -> int:
-        """Send the body, as far as it comes. Returns the number of its bytes."""
-        size = 0
+    @property
+    def is_sent(self) -> bool:
+        """Whether all of the body has been sent."""
+        return not self._more
+
+    async def send_until_answered(self, connection: OwnerConnection) -> None:
+        """Send the body until its end, or until the response begins or the owner is lost.
+
+        The owner may refuse a request without its body. A client could send the rest for ever.
+        """
+        if self.is_sent or connection.head.done():
+            return
+        sending = asyncio.get_running_loop().create_task(self._send(connection))
+        try:
+            await asyncio.wait((sending, connection.head), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+        if sending.done():
+            await sending
+
+    async def _send(self, connection: OwnerConnection) -> None:
         while self._more:
             message = await self._receive()
             self.is_unread = False
@@ -297,11 +319,10 @@ class _Body:
                 break
             self._more = message.get("more_body", False)
             part: bytes = message.get("body", b"")
-            size += len(part)
+            self.size += len(part)
             if self._is_chunked:
                 part = (b"%x\r\n%b\r\n" % (len(part), part) if part else b"") + (b"" if self._more else b"0\r\n\r\n")
             await connection.write(part)
-        return size
 
     async def until_left(self) -> None:
         """Wait until the client has left."""
