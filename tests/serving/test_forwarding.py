@@ -273,6 +273,26 @@ async def test_forwarded_requests_are_limited(site: Site) -> None:
     assert (await ask(receiving, other)).text == "ok"
 
 
+async def test_requests_that_wait_for_a_connection_are_limited_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner may take three seconds to be connected."""
+    receiving, _, sid = await site.two(most=1)
+    forwarder = receiving.server.forwarder
+    assert forwarder is not None
+    connect, begun, may_go_on = forwarder.connect, asyncio.Event(), asyncio.Event()
+
+    async def connect_late(owner: Owner, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
+        begun.set()
+        await may_go_on.wait()
+        return await connect(owner, protocol)
+
+    monkeypatch.setattr(forwarder, "connect", connect_late)
+    first = asyncio.create_task(ask(receiving, sid))
+    await begun.wait()
+    assert (await ask(receiving, sid)).status_code == 503
+    may_go_on.set()
+    assert (await first).text == "ok"
+
+
 async def test_the_end_of_an_owner_ends_what_is_forwarded_to_it(site: Site) -> None:
     """Also if its connections stay open, as those of a machine without power."""
     receiving, owning, sid = await site.two()

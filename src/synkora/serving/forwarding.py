@@ -90,13 +90,14 @@ class Forwarder:
         self._most = most
         self._connections = OwnerConnections(idle)
         self._pending: dict[str, set[Pending]] = {}  # by tag
+        self._connecting = 0  # polls and posts without a connection yet; they are not pending
         self._is_closed = False
         owners.on_gone.append(self._end)
 
     @property
     def is_full(self) -> bool:
         """Whether no further request can be forwarded."""
-        return self._is_closed or bool(self._most and self.counts.now >= self._most)
+        return self._is_closed or bool(self._most and self.counts.now + self._connecting >= self._most)
 
     async def connect(self, owner: Owner, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
         """Open a connection to an owner. Raises `OwnerLost`."""
@@ -220,7 +221,11 @@ class Forwarder:
                 if not body.is_unread or client.has_left:
                     raise
         connection = OwnerConnection()
-        await self.connect(owner, connection)
+        self._connecting += 1
+        try:
+            await self.connect(owner, connection)
+        finally:
+            self._connecting -= 1
         return await self._use(connection, owner, target, head, body, send, client)
 
     async def _use(
