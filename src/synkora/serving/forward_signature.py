@@ -8,7 +8,6 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
 from synkora.engine.transports.websocket_heads import Peer
@@ -17,8 +16,9 @@ HEADER: Final = b"x-synkora-forwarded"
 VALID_FOR: Final = 30  # seconds, before and after the owner's clock
 _NONCE_SIZE: Final = 12  # bytes
 _NO_ADDRESS: Final = "-"  # of a client at a Unix socket
-#: Nonces are kept until their requests have expired. Only signed requests for sessions fill this memory.
-MAX_NONCES: Final = 200_000
+#: Nonces are kept until their requests have expired. Only signed requests for sessions fill this memory: 16,000 a second,
+#: which is more than one process answers.
+MAX_NONCES: Final = 500_000
 
 
 class BadSignature(Exception):
@@ -62,8 +62,10 @@ class Verifier:
     def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
         self._key = key
         self._clock = clock
-        self._nonces: set[bytes] = set()
-        self._by_end: list[tuple[float, bytes]] = []  # a heap
+        self._nonces: dict[int, set[bytes]] = {}  # by the second of their signatures
+
+    def __len__(self) -> int:
+        return sum(map(len, self._nonces.values()))
 
     def check(self, value: bytes, method: bytes, target: bytes, *, is_once: bool = True) -> Peer:
         """Return the client that a signed request is from. Raises `BadSignature`.
@@ -72,18 +74,18 @@ class Verifier:
         """
         now = self._clock()
         signed = verify(self._key, value, method, target, now)
-        by_end = self._by_end
-        while by_end and by_end[0][0] < now:
-            self._nonces.discard(heappop(by_end)[1])
         if is_once:
-            self._remember(signed)
+            self._remember(signed, now)
         return signed.peer
 
-    def _remember(self, signed: Signed) -> None:
+    def _remember(self, signed: Signed, now: float) -> None:
         """Raises `BadSignature` for a nonce that has been used."""
-        if signed.nonce in self._nonces:
+        second = int(signed.at)
+        if second not in self._nonces:
+            self._nonces = {each: self._nonces[each] for each in self._nonces if each + 1 + VALID_FOR > now}
+            self._nonces[second] = set()
+        if signed.nonce in self._nonces[second]:
             raise BadSignature("replayed")
-        if len(self._nonces) >= MAX_NONCES:
+        if len(self) >= MAX_NONCES:
             raise BadSignature("too many at a time")
-        self._nonces.add(signed.nonce)
-        heappush(self._by_end, (signed.at + VALID_FOR, signed.nonce))
+        self._nonces[second].add(signed.nonce)
