@@ -16,8 +16,8 @@ HEADER: Final = b"x-synkora-forwarded"
 VALID_FOR: Final = 30  # seconds, before and after the owner's clock
 _NONCE_SIZE: Final = 12  # bytes
 _NO_ADDRESS: Final = "-"  # of a client at a Unix socket
-#: Nonces are kept until their requests have expired. Only signed requests for sessions fill this memory: 16,000 a second,
-#: which is more than one process answers.
+#: Nonces are kept until their requests have expired. Only signed requests for sessions fill this memory: 16,000 a
+#: second, which is more than one process answers.
 MAX_NONCES: Final = 500_000
 
 
