@@ -20,7 +20,7 @@ from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis.url import Server
-from synkora.redis_adapter import session_store
+from synkora.redis_adapter import log_catch_up, session_store
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_log import AUTHOR, RedisLog
 from synkora.redis_adapter.recovery_store import RedisStore
@@ -383,6 +383,69 @@ async def test_a_client_is_answered_when_the_link_is_lost_while_its_instance_cat
     link.on_up.append(come)
     await until(lambda: bool(found))
     assert found[0].events is Incomplete.UNAVAILABLE
+
+
+@pytest.mark.parametrize("comes", ["at once", "later"])
+async def test_a_client_that_returns_while_its_instance_sends_what_has_waited_is_read_for_afterwards(
+    link: Link, comes: str
+) -> None:
+    """More has waited than is sent at once. The instance delivers none of it again when it comes back from Redis."""
+    log, delivered = followed(link)
+    log.append(event("before"), (), ("p",))
+    await until(lambda: len(delivered) == 1)
+    began = log.position
+    found: list[Missed] = []
+    waiting: list[int] = []
+
+    def come() -> None:
+        waiting.append(log.kept_bytes)
+        log.replay("me", {"p": 0}, began, found.append)
+
+    def receive(message: bytes) -> None:
+        log.receive(message)
+        if not waiting:
+            come()
+
+    lose(link)
+    names = [str(number) for number in range(2000)]
+    for name in names:
+        log.append(event(name), (), ("p",))
+    if comes == "at once":
+        link.on_up.append(come)
+    else:
+        link.subscribe(Channels.of("test", "/").room("p"), receive)
+    await until(lambda: bool(found))
+    assert waiting[0] > 0
+    events = found[0].events
+    assert not isinstance(events, Incomplete)
+    assert [name_of(each) for each in events] == names
+    await until(lambda: log.kept_bytes == 0)
+    assert [name_of(each) for each in delivered] == ["before", *names]
+
+
+async def test_clients_that_wait_for_their_instance_to_catch_up_are_bounded(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those above the bound are answered at once, without what they missed."""
+    monkeypatch.setattr(log_catch_up, "_MAX_READS", 10_000)
+    log, delivered = followed(link)
+    log.append(event("before"), (), ("p",))
+    await until(lambda: len(delivered) == 1)
+    found: list[Missed] = []
+    at_once: list[int] = []
+    lose(link)
+
+    def come() -> None:
+        for number in range(50):
+            log.replay(f"socket {number}", {"p": 0}, log.position, found.append)
+        at_once.append(len(found))
+
+    link.on_up.append(come)
+    await until(lambda: len(found) == 50)
+    assert 0 < at_once[0] < 50
+    assert [missed.events is Incomplete.UNAVAILABLE for missed in found] == [
+        number < at_once[0] for number in range(50)
+    ]
 
 
 async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:

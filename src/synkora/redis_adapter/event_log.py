@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from math import ceil
 from time import time
+from typing import Final
 
 from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, Missed
 from synkora.recovery.position import Position
@@ -19,11 +20,14 @@ from synkora.redis_adapter.log_bounds import declare
 from synkora.redis_adapter.log_catch_up import LogCatchUp
 from synkora.redis_adapter.log_codec import AUTHOR, BEGINNING, Found
 from synkora.redis_adapter.log_keys import LogKeys
-from synkora.redis_adapter.log_reader import LogReader
+from synkora.redis_adapter.log_reader import LogReader, size_of
 from synkora.redis_adapter.log_receiver import LogReceiver
 from synkora.tracing import NO_TRACE, Trace
 
 __all__ = ["AUTHOR", "BEGINNING", "RedisLog"]
+
+
+_READ_EXTRA: Final = 500  # bytes of a command that reads for a socket besides its rooms
 
 
 class RedisLog(LogReceiver):
@@ -112,14 +116,16 @@ class RedisLog(LogReceiver):
     ) -> None:
         """Read the events that a socket has missed. `answered` is called in order among the deliveries.
 
-        While this instance reads what it has missed itself, that comes first: the socket would get it twice.
+        While this instance catches up with the log, that comes first. The socket would get twice what the instance has
+        missed, and never what the instance has delivered without Redis and not sent yet.
         """
         rooms = {sid: (0, False)} | {room: (number, True) for room, number in joined.items()}
 
         def read() -> None:
             self._reader.read(rooms, after, lambda found: answered(_missed(found)), leaves_out=True, most=most)
 
-        self.after_held(read)
+        if not self._catch_up.after(read, _READ_EXTRA + size_of(rooms)):
+            answered(Missed(Incomplete.UNAVAILABLE, 0, after))
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position."""

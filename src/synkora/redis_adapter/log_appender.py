@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from synkora.engine.logs import Log
-from synkora.recovery.ports import LoggedEvent, LogUnavailable
+from synkora.recovery.ports import LoggedEvent, LogUnavailable, nothing
 from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.errors import UNREADABLE
@@ -82,6 +82,7 @@ class LogAppender:
     ) -> None:
         self.lost = 0  # events that could not be sent to Redis
         self.unsent_size = 0
+        self.on_resent = nothing  # called when `is_resending` may have ended
         self._link = link
         self._namespace = keys.namespace
         self._settings = settings
@@ -107,6 +108,18 @@ class LogAppender:
     def confirmed(self) -> int:
         """The number of the last event that Redis has confirmed lately, or 0."""
         return self._recent[-1].number if self._recent else 0
+
+    @property
+    def is_resending(self) -> bool:
+        """Whether events wait that this instance's clients have already: those that came while Redis was away.
+
+        They are the first that wait. When they come back from Redis, they are not delivered again.
+        """
+        for number in self._waiting:
+            unsent = self._unsent.get(number)
+            if unsent is not None:  # as in `send_waiting`
+                return unsent.is_delivered
+        return False
 
     async def append_once(self, event: LoggedEvent, once: str, trace: Trace = NO_TRACE) -> Position | None:
         """Append an event, and return its position. Raises `LogUnavailable`."""
@@ -303,6 +316,7 @@ class LogAppender:
             unsent = self._unsent.get(number)
             if unsent is not None:  # Redis may have confirmed it in the turn in which the link was lost
                 self._send(number, unsent.event)
+        self.on_resent()
 
     async def retire(self) -> None:
         """Let Redis forget this sender, which appends nothing more: Redis knows a bounded number of senders."""

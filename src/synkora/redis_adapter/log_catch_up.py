@@ -1,6 +1,7 @@
 """Settles a log after Redis comes back, and delivers what this instance has missed."""
 
 from collections.abc import Callable, Collection
+from typing import Final
 
 from synkora.engine.logs import Log
 from synkora.recovery.ports import Incomplete
@@ -10,6 +11,10 @@ from synkora.redis_adapter.log_appender import LogAppender
 from synkora.redis_adapter.log_codec import LogEntry
 from synkora.redis_adapter.log_reader import LogReader
 from synkora.redis_adapter.log_receiver import LogReceiver
+
+#: Bytes of the commands that read for clients which have returned while this instance caught up. All are sent together
+#: afterwards, and a link holds only so much; these are about 10,000 clients.
+_MAX_READS: Final = 8_000_000
 
 log = Log(__name__)
 
@@ -35,6 +40,9 @@ class LogCatchUp:
         self._reader = reader
         self._is_new = True
         self._local_rooms = local_rooms
+        self._reads: list[Callable[[], None]] = []
+        self._reads_size = 0
+        appender.on_resent = self._read_on
         link.on_up.append(self._went_up)
         link.on_down.append(self._went_down)
         if link.is_up:
@@ -44,11 +52,40 @@ class LogCatchUp:
         """Detach from the link."""
         self._link.on_up.remove(self._went_up)
         self._link.on_down.remove(self._went_down)
-        self._receiver.read_on()
+        self._read_all()
+
+    def after(self, read: Callable[[], None], size: int) -> bool:
+        """Call `read`, which sends a command of this size, when this instance has caught up with the log.
+
+        That is at once, or when its clients have got what it missed, and what they got without Redis has been sent; or
+        when the link is lost. Return False if too much waits for this: `read` is not called.
+        """
+        if not self._is_behind:
+            read()
+            return True
+        if self._reads_size + size > _MAX_READS:
+            return False
+        self._reads.append(read)
+        self._reads_size += size
+        return True
+
+    @property
+    def _is_behind(self) -> bool:
+        return self._link.is_up and (self._receiver.held is not None or self._appender.is_resending)
+
+    def _read_on(self) -> None:
+        if self._reads and not self._is_behind:
+            self._read_all()
+
+    def _read_all(self) -> None:
+        reads, self._reads, self._reads_size = self._reads, [], 0
+        for read in reads:
+            read()
 
     def _went_down(self) -> None:
         self._receiver.leave()
         self._appender.wait()
+        self._read_all()
 
     def _went_up(self) -> None:
         """Settle the log, and get the position or read the events that this instance has missed.
@@ -124,9 +161,8 @@ class LogCatchUp:
             self._resume()
 
     def _resume(self) -> None:
-        """Take what came while missed events were read, send what has waited, and read for clients that return."""
+        """Take what came while missed events were read, and send what has waited."""
         held, self._receiver.held = self._receiver.held or [], None
         for message in held:
             self._receiver.receive(message)
         self._appender.send_waiting()
-        self._receiver.read_on()

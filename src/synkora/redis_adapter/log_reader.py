@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import ceil
 from typing import Any, Final, TypeVar
 
@@ -25,6 +25,11 @@ _SETTLE: Final = Script.load(__package__, "log_settle")
 _READ: Final = Script.load(__package__, "log_common", "log_read")
 
 log = Log(__name__)
+
+
+def size_of(rooms: Iterable[str]) -> int:
+    """Return how many bytes of a command the rooms take, about."""
+    return sum(_ROOM_EXTRA + 3 * len(room.encode(errors="surrogatepass")) for room in rooms)
 
 
 class LogReader:
@@ -128,7 +133,7 @@ class LogReader:
             while rooms and size < _ROOMS_AT_ONCE:
                 name = rooms.popleft()
                 part[name] = (0, True)
-                size += _ROOM_EXTRA + 3 * len(name.encode(errors="surrogatepass"))
+                size += size_of((name,))
             self.read(part, after, collect, leaves_out=False)
 
         def collect(found: Found) -> None:

@@ -1,7 +1,6 @@
 """Receives a log's events from Redis, and delivers each once, in the order of the log."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -32,7 +31,6 @@ class LogReceiver:
         self.last = Position(self.proposed, 0)  # of the last event with a place in the order
         self.held: list[bytes] | None = None  # messages that arrive while missed events are read
         self._link = link
-        self._after_held: list[Callable[[], None]] = []
         self._settled_at = 0  # the log's number then
         self._left_at: dict[str, int] = {}  # the last number of each Redis, by the name of its data
         self._latest: OrderedDict[str, int] = OrderedDict()  # the last number that was delivered of each sender
@@ -56,19 +54,6 @@ class LogReceiver:
             log.warning("log_message_unreadable", problem=str(error))
             return
         self.take(entry, position)
-
-    def after_held(self, read: Callable[[], None]) -> None:
-        """Call `read` when no missed events are read: at once, or after their delivery, or when the link is lost."""
-        if self.held is None:
-            read()
-        else:
-            self._after_held.append(read)
-
-    def read_on(self) -> None:
-        """Make the calls that have waited for missed events."""
-        reads, self._after_held = self._after_held, []
-        for read in reads:
-            read()
 
     def take(self, entry: LogEntry, position: Position) -> None:
         """Deliver an event at its position, unless it was delivered before."""
@@ -114,7 +99,6 @@ class LogReceiver:
         """Remember the position in a Redis whose link is lost."""
         self.held = None  # it is read when Redis is back
         self._left_at[self._link.data_id] = self.last.number
-        self.read_on()
 
     def settle_at(self, number: int) -> None:
         """Note the log's last number when it was settled."""
