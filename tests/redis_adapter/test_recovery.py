@@ -336,6 +336,36 @@ async def test_an_event_that_came_without_redis_is_not_replayed(redis: RedisServ
             assert await got(page, 5) == [["n", number] for number in range(5)]
 
 
+@pytest.mark.parametrize("back", [0, 1])
+async def test_an_event_that_came_without_redis_is_not_replayed_at_a_second_return(
+    redis: RedisServer, back: int
+) -> None:
+    """The connection is lost again before another event comes: the position of the replay has the event, too."""
+    async with relaying(redis.port) as relay:
+        servers = [server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)]
+        async with servers[0].lifespan(), servers[1].lifespan():
+            page, other = await joined(servers[0]), await joined(servers[1])
+            servers[1].to("r").emit("n", 0)
+            await got(page, 1)
+            relay.is_stuck = True
+            relay.cut()
+            await until(lambda: is_alone(servers[0]))
+            for number in (1, 2):
+                servers[0].to("r").emit("n", number)
+            await got(page, 3)
+            await page.lose()
+            servers[1].to("r").emit("n", 3)
+            await got(other, 2)
+            relay.is_stuck = False
+            await got(other, 4)
+            await until(lambda: not is_alone(servers[0]))
+            page.move_to(servers[back])
+            for _ in range(2):
+                await page.restore()
+                assert await got(page, 4) == [["n", number] for number in range(4)]
+                await page.lose()
+
+
 async def test_while_redis_is_away_a_client_returns_without_a_replay(
     redis: RedisServer, servers: list[SocketServer], page: Page
 ) -> None:

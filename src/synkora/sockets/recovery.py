@@ -16,7 +16,7 @@ from synkora.engine.message import Message
 from synkora.engine.registry import new_id
 from synkora.protocol.socketio import PacketType, encode_header, encode_packet
 from synkora.recovery.ports import Incomplete, LoggedEvent, Missed, RecoveryStore, SavedSession
-from synkora.recovery.position import Position, after_event, later, parse
+from synkora.recovery.position import Ahead, Position, after_event, later, parse
 from synkora.sockets import packets
 from synkora.sockets.event_traces import begin_append, begin_delivery
 from synkora.sockets.socket_recovery import LOST, RecoveryOutcome, ReplaySize, Return, SocketRecovery
@@ -237,7 +237,8 @@ class NamespaceRecovery:
         await answered
         missed = found.missed
         if is_last:
-            found.replay = self._messages(missed)  # nothing may be awaited: the handler of CONNECT has run
+            # Nothing may be awaited: the handler of CONNECT has run.
+            found.replay = self._messages(missed, None if found.until is None else found.until.ahead)
             found.missed = []
             return
         for end in range(_SLICE, len(missed), _SLICE):
@@ -277,11 +278,14 @@ class NamespaceRecovery:
         if not answered.done():
             answered.set_result(None)
 
-    def _messages(self, missed: list[LoggedEvent]) -> list[Message]:
-        """Return missed events as messages, one for all clients that still have to be sent the same event."""
+    def _messages(self, missed: list[LoggedEvent], ahead: Ahead | None = None) -> list[Message]:
+        """Return missed events as messages, one for all clients that still have to be sent the same event.
+
+        The client keeps the position of the last one alone, which has what the client is `ahead`.
+        """
         epoch, messages = self.log.position.epoch, []
         for event in missed:
-            position = Position(epoch, event.number)
+            position = Position(epoch, event.number, ahead if event is missed[-1] else None)
             message = self._replayed.get(position)
             if message is None:
                 data = position.after_event(event.data)
