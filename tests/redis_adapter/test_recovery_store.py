@@ -62,6 +62,16 @@ def lose(link: Link) -> None:
     link._up.end("the test ends the connection")
 
 
+def used(*names: str) -> Rooms:
+    """Rooms, as if this instance had clients in them."""
+
+    class Used(Rooms):
+        def names(self) -> set[str]:
+            return set(names)
+
+    return Used()
+
+
 @pytest.fixture
 def make(link: Link) -> MakeStore:
     async def make(settings: RecoverySettings, clock: Clock) -> Followed:
@@ -301,11 +311,7 @@ async def test_an_instance_with_very_many_rooms_catches_up(redis: RedisServer, m
     follower = Followed(link, RecoverySettings(), Clock())
     log = follower.log("/", delivered.append)
 
-    class Used(Rooms):
-        def names(self) -> set[str]:
-            return set(rooms)
-
-    follower.serve("/", Used())
+    follower.serve("/", used(*rooms))
     for name in rooms:
         link.subscribe(Channels.of("test", "/").room(name), log.receive)
     await until(lambda: log.position.number == 0)
@@ -331,15 +337,11 @@ async def test_a_client_that_returns_while_its_instance_catches_up_is_read_for_a
     follower = Followed(link, RecoverySettings(), Clock())
     log = follower.log("/", lambda event: happened.append(name_of(event)))
 
-    class Used(Rooms):
-        def names(self) -> set[str]:
-            return {"p", *rooms}
-
     def answered(missed: Missed) -> None:
         assert not isinstance(missed.events, Incomplete)
         happened.append(f"replayed {[name_of(each) for each in missed.events]}")
 
-    follower.serve("/", Used())
+    follower.serve("/", used("p", *rooms))
     log.append(event("before"), (), ("p",))
     await until(lambda: happened == ["before"])
     began = log.position
@@ -448,6 +450,54 @@ async def test_clients_that_wait_for_their_instance_to_catch_up_are_bounded(
     ]
 
 
+async def test_an_instance_that_redis_refused_at_its_start_catches_up_later(
+    redis: RedisServer, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It learns where the log is from the first event. From then on it reads what it has missed."""
+    redis.do("CONFIG", "SET", "maxmemory", "1")
+    link = await started(make_link())
+    follower = Followed(link, RecoverySettings(), Clock())
+    delivered: list[LoggedEvent] = []
+    log = follower.log("/", delivered.append)
+    await until(lambda: link.problem is not None)
+    follower.serve("/", used("p"))
+    redis.do("CONFIG", "SET", "maxmemory", "0")
+    writer, _ = followed(await started(make_link()))
+    assert await writer.append_once(event("a"), ("p",)) is not None
+    await until(lambda: len(delivered) == 1)
+    may_return, find = asyncio.Event(), link._discovery.find
+
+    async def find_later() -> Server:
+        await may_return.wait()
+        return await find()
+
+    monkeypatch.setattr(link._discovery, "find", find_later)
+    lose(link)
+    assert await writer.append_once(event("b"), ("p",)) is not None
+    may_return.set()
+    await until(lambda: link.is_up)
+    assert await writer.append_once(event("c"), ("p",)) is not None
+    await until(lambda: log.position.number == 3)
+    assert ([name_of(each) for each in delivered], log.gaps) == ([*"abc"], 0)
+
+
+async def test_a_log_that_an_event_has_begun_begins_again_with_another_epoch(redis: RedisServer, link: Link) -> None:
+    """Redis refused to begin the log when the instance started: its first event did so."""
+    redis.do("CONFIG", "SET", "maxmemory", "1")
+    log, delivered = followed(link)
+    await until(lambda: link.problem is not None)
+    redis.do("CONFIG", "SET", "maxmemory", "0")
+    for name in ("a", "b"):
+        log.append(event(name), (), ("p",))
+    await until(lambda: len(delivered) == 2)
+    before = log.position
+    redis.do("FLUSHALL")
+    log.append(event("c"), (), ("p",))
+    await until(lambda: len(delivered) == 3)
+    assert log.position.epoch != before.epoch
+    assert await log.read(("p",), before) is Incomplete.EPOCH
+
+
 async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
     """A read that finds something else in a stream has an answer, and the instance goes on."""
     log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
@@ -526,14 +576,10 @@ async def test_an_event_that_waits_for_redis_is_delivered_with_its_trace(redis: 
 
 
 async def test_an_event_that_was_missed_is_delivered_with_its_trace(link: Link, make_link: MakeLink) -> None:
-    class Used(Rooms):
-        def names(self) -> set[str]:
-            return {"p"}
-
     delivered: list[LoggedEvent] = []
     follower = Followed(link, RecoverySettings(), Clock())
     log = follower.log("/", delivered.append)
-    follower.serve("/", Used())
+    follower.serve("/", used("p"))
     other = await started(make_link())
     writer, _ = followed(other)
     await until(lambda: log.position.number == 0 and writer.position.epoch == log.position.epoch)

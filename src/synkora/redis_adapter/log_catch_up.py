@@ -38,7 +38,6 @@ class LogCatchUp:
         self._receiver = receiver
         self._appender = appender
         self._reader = reader
-        self._is_new = True
         self._local_rooms = local_rooms
         self._reads: list[Callable[[], None]] = []
         self._reads_size = 0
@@ -92,7 +91,7 @@ class LogCatchUp:
 
         Then send the waiting events.
         """
-        if self._is_new:
+        if self._receiver.is_new:
             self._settle(lambda position, _: self._begin_at(position))
             self._appender.send_waiting()
         else:
@@ -155,7 +154,6 @@ class LogCatchUp:
 
     def _begin_at(self, position: Position | None) -> None:
         if position is not None:
-            self._is_new = False
             self._receiver.move_to(position)
         if self._receiver.held is not None:
             self._resume()

@@ -43,6 +43,11 @@ class LogReceiver:
     def epoch(self) -> str:
         return self.last.epoch
 
+    @property
+    def is_new(self) -> bool:
+        """Whether this instance has not learnt where the log is."""
+        return self.last.epoch == self.proposed
+
     def receive(self, message: bytes) -> None:
         """Handle a message of the log: it begins with `BEGINNING`."""
         if self.held is not None:
@@ -63,7 +68,7 @@ class LogReceiver:
                 return
             if position.number <= self._settled_at:  # the message left before the epoch that this instance knows
                 position = position._replace(epoch=last.epoch)
-        if position.epoch != last.epoch:
+        if position.epoch != last.epoch or self.is_new:
             self.move_to(Position(position.epoch, position.number - 1))
         self.last = position
         if self.ahead is not None and entry.sender == self._link.uid and entry.number >= self.ahead.number:
