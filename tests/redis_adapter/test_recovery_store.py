@@ -450,6 +450,37 @@ async def test_clients_that_wait_for_their_instance_to_catch_up_are_bounded(
     ]
 
 
+async def test_an_instance_whose_clients_came_before_redis_may_have_missed_events(
+    link: Link, make_link: MakeLink
+) -> None:
+    """Others have delivered and sent them before this instance was connected. It does not know which are new."""
+    writer, _ = followed(link)
+    assert await writer.append_once(event("a"), ("p",)) is not None
+    logs: list[RedisLog] = []
+    links = [make_link(), make_link()]
+    for late, rooms in zip(links, (("p",), ()), strict=True):
+        follower = Followed(late, RecoverySettings(), Clock())
+        follower.serve("/", used(*rooms))
+        logs.append(follower.log("/", lambda _: None))
+        await started(late)
+    await until(lambda: all(log.position.number == 1 for log in logs))
+    assert [log.gaps for log in logs] == [1, 0]
+
+
+async def test_an_instance_whose_clients_came_before_redis_has_missed_nothing_of_a_log_that_begins(
+    redis: RedisServer, make_link: MakeLink
+) -> None:
+    link = make_link()
+    follower = Followed(link, RecoverySettings(), Clock())
+    follower.serve("/", used("p"))
+    delivered: list[LoggedEvent] = []
+    log = follower.log("/", delivered.append)
+    log.append(event("a"), (), ("p",))
+    await started(link)
+    await until(lambda: log.position.number == 1)
+    assert ([name_of(each) for each in delivered], log.gaps) == (["a"], 0)
+
+
 async def test_an_instance_that_redis_refused_at_its_start_catches_up_later(
     redis: RedisServer, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:

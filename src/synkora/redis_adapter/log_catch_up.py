@@ -92,7 +92,8 @@ class LogCatchUp:
         Then send the waiting events.
         """
         if self._receiver.is_new:
-            self._settle(lambda position, _: self._begin_at(position))
+            has_clients = bool(self._local_rooms())
+            self._settle(lambda position, _: self._begin(position, has_clients=has_clients))
             self._appender.send_waiting()
         else:
             self._receiver.held = []
@@ -101,6 +102,12 @@ class LogCatchUp:
     def _settle(self, settled: Callable[[Position | None, int], None]) -> None:
         receiver = self._receiver
         self._reader.settle(receiver.proposed, receiver.last, self._appender.confirmed, settled)
+
+    def _begin(self, position: Position | None, *, has_clients: bool) -> None:
+        """Begin at a position. Clients that came before may have missed what others had sent by then."""
+        if has_clients and self._link.is_up and (position is None or position.number):
+            self._note_gap(Incomplete.UNAVAILABLE)
+        self._begin_at(position)
 
     def _settled(self, position: Position | None, own: int) -> None:
         if not self._link.is_up:
