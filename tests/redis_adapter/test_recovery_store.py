@@ -450,6 +450,25 @@ async def test_clients_that_wait_for_their_instance_to_catch_up_are_bounded(
     ]
 
 
+async def test_an_instance_catches_up_from_where_its_clients_came(link: Link, make_link: MakeLink) -> None:
+    """It was not subscribed to the room before. The clients have loaded what was sent to the room by then."""
+    follower = Followed(link, RecoverySettings(), Clock())
+    delivered: list[LoggedEvent] = []
+    log = follower.log("/", delivered.append)
+    writer, _ = followed(await started(make_link()))
+    assert await writer.append_once(event("old"), ("new room",)) is not None
+    link.subscribe(Channels.of("test", "/").room("new room"), log.receive)
+    follower.serve("/", used("new room"))
+    located: list[Position | None] = []
+    log.locate(located.append)
+    await until(lambda: bool(located))
+    lose(link)
+    await until(lambda: link.is_up)
+    assert await writer.append_once(event("new"), ("new room",)) is not None
+    await until(lambda: log.position.number == 2)
+    assert [name_of(each) for each in delivered] == ["new"]
+
+
 async def test_an_instance_whose_clients_came_before_redis_may_have_missed_events(
     link: Link, make_link: MakeLink
 ) -> None:

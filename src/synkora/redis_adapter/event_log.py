@@ -129,7 +129,13 @@ class RedisLog(LogReceiver):
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position."""
-        self._reader.locate(self.proposed, found)
+
+        def located(position: Position | None) -> None:
+            if position is not None:
+                self.advance_to(position)
+            found(position)
+
+        self._reader.locate(self.proposed, located)
 
     def declare_bounds(self) -> None:
         """Write into the log how much the servers keep."""

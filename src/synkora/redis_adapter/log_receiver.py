@@ -117,6 +117,11 @@ class LogReceiver:
         number = self._left_at.get(self._link.data_id, self.last.number)
         self.move_to(Position(epoch, min(number, self.last.number)))
 
+    def advance_to(self, position: Position) -> None:
+        """Note where the log is: all events up to there that this instance is to get have come."""
+        if self.held is None and position.epoch == self.last.epoch and position.number > self.last.number:
+            self.last = position
+
     def move_to(self, position: Position) -> None:
         """Continue after a position, perhaps in another epoch."""
         has_begun = position.epoch != self.last.epoch
