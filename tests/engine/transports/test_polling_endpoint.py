@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import Polling, websocket
+from tests.support.processes import PATIENCE
 from tests.support.servers import Address, Engine, serving_engine, until
 
 from synkora.engine.close_reasons import Reason
@@ -140,6 +141,21 @@ async def test_a_post_that_the_client_gives_up_ends_the_session(
     await until(lambda: engine.recorders[0].reasons)
     assert engine.recorders[0].reasons == [Reason.TRANSPORT_ERROR]
     assert engine.recorders[0].messages == []
+
+
+async def test_a_post_whose_session_has_ended_is_answered(client: Polling, address: Address, engine: Engine) -> None:
+    """With its next part: a client could send parts for hours, without a session that counts."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
+    target = address.url(sid=client.sid).removeprefix(address.http)
+    writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n4par".encode())
+    await until(lambda: engine.recorders[0].session.transport.is_posting)  # type: ignore[attr-defined]  # it is polling
+    engine.recorders[0].session.close(Reason.FORCED_SERVER_CLOSE)
+    writer.write(b"ts")
+    async with asyncio.timeout(PATIENCE):
+        head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Session ID unknown" in await reader.readuntil(b"}")
+    writer.close()
 
 
 @pytest.mark.parametrize(

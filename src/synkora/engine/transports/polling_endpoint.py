@@ -271,6 +271,8 @@ async def _body(receive: Receive, session: Session, transport: PollingTransport)
             raise PayloadTooLarge(f"more than {limit} bytes in one request")
         more = message.get("more_body", False)
         if more:
+            if not session.is_live:  # the rest could take hours
+                raise HandshakeRefused(Refusal.UNKNOWN_SESSION)
             session.hold(transport, len(body))
         transport.progressed_at = loop.time()
     return bytes(body)
