@@ -213,6 +213,15 @@ async def test_events_of_an_emitter_are_kept_as_long_as_the_servers_keep_theirs(
                 assert redis.do("XLEN", STREAM) == kept
 
 
+async def test_the_events_of_an_emitter_live_as_long_as_the_servers_want(redis: RedisServer) -> None:
+    own = RecoverySettings(max_age=86_400)
+    async with serving(server_on(redis.url, recovery=own)), Emitter(redis.url, recovery=True) as emitter:
+        await until(lambda: redis.do("HGET", LOG, "bounds"))
+        await emitter.to("red").emit("n", 1)
+        for kind in ("stream", "index"):
+            assert redis.do("TTL", STREAM.replace("stream", kind)) >= 86_400
+
+
 async def test_an_emitter_that_keeps_nothing_on_servers_that_do_warns_once(
     redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,7 +4,7 @@
 -- KEYS: log, rooms, floors, marks, then for each room its stream and its index; then, if the event has a name, the names.
 -- ARGV: epoch for a new log, sender, number among the sender's events, now (ms), channel,
 -- the message before and after its place, what comes there: the text ('1') or the position ('0'), max_age (ms),
--- room_events, room_bytes, total_bytes, max_rooms, lifetime of a room (s), lifetime of the log (s), how many arguments
+-- room_events, room_bytes, total_bytes, max_rooms, one that is not used, lifetime of the log (s), how many arguments
 -- are the fields of the entry, these fields (s: size, d: data, n: sender and number, then k: key, if any, …), then the
 -- rooms' names; then the event's name, if any, with which it is appended once (empty: always).
 
@@ -18,7 +18,9 @@ end
 local log, rooms, floors, marks = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sender, max_age = 'sender:' .. ARGV[2], tonumber(ARGV[9])
 local room_events, room_bytes, total_bytes = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local FIRST_FIELD, SELDOM, MAX_SENDERS = 17, 64, 1000
+local FIRST_FIELD, MAX_SENDERS = 17, 1000
+-- The log outlives its rooms: a log that begins again could not number events of a stream that has higher numbers.
+local room_lifetime = ARGV[15] - 86400
 local first_room = FIRST_FIELD + tonumber(ARGV[16])
 local names = #KEYS % 2 == 1 and KEYS[#KEYS]
 local name, last_room, MAX_NAMES = names and ARGV[#ARGV], #ARGV - (names and 1 or 0), 100000
@@ -88,7 +90,7 @@ for position = first_room, last_room do
   local found = redis.call('HMGET', index, 'bytes', 'count', 'first', 'floor', 'listed', 'marked_at', key or 'bytes')
   local before = tonumber(found[1] or 0)
   local state = { bytes = before, count = tonumber(found[2] or 0), first = tonumber(found[3] or number) }
-  state.floor = tonumber(found[4]) or floor_of(log, floors, room)
+  state.floor = tonumber(found[4]) or floor_of(log, rooms, floors, room)
   local first, floor = state.first, state.floor
   local listed = tonumber(found[5])
   if not listed then
@@ -136,8 +138,8 @@ for position = first_room, last_room do
   end
   redis.call('HSET', index, unpack(changes))
   if is_renewed then
-    redis.call('EXPIRE', stream, ARGV[14])
-    redis.call('EXPIRE', index, ARGV[14])
+    redis.call('EXPIRE', stream, room_lifetime)
+    redis.call('EXPIRE', index, room_lifetime)
   end
   total = total + state.bytes - before
 end

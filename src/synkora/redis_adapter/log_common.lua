@@ -1,5 +1,7 @@
 -- Shared functions of the event log's scripts.
 
+local SELDOM = 64 -- events after which a room's place in the list is updated
+
 local function field(entry, name)
   for position = 1, #entry[2], 2 do
     if entry[2][position] == name then
@@ -13,7 +15,11 @@ local function number_of(entry)
 end
 
 -- Up to which number the events of a room without an index are gone.
-local function floor_of(log, floors, room)
+local function floor_of(log, rooms, floors, room)
+  local listed = redis.call('ZSCORE', rooms, room)
+  if listed then -- its last event is this one, or one of those after which its place would not have been updated
+    return math.min(listed + SELDOM - 1, tonumber(redis.call('HGET', log, 'number') or 0))
+  end
   return tonumber(redis.call('ZSCORE', floors, room) or redis.call('HGET', log, 'floor') or 0)
 end
 

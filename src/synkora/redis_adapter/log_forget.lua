@@ -15,14 +15,17 @@ end
 if tonumber(redis.call('ZSCORE', rooms, room) or 0) ~= tonumber(ARGV[2]) then
   return 0
 end
-local last = tonumber(redis.call('HGET', index, 'last') or ARGV[2])
-if last ~= tonumber(ARGV[2]) then -- a room's place in the list is updated from time to time, not with each event
+local last = tonumber(redis.call('HGET', index, 'last'))
+local is_expired = not last
+if is_expired then
+  last = floor_of(log, rooms, floors, room)
+elseif last ~= tonumber(ARGV[2]) then -- a room's place in the list is updated from time to time, not with each event
   redis.call('ZADD', rooms, last, room)
   redis.call('HSET', index, 'listed', last)
   return 0
 end
 local too_old = grow_old(marks, tonumber(ARGV[3]), max_age)
-local is_old = last <= too_old
+local is_old = is_expired or last <= too_old
 local is_large = tonumber(redis.call('HGET', log, 'bytes') or 0) > total_bytes
 if not is_old and not is_large and redis.call('ZCARD', rooms) <= max_rooms then
   return 0

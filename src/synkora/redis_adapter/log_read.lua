@@ -1,12 +1,12 @@
 -- Return what a socket has missed: a reason why that is not known, or '', the epoch, the last number, how many events
 -- were looked at, and the events.
--- KEYS: log, floors, marks, then for each room its stream and its index.
+-- KEYS: log, rooms, floors, marks, then for each room its stream and its index.
 -- ARGV: epoch and number of the position, now (ms), max_age (ms), replay_events,
 -- replay_bytes, read_events, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
 -- number after which it is read, and whether it was joined ('1'): else it is the socket's id, and events for members only
 -- are left out. Such events leave out a socket, as at their delivery, and nobody who is in a room.
 
-local log, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[2])
+local log, rooms, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[2])
 local max_events, max_bytes, max_read = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local leaves_out = ARGV[8] == '1'
 local FIRST_ROOM, CHUNK = 9, math.min(500, max_read + 1)
@@ -40,9 +40,9 @@ end
 for position = FIRST_ROOM, #ARGV, 3 do
   local room, from = ARGV[position], math.max(after, tonumber(ARGV[position + 1]))
   local is_joined = ARGV[position + 2] == '1'
-  local at = 4 + (position - FIRST_ROOM) / 3 * 2
+  local at = 5 + (position - FIRST_ROOM) / 3 * 2
   local stream, index = KEYS[at], KEYS[at + 1]
-  if from < tonumber(redis.call('HGET', index, 'floor') or floor_of(log, floors, room)) then
+  if from < tonumber(redis.call('HGET', index, 'floor') or floor_of(log, rooms, floors, room)) then
     return { 'trimmed', epoch, last, read }
   end
   local entries

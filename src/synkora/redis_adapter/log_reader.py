@@ -16,7 +16,8 @@ from synkora.redis_adapter.log_codec import EVERYONE, Found, LogEntry, read_repl
 from synkora.redis_adapter.log_keys import LogKeys
 
 T = TypeVar("T")
-LOG_LIFETIME: Final = 7 * 86_400  # seconds without an event after which a log is forgotten
+#: Seconds without an event after which a log is forgotten: a week longer than events are kept and clients may be away.
+LOG_LIFETIME: Final = 14 * 86_400
 #: Bytes of a command that reads what was missed. All rooms of an instance may be more than a link may hold.
 _ROOMS_AT_ONCE: Final = 262_144
 _ROOM_EXTRA: Final = 150  # bytes of a room in such a command besides its name, which is there three times
@@ -93,7 +94,7 @@ class LogReader:
     ) -> None:
         """Read rooms, each after a number; the bool says whether the events for members only are read too."""
         keys, settings = self._keys, self._settings
-        names = [*map(keys.of, ("log", "floors", "marks"))]
+        names = [*keys.whole]
         args: list[bytes | str | int] = [
             after.epoch,
             after.number,

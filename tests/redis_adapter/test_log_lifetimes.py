@@ -1,0 +1,50 @@
+"""How long the keys of a log live in Redis, and what is known of a room whose keys have expired."""
+
+import pytest
+from tests.contracts.event_log import MakeStore, Trial
+from tests.redis_adapter.test_recovery_store import Followed
+from tests.support.clocks import Clock
+from tests.support.redis_server import RedisServer
+
+from synkora.recovery.ports import Incomplete
+from synkora.recovery.settings import RecoverySettings
+from synkora.redis.link import Link
+
+PREFIX = "synkora:test:{log:/}:"
+
+
+@pytest.fixture
+def make(link: Link) -> MakeStore:
+    async def make(settings: RecoverySettings, clock: Clock) -> Followed:
+        return Followed(link, settings, clock)
+
+    return make
+
+
+def expire(redis: RedisServer, *rooms: str) -> None:
+    for room in rooms:
+        assert redis.do("DEL", f"{PREFIX}stream:{room}", f"{PREFIX}index:{room}") == 2
+
+
+@pytest.mark.parametrize("max_age", [1, 7200, 604_800])
+async def test_the_keys_of_a_room_outlive_its_events_and_clients_and_the_log_outlives_them(
+    redis: RedisServer, make: MakeStore, max_age: int
+) -> None:
+    """Clients may be away for a week. A new log cannot continue a stream with higher numbers."""
+    trial = await Trial.start(make, RecoverySettings(max_age=max_age))
+    await trial.append("a")
+    stream, index, log = (redis.do("TTL", PREFIX + name) for name in ("stream:p", "index:p", "log"))
+    assert 604_800 + max_age / 64 < stream == index < log - max_age / 64
+
+
+async def test_missed_events_that_have_expired_are_known_to_be_missed(redis: RedisServer, make: MakeStore) -> None:
+    """Also when the room has a new event. A client that has missed nothing is recovered."""
+    trial = await Trial.start(make)
+    before = await trial.append("a", "b")
+    last = await trial.append("c")
+    expire(redis, "p")
+    assert await trial.missed(before) is Incomplete.TRIMMED
+    assert await trial.missed(last) == []
+    await trial.append("d")
+    assert await trial.missed(before) is Incomplete.TRIMMED
+    assert await trial.missed(last) == ["d"]
