@@ -366,6 +366,29 @@ async def test_an_event_that_came_without_redis_is_not_replayed_at_a_second_retu
                 await page.lose()
 
 
+async def test_a_client_that_came_while_its_server_sent_what_had_waited_gets_nothing_older(redis: RedisServer) -> None:
+    """What had waited gets its place in the log after the client has come, but was sent before."""
+    async with relaying(redis.port) as relay:
+        servers = [server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)]
+        async with servers[0].lifespan(), servers[1].lifespan():
+            page, other = await joined(servers[0]), await joined(servers[1])
+            relay.is_stuck = True
+            relay.cut()
+            await until(lambda: is_alone(servers[0]))
+            for number in range(2000):  # more than is sent at once
+                servers[0].to("r").emit("n", number)
+            await got(page, 2000)
+            relay.upload_rate = 2_000_000
+            relay.is_stuck = False
+            await until(lambda: not is_alone(servers[0]))
+            late = await joined(servers[0])
+            assert recovery_of(servers[0]).log.kept_bytes > 0
+            await late.lose()
+            relay.upload_rate = 0
+            await got(other, 2000)
+            assert await late.restore() == []
+
+
 async def test_while_redis_is_away_a_client_returns_without_a_replay(
     redis: RedisServer, servers: list[SocketServer], page: Page
 ) -> None:

@@ -387,8 +387,9 @@ class NamespaceRecovery:
             self._places.discard(place)
             if position is None or found.began.epoch != assumed.epoch:
                 return
+            position = position._replace(ahead=assumed.ahead)  # Redis may get these events only later
             if place.first is not None and place.first <= position.number:  # it has been sent to the socket
-                position = Position(position.epoch, place.first - 1)
+                position = position._replace(number=place.first - 1)
             if begins and found.began == assumed:
                 found.began = position
             for room in rooms:
