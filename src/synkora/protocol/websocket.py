@@ -6,6 +6,7 @@ Sources: RFC 6455 section 5.2 (framing), RFC 7692 section 7 (permessage-deflate)
 import re
 import zlib
 from enum import IntEnum
+from struct import Struct
 from typing import Final
 
 from synkora.protocol.deflate import compressed_blocks
@@ -33,6 +34,9 @@ _LONGEST_REASON: Final = 123  # bytes; a control frame has at most 125, two for 
 _DEFINED_CODES: Final = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 _FREE_CODES: Final = range(3000, 5000)  # for libraries and applications
 _MEDIUM: Final = 126  # payloads of this size or more have a longer length field
+_LONG: Final = 65_536
+_medium_head: Final = Struct("!BBH").pack
+_long_head: Final = Struct("!BBQ").pack
 _SHORT_TEXT: Final = tuple(bytes((_TEXT, size)) for size in range(_MEDIUM))
 _TAIL: Final = b"\x00\x00\xff\xff"
 _PARAMETER: Final = re.compile(
@@ -44,7 +48,9 @@ EXTENSION: Final = "permessage-deflate; server_no_context_takeover; client_no_co
 def text_frame(payload: bytes) -> bytes:
     """Return a whole, unmasked text message; `payload` is UTF-8."""
     size = len(payload)
-    return _SHORT_TEXT[size] + payload if size < _MEDIUM else _frame(_TEXT, payload)
+    if size < _MEDIUM:
+        return _SHORT_TEXT[size] + payload
+    return (_medium_head(_TEXT, 126, size) if size < _LONG else _long_head(_TEXT, 127, size)) + payload
 
 
 def binary_frame(payload: bytes) -> bytes:
@@ -90,9 +96,7 @@ def _frame(first: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < _MEDIUM:
         return bytes((first, size)) + payload
-    if size < 65536:
-        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+    return (_medium_head(first, 126, size) if size < _LONG else _long_head(first, 127, size)) + payload
 
 
 def decompress(data: bytes, limit: int) -> bytes:

@@ -42,19 +42,21 @@ class KeptRoom:
         """
         entries, key = self._entries, event.key
         replaced: Sequence[LoggedEvent] = ()
-        count, size = self.count + 1, self.size + event.size
+        count = self.count + 1
+        size = self.size + (event.size if event.attachments else len(event.data))
         if key is not None:
-            if self._keys is None:
-                self._keys = {}
-            index = self._keys.get(key)
+            keys = self._keys
+            if keys is None:
+                keys = self._keys = {}
+            index = keys.get(key)
             if index is not None:
                 older = entries[index]
                 if not isinstance(older, int):
                     replaced = (older,)
                     entries[index] = older.number
                     count -= 1
-                    size -= older.size
-            self._keys[key] = len(entries)
+                    size -= older.size if older.attachments else len(older.data)
+            keys[key] = len(entries)
         entries.append(event)
         self.count, self.size, self.last = count, size, event.number
         if count <= self._most_events and size <= self._most_bytes and len(entries) <= 2 * count + _SLACK:

@@ -184,8 +184,7 @@ class MemoryLog:
         names = self._names
         if len(names) > _MAX_NAMES:
             names.clear()
-        rooms = names.setdefault(rooms, rooms)
-        except_rooms = names.setdefault(except_rooms, except_rooms)
+        rooms, except_rooms = names.setdefault(rooms, rooms), names.setdefault(except_rooms, except_rooms)
         return LoggedEvent(number, data, attachments, rooms, except_rooms, key, members_only)
 
     def _keep(self, event: LoggedEvent, time: float) -> None:
@@ -196,7 +195,7 @@ class MemoryLog:
             self._mark(time)
         if not event.rooms:
             self._add(self._everyone, event)
-        if len(event.rooms) > 1:
+        elif len(event.rooms) > 1:
             self._shared[event.number] = len(event.rooms)
         rooms, settings = self._rooms, self._settings
         for name in event.rooms:

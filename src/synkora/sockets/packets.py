@@ -49,7 +49,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes of data and attachments."""
-        return len(self.data) + sum(map(len, self.attachments))
+        return len(self.data) + sum(map(len, self.attachments)) if self.attachments else len(self.data)
 
 
 def draft(name: str, args: Sequence[object], attachments: tuple[bytes, ...] = (), *, compress: bool = True) -> Draft:
@@ -94,7 +94,7 @@ class EventWriter:
         """Return the event with a Struct or a `Raw`, whose placeholders refer to `attachments`."""
         if attachments:
             return event(self._namespace, self._name, (argument,), volatile=self._volatile, attachments=attachments)
-        return Message(self._begin + encode(argument) + b"]", head=self._head, volatile=self._volatile)
+        return Message(self._begin + encode(argument) + b"]", (), self._head, self._volatile)
 
     def draft(self, argument: object, attachments: tuple[bytes, ...], key: str | None) -> Draft:
         """Return the event without a position. A newer event with the same key replaces it."""

@@ -135,14 +135,15 @@ class NamespaceRecovery:
             for place in self._places:
                 place.first = event.number
             self._places.clear()
-        if self.log.ahead is None:
-            data = after_event(event.data, self.log.epoch, event.number)
+        log = self.log
+        if log.ahead is None:
+            data = after_event(event.data, log.epoch, event.number)
         else:
-            data = self.log.position.after_event(event.data)
+            data = log.position.after_event(event.data)
         head = self._head
         if event.attachments:
             head = encode_header(PacketType.BINARY_EVENT, self._core.name, attachments=len(event.attachments))
-        message = _LoggedMessage(data, event.attachments, head=head, compress=self._compress)
+        message = _LoggedMessage(data, event.attachments, head, False, self._compress)
         adapter, here = self._core.adapter, self._core.adapter.rooms
         except_rooms = event.except_rooms
         if event.members_only and len(event.rooms) == 1:
