@@ -1,7 +1,7 @@
 """How long the keys of a log live in Redis, and what is known of a room whose keys have expired."""
 
 import pytest
-from tests.contracts.event_log import MakeStore, Trial
+from tests.contracts.event_log import MakeStore, Trial, event
 from tests.redis_adapter.test_recovery_store import Followed
 from tests.support.clocks import Clock
 from tests.support.redis_server import RedisServer
@@ -48,3 +48,46 @@ async def test_missed_events_that_have_expired_are_known_to_be_missed(redis: Red
     await trial.append("d")
     assert await trial.missed(before) is Incomplete.TRIMMED
     assert await trial.missed(last) == ["d"]
+
+
+async def test_missed_events_of_a_forgotten_room_that_had_expired_are_known_to_be_missed(
+    redis: RedisServer, make: MakeStore
+) -> None:
+    """The room's place in the list is older than its last event."""
+    trial = await Trial.start(make, RecoverySettings(max_rooms=1))
+    before = await trial.append("a", "b")
+    await trial.append("c")
+    expire(redis, "p")
+    after = await trial.append("d", rooms=("q",))
+    assert redis.do("ZRANGE", PREFIX + "rooms", 0, -1) == [b"q"]
+    assert await trial.missed(before) is Incomplete.TRIMMED
+    assert await trial.missed(after) == []
+
+
+async def test_the_bytes_of_a_room_that_has_expired_are_free_again(redis: RedisServer, make: MakeStore) -> None:
+    """Whether it is forgotten or gets a new event. Otherwise the log would be full one day, without events."""
+    trial = await Trial.start(make, RecoverySettings(max_rooms=3))
+    for room in ("p", "q", "r"):
+        await trial.append("a", rooms=(room,))
+    expire(redis, "p", "q", "r")
+    await trial.append("b", rooms=("r",))
+    await trial.append("c", rooms=("s",))
+    assert redis.do("ZRANGE", PREFIX + "rooms", 0, -1) == [b"r", b"s"]
+    assert redis.do("HGET", PREFIX + "log", "bytes") == b"%d" % (2 * len(event("a")))
+
+
+async def test_a_log_without_rooms_has_no_bytes(redis: RedisServer, make: MakeStore) -> None:
+    """However large the rooms were that have expired."""
+    trial = await Trial.start(make, RecoverySettings(total_bytes=4))
+    redis.do("HSET", PREFIX + "log", "bytes", 1000)
+    await trial.append("a")
+    assert redis.do("ZCARD", PREFIX + "rooms") == 0
+    assert redis.do("HGET", PREFIX + "log", "bytes") == b"0"
+
+
+async def test_a_room_whose_only_event_was_too_large_is_forgotten(redis: RedisServer, make: MakeStore) -> None:
+    trial = await Trial.start(make, RecoverySettings(room_bytes=10, max_rooms=1))
+    before = await trial.append("x" * 10)
+    await trial.append("a", rooms=("q",))
+    assert redis.do("ZRANGE", PREFIX + "rooms", 0, -1) == [b"q"]
+    assert await trial.missed(before) == []

@@ -90,7 +90,14 @@ for position = first_room, last_room do
   local found = redis.call('HMGET', index, 'bytes', 'count', 'first', 'floor', 'listed', 'marked_at', key or 'bytes')
   local before = tonumber(found[1] or 0)
   local state = { bytes = before, count = tonumber(found[2] or 0), first = tonumber(found[3] or number) }
-  state.floor = tonumber(found[4]) or floor_of(log, rooms, floors, room)
+  state.floor = tonumber(found[4])
+  if not state.floor then
+    local is_expired
+    state.floor, is_expired = floor_of(log, rooms, floors, room)
+    if is_expired then -- nothing says how many bytes it had: the mean
+      total = total - math.floor(total / redis.call('ZCARD', rooms))
+    end
+  end
   local first, floor = state.first, state.floor
   local listed = tonumber(found[5])
   if not listed then
@@ -144,7 +151,7 @@ for position = first_room, last_room do
   total = total + state.bytes - before
 end
 
-redis.call('HSET', log, 'number', number, 'bytes', total, sender, ARGV[3])
+redis.call('HSET', log, 'number', number, 'bytes', math.max(total, 0), sender, ARGV[3])
 if is_marked or is_older then
   redis.call('HSET', log, 'epoch', epoch, 'too_old', too_old, 'older_at', older_at, 'marked_at', marked_at)
 end

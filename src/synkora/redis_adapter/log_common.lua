@@ -14,13 +14,13 @@ local function number_of(entry)
   return tonumber(string.match(entry[1], '^%d+'))
 end
 
--- Up to which number the events of a room without an index are gone.
+-- Up to which number the events of a room without an index are gone, and whether it had one, which has expired.
 local function floor_of(log, rooms, floors, room)
   local listed = redis.call('ZSCORE', rooms, room)
   if listed then -- its last event is this one, or one of those after which its place would not have been updated
-    return math.min(listed + SELDOM - 1, tonumber(redis.call('HGET', log, 'number') or 0))
+    return math.min(listed + SELDOM - 1, tonumber(redis.call('HGET', log, 'number') or 0)), true
   end
-  return tonumber(redis.call('ZSCORE', floors, room) or redis.call('HGET', log, 'floor') or 0)
+  return tonumber(redis.call('ZSCORE', floors, room) or redis.call('HGET', log, 'floor') or 0), false
 end
 
 -- Up to which number events are too old, and when this will next change. A mark says when a number was given.

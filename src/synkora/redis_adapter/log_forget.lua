@@ -26,11 +26,13 @@ elseif last ~= tonumber(ARGV[2]) then -- a room's place in the list is updated f
 end
 local too_old = grow_old(marks, tonumber(ARGV[3]), max_age)
 local is_old = is_expired or last <= too_old
-local is_large = tonumber(redis.call('HGET', log, 'bytes') or 0) > total_bytes
-if not is_old and not is_large and redis.call('ZCARD', rooms) <= max_rooms then
+local total, count = tonumber(redis.call('HGET', log, 'bytes') or 0), redis.call('ZCARD', rooms)
+if not is_old and total <= total_bytes and count <= max_rooms then
   return 0
 end
-redis.call('HINCRBY', log, 'bytes', -(tonumber(redis.call('HGET', index, 'bytes') or 0)))
+-- Nothing says how many bytes an expired room had: the mean.
+local bytes = is_expired and math.floor(total / count) or tonumber(redis.call('HGET', index, 'bytes'))
+redis.call('HSET', log, 'bytes', count > 1 and math.max(total - bytes, 0) or 0)
 redis.call('DEL', stream, index)
 redis.call('ZREM', rooms, room)
 redis.call('ZADD', floors, last, room)
