@@ -24,7 +24,9 @@ _TURNS = 6  # longest that a return takes: its task, the handlers, and the write
 class Page:
     """A page in the main namespace. `events` are those that it got over all its connections, with their offsets.
 
-    `packets` are all packets of the present connection, and `sid` and `recovered` are as the page sees them.
+    `packets` are all packets of the present connection, and `sid` and `recovered` are as the page sees them. Events
+    before the reply to CONNECT wait for it, also for that of a later connection, and move the offset when the page gets
+    them.
     """
 
     def __init__(self, server: SocketServer) -> None:
@@ -36,6 +38,7 @@ class Page:
         self.refusal: str | None = None
         self.events: list[list[Any]] = []
         self.transport = MemoryTransport()
+        self._early: list[list[Any]] = []
 
     async def come(self, **auth: object) -> "Page":
         """Connect, with pid and offset of the last connection."""
@@ -75,7 +78,7 @@ class Page:
             await asyncio.sleep(0)
         fresh = self.packets[self._read :]
         self._read += len(fresh)
-        came: list[list[Any]] = []
+        before = len(self.events)
         for packet in fresh:
             if packet.startswith("40"):
                 reply = json.loads(packet[2:])
@@ -85,12 +88,17 @@ class Page:
             elif packet.startswith("44"):
                 self.refusal = json.loads(packet[2:])["message"]
             elif packet.startswith(("42", "45")):
-                event = json.loads(packet[packet.index("[") :])
-                came.append(event)
-                if isinstance(event[-1], str):  # also the name of an event without arguments
-                    self.offset = event[-1]
-        self.events += came
-        return came
+                self._early.append(json.loads(packet[packet.index("[") :]))
+            if self.sid is not None:
+                self._hand_over()
+        return self.events[before:]
+
+    def _hand_over(self) -> None:
+        for event in self._early:
+            self.events.append(event)
+            if self.pid is not None and isinstance(event[-1], str):  # also the name of an event without arguments
+                self.offset = event[-1]
+        self._early.clear()
 
     async def lose(self, reason: Reason = Reason.TRANSPORT_CLOSE) -> None:
         await self.read()
