@@ -340,6 +340,19 @@ class EventLogContract:
         assert await trial.missed(before) is Incomplete.TRIMMED
         assert await trial.missed(trial.log.position) == []
 
+    async def test_a_room_is_bounded_in_bytes_after_a_larger_event_with_a_key(self, make: MakeStore) -> None:
+        """The larger event is not kept, and has replaced the one before."""
+        trial = await Trial.start(make, RecoverySettings(room_bytes=100))
+        began = await trial.append("x" * 86, key="k")
+        await trial.append("x" * 106, key="k")
+        assert await trial.missed(began) is Incomplete.TRIMMED
+        larger = trial.log.position
+        assert await trial.log.kept("p") == Kept(0, 0)
+        for name in ("a", "b", "c"):
+            await trial.append(name * 46, key="k")
+            assert await trial.missed(larger) == [name * 46]
+            assert await trial.log.kept("p") == Kept(1, 50)
+
     async def test_the_quietest_rooms_are_forgotten(self, make: MakeStore) -> None:
         """A client is refused if it may have missed an event, also when the room has a new event."""
         trial = await Trial.start(make, RecoverySettings(max_rooms=2))

@@ -127,6 +127,8 @@ for position = first_room, last_room do
   end
   if key and state.count > 0 then
     change(key, number .. ':' .. size)
+  elseif key and found[7] then -- the event was larger than the room's bound, and the one with its key is replaced
+    redis.call('HDEL', index, key)
   end
   if state.first ~= first or not found[3] then
     change('first', state.first)
