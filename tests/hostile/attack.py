@@ -1,6 +1,6 @@
 """The attack, as its own process: `python -m tests.hostile.attack PORT MESSAGES RATE SEED VICTIM…`.
 
-Writes its account as one JSON object.
+Writes its account as one JSON object. HOSTILE_KINDS has the names of the kinds, with commas; by default, all.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import json
 import os
 import random
 import sys
+from collections.abc import Sequence
 
 import uvloop
 from tests.hostile.attacker import Account, Attacker
@@ -21,9 +22,10 @@ _LONGEST = 90  # seconds for one run of one kind, which otherwise hangs
 class Schedule:
     """The order of kinds: each once in a random order, then any."""
 
-    def __init__(self, chance: random.Random, messages: int, account: Account) -> None:
+    def __init__(self, chance: random.Random, messages: int, account: Account, kinds: Sequence[str]) -> None:
         self._chance = chance
-        self._first = list(KINDS)
+        self._kinds = kinds
+        self._first = list(kinds)
         self._messages = messages
         self._account = account
         chance.shuffle(self._first)
@@ -34,7 +36,7 @@ class Schedule:
             return self._first.pop()
         if self._account.messages >= self._messages:
             return None
-        return self._chance.choice(list(KINDS))
+        return self._chance.choice(self._kinds)
 
 
 async def act(attacker: Attacker, schedule: Schedule, account: Account) -> None:
@@ -59,11 +61,11 @@ async def act(attacker: Attacker, schedule: Schedule, account: Account) -> None:
             account.surprises.append(f"{kind}: {str(surprise)[:300]}")
 
 
-async def attack(port: int, messages: int, rate: float, seed: int, victims: list[str]) -> Account:
+async def attack(port: int, messages: int, rate: float, seed: int, victims: list[str], kinds: Sequence[str]) -> Account:
     """Send hostile messages from many addresses simultaneously. Returns the counts."""
     chance = random.Random(seed)
     account = Account(rate)
-    schedule = Schedule(chance, messages, account)
+    schedule = Schedule(chance, messages, account, kinds)
     attackers = [
         Attacker(number, port, victims, account, random.Random(chance.random())) for number in range(ATTACKERS)
     ]
@@ -76,7 +78,8 @@ async def attack(port: int, messages: int, rate: float, seed: int, victims: list
 def main(port: str, messages: str, rate: str, seed: str, *victims: str) -> None:
     """Run the attack."""
     os.nice(10)  # attackers have their own machines, so they must not slow down the members
-    account = uvloop.run(attack(int(port), int(messages), float(rate), int(seed), list(victims)))
+    kinds = os.environ.get("HOSTILE_KINDS", ",".join(KINDS)).split(",")
+    account = uvloop.run(attack(int(port), int(messages), float(rate), int(seed), list(victims), kinds))
     sys.stdout.write(json.dumps({name: value for name, value in vars(account).items() if name != "turns"}))
 
 
