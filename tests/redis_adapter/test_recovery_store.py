@@ -276,6 +276,29 @@ async def test_an_event_that_is_nested_too_deeply_for_other_servers_is_given_up(
     assert await log.kept("p") == (1, len(event("a")))
 
 
+@pytest.mark.parametrize(("rooms", "but"), [(("\ud800",), ()), (("p", "\ud800"), ()), (("p",), ("me", "\ud800"))])
+async def test_a_name_that_is_not_a_text_is_refused(link: Link, rooms: tuple[str, ...], but: tuple[str, ...]) -> None:
+    """A lone surrogate has no UTF-8 form. The event is neither delivered nor kept, and later events are."""
+    log, delivered = followed(link)
+    await until(lambda: log.position.number == 0)
+    began = log.position
+    with pytest.raises(UnicodeEncodeError):
+        log.append(event("a"), (), rooms, but)
+    with pytest.raises(UnicodeEncodeError):
+        await log.append_once(event("a"), rooms, but, once="a")
+    assert (log.kept_bytes, log.lost) == (0, 0)
+    lose(link)
+    await until(lambda: not link.is_up)
+    with pytest.raises(UnicodeEncodeError):
+        log.append(event("a"), (), rooms, but)
+    await until(lambda: link.is_up and log.held is None)
+    log.append(event("b"), (), ("p",), ("\\ud800",))
+    await until(lambda: [name_of(each) for each in delivered] == ["b"])
+    found = await log.read(("p", "me"), began)
+    assert not isinstance(found, Incomplete)
+    assert [name_of(each) for each in found] == ["b"]
+
+
 async def test_very_many_small_events_that_wait_for_redis_do_not_end_the_link(
     redis: RedisServer, make_link: MakeLink
 ) -> None:

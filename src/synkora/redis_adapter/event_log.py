@@ -80,8 +80,11 @@ class RedisLog(LogReceiver):
         members_only: bool = False,
         trace: Trace = NO_TRACE,
     ) -> None:
-        """Let Redis number, store and publish an event."""
-        rooms = tuple(dict.fromkeys(rooms))
+        """Let Redis number, store and publish an event.
+
+        Raises `UnicodeEncodeError` for a name with a lone surrogate.
+        """
+        rooms = _checked(rooms, except_rooms)
         event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only, trace.traceparent)
         self._appender.append(event, trace)
 
@@ -96,8 +99,11 @@ class RedisLog(LogReceiver):
         trace: Trace = NO_TRACE,
         attachments: tuple[bytes, ...] = (),
     ) -> Position | None:
-        """Let Redis number, store and publish an event, and return its position. Raises `LogUnavailable`."""
-        rooms = tuple(dict.fromkeys(rooms))
+        """Let Redis number, store and publish an event, and return its position.
+
+        Raises `LogUnavailable`, and `UnicodeEncodeError` for a name with a lone surrogate.
+        """
+        rooms = _checked(rooms, except_rooms)
         event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only, trace.traceparent)
         return await self._appender.append_once(event, once, trace)
 
@@ -158,6 +164,12 @@ class RedisLog(LogReceiver):
     def gaps(self) -> int:
         """How often this instance missed events of others."""
         return self._catch_up.gaps
+
+
+def _checked(rooms: tuple[str, ...], except_rooms: tuple[str, ...]) -> tuple[str, ...]:
+    """Return each room once. Raises `UnicodeEncodeError` for a name that Redis and its scripts cannot read."""
+    "".join((*rooms, *except_rooms)).encode()
+    return tuple(dict.fromkeys(rooms))
 
 
 def _missed(found: Found) -> Missed:
