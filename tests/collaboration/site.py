@@ -21,6 +21,7 @@ from synkora.identity.tokens import Keyring, sign
 from synkora.recovery.ports import RecoveryStore
 from synkora.recovery.settings import RecoverySettings
 from synkora.sockets.internals import registry_of
+from synkora.sockets.local_adapter import AdapterFactory
 from synkora.sockets.server import SocketServer
 
 SECRET = "the-secret-of-these-tests-5f0c2a"
@@ -76,8 +77,14 @@ class MemoryClient:
 class Site:
     """A Socket.IO server with Synkora. By default, leaves are announced immediately."""
 
-    def __init__(self, *, recovery: bool | RecoverySettings | RecoveryStore = False, **options: Any) -> None:
-        self.server = SocketServer(origins=[PAGE], recovery=recovery)
+    def __init__(
+        self,
+        *,
+        recovery: bool | RecoverySettings | RecoveryStore = False,
+        adapter: AdapterFactory | None = None,
+        **options: Any,
+    ) -> None:
+        self.server = SocketServer(origins=[PAGE], recovery=recovery, adapter=adapter)
         registry_of(self.server).arrivals.share = registry_of(self.server).strangers.share = (
             inf  # a client is connected in the turn in which it comes
         )

@@ -441,3 +441,32 @@ async def test_a_session_starts_before_events_sent_while_its_position_is_read(se
         await page.restore()
         assert len(page.events) >= reached
         assert ["n", 1] in without_offsets(page.events)
+
+
+@pytest.mark.parametrize("back", [0, 1])
+async def test_fault_01_a_server_that_was_away_from_redis_learns_that_a_client_has_moved(
+    redis: RedisServer, back: int
+) -> None:
+    """The client has lost its connection unnoticed, and joins a room on the other server, where it loses it again."""
+    async with relaying(redis.port) as relay:
+        servers = [server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)]
+        async with servers[0].lifespan(), servers[1].lifespan():
+            page = await joined(servers[0])
+            relay.is_stuck = True
+            relay.cut()
+            await until(lambda: is_alone(servers[0]))
+            page.move_to(servers[1])
+            await page.restore()
+            page.emit("join", "s")
+            await page.read()
+            await servers[1].everyone.fetch_sockets()
+            relay.is_stuck = False
+            await until(lambda: not is_alone(servers[0]))
+            await servers[0].everyone.fetch_sockets()
+            servers[1].to("s").emit("n", 1)
+            page.move_to(servers[back])
+            await page.come()
+            assert page.recovered
+            assert await got(page, 1) == [["n", 1]]
+            await until(lambda: not servers[1 - back].of("/").sockets)
+            assert [*servers[back].of("/").sockets] == [page.sid]

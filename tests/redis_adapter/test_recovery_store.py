@@ -739,10 +739,11 @@ async def test_sessions_that_expire_together_are_dropped_a_part_at_a_time(redis:
     "written",
     [
         b"junk",
-        encode(SESSION).replace(b"user", b"\xff" * 4),
-        encode(SESSION).replace(encode(SESSION.joined), encode(SESSION.joined[:1])),
+        b"another:0:junk",
+        b"another:0:" + encode(SESSION).replace(b"user", b"\xff" * 4),
+        b"another:0:" + encode(SESSION).replace(encode(SESSION.joined), encode(SESSION.joined[:1])),
     ],
-    ids=["junk", "not UTF-8", "another number of rooms"],
+    ids=["junk", "with junk for data", "not UTF-8", "another number of rooms"],
 )
 async def test_a_session_of_another_version_is_unknown(
     redis: RedisServer, link: Link, written: bytes, caplog: pytest.LogCaptureFixture
@@ -765,3 +766,153 @@ async def test_sessions_that_could_not_be_saved_are_saved_later(redis: RedisServ
     await until(lambda: link.is_up)
     assert await sessions.take("pid-1") == SESSION
     assert await sessions.take("pid-2") == lost("pid-2")
+
+
+class Away:
+    """Lets a link be down until it may return."""
+
+    def __init__(self, link: Link, patch: pytest.MonkeyPatch) -> None:
+        self._link = link
+        self._may_return = asyncio.Event()
+        find = link._discovery.find
+
+        async def find_later() -> Server:
+            await self._may_return.wait()
+            return await find()
+
+        patch.setattr(link._discovery, "find", find_later)
+        lose(link)
+
+    async def end(self) -> None:
+        self._may_return.set()
+        await until(lambda: self._link.is_up)
+        await self._link.call("PING")
+
+
+MOVED = msgspec.structs.replace(SESSION, rooms=("p1", "p2", "s"), joined=(7, 9, 11))
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [MOVED, msgspec.structs.replace(MOVED, lost_at=NOW), None],
+    ids=["saved again", "lost again", "not yet saved"],
+)
+@pytest.mark.parametrize("change", ["none", "a loss", "an end"])
+async def test_an_instance_that_was_away_leaves_a_session_to_the_one_that_has_taken_it(
+    link: Link, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch, newer: SavedSession | None, change: str
+) -> None:
+    """It has missed the message, and ends its own connection, which only seems alive, if that has not ended before."""
+    ended: list[str] = []
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/", ended.append)
+    others = Followed(await started(make_link()), RecoverySettings(), Clock()).sessions("/")
+    sessions.save(SESSION)
+    await link.call("PING")
+    away = Away(link, monkeypatch)
+    assert await others.take("pid-1") == SESSION
+    if newer is not None:
+        others.save(newer)
+        await others._link.call("PING")
+    if change == "a loss":
+        sessions.save(lost("pid-1"))
+    elif change == "an end":
+        sessions.forget("pid-1")
+    await away.end()
+    assert ended == (["sid-1"] if change == "none" else [])
+    assert (sessions._connected, sessions._unsaved, sessions._unsaved_size) == ({}, {}, 0)
+    await link.call("PING")
+    third = Followed(await started(make_link()), RecoverySettings(), Clock()).sessions("/")
+    assert await third.take("pid-1") == (newer or SESSION)
+
+
+async def test_an_instance_learns_what_was_taken_before_presence_tells_redis_who_is_here(
+    link: Link, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many sessions it saves again: the answer comes before those to later commands."""
+    happened: list[str] = []
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/", happened.append)
+    others = Followed(await started(make_link()), RecoverySettings(), Clock()).sessions("/")
+    for number in range(1100):
+        session = large(number) if number < 100 else msgspec.structs.replace(SESSION, pid=f"pid-{number}")
+        sessions.save(msgspec.structs.replace(session, sid=f"sid-{number}"))
+    await until(lambda: not (sessions._unsaved or sessions._sent))
+    away = Away(link, monkeypatch)
+    for number in (0, 1099):
+        assert await others.take(f"pid-{number}") is not None
+
+    def ask() -> None:
+        link.call("PING", answered=lambda _: happened.append("answered"))
+
+    link.on_up.append(ask)
+    await away.end()
+    assert happened == ["sid-0", "sid-1099", "answered"]
+
+
+async def test_a_session_is_not_saved_over_one_that_was_taken(link: Link, make_link: MakeLink) -> None:
+    """The message about it is on its way."""
+    ended: list[str] = []
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/", ended.append)
+    others = Followed(await started(make_link()), RecoverySettings(), Clock()).sessions("/")
+    sessions.save(SESSION)
+    await link.call("PING")
+    link.unsubscribe(sessions._channel)
+    assert await others.take("pid-1") == SESSION
+    others.save(MOVED)
+    await others._link.call("PING")
+    sessions.save(msgspec.structs.replace(SESSION, rooms=(), joined=()))
+    await until(lambda: ended == ["sid-1"])
+    assert sessions._connected == {}
+    assert await others.take("pid-1") == MOVED
+    link.subscribe(sessions._channel, sessions._heard)
+    assert await sessions.take("pid-1") == MOVED
+    sessions.save(SESSION)
+    await link.call("PING")
+    assert await others.take("pid-1") == SESSION
+    await until(lambda: ended == ["sid-1"] * 2)
+
+
+async def test_a_change_that_waits_for_redis_is_dropped_when_another_instance_takes_the_session(link: Link) -> None:
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
+    lose(link)
+    sessions.save(lost("pid-1"))
+    sessions._heard(encode(("another", "pid-1")))
+    assert (sessions._unsaved, sessions._unsaved_size) == ({}, 0)
+
+
+async def test_a_client_returns_while_the_memory_of_redis_is_full(
+    redis: RedisServer, link: Link, make_link: MakeLink
+) -> None:
+    """Its session is taken and saved in place of the former one."""
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
+    others = Followed(await started(make_link()), RecoverySettings(), Clock()).sessions("/")
+    sessions.save(SESSION)
+    sessions.save(lost("pid-2"))
+    await link.call("PING")
+    redis.do("CONFIG", "SET", "maxmemory", "1")
+    assert await others.take("pid-1") == SESSION
+    assert await others.take("pid-2") == lost("pid-2")
+    others.save(MOVED)
+    await others._link.call("PING")
+    assert await sessions.take("pid-1") == MOVED
+
+
+async def test_a_session_whose_take_redis_has_lost_stays_with_its_instance(
+    redis: RedisServer, link: Link, make_link: MakeLink
+) -> None:
+    """A failover has brought older data back, with the former instance. The client is connected to the later one."""
+    ended: list[str] = []
+    formers = Followed(await started(make_link()), RecoverySettings(), Clock()).sessions("/")
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/", ended.append)
+    formers.save(SESSION)
+    await formers._link.call("PING")
+    key = sessions._prefix + "pid:pid-1"
+    older = redis.do("GET", key)
+    assert await sessions.take("pid-1") == SESSION
+    sessions.save(MOVED)
+    await link.call("PING")
+    redis.do("SET", key, older)
+    lose(link)
+    await until(lambda: link.is_up)
+    await link.call("PING")
+    assert ended == []
+    assert await formers.take("pid-1") == MOVED
+    await until(lambda: ended == ["sid-1"])
