@@ -18,6 +18,7 @@ from synkora import RedisAdapter, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
 from synkora.engine.session import State
 from synkora.redis_adapter.adapter import RedisAdapters
+from synkora.redis_adapter.session_store import RedisSessions
 from synkora.sockets.socket_recovery import RecoveryOutcome
 
 
@@ -470,3 +471,44 @@ async def test_fault_01_a_server_that_was_away_from_redis_learns_that_a_client_h
             assert await got(page, 1) == [["n", 1]]
             await until(lambda: not servers[1 - back].of("/").sockets)
             assert [*servers[back].of("/").sockets] == [page.sid]
+
+
+@pytest.mark.parametrize("back", [0, 1])
+async def test_fault_02_a_session_that_another_user_has_asked_for_is_a_lost_one(
+    redis: RedisServer, servers: list[SocketServer], back: int
+) -> None:
+    """Of a client on another server, whose connection has ended. The client returns with what it missed."""
+    page = await Page(servers[0]).come(user="ann")
+    page.emit("join", "r")
+    await page.read()
+    other = Page(servers[1])
+    other.pid = page.pid
+    await other.come(user="bob")
+    assert not other.recovered
+    assert other.sid != page.sid
+    await until(lambda: not servers[0].of("/").sockets)
+    sessions = recovery_of(servers[1])._sessions
+    assert isinstance(sessions, RedisSessions)
+    assert [*sessions._connected] == [other.pid]
+    assert redis.do("ZRANGE", f"{sessions._prefix}times", 0, -1) == [(page.pid or "").encode()]
+    servers[1].to("r").emit("n", 1)
+    page.move_to(servers[back])
+    assert await page.restore(user="ann") == [["n", 1]]
+
+
+async def test_a_session_whose_client_goes_while_it_is_taken_is_a_lost_one(
+    redis: RedisServer, servers: list[SocketServer], page: Page
+) -> None:
+    """The client was connected to another server, where its connection has ended."""
+    redis.pause()
+    returning = LocalPage(servers[1])
+    returning.pid = page.pid
+    await returning.come()
+    await returning.lose()
+    redis.resume()
+    await until(lambda: not servers[0].of("/").sockets)
+    sessions = recovery_of(servers[1])._sessions
+    assert isinstance(sessions, RedisSessions)
+    await until(lambda: redis.do("ZCARD", f"{sessions._prefix}times") == 1)
+    assert sessions._connected == {}
+    await page.restore()

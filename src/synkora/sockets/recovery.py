@@ -190,7 +190,7 @@ class NamespaceRecovery:
         rival = self._returning.get(brought.pid)
         if not is_same_user or not socket._is_connecting:
             if rival is None:
-                self._sessions.save(session)
+                self._give_back(session)
             if not is_same_user:
                 self.outcomes[RecoveryOutcome.OTHER_USER] += 1
             return
@@ -304,10 +304,18 @@ class NamespaceRecovery:
         if found is None or self._returning.get(found.pid) is not socket:
             return
         del self._returning[found.pid]
-        session = found.session
-        if session is not None and not socket.connected:
+        if found.session is not None and not socket.connected:
             self.outcomes[RecoveryOutcome.REFUSED] += 1
-            self._sessions.save(session if session.lost_at is not None else _lost(session))
+            self._give_back(found.session)
+
+    def _give_back(self, session: SavedSession) -> None:
+        """Save a session that was taken in vain: as a lost one, unless its socket is connected here.
+
+        A connection on another instance has ended because the session was taken.
+        """
+        socket = self._core.sockets.get(session.sid)
+        is_here = socket is not None and socket._recovery is not None and socket._recovery.pid == session.pid
+        self._sessions.save(session if is_here or session.lost_at is not None else _lost(session))
 
     def open(self, socket: "Socket") -> None:
         """Replay what a connected socket has missed, then answer its CONNECT, and save its session."""
