@@ -32,7 +32,7 @@ def _has_code(file: Path) -> bool:
     if file.suffix != ".py" or file.name != "__init__.py":
         return file.suffix == ".py"
     definitions = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    return any(isinstance(each, definitions) for each in ast.parse(file.read_text(encoding="utf-8")).body)
+    return any(isinstance(each, definitions) for each in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
 
 
 def _about(file: Path) -> str:

@@ -1,6 +1,5 @@
 """The WebSocket server of Synkora: an Engine.IO and Socket.IO server, and the collaboration that runs on it.
-
-A name is imported when it is first used, so that a program loads no more than it needs.
+Each public name is imported when it is first used, so that a program loads no more than it needs.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Finds the extra of a missing library."""
+"""Says which extra to install when a library is missing."""
 
 from typing import Final
 

@@ -1,1 +1,1 @@
-"""Access policies: ask the app, or the app's database, who may join a project."""
+"""Access policies, which ask the app or its database who may join a project; and the sessions in that database."""

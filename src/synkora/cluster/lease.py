@@ -19,10 +19,10 @@ _RENEWALS: Final = 3  # within a lifetime
 class Timing:
     """Durations of presence over several instances, in seconds.
 
-    An instance sends a heartbeat every `beat`, and is considered dead after `silence`: its clients have at least the
-    difference to return, and the others learn within the sum that they have left. Each key in Redis expires after
-    `lifetime`, and is renewed about three times within it. A list is sent after `timeout` even without an answer of
-    Redis.
+    An instance renews its lease every `beat`, and is considered dead after `silence` without a renewal: its clients
+    have at least the difference to return, and the others learn within the sum that they have left. Each key in Redis
+    expires after `lifetime`, and is renewed about three times within it. A list is sent after `timeout` even without an
+    answer of Redis.
 
     When Redis has been unavailable for `absence`, the members of other instances are removed. When Redis is back, other
     instances need time to reconnect: for `watch` no instance is considered dead, and for `doubt` members that Redis no
@@ -64,7 +64,7 @@ class InstanceLease:
         return asyncio.get_running_loop().time() - self._since < self._timing.watch
 
     async def renew(self, projects: Sequence[str], audit: Callable[[str, int], None]) -> list[str] | None:
-        """Send a heartbeat, and renew some projects; `audit` gets the version of each, in order among the messages.
+        """Renew the lease, and some projects; `audit` gets the version of each, in order among the messages.
 
         Returns the instances with an expired lease; None if this instance's own lease has expired.
         """

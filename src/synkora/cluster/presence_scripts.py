@@ -23,7 +23,7 @@ class Keys:
 
     @property
     def instances(self) -> bytes:
-        """A sorted set: the instances by the time of their last heartbeat in ms."""
+        """A sorted set: the instances by the time of their last renewal in ms."""
         return f"{self._prefix}instances".encode()
 
     def instance(self, uid: str) -> bytes:

@@ -72,14 +72,14 @@ class PresenceSync:
         self._refused: set[str] = set()  # retried with the next beat
         self._calls = 0  # pending
         self._in_flight = 0  # bytes of the pending calls
-        # Heartbeat
+        # Renewal of the lease
         self._unaudited: list[str] = []
         self._was_refused = False  # since the last beat
         self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start the heartbeat, in the running loop. The link may come up before or after."""
+        """Start to renew the lease, in the running loop. The link may come up before or after."""
         self._link.on_up.append(self._went_up)
         self._link.on_down.append(self._went_down)
         self._task = asyncio.get_running_loop().create_task(self._keep_beating())
@@ -334,7 +334,7 @@ class PresenceSync:
             self.problem = str(error)
             log.warning("presence_refused", problem=self.problem)
 
-    # Heartbeat
+    # Renewal of the lease
 
     async def _keep_beating(self) -> None:
         while True:
@@ -346,7 +346,7 @@ class PresenceSync:
                     pass  # the link reports it
                 except RedisRefused as error:
                     self._note_refusal(error)
-                except Exception as error:  # noqa: BLE001  # a bug: without heartbeats all members would be removed
+                except Exception as error:  # noqa: BLE001  # a bug: without renewals all members would be removed
                     log.error("beat_failed", **fault(error))
                 if not self._was_refused:
                     self.problem = None

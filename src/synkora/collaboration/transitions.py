@@ -1,4 +1,4 @@
-"""Transitions of presence: what the app's backend is told."""
+"""The changes that webhooks report: a project is occupied or vacant, a user has entered or left a project."""
 
 from collections.abc import Callable
 from enum import StrEnum

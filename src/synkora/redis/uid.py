@@ -1,4 +1,4 @@
-"""Names of instances, drawn by chance."""
+"""Random names of instances."""
 
 import secrets
 import string
@@ -9,5 +9,5 @@ _UID_SIZE: Final = 6
 
 
 def new_uid() -> str:
-    """Return a unique name for an instance."""
+    """Return a random name for an instance."""
     return "".join(secrets.choice(_UID_LETTERS) for _ in range(_UID_SIZE))

@@ -1,4 +1,4 @@
-"""This instance's rows of the tables of connections and projects."""
+"""This instance's rows of the tables of connections and projects; `api.py` merges those of all instances."""
 
 import time
 from collections.abc import Callable

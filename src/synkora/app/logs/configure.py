@@ -1,4 +1,4 @@
-"""The server's log: events with named fields, written as text or as JSON."""
+"""Sets up the server's log: its level, its form (`text.py` or `json.py`), its output, and the libraries' lines."""
 
 import functools
 import logging

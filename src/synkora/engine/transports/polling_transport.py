@@ -1,4 +1,4 @@
-"""The polling transport of one session: its open poll, an unread response, and which requests a proxy repeats."""
+"""The polling transport of one session: its open poll and an unread response. It recognises repeated requests."""
 
 import asyncio
 from collections.abc import Callable
