@@ -37,6 +37,16 @@ async def test_the_keys_of_a_room_outlive_its_events_and_clients_and_the_log_out
     assert 604_800 + max_age / 64 < stream == index < log - max_age / 64
 
 
+async def test_a_log_is_renewed_with_each_of_its_rooms(redis: RedisServer, make: MakeStore) -> None:
+    trial = await Trial.start(make)
+    await trial.append("a")
+    trial.clock.now += 120
+    await trial.append("b", rooms=("q",))
+    redis.do("EXPIRE", PREFIX + "log", 100)
+    await trial.append("c")
+    assert redis.do("TTL", PREFIX + "index:p") < redis.do("TTL", PREFIX + "log")
+
+
 async def test_missed_events_that_have_expired_are_known_to_be_missed(redis: RedisServer, make: MakeStore) -> None:
     """Also when the room has a new event. A client that has missed nothing is recovered."""
     trial = await Trial.start(make)

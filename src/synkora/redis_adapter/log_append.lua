@@ -139,11 +139,11 @@ for position = first_room, last_room do
   if not listed or number - listed >= SELDOM then
     redis.call('ZADD', rooms, number, room)
     change('listed', number)
-    renews = true
   end
   local is_renewed = tonumber(found[6]) ~= marked_at
   if is_renewed then
     change('marked_at', marked_at)
+    renews = true
   end
   redis.call('HSET', index, unpack(changes))
   if is_renewed then
