@@ -329,6 +329,22 @@ def certificate_of(port: int) -> str:
     return "\n".join(ssl.get_server_certificate(("127.0.0.1", port)).splitlines()) + "\n"
 
 
+async def test_a_reload_that_is_asked_for_during_a_failed_one_is_done_afterwards(start_server: StartServer) -> None:
+    """When the workers that the failed one has started have ended. Each number has one worker again."""
+    workers = Workers(start_server(**TWO))
+    before = workers.processes
+    workers.server.process.send_signal(signal.SIGHUP)
+    await until(lambda: len(workers.processes) == 4, PATIENCE)
+    workers.server.process.send_signal(signal.SIGHUP)
+    ((_, new),) = [each for each in workers.processes if each[0] == 1 and each not in before]
+    os.kill(new, signal.SIGKILL)
+    await until(lambda: workers.logged("reloaded") != [], PATIENCE)
+    assert len(workers.logged("not_reloaded")) == 1
+    await until(lambda: sorted(number for number, _ in workers.processes) == [0, 1], PATIENCE)
+    assert not set(before) & set(workers.processes)
+    await expect_health(workers.server, status="healthy", workers=2)
+
+
 async def test_the_parent_talks_to_the_service_manager(tmp_path: Path) -> None:
     """It passes the manager's socket to the workers, and says once that all are ready, and once that they stop."""
     notices = tmp_path / "notices"

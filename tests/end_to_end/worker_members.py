@@ -29,12 +29,17 @@ class Workers:
     @property
     def pids(self) -> dict[int, int]:
         """The process ids of the workers by their numbers."""
-        found = {}
+        return dict(self.processes)
+
+    @property
+    def processes(self) -> list[tuple[int, int]]:
+        """The numbers and the process ids of the workers. During a reload several have one number."""
+        found = []
         for process in self.parent.children():
             with suppress(psutil.NoSuchProcess):  # it has just ended
                 variables = process.environ()
                 if "SYNKORA_WORKER" in variables:
-                    found[int(variables["SYNKORA_WORKER"])] = process.pid
+                    found.append((int(variables["SYNKORA_WORKER"]), process.pid))
         return found
 
     @property

@@ -269,7 +269,7 @@ class Parent:
             log.info("reloaded", text=f"Workers replaced: {self._count}")
 
     async def _start_others(self) -> set[_Worker] | None:
-        """Start a second worker for each number; return None, and end them, if one does not start."""
+        """Start a second worker for each number; return None if one does not start, when all of them have ended."""
         new: set[_Worker] = set()
         for number in range(self._count):
             worker = self._spawn(number)
@@ -281,6 +281,8 @@ class Parent:
                     each.tell("leave")
                 for old_number in range(self._count):
                     self._task(self._replace(old_number, _FIRST_PAUSE))  # an old one may have ended meanwhile
+                # Until then they have the slots that the workers of another reload need.
+                await asyncio.gather(*(self._await_end(each, self._settings.shutdown_drain) for each in new))
                 return None
         return new
 
