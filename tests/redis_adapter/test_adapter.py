@@ -169,7 +169,7 @@ async def test_a_subscriber_of_all_channels_is_not_a_server(crowd: Crowd, redis:
 async def test_a_search_may_contain_a_lone_surrogate(crowd: Crowd) -> None:
     """JSON can represent it, and no room has such a name."""
     first = crowd.cluster.servers[0]
-    assert await first.to("\ud800").fetch_sockets() == []
+    assert await adapter_of(first).fetch_sockets(("\ud800",), ()) == []
     assert not adapter_of(first)._requests._waiting
 
 

@@ -17,6 +17,7 @@ from tests.support.servers import until
 from synkora import RedisAdapter, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
 from synkora.engine.session import State
+from synkora.redis.link import Link
 from synkora.redis_adapter.adapter import RedisAdapters
 from synkora.redis_adapter.session_store import RedisSessions
 from synkora.sockets.socket_recovery import RecoveryOutcome
@@ -37,6 +38,12 @@ def is_alone(server: SocketServer) -> bool:
     adapters = server._connection
     assert isinstance(adapters, RedisAdapters)
     return adapters.problem is not None
+
+
+def link_of(server: SocketServer) -> Link:
+    adapters = server._connection
+    assert isinstance(adapters, RedisAdapters)
+    return adapters._link
 
 
 def server_on(url: str) -> SocketServer:
@@ -512,3 +519,26 @@ async def test_a_session_whose_client_goes_while_it_is_taken_is_a_lost_one(
     await until(lambda: redis.do("ZCARD", f"{sessions._prefix}times") == 1)
     assert sessions._connected == {}
     await page.restore()
+
+
+async def test_a_client_cannot_stop_the_log_by_the_name_of_a_room(servers: list[SocketServer], page: Page) -> None:
+    """Half of a surrogate pair cannot be written to Redis. The join is refused, and changes nothing."""
+    ends: list[str] = []
+    servers[0].on_disconnect(lambda socket, reason: ends.append(socket.id))
+    guest = await joined(servers[0])
+    guest.emit("join", "\ud800")
+    (refusal,) = await guest.read()
+    assert refusal[:2] == ["error", {"message": "Internal server error", "event": "join"}]
+    assert servers[0].of("/").sockets[str(guest.sid)].rooms == {guest.sid, "r"}
+    link = link_of(servers[0])
+    assert link._up is not None
+    link._up.end("the test ends the connection")
+    await until(lambda: link.is_up)
+    servers[0].to("r").emit("n", 1)
+    servers[1].to("r").emit("n", 2)
+    assert sorted(await got(page, 2)) == [["n", 1], ["n", 2]]
+    await guest.lose()
+    assert ends == [guest.sid]
+    assert list(servers[0].of("/").sockets) == [page.sid]
+    await page.lose()
+    assert ends == [guest.sid, page.sid]

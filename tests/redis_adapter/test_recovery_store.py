@@ -10,6 +10,7 @@ from tests.contracts.event_log import TRACEPARENT, EventLogContract, MakeStore, 
 from tests.contracts.session_store import NOW, SESSION, SessionStoreContract, lost
 from tests.support.clocks import Clock
 from tests.support.links import QUICK, MakeLink, started
+from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
@@ -471,6 +472,70 @@ async def test_clients_that_wait_for_their_instance_to_catch_up_are_bounded(
     assert [missed.events is Incomplete.UNAVAILABLE for missed in found] == [
         number < at_once[0] for number in range(50)
     ]
+
+
+async def test_a_room_that_cannot_be_asked_for_does_not_stop_the_log(link: Link, make_link: MakeLink) -> None:
+    """What others sent meanwhile may be missed, which is counted. Later events come, and own ones are sent."""
+    other = await started(make_link())
+    delivered: list[LoggedEvent] = []
+    follower = Followed(link, RecoverySettings(), Clock())
+    log, (writer, _) = follower.log("/", delivered.append), followed(other)
+    await until(lambda: not log.is_new)
+    follower.serve("/", used("p", "\ud800"))
+    lose(link)
+    writer.append(event("a"), (), ("p",), ())
+    await until(lambda: link.is_up and log.held is None)
+    assert log.gaps == 1
+    log.append(event("b"), (), ("p",), ())
+    await until(lambda: [name_of(each) for each in delivered][-1:] == ["b"])
+    writer.append(event("c"), (), ("p",), ())
+    await until(lambda: [name_of(each) for each in delivered][-2:] == ["b", "c"])
+    assert log.kept_bytes == 0
+
+
+@pytest.mark.parametrize("broken", ["is_same_log", "Position"])
+async def test_a_fault_while_an_instance_catches_up_does_not_stop_the_log(
+    link: Link, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Whichever step it is in."""
+    other = await started(make_link())
+    (log, delivered), (writer, _) = followed(link), followed(other)
+    log._catch_up._local_rooms = lambda: ("p",)
+    await until(lambda: not log.is_new)
+    lose(link)
+    writer.append(event("a"), (), ("p",), ())
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(log_catch_up, broken, None)
+        await until(lambda: link.is_up and log.held is None)
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["catch_up_failed"]
+    log.append(event("b"), (), ("p",), ())
+    writer.append(event("c"), (), ("p",), ())
+    await until(lambda: {name_of(each) for each in delivered} >= {"b", "c"})
+    assert log.kept_bytes == 0
+
+
+async def test_an_event_whose_delivery_fails_is_no_reason_to_lose_the_others(link: Link, make_link: MakeLink) -> None:
+    """Neither of those that were missed, nor of those that came meanwhile."""
+    other = await started(make_link())
+    delivered: list[str] = []
+
+    def deliver(each: LoggedEvent) -> None:
+        if name_of(each) in "ad":
+            raise RuntimeError("the test's")
+        delivered.append(name_of(each))
+
+    log, (writer, _) = Followed(link, RecoverySettings(), Clock()).log("/", deliver), followed(other)
+    log._catch_up._local_rooms = lambda: ("p",)
+    await until(lambda: not log.is_new)
+    lose(link)
+    for name in "abc":
+        writer.append(event(name), (), ("p",), ())
+    await until(lambda: link.is_up)
+    for name in "def":
+        writer.append(event(name), (), ("p",), ())
+    await until(lambda: log.position.number == 6)
+    assert delivered == [*"bcef"]
+    assert log.gaps == 0
 
 
 async def test_an_instance_catches_up_from_where_its_clients_came(link: Link, make_link: MakeLink) -> None:

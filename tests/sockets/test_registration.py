@@ -361,6 +361,25 @@ class TestMistakes:
                 with pytest.raises(TypeError, match="the name of a room is a text, not 123"):
                     call(123)  # type: ignore[arg-type]  # the mistake
 
+    async def test_a_room_has_no_half_of_a_surrogate_pair(self, server: SocketServer) -> None:
+        """UTF-8 cannot represent it, so adapters and stores could not name the room. Clients choose names."""
+        main = server.of("/")
+        async with connect(server):
+            (socket,) = main.sockets.values()
+            everyone = main.everyone
+            for call in (
+                *(socket.join, socket.leave, socket.to, socket.in_, socket.except_, server.to, server.in_),
+                *(server.except_, socket.volatile.to, everyone.to("a").except_, main.sockets_join, main.sockets_leave),
+            ):
+                with pytest.raises(ValueError, match=r"a room has half of a surrogate pair: '\\ud800'"):
+                    call("a", "é\ud800")
+            assert socket.rooms == {socket.id}
+            with pytest.raises(ValueError, match=r"a user has half of a surrogate pair: '\\udc00'"):
+                socket.identity = "\udc00"
+            socket.identity = socket.data["name"] = "é🚀"
+            socket.join("é🚀")
+            assert socket.rooms == {socket.id, "é🚀"}
+
     async def test_rooms_are_left_together(self, server: SocketServer) -> None:
         main = server.of("/")
         async with connect(server):

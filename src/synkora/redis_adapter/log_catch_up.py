@@ -1,9 +1,9 @@
 """Settles a log after Redis comes back, and delivers what this instance has missed."""
 
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Final, ParamSpec
 
-from synkora.engine.logs import Log
+from synkora.engine.logs import Log, fault
 from synkora.recovery.ports import Incomplete
 from synkora.recovery.position import Position, is_same_log
 from synkora.redis.link import Link
@@ -12,6 +12,7 @@ from synkora.redis_adapter.log_codec import LogEntry
 from synkora.redis_adapter.log_reader import LogReader
 from synkora.redis_adapter.log_receiver import LogReceiver
 
+P = ParamSpec("P")
 #: Bytes of the commands that read for clients which have returned while this instance caught up. All are sent together
 #: afterwards, and a link holds only so much; these are about 10,000 clients.
 _MAX_READS: Final = 8_000_000
@@ -97,7 +98,7 @@ class LogCatchUp:
             self._appender.send_waiting()
         else:
             self._receiver.held = []
-            self._settle(self._settled)
+            self._settle(self._safely(self._settled))
 
     def _settle(self, settled: Callable[[Position | None, int], None]) -> None:
         receiver = self._receiver
@@ -122,7 +123,7 @@ class LogCatchUp:
 
     def _read_missed(self) -> None:
         """Read what was missed. Events that come after the first part was read are held by the receiver, in order."""
-        self._reader.read_parts(self._local_rooms(), self._receiver.last, self._caught_up)
+        self._reader.read_parts(self._local_rooms(), self._receiver.last, self._safely(self._caught_up))
 
     def _caught_up(self, missed: list[LogEntry] | Incomplete) -> None:
         if not self._link.is_up:
@@ -136,11 +137,29 @@ class LogCatchUp:
             return
         receiver = self._receiver
         for entry in missed:
-            receiver.take(entry, Position(receiver.epoch, entry.event.number))
+            self._succeeds(receiver.take, entry, Position(receiver.epoch, entry.event.number))
         self._resume()
 
     def _locate(self, found: Callable[[Position | None], None]) -> None:
-        self._reader.locate(self._receiver.proposed, found)
+        self._reader.locate(self._receiver.proposed, self._safely(found))
+
+    def _safely(self, step: Callable[P, None]) -> Callable[P, None]:
+        """Return a step whose failure ends the catch-up: events would be held, and own ones would wait, for ever."""
+
+        def take(*args: P.args, **keywords: P.kwargs) -> None:
+            if not self._succeeds(step, *args, **keywords) and self._receiver.held is not None:
+                self._note_gap(Incomplete.UNAVAILABLE)
+                self._resume()
+
+        return take
+
+    def _succeeds(self, step: Callable[P, None], *args: P.args, **keywords: P.kwargs) -> bool:
+        try:
+            step(*args, **keywords)
+        except Exception as error:  # noqa: BLE001  # one event's failure must not affect the others
+            log.error("catch_up_failed", namespace=self._reader.namespace, **fault(error))
+            return False
+        return True
 
     def _begin_again(self, position: Position | None) -> None:
         """Read on in another epoch of the log, or read all of a log that has begun while this instance was away."""
@@ -169,5 +188,5 @@ class LogCatchUp:
         """Take what came while missed events were read, and send what has waited."""
         held, self._receiver.held = self._receiver.held or [], None
         for message in held:
-            self._receiver.receive(message)
+            self._succeeds(self._receiver.receive, message)
         self._appender.send_waiting()

@@ -135,7 +135,10 @@ class LogReader:
                 name = rooms.popleft()
                 part[name] = (0, True)
                 size += size_of((name,))
-            self.read(part, after, collect, leaves_out=False)
+            try:
+                self.read(part, after, collect, leaves_out=False)
+            except UnicodeEncodeError:  # the name of a room
+                answered(Incomplete.UNAVAILABLE)
 
         def collect(found: Found) -> None:
             nonlocal until

@@ -13,11 +13,29 @@ def _ignore_name(_: str) -> None:
 
 
 def check_rooms(rooms: tuple[str, ...]) -> tuple[str, ...]:
-    """Return names of rooms. Raises `TypeError` for one that is not a text: the adapters carry only texts."""
+    """Return names of rooms.
+
+    Raises `TypeError` for one that is not a text, since the adapters carry only texts, and `ValueError` as
+    `check_unicode` does.
+    """
     for room in rooms:
         if not isinstance(room, str):
             raise TypeError(f"the name of a room is a text, not {room!r}")
+        if not room.isascii():
+            check_unicode("a room", room)
     return rooms
+
+
+def check_unicode(what: str, name: str) -> None:
+    """Check that UTF-8 can represent a name, or it could be neither sent nor kept. Raises `ValueError`.
+
+    Clients may choose names, and JSON may have half of a surrogate pair.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        half = name[error.start]
+        raise ValueError(f"the name of {what} has half of a surrogate pair: {half!r}") from None
 
 
 class Rooms:

@@ -15,7 +15,7 @@ from synkora.sockets.acks import Acks
 from synkora.sockets.broadcast import Broadcast
 from synkora.sockets.errors import AckTimeout, naming_event
 from synkora.sockets.flagged_socket import FlaggedSocket
-from synkora.sockets.rooms import check_rooms
+from synkora.sockets.rooms import check_rooms, check_unicode
 from synkora.sockets.snapshot import Handshake, SocketSnapshot
 from synkora.sockets.socket_recovery import SocketRecovery
 
@@ -46,6 +46,7 @@ class Socket:
         "_core",
         "_data",
         "_disconnect",
+        "_identity",
         "_is_admitted",
         "_is_greeted",
         "_last",
@@ -58,7 +59,6 @@ class Socket:
         "_session",
         "_state",
         "id",
-        "identity",
         "issued",
     )
 
@@ -85,7 +85,7 @@ class Socket:
         self._acks: Acks | None = None
         self._data: dict[str, Any] | None = None
         self._recovery: SocketRecovery | None = None
-        self.identity = ""
+        self._identity = ""
         self._is_greeted = False  # the handler of CONNECT has been called
         self._is_admitted = False  # the handler of CONNECT has ended, and the last read of a return may go on
         self._lost_for: Reason | None = None  # why the socket was ended before that
@@ -128,6 +128,17 @@ class Socket:
         return SocketSnapshot(self.id, self.handshake, self.rooms, dict(self._data or {}))
 
     @property
+    def identity(self) -> str:
+        """The name of the user. It has no half of a surrogate pair: `ValueError`."""
+        return self._identity
+
+    @identity.setter
+    def identity(self, identity: str) -> None:
+        if isinstance(identity, str):
+            check_unicode("a user", identity)
+        self._identity = identity
+
+    @property
     def connected(self) -> bool:
         """Whether the socket is connected: from the reply to CONNECT until its end."""
         return self._state is SocketState.CONNECTED
@@ -157,7 +168,10 @@ class Socket:
         )
 
     def join(self, *rooms: str) -> None:
-        """Join rooms. Raises `TypeError` for a room that is not a text."""
+        """Join rooms.
+
+        Raises `TypeError` for a room that is not a text, and `ValueError` for one with half of a surrogate pair.
+        """
         check_rooms(rooms)
         if self._state is SocketState.DISCONNECTED:
             return
@@ -174,7 +188,7 @@ class Socket:
             self._core.adapter.rooms.join(self.id, room)
 
     def leave(self, *rooms: str) -> None:
-        """Leave rooms. Raises `TypeError` for a room that is not a text."""
+        """Leave rooms. Raises the same errors as `join`."""
         check_rooms(rooms)
         for room in rooms:
             if self._rooms is not None:
