@@ -12,7 +12,7 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 
-from synkora.recovery.ports import Incomplete, LoggedEvent
+from synkora.recovery.ports import Incomplete, LoggedEvent, LogUnavailable, Missed
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
@@ -66,12 +66,19 @@ async def pair(redis: RedisServer, make_link: MakeLink) -> tuple[Instance, Insta
     return first, second
 
 
-async def go_back(redis: RedisServer, *links: Link) -> None:
+async def go_back(redis: RedisServer, *links: Link, options: tuple[str, ...] = ()) -> None:
     """Start Redis again with what it had at the last SAVE."""
     redis.kill()
     for link in links:
         await until(lambda link=link: not link.is_up)
-    redis.start()
+    redis.start(*options)
+
+
+async def refused(redis: RedisServer, *instances: Instance) -> None:
+    """Let Redis go back, and refuse all writes: a new master has no replica for a moment."""
+    links = [each.link for each in instances]
+    await go_back(redis, *links, options=("--min-replicas-to-write", "1"))
+    await until(lambda: all(link.is_up and link.problem is not None for link in links))
 
 
 def meanings(*instances: Instance) -> dict[str, set[str]]:
@@ -110,6 +117,83 @@ async def test_no_number_is_given_twice(redis: RedisServer, pair: tuple[Instance
     assert isinstance(kept, list)
     assert sorted(kept) == [*"abcdefg"]
     assert (first.log.gaps, second.log.gaps, first.log.lost, second.log.lost) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("senders", [(0,), (1,), (0, 1)])
+async def test_no_number_is_given_twice_where_redis_refused_to_settle_the_log(
+    redis: RedisServer, pair: tuple[Instance, Instance], senders: tuple[int, ...]
+) -> None:
+    """Also if one instance sends before the other has settled the log. Events that came meanwhile are in the log."""
+    first, second = pair
+    redis.do("SAVE")
+    first.send("c")
+    second.send("d")
+    first.send("e")
+    await until(lambda: len(first.delivered) == len(second.delivered) == 5)
+    lost = first.log.position
+    await refused(redis, *pair)
+    first.send("f")
+    await until(lambda: first.names[-1] == "f")
+    redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
+    for number, name in enumerate("ghijklmnop"):
+        pair[senders[number % len(senders)]].send(name)
+    await until(lambda: len(first.delivered) >= 16 and len(second.delivered) >= 16)
+    await until(lambda: first.log.kept_bytes == second.log.kept_bytes == 0)
+    assert sorted(first.names) == sorted(second.names) == [*"abcdefghijklmnop"]
+    assert all(len(names) == 1 for names in meanings(*pair).values())
+    assert await first.since(lost) is Incomplete.EPOCH
+    kept = await first.since(Position(first.log.position.epoch, 0))
+    assert isinstance(kept, list)
+    assert sorted(kept) == [*"abcdefghijklmnop"]
+    assert (first.log.gaps, second.log.gaps, first.log.lost, second.log.lost) == (0, 0, 0, 0)
+
+
+async def test_a_new_instance_gives_no_number_twice_where_redis_refused_to_settle_the_log(
+    redis: RedisServer, pair: tuple[Instance, Instance], make_link: MakeLink
+) -> None:
+    """Nor does it say before what a client has missed: the others know of lost events."""
+    first, second = pair
+    redis.do("SAVE")
+    before = first.log.position
+    first.send("c")
+    second.send("d")
+    await until(lambda: len(first.delivered) == len(second.delivered) == 4)
+    await refused(redis, *pair)
+    late = Instance(await started(make_link()), Clock())
+    await until(lambda: late.link.problem is not None)
+    missed: list[Missed] = []
+    late.log.replay("me", {"p": 0}, before, missed.append)
+    redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
+    late.send(*"efgh")
+    await until(lambda: all(len(each.delivered) >= 8 for each in pair))
+    assert sorted(first.names) == sorted(second.names) == [*"abcdefgh"]
+    assert all(len(names) == 1 for names in meanings(*pair, late).values())
+    await until(lambda: bool(missed))
+    if isinstance(missed[0].events, list):
+        assert [*"cd"] == [name_of(each) for each in missed[0].events if name_of(each) in "cd"]
+
+
+async def test_instances_serve_each_other_while_redis_refuses_to_settle_the_log(
+    redis: RedisServer, pair: tuple[Instance, Instance]
+) -> None:
+    """Its only replica may be away for hours: events are sent past the log, and clients that return are told so."""
+    first, second = pair
+    redis.do("SAVE")
+    passed: list[bytes] = []
+    second.link.subscribe(Channels.of("test", "/").room("p"), passed.append)
+    await refused(redis, *pair)
+    first.send("c")
+    await until(lambda: first.names[-1] == "c")
+    with pytest.raises(LogUnavailable):
+        await first.log.append_once(event("d"), ("p",), once="d")
+    missed: list[Missed] = []
+    first.log.replay("me", {"p": 0}, first.delivered[0][1], missed.append)
+    await until(lambda: len(passed) == 1 and len(missed) == 1)
+    assert b'["c"' in passed[0]
+    assert missed[0].events is Incomplete.UNAVAILABLE
+    assert (first.log.lost, first.log.kept_bytes) == (1, 0)
+    first.log.replay("me", {"p": 0}, first.delivered[0][1], missed.append)
+    assert missed[1].events is Incomplete.UNAVAILABLE
 
 
 async def test_an_event_that_reached_one_instance_alone_reaches_the_others(

@@ -68,11 +68,11 @@ class RedisServer:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> Self:
-        """Start it, on its former port, and wait until it answers."""
+    def start(self, *options: str) -> Self:
+        """Start it, on its former port and this time with more options, and wait until it answers."""
         log = self.folder / "log"
         with log.open("ab") as output:
-            self._process = subprocess.Popen([self._program, *self._options], stdout=output, stderr=output)
+            self._process = subprocess.Popen([self._program, *self._options, *options], stdout=output, stderr=output)
         until = time.monotonic() + PATIENCE
         while not self._answers():
             assert self._process.poll() is None, log.read_text()

@@ -68,7 +68,7 @@ class LogAppender:
     """The events of this instance: sent to Redis, or waiting for it. Each has a number among them.
 
     While Redis is unavailable, the `receiver` delivers them here. Events that Redis has lost since it confirmed them
-    are sent again.
+    are sent again. Over each connection the log is settled first: before, Redis could give a number twice.
     """
 
     def __init__(
@@ -83,6 +83,8 @@ class LogAppender:
         self.lost = 0  # events that could not be sent to Redis
         self.unsent_size = 0
         self.on_resent = nothing  # called when `is_resending` may have ended
+        self.is_settled = False  # over the present connection
+        self._is_refused = False  # Redis has refused to settle the log, and is asked again
         self._link = link
         self._namespace = keys.namespace
         self._settings = settings
@@ -123,7 +125,7 @@ class LogAppender:
 
     async def append_once(self, event: LoggedEvent, once: str, trace: Trace = NO_TRACE) -> Position | None:
         """Append an event, and return its position. Raises `LogUnavailable`."""
-        if not self._link.is_up:
+        if not self._link.is_up or (once and self._is_refused):
             raise LogUnavailable
         number = next(self._numbers)
         self._awaited[number] = awaited = _Awaited(once, asyncio.get_running_loop().create_future())
@@ -139,18 +141,22 @@ class LogAppender:
         self._append(next(self._numbers), event, trace)
 
     def _append(self, number: int, event: LoggedEvent, trace: Trace) -> None:
-        is_up = self._link.is_up
+        is_alone = self._is_refused or not self._link.is_up
         if trace.traceparent:
             self._traces[number] = trace
-        self._unsent[number] = _Unsent(event, not is_up)
+        self._unsent[number] = _Unsent(event, is_alone)
         self.unsent_size += event.size + _UNSENT_EXTRA
-        if is_up and self._receiver.held is None and not self._waiting:
+        if self._may_send and not self._waiting:
             self._send(number, event)
             return
         self._waiting.append(number)
-        if not is_up:
+        if is_alone:
             self._receiver.deliver_own(number, event)
         self._bound()
+
+    @property
+    def _may_send(self) -> bool:
+        return self.is_settled and self._link.is_up and self._receiver.held is None
 
     def _send(self, number: int, event: LoggedEvent) -> None:
         keys, uid = self._keys, self._link.uid
@@ -194,12 +200,7 @@ class LogAppender:
         if isinstance(error, LinkDown):
             return  # it may have been appended: it is sent again, and appended once
         if isinstance(error, RedisRefused):
-            awaited = self._awaited.get(number)
-            if awaited is not None and awaited.once:
-                self._return(number, awaited)
-            else:
-                self._publish_only(event)
-                self._give_up(number)
+            self._pass(number, event)
         elif number in self._unsent:
             del self._unsent[number]
             self.unsent_size -= size + _UNSENT_EXTRA
@@ -231,6 +232,15 @@ class LogAppender:
         self._recent_size += size + _UNSENT_EXTRA
         while recent and (self._recent_size > _MAX_RECENT or recent[0].at < now - _LONGEST_LAG):
             self._recent_size -= recent.popleft().event.size + _UNSENT_EXTRA
+
+    def _pass(self, number: int, event: LoggedEvent) -> None:
+        """Send an event past the log, unless its publisher can append it again."""
+        awaited = self._awaited.get(number)
+        if awaited is not None and awaited.once:
+            self._return(number, awaited)
+        else:
+            self._publish_only(event)
+            self._give_up(number)
 
     def _publish_only(self, event: LoggedEvent) -> None:
         """Send an event to the other instances that Redis has refused to keep: its memory may be full."""
@@ -289,16 +299,41 @@ class LogAppender:
     def wait(self) -> None:
         """Deliver here what Redis may have lost with the link, and let all that it has not confirmed wait for it."""
         horizon = asyncio.get_running_loop().time() - _LONGEST_LAG
-        while self._recent and self._recent[0].at < horizon:
+        while self.is_settled and self._recent and self._recent[0].at < horizon:
             self._recent_size -= self._recent.popleft().event.size + _UNSENT_EXTRA
+        self.is_settled = self._is_refused = False
         for recent in self._recent:  # it may have been confirmed in the turn in which the link was lost
             self._receiver.deliver_own(recent.number, recent.event)
+        self._deliver_unsent()
+        self._waiting = deque(sorted(self._unsent))
+        self._bound()
+
+    def _deliver_unsent(self) -> None:
         for number, unsent in self._unsent.items():
             if not unsent.is_delivered:
                 self._unsent[number] = _Unsent(unsent.event, True)
                 self._receiver.deliver_own(number, unsent.event)
-        self._waiting = deque(sorted(self._unsent))
-        self._bound()
+
+    def refuse(self, *, keeps: bool) -> None:
+        """Deliver events only here while Redis refuses to settle the log, and let them wait: without `keeps` no longer.
+
+        What has a name is returned: its publisher can append it again.
+        """
+        self._is_refused = True
+        if not keeps:
+            waiting, self._waiting = self._waiting, deque()
+            for number in waiting:
+                if number in self._unsent:  # as in `send_waiting`
+                    self._pass(number, self._unsent[number].event)
+            return
+        for number, awaited in tuple(self._awaited.items()):
+            if awaited.once and number in self._unsent and not self._unsent[number].is_delivered:
+                self._return(number, awaited)
+        self._deliver_unsent()
+
+    def settle(self) -> None:
+        """Begin to send: the log is settled over this connection."""
+        self.is_settled, self._is_refused = True, False
 
     def send_again(self, own: int) -> None:
         """Let the events after `own` wait again, which Redis had confirmed and has lost."""
@@ -311,7 +346,7 @@ class LogAppender:
 
     def send_waiting(self) -> None:
         """Send what waits, as far as Redis is up, the missed events are read, and the link has room."""
-        while self._waiting and self._in_flight < _RESENT_AT_ONCE and self._link.is_up and self._receiver.held is None:
+        while self._waiting and self._in_flight < _RESENT_AT_ONCE and self._may_send:
             number = self._waiting.popleft()
             unsent = self._unsent.get(number)
             if unsent is not None:  # Redis may have confirmed it in the turn in which the link was lost

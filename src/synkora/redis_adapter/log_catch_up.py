@@ -1,5 +1,6 @@
 """Settles a log after Redis comes back, and delivers what this instance has missed."""
 
+import asyncio
 from collections.abc import Callable, Collection
 from typing import Final, ParamSpec
 
@@ -16,6 +17,8 @@ P = ParamSpec("P")
 #: Bytes of the commands that read for clients which have returned while this instance caught up. All are sent together
 #: afterwards, and a link holds only so much; these are about 10,000 clients.
 _MAX_READS: Final = 8_000_000
+_ASK_AGAIN: Final = 1.0  # seconds after a refusal: a new master, for one, has no replica for a moment
+_REFUSALS: Final = 3  # after which events no longer wait: all replicas may be away for hours
 
 log = Log(__name__)
 
@@ -23,6 +26,7 @@ log = Log(__name__)
 class LogCatchUp:
     """What happens when the link to Redis is lost, and when it is back.
 
+    If Redis refuses to settle the log, it is asked again. Until then this instance is without a log, as without Redis.
     `local_rooms` returns the rooms in which this instance has clients: what others sent to them meanwhile is read.
     """
 
@@ -42,6 +46,8 @@ class LogCatchUp:
         self._local_rooms = local_rooms
         self._reads: list[Callable[[], None]] = []
         self._reads_size = 0
+        self._refusals = 0
+        self._asks_again: asyncio.TimerHandle | None = None
         appender.on_resent = self._read_on
         link.on_up.append(self._went_up)
         link.on_down.append(self._went_down)
@@ -52,14 +58,23 @@ class LogCatchUp:
         """Detach from the link."""
         self._link.on_up.remove(self._went_up)
         self._link.on_down.remove(self._went_down)
+        self._stop_asking()
         self._read_all()
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the log cannot be read, as Redis has refused to settle it for a while."""
+        return self._refusals >= _REFUSALS
 
     def after(self, read: Callable[[], None], size: int) -> bool:
         """Call `read`, which sends a command of this size, when this instance has caught up with the log.
 
         That is at once, or when its clients have got what it missed, and what they got without Redis has been sent; or
-        when the link is lost. Return False if too much waits for this: `read` is not called.
+        when the link is lost, or Redis keeps refusing. Return False if too much waits for this, or Redis has refused:
+        `read` is not called.
         """
+        if self.is_refused:
+            return False
         if not self._is_behind:
             read()
             return True
@@ -71,7 +86,10 @@ class LogCatchUp:
 
     @property
     def _is_behind(self) -> bool:
-        return self._link.is_up and (self._receiver.held is not None or self._appender.is_resending)
+        appender = self._appender
+        return self._link.is_up and (
+            not appender.is_settled or self._receiver.held is not None or appender.is_resending
+        )
 
     def _read_on(self) -> None:
         if self._reads and not self._is_behind:
@@ -83,9 +101,16 @@ class LogCatchUp:
             read()
 
     def _went_down(self) -> None:
+        self._stop_asking()
         self._receiver.leave()
         self._appender.wait()
         self._read_all()
+
+    def _stop_asking(self) -> None:
+        self._refusals = 0
+        if self._asks_again is not None:
+            self._asks_again.cancel()
+            self._asks_again = None
 
     def _went_up(self) -> None:
         """Settle the log, and get the position or read the events that this instance has missed.
@@ -95,30 +120,51 @@ class LogCatchUp:
         if self._receiver.is_new:
             has_clients = bool(self._local_rooms())
             self._settle(lambda position, _: self._begin(position, has_clients=has_clients))
-            self._appender.send_waiting()
         else:
             self._receiver.held = []
             self._settle(self._safely(self._settled))
 
-    def _settle(self, settled: Callable[[Position | None, int], None]) -> None:
-        receiver = self._receiver
-        self._reader.settle(receiver.proposed, receiver.last, self._appender.confirmed, settled)
+    def _settle(self, settled: Callable[[Position, int], None]) -> None:
+        """Settle the log, however often Redis refuses: nothing is sent, and no event of others delivered, before.
 
-    def _begin(self, position: Position | None, *, has_clients: bool) -> None:
+        An instance that has not learnt where the log is delivers what comes.
+        """
+
+        def answered(position: Position | None, own: int) -> None:
+            if not self._link.is_up:
+                return
+            if position is None:
+                self._refused(settled)
+                return
+            self._stop_asking()
+            self._appender.settle()
+            settled(position, own)
+
+        receiver = self._receiver
+        self._reader.settle(receiver.proposed, receiver.last, self._appender.confirmed, answered)
+
+    def _refused(self, settled: Callable[[Position, int], None]) -> None:
+        self._refusals += 1
+        self._appender.refuse(keeps=not self.is_refused)
+        if self._receiver.held is not None:
+            self._receiver.held = []  # it is in the log, and will be read
+        if self.is_refused:
+            self._read_all()
+        self._asks_again = asyncio.get_running_loop().call_later(_ASK_AGAIN, self._settle, settled)
+
+    def _begin(self, position: Position, *, has_clients: bool) -> None:
         """Begin at a position. Clients that came before may have missed what others had sent by then."""
-        if has_clients and self._link.is_up and (position is None or position.number):
+        if has_clients and position.number:
             self._note_gap(Incomplete.UNAVAILABLE)
         self._begin_at(position)
+        self._appender.send_waiting()
 
-    def _settled(self, position: Position | None, own: int) -> None:
-        if not self._link.is_up:
-            return
-        if position is not None:
-            receiver = self._receiver
-            receiver.settle_at(position.number)
-            self._appender.send_again(own)
-            if is_same_log(position.epoch, receiver.epoch) and position.epoch != receiver.epoch:
-                receiver.continue_in(position.epoch)
+    def _settled(self, position: Position, own: int) -> None:
+        receiver = self._receiver
+        receiver.settle_at(position.number)
+        self._appender.send_again(own)
+        if is_same_log(position.epoch, receiver.epoch) and position.epoch != receiver.epoch:
+            receiver.continue_in(position.epoch)
         self._read_missed()
 
     def _read_missed(self) -> None:

@@ -9,8 +9,10 @@
 
 local log, data, seen, confirmed = KEYS[1], ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[6])
 local SKIPPED, NAME = 2 ^ 28, 8 -- a log keeps its name, the beginning of its epochs
-redis.call('HSETNX', log, 'epoch', ARGV[1])
-redis.call('EXPIRE', log, ARGV[7])
+redis.call('EXPIRE', log, ARGV[7]) -- first: after that, a Redis whose memory is full takes the rest
+if redis.call('HSETNX', log, 'epoch', ARGV[1]) == 1 then
+  redis.call('EXPIRE', log, ARGV[7])
+end
 local known = redis.call('HMGET', log, 'epoch', 'number', 'data', 'skipped_from', 'skipped_to', 'sender:' .. ARGV[5])
 local epoch, number, own = known[1], tonumber(known[2] or 0), tonumber(known[6] or 0)
 local from, to = tonumber(known[4] or 0), tonumber(known[5] or 0)
