@@ -501,7 +501,7 @@ async def test_a_fault_while_an_instance_catches_up_does_not_stop_the_log(
     other = await started(make_link())
     (log, delivered), (writer, _) = followed(link), followed(other)
     log._catch_up._local_rooms = lambda: ("p",)
-    await until(lambda: not log.is_new)
+    await until(lambda: not log.is_new and not writer.is_new)
     lose(link)
     writer.append(event("a"), (), ("p",), ())
     with monkeypatch.context() as patch, capture_logs() as logs:
