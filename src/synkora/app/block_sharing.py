@@ -8,17 +8,16 @@ from synkora.app.moderation import BLOCKS
 from synkora.collaboration.blocks import Blocks
 
 EVERY: Final = 2.0  # seconds
-_TRIES: Final = 3  # an older instance without a console never answers
 
 
 class BlockSharing:
-    """Asks each new or returned instance once, within a `with` block in a running loop."""
+    """Asks each `expect`ed instance until it answers, within a `with` block in a running loop."""
 
     def __init__(self, instances: AllInstances, blocks: Blocks, *, every: float = EVERY) -> None:
         self._instances = instances
         self._blocks = blocks
         self._every = every
-        self._tries: dict[str, int] = {}
+        self._unasked: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
@@ -29,18 +28,24 @@ class BlockSharing:
         if self._task is not None:
             self._task.cancel()
 
+    def expect(self, instance: str) -> None:
+        """Ask an instance that may have other blocks: it or this one has started, or was disconnected from Redis."""
+        self._unasked.add(instance)
+
     async def _run(self) -> None:
         while True:
-            others = self._instances.others
-            self._tries = {instance: self._tries.get(instance, _TRIES) for instance in others}
-            await asyncio.gather(*(self._ask(instance) for instance in others if self._tries[instance]))
+            await self._ask_all()
             await asyncio.sleep(self._every)
+
+    async def _ask_all(self) -> None:
+        asked = self._unasked.intersection(self._instances.others)
+        self._unasked = set()  # an instance that returns introduces itself again
+        await asyncio.gather(*map(self._ask, asked))
 
     async def _ask(self, instance: str) -> None:
         answers = await self._instances.ask(BLOCKS, Nothing(), instance)
         if instance not in answers.by_instance:
-            self._tries[instance] -= 1
+            self._unasked.add(instance)
             return
-        self._tries[instance] = 0
         for block in answers.by_instance[instance]:
             self._blocks.add(block)

@@ -94,6 +94,8 @@ class Instance:
         self.instances = AllInstances(self.id, None if cluster is None else cluster.rpc)
         self.moderation = Moderation(self.instances, collaboration)
         self._block_sharing = BlockSharing(self.instances, collaboration.blocks)
+        if cluster is not None:
+            cluster.counters.on_introduction.append(self._block_sharing.expect)
         self.lag = LoopLag()
         self.started_at = time.time()
         self.forwards: ForwardCounts | None = None  # with sessions of other instances

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -51,6 +51,9 @@ class CountSync:
     Nothing is stored in Redis. Each instance publishes its changes once a turn, and all its counts when an instance, or
     Redis, has started or returned. The counts of an instance that is silent for `silence` seconds are dropped. So after
     `silence` seconds without Redis, only this instance's counts remain.
+
+    The callbacks in `on_introduction` get the id of each instance that sends all its counts: it or this one has started
+    or returned.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class CountSync:
         self.users = InstanceCounts(self._arm)
         self.announcement: Announcement | None = None  # of this instance
         self.directory = InstanceDirectory()
+        self.on_introduction: list[Callable[[str], None]] = []
         self.unreadable = 0
         self.stopped: deque[str] = deque(maxlen=_MAX_STOPPED)  # instances that have stopped, or are about to
         self._link = link
@@ -200,6 +204,9 @@ class CountSync:
             self._send(self._channel(instance), Report(self._link.uid, asks=True))
         self._heard.add(instance)
         self._take(report)
+        if report.whole:
+            for listener in self.on_introduction:
+                listener(instance)
         if report.asks:
             self._tell_changes()  # before the whole report, which contains the changes
             self._send(self._channel(instance), self._everything())
