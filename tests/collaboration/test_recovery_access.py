@@ -10,7 +10,7 @@ from tests.collaboration.guarded import UNLIMITED, Guarded, MakeGuarded, Roles, 
 from tests.collaboration.site import SECRET, Site
 from tests.collaboration.tabs import PRESENCE, Tab, one_lost, two
 from tests.support.clocks import Clock
-from tests.support.page import outcomes, recovery_of
+from tests.support.page import held_reads, outcomes, recovery_of
 from tests.support.servers import until
 
 from synkora.collaboration import limits, user_work
@@ -124,6 +124,33 @@ async def test_a_user_who_is_removed_while_returning_is_out(guarded: MakeGuarded
     await bob.create("missed", "p")
     assert await ann.restore() == [["task:create", {"id": "missed"}]]
     assert not site.collaboration._admission._removed
+
+
+@pytest.mark.parametrize("is_answered", [False, True])
+async def test_a_user_who_is_removed_during_the_last_read_of_a_return_gets_nothing_of_the_project(
+    guarded: MakeGuarded, is_answered: bool
+) -> None:
+    """Neither what was missed before nor what follows the removal. The other project is recovered."""
+    _, site, ann, bob = await one_lost_in_two(guarded)
+    await bob.create("missed", "p")
+    await bob.create("missed too", "q")
+    with held_reads(site.server) as reads:
+        await ann.come()
+        reads.pop()()
+        await until(lambda: reads)
+        answer = reads.pop()
+        if is_answered:
+            answer()
+        assert site.collaboration.remove("p", "ann") == 1
+        await bob.create("after the removal", "p")
+        await bob.create("later", "q")
+        if not is_answered:
+            answer()
+        await settle()
+    await ann.read()
+    assert ann.recovered
+    assert await ann.edits() == [["task:create", {"id": "missed too"}], ["task:create", {"id": "later"}]]
+    assert recovery_of(site.server).replays.sum == (1 if is_answered else 2)
 
 
 async def test_fault_02_the_role_is_the_present_one(guarded: MakeGuarded) -> None:

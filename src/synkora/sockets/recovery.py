@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Set
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Final
@@ -231,11 +231,11 @@ class NamespaceRecovery:
             found.held = socket._session.outbox.hold()
             self._core.adapter.rooms.add(socket.id, found.held)
             socket._enter(rooms)
-        answered = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Missed] = asyncio.get_running_loop().create_future()
         joined = {room: number for room, number in found.joined.items() if room in rooms}
         after = found.after if found.until is None else found.until
-        self.log.replay(socket.id, joined, after, partial(self._answered, socket, found, joined, answered))
-        await answered
+        self.log.replay(socket.id, joined, after, partial(self._answered, socket, found, answered))
+        self._add(socket, found, await answered)
         missed = found.missed
         if is_last:
             # Nothing may be awaited: the handler of CONNECT has run.
@@ -252,16 +252,25 @@ class NamespaceRecovery:
         self,
         socket: "Socket",
         found: SocketRecovery,
-        joined: Mapping[str, int],
-        answered: asyncio.Future[None],
+        answered: asyncio.Future[Missed],
         read: Missed,
     ) -> None:
         missed = read.events
         self.count_read(socket, read.looked_at - (len(missed) if isinstance(missed, list) else 0))
+        if found.held is not None:
+            # What the log has delivered until now is among the missed; what it does not keep is still new.
+            found.held.queue[:] = [each for each in found.held.queue if not isinstance(each, _LoggedMessage)]
+        if not answered.done():
+            answered.set_result(read)
+
+    def _add(self, socket: "Socket", found: SocketRecovery, read: Missed) -> None:
+        """Add what was read to what was read before, for the rooms that the socket has not left meanwhile."""
+        missed = read.events
         found.size = ReplaySize()
         found.until = read.until
         if isinstance(missed, list):
-            missed = [event for event in found.missed if _is_for(event, socket.id, joined)] + missed
+            joined = found.joined.keys() & (socket._rooms or ())
+            missed = [event for event in (*found.missed, *missed) if _is_for(event, socket.id, joined)]
             found.size = ReplaySize(len(missed), sum(event.size for event in missed))
             if found.size.bytes > self._max_replay:
                 missed = Incomplete.TOO_MANY
@@ -273,11 +282,6 @@ class NamespaceRecovery:
         else:
             found.outcome = RecoveryOutcome.RECOVERED
             found.missed = missed
-        if found.held is not None:
-            # What the log has delivered until now is among the missed; what it does not keep is still new.
-            found.held.queue[:] = [each for each in found.held.queue if not isinstance(each, _LoggedMessage)]
-        if not answered.done():
-            answered.set_result(None)
 
     def _messages(self, missed: list[LoggedEvent], ahead: Ahead | None = None) -> list[Message]:
         """Return missed events as messages, one for all clients that still have to be sent the same event.
@@ -481,10 +485,10 @@ class NamespaceRecovery:
             found.former = ""
 
 
-def _is_for(event: LoggedEvent, sid: str, joined: Mapping[str, int]) -> bool:
+def _is_for(event: LoggedEvent, sid: str, joined: Set[str]) -> bool:
     """Whether an event that a client has missed is for the client with the rooms that it still has."""
     rooms = event.rooms
-    return not rooms or not joined.keys().isdisjoint(rooms) or (not event.members_only and sid in rooms)
+    return not rooms or not joined.isdisjoint(rooms) or (not event.members_only and sid in rooms)
 
 
 def _session_of(socket: "Socket") -> SavedSession | None:
