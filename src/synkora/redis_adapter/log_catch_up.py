@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final, ParamSpec
 
 from synkora.engine.logs import Log, fault
@@ -129,19 +130,19 @@ class LogCatchUp:
 
         An instance that has not learnt where the log is delivers what comes.
         """
-
-        def answered(position: Position | None, own: int) -> None:
-            if not self._link.is_up:
-                return
-            if position is None:
-                self._refused(settled)
-                return
-            self._stop_asking()
-            self._appender.settle()
-            settled(position, own)
-
         receiver = self._receiver
+        answered = partial(self._answered, settled)
         self._reader.settle(receiver.proposed, receiver.last, self._appender.confirmed, answered)
+
+    def _answered(self, settled: Callable[[Position, int], None], position: Position | None, own: int) -> None:
+        if not self._link.is_up:
+            return
+        if position is None:
+            self._refused(settled)
+            return
+        self._stop_asking()
+        self._appender.settle()
+        settled(position, own)
 
     def _refused(self, settled: Callable[[Position, int], None]) -> None:
         self._refusals += 1
