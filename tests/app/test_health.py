@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from tests.support.clients import Polling, socketio
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, serving, until
 
+from synkora.app.database_outbox import DatabaseOutbox
 from synkora.app.health import make_app
 from synkora.app.instance import Instance
 
@@ -148,3 +151,11 @@ async def test_health_and_readiness_while_the_server_stops(site: Site) -> None:
         assert (answer.status_code, answer.json()["reason"]) == (503, "the server is shutting down")
         assert await late.poll() == ["1"]
         assert await stopping
+
+
+async def test_the_words_of_a_database_are_not_public(site: Site) -> None:
+    """They may name its host and its user: they are in the log alone."""
+    outbox = cast("DatabaseOutbox", SimpleNamespace(problem="user app at 10.0.0.5:5432 is refused"))
+    instance = Instance(site.server, site.collaboration, outbox=outbox)
+    assert instance.problem == "the database outbox cannot be read: the log has the reason"
+    assert instance.status.reason == instance.problem

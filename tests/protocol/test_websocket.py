@@ -123,6 +123,7 @@ def test_an_offer_without_a_server_window_is_accepted(offers: str) -> None:
         "permessage-deflate; client_max_window_bits=8; client_max_window_bits=9",
         "permessage-deflate;",
         ",;,",
+        "permessage-deflate" + "," * 1000,
     ],
 )
 def test_an_invalid_offer_or_one_that_limits_the_server_is_skipped(offers: str) -> None:

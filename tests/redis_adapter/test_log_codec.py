@@ -29,7 +29,9 @@ def an_event(**changes: object) -> LoggedEvent:
 
 
 @given(st.text(max_size=300), NAMES, NAMES, st.booleans())
-def test_an_event_comes_back_with_its_position(said: str, rooms: tuple[str, ...], left_out: tuple[str, ...], own: bool) -> None:
+def test_an_event_comes_back_with_its_position(
+    said: str, rooms: tuple[str, ...], left_out: tuple[str, ...], own: bool
+) -> None:
     data = json.dumps(["say", said], ensure_ascii=False).encode(errors="replace")
     event = an_event(data=data, rooms=rooms, except_rooms=left_out, members_only=own)
     entry, position = read_message(published(event))

@@ -210,7 +210,7 @@ class Instance:
             return unavailable[1]
         problem = None if self.cluster is None else self.cluster.problem
         if problem is None and self.outbox is not None and self.outbox.problem is not None:
-            return f"the database outbox cannot be read: {self.outbox.problem}"
+            return "the database outbox cannot be read: the log has the reason"  # which may name hosts and users
         return problem
 
     @property

@@ -9,7 +9,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final
 
-from synkora.protocol.deflate import compressed_blocks
+from synkora.protocol.deflate import LONGEST_LIST, compressed_blocks
 from synkora.protocol.errors import InvalidUtf8, PayloadTooLarge, ProtocolError
 from synkora.protocol.json import is_utf8
 
@@ -117,9 +117,10 @@ def decompress(data: bytes, limit: int) -> bytes:
 def accepts_compression(offers: str) -> bool:
     """Whether `EXTENSION` is a valid answer to an offer in `Sec-WebSocket-Extensions` (RFC 7692 section 7.1).
 
-    An offer that limits the server's window is skipped, since all recipients get the same bytes.
+    An offer that limits the server's window is skipped, since all recipients get the same bytes. A very long list is
+    not read.
     """
-    return any(_is_acceptable(offer) for offer in offers.split(","))
+    return len(offers) <= LONGEST_LIST and any(_is_acceptable(offer) for offer in offers.split(","))
 
 
 def _is_acceptable(offer: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import structlog
 from tests.support.logs import configured_logs
 from tests.support.processes import PATIENCE
 
-from synkora.app.logs.repeated_lines import MOST_KINDS, RepeatedLines
+from synkora.app.logs.repeated_lines import MOST_KINDS, MOST_ROUTINE, RepeatedLines
 
 
 @pytest.fixture
@@ -45,6 +46,27 @@ async def test_a_flood_is_one_line_and_a_number(repeats: RepeatedLines, capsys: 
         "999 handler_failed (task:move, ValueError), 999 redis_down (no answer)"
     ]
     assert repeats.levels == {"error": 2000, "warning": 1000}
+
+
+async def test_clients_that_come_and_go_write_a_limited_number_of_lines_a_second(
+    repeats: RepeatedLines, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One signed-in user may join and leave very often. Warnings are written meanwhile."""
+    log: Any = structlog.get_logger()
+    for now in (100.0, 101.5):
+        monkeypatch.setattr("synkora.app.logs.repeated_lines.monotonic", partial(float, now))
+        for number in range(500):
+            log.info("project_joined", userName="Mal", userId="mal", projectId=str(number), socketId="s")
+            log.info("project_left", userName="Mal", userId="mal", projectId=str(number), socketId="s")
+    log.warning("redis_down", problem="no answer")
+    written = lines(capsys)
+    assert len(written) == 2 * MOST_ROUTINE + 1
+    assert written[-1] == "! Redis is unavailable: no answer"
+    repeats.tell()
+    left_out = 500 - MOST_ROUTINE // 2
+    assert lines(capsys) == [
+        f"! In the last minute, more of the same: {2 * left_out} project_joined, {2 * left_out} project_left"
+    ]
 
 
 def for_each_user(*templates: str) -> list[str]:

@@ -57,6 +57,7 @@ async def looks(app: Starlette, accept: str = TEXT) -> float:
         (f"{OPEN_METRICS};version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3", OPEN_METRICS),
         ("\xff;=,;;", TEXT),
         ("", TEXT),
+        (OPEN_METRICS + "," * 1000, TEXT),
     ],
 )
 async def test_any_accept_header_gets_a_page(app: Starlette, accept: str, kind: str) -> None:

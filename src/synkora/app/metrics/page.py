@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from synkora.protocol.deflate import LONGEST_LIST
+
 if TYPE_CHECKING:
     from synkora.app.workers.siblings import Siblings
 
@@ -53,6 +55,8 @@ def metrics_route(collector: Collector, token: SecretStr | None, siblings: "Sibl
 
 def _format(accept: str) -> str:
     """Return one of two formats. The versions that clients may name would multiply the cached pages."""
+    if len(accept) > LONGEST_LIST:
+        return ""
     try:
         _, content_type = choose_encoder(accept)
     except TypeError:  # for an invalid version

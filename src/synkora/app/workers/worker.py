@@ -77,7 +77,7 @@ class Worker:
 
     def _take_order(self) -> None:
         try:
-            order = self._control.recv(100).decode()
+            order = self._control.recv(4096).decode()
         except BlockingIOError:
             return
         except OSError:
