@@ -101,3 +101,14 @@ async def test_a_room_whose_only_event_was_too_large_is_forgotten(redis: RedisSe
     await trial.append("a", rooms=("q",))
     assert redis.do("ZRANGE", PREFIX + "rooms", 0, -1) == [b"q"]
     assert await trial.missed(before) == []
+
+
+async def test_what_was_missed_is_read_while_redis_refuses_writes(redis: RedisServer, make: MakeStore) -> None:
+    """Also if events have become too old since the last one."""
+    trial = await Trial.start(make, RecoverySettings(max_age=64))
+    before = await trial.append("a")
+    trial.clock.now += 40
+    await trial.append("b")
+    trial.clock.now += 40
+    redis.do("CONFIG", "SET", "min-replicas-to-write", "1")
+    assert await trial.missed(before) == ["b"]

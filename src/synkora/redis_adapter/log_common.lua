@@ -23,12 +23,18 @@ local function floor_of(log, rooms, floors, room)
   return tonumber(redis.call('ZSCORE', floors, room) or redis.call('HGET', log, 'floor') or 0), false
 end
 
--- Up to which number events are too old, and when this will next change. A mark says when a number was given.
-local function grow_old(marks, now, max_age)
+-- Up to which number events are too old, and when that number was given, as its mark says.
+local function too_old_by(marks, now, max_age)
   local old = redis.call('ZREVRANGEBYSCORE', marks, now - max_age, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  if old[1] then
-    redis.call('ZREMRANGEBYSCORE', marks, '-inf', '(' .. old[2])
+  return tonumber(old[1] or 0), old[2]
+end
+
+-- Up to which number events are too old, and when this will next change. Drops the marks that say nothing more.
+local function grow_old(marks, now, max_age)
+  local too_old, given_at = too_old_by(marks, now, max_age)
+  if given_at then
+    redis.call('ZREMRANGEBYSCORE', marks, '-inf', '(' .. given_at)
   end
   local younger = redis.call('ZRANGEBYSCORE', marks, '(' .. (now - max_age), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  return tonumber(old[1] or 0), younger[2] and younger[2] + max_age or now + max_age
+  return too_old, younger[2] and younger[2] + max_age or now + max_age
 end

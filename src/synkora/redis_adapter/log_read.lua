@@ -1,5 +1,5 @@
 -- Return what a socket has missed: a reason why that is not known, or '', the epoch, the last number, how many events
--- were looked at, and the events.
+-- were looked at, and the events. It writes nothing: it also runs while Redis refuses writes.
 -- KEYS: log, rooms, floors, marks, then for each room its stream and its index.
 -- ARGV: epoch and number of the position, now (ms), max_age (ms), replay_events,
 -- replay_bytes, read_events, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
@@ -16,7 +16,7 @@ local is_skipped = known[3] and after > tonumber(known[3]) and after <= tonumber
 if epoch ~= ARGV[1] or after > last or is_skipped then
   return { 'epoch', epoch, last, 0 }
 end
-local too_old = grow_old(marks, tonumber(ARGV[3]), tonumber(ARGV[4]))
+local too_old = too_old_by(marks, tonumber(ARGV[3]), tonumber(ARGV[4]))
 local own, sid, seen, found, size, read = {}, {}, {}, {}, 0, 0
 for position = FIRST_ROOM, #ARGV, 3 do
   own[ARGV[position]] = leaves_out
