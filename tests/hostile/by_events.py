@@ -413,6 +413,34 @@ async def halves_of_pairs(a: Attacker) -> None:
     await _flood(a, _FLOOD // 2, client_frame(TEXT, edit) * (_FLOOD // 2))
 
 
+async def half_and_private_use(a: Attacker) -> None:
+    """Large edits with one half of a surrogate pair, and small values or characters that could stand for the half."""
+    async with a.member() as socket:
+        for text in (rb'"\ud83d%b"' % (rb"\ue000" * 150_000), rb'"\ud83d%b"' % ("\ue001".encode() * 300_000)):
+            a.count()
+            await socket.send_text(b'42["canvas:update",{"projectId":"%b","changes":%b}]' % (a.project.encode(), text))
+        for values in (b",0" * 30_000, b",[]" * 20_000, b',{"a":1}' * 8_000):
+            a.count()
+            await socket.send_text(rb'42["ping","\ud83d"%b]' % values)
+        await a.expect_life(socket)
+
+
+async def half_in_a_name(a: Attacker) -> None:
+    """Large events of a user whose name has halves of surrogate pairs."""
+    token = sign({"id": f"{a.project}-halves", "name": "\ud83d" * 100}, SECRET, expires_in=3600)
+    async with a.websocket() as socket:
+        await socket.connect(token)
+        await socket.emit("join-project", a.project)
+        await socket.until_event("users:count")
+        for character in (rb"\ue000", "\ue001".encode()):
+            a.count()
+            context = character * (900_000 // len(character))
+            await socket.send_text(
+                b'42["typing:start",{"projectId":"%b","context":"%b"}]' % (a.project.encode(), context)
+            )
+        await a.expect_life(socket)
+
+
 async def bad_attachments(a: Attacker) -> None:
     """Too many, missing or unexpected attachments, and invalid placeholders."""
     await _each_ends(a, b'4511-["canvas:update",{}]', b'452-["a"]' + b"x")

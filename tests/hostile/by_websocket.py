@@ -99,6 +99,20 @@ async def large_messages_before_connect(a: Attacker) -> None:
             await a.expect_end(socket)
 
 
+async def half_in_connect(a: Attacker) -> None:
+    """CONNECTs with a half of a surrogate pair in a large payload, before sign-in."""
+    large = (rb'"%b"' % (rb"\ue000" * 10_000), b'"%b"' % ("\ue001".encode() * 20_000), b"[0%b]" % (b",0" * 30_000))
+    for values in large:
+        async with a.websocket() as socket:
+            a.count()
+            await socket.send_text(rb'40{"token":"\ud83d","values":%b}' % values)
+            await socket.packet()
+    async with a.websocket() as socket:
+        a.count()
+        await socket.send_text(rb'40{"token":"%b"}' % (rb"\ud83d" * 10_500))
+        await a.expect_end(socket)
+
+
 async def large_control_packets(a: Attacker) -> None:
     """Engine.IO control packets of nearly a megabyte."""
     await _each_ends(a, *(client_frame(TEXT, packet + b"x" * 990_000) for packet in (b"6", b"3", b"5", b"0")))

@@ -1,5 +1,8 @@
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -8,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synkora.protocol import surrogates
+from synkora.protocol.errors import ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode
 
 KEEPING: Decoder[Any] = Decoder(Any, keeps_halves=True)
@@ -87,3 +91,73 @@ def test_halves_are_found(data: bytes, found: bool) -> None:
 def test_halves_are_replaced() -> None:
     """With U+FFFD, for types without another form."""
     assert surrogates.replaced(["a\ud83d", {"\udc00": b"\xed"}]) == ["a\ufffd", {"\ufffd": b"\xed"}]
+
+
+def python_calls(work: Callable[[], object]) -> int:
+    """The number of calls of Python functions. Those of C code are not counted."""
+    calls = 0
+
+    def count(_: FrameType, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+@pytest.mark.parametrize("decoder", [KEEPING, Decoder(Any), Decoder(list[Raw])], ids=["kept", "replaced", "undecoded"])
+@pytest.mark.parametrize(
+    ("before", "piece", "after"),
+    [
+        *(
+            ('"', piece, '"')
+            for piece in (r"\ue000", r"\uE001", r"\uf8ff", "\ue001", r"\n", r"\\", r"\\u", r"\ud83d\ude00")
+        ),
+        ("[0", ",0", "]"),
+    ],
+)
+def test_other_text_is_read_without_python_code(decoder: Decoder[Any], before: str, piece: str, after: str) -> None:
+    """A half makes a text hardly dearer than plain text: however large it is, Python code runs as often."""
+
+    def calls(size: int) -> int:
+        text = rf'["\ud83d",{before}{piece * size}{after}]'.encode()
+        return python_calls(lambda: decoder.decode(text))
+
+    calls(1)
+    assert calls(10) == calls(10_000)
+
+
+@pytest.mark.parametrize(
+    "data", [rb'["\ud83d","\ud8zz"]', rb'["\ud83d","\uD8"]', rb'["\ud83d\\"\ud"]', b'["\\ud83d\0\0"]']
+)
+@pytest.mark.parametrize("decoder", [KEEPING, Decoder(Any), Decoder(list[Raw])], ids=["kept", "replaced", "undecoded"])
+def test_a_text_that_is_no_json_is_refused_beside_a_half(decoder: Decoder[Any], data: bytes) -> None:
+    """Also where it would become JSON by the replacement."""
+    with pytest.raises(ProtocolError):
+        decoder.decode(data)
+
+
+@pytest.mark.parametrize("decoder", [KEEPING, Decoder(list[Raw])], ids=["kept", "undecoded"])
+def test_halves_are_read_without_python_code(decoder: Decoder[Any]) -> None:
+    """Also very many of them."""
+
+    def calls(size: int) -> int:
+        return python_calls(lambda: decoder.decode(rb'["%b"]' % (rb"\ud83d" * size)))
+
+    calls(1)
+    assert calls(10) == calls(10_000)
+
+
+@pytest.mark.parametrize("piece", [rb"\ue000", "\ue001".encode(), rb"\ud83d"])
+def test_a_half_beside_undecoded_text_costs_no_python_code(piece: bytes) -> None:
+    """A user's name with a half is in the events with the user's data."""
+
+    def calls(size: int) -> int:
+        return python_calls(lambda: encode(Drawing("\ud83d", Raw(b'"%b"' % (piece * size)))))
+
+    assert calls(10) == calls(10_000)

@@ -60,7 +60,7 @@ class Decoder(Generic[T]):
     surrogate in strings: a string with a lone surrogate is not valid Unicode, so many functions cannot encode it.
     """
 
-    __slots__ = ("_decode", "_keeps_halves")
+    __slots__ = ("_decode", "_keeps_halves", "_marks_halves", "_shape")
 
     def __init__(
         self,
@@ -70,7 +70,9 @@ class Decoder(Generic[T]):
         dec_hook: DecodeHook | None = None,
         keeps_halves: bool = False,
     ) -> None:
+        self._shape = shape
         self._keeps_halves = keeps_halves
+        self._marks_halves: bool | None = True if keeps_halves else None  # None: not known until a text has a half
         self._decode = msgspec.json.Decoder(shape, float_hook=float_hook, dec_hook=dec_hook).decode
 
     def decode(self, data: bytes) -> T:
@@ -93,12 +95,16 @@ class Decoder(Generic[T]):
     def _decode_with_halves(self, data: bytes, problem: str) -> T:
         """Decode what msgspec refuses, if lone surrogates are the only problem."""
         try:
+            if self._marks_halves is None:
+                self._marks_halves = surrogates.may_hold_raw(self._shape)
+            if not self._marks_halves:
+                return self._decode(surrogates.without_halves(data))  # type: ignore[no-any-return]  # as above
             marked = surrogates.MarkedText(data)
             value = self._decode(marked.text)
             return marked.restore(value, keeps=self._keeps_halves)  # type: ignore[no-any-return]  # as above
         except msgspec.ValidationError as error:
             raise _invalid_payload(error) from None
-        except (ValueError, msgspec.DecodeError, StopIteration):
+        except (ValueError, msgspec.DecodeError):
             raise ProtocolError(problem) from None
         except RecursionError:
             raise InvalidPayload("nested too deeply") from None

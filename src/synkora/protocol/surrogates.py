@@ -1,31 +1,36 @@
 r"""Lone surrogates in JSON. JavaScript writes them as escapes (`"\ud83d"`) when it has cut a character in two.
 
-UTF-8 cannot represent a lone surrogate, called a half here, and msgspec accepts UTF-8 only. So each distinct half is
-replaced by a mark: a private-use character that the text does not contain. After decoding the mark is replaced back.
+UTF-8 cannot represent a lone surrogate, called a half here, and msgspec accepts UTF-8 only. So U+FFFD replaces each
+half before decoding. Where halves are kept, a mark, text that nobody can guess, replaces the `\u` of each surrogate;
+after decoding or encoding the mark is replaced back. C code searches the texts, however many halves they have.
 Source: ECMA-262, "Well-formed JSON.stringify".
 """
 
 import dataclasses
+import json
 import re
-from collections.abc import Callable, Iterator
+import secrets
+from collections.abc import Callable
+from types import NoneType
 from typing import Any, Final
 
 import msgspec
+from msgspec import inspect
 
-MAX_HALVES: Final = 10_000  # halves accepted in one text; a half costs far more time than other text
+MAX_REPLACED: Final = 10_000  # halves in one text that are replaced before decoding
 REPLACEMENT: Final = "\ufffd"
 
-# The first alternative skips text without halves in one match; the group is a half.
-HALVES: Final = re.compile(
-    rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F]).|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++"
-    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
+# In a text without escaped backslashes. A pair's second half begins like its first.
+_ESCAPED_HALF: Final = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F][0-9a-fA-F]{2})",
     re.DOTALL,
 )
+_CUT_ESCAPE: Final = re.compile(rb"\\u[dD](?![0-9a-fA-F]{3})")
 _HALF: Final = re.compile("[\ud800-\udfff]")
-_PRIVATE: Final = range(0xE000, 0xF900)
-_USED: Final = re.compile("[\ue000-\uf8ff]")
-_USED_ESCAPE: Final = re.compile("\\\\u[eEfF][0-9a-fA-F]{3}")  # candidates
-_ESCAPE: Final = re.compile(rb"\\u[ef][0-9a-f]{3}")
+_ESCAPED_BACKSLASH: Final = rb"\\"
+_STAND_IN: Final = b"\0\0"  # for an escaped backslash; no JSON has a NUL
+_LEAVES: Final = frozenset((int, float, bool, NoneType, bytes))
 
 
 def upper_bound(data: bytes) -> int:
@@ -33,86 +38,96 @@ def upper_bound(data: bytes) -> int:
     return data.count(rb"\ud") + data.count(rb"\uD")
 
 
-class MarkedText:
-    """JSON with marks in place of halves. `text` can be decoded, and `restore` puts the halves back.
-
-    Raises `ValueError` if the text has no half or too many, or is not UTF-8.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        if rb"\ud" not in data and rb"\uD" not in data:
-            raise ValueError("no half of a surrogate pair")
-        self._free = _free_marks(data.decode())
-        self._halves: dict[bytes, bytes] = {}  # mark to half, both as escapes
-        self._marks: dict[bytes, bytes] = {}
-        self._count = 0
-        # Each half may have a match of other text before it; one more shows that there are too many.
-        self.text = HALVES.sub(self._mark, data, 2 * MAX_HALVES + 2)
-        if not 0 < self._count <= MAX_HALVES:
-            raise ValueError("no half of a surrogate pair, or too many")
-
-    def _mark(self, found: re.Match[bytes]) -> bytes:
-        half: bytes | None = found[1]
-        if half is None:
-            return found[0]
-        self._count += 1
-        mark = self._marks.get(half)
-        if mark is None:
-            mark = self._marks[half] = b"\\u%x" % next(self._free)
-            self._halves[mark] = half
-        return mark
-
-    def restore(self, value: Any, *, keeps: bool) -> Any:
-        """Return `value` with halves in place of marks. In strings U+FFFD replaces each mark unless `keeps`."""
-        halves = {_code(mark): chr(_code(half)) if keeps else REPLACEMENT for mark, half in self._halves.items()}
-
-        def raw(found: msgspec.Raw) -> msgspec.Raw:
-            data = bytes(found)
-            restored = _ESCAPE.sub(lambda mark: self._halves.get(mark[0], mark[0]), data)
-            return msgspec.Raw(restored) if restored != data else found  # keeps the identity of a default value
-
-        return _changed(value, lambda text: text.translate(halves), raw)
-
-
-def encode(value: Any, encoder: Callable[[Any], bytes]) -> bytes:
-    """Return a value as JSON, with each half in its strings as an escape."""
-    halves: dict[str, str] = {}
-
-    def note(found: re.Match[str]) -> str:
-        halves[found[0]] = ""
-        return REPLACEMENT
-
-    without = encoder(_changed(value, lambda text: _HALF.sub(note, text)))
-    free = _free_marks(without.decode())
-    marks = {half: chr(next(free)) for half in halves}
-    data = encoder(_changed(value, lambda text: _HALF.sub(lambda found: marks[found[0]], text)))
-    for half, mark in marks.items():
-        data = data.replace(mark.encode(), b"\\u%x" % ord(half))
-    return data
-
-
-def replaced(value: Any) -> Any:
-    """Return a value with U+FFFD in place of each half in its strings."""
-    return _changed(value, lambda text: _HALF.sub(REPLACEMENT, text))
-
-
 def has_half(data: bytes) -> bool:
     """Whether a JSON text has a half."""
     if rb"\ud" not in data and rb"\uD" not in data:
         return False
-    return any(found[1] is not None for found in HALVES.finditer(data))
+    return _ESCAPED_HALF.search(data.replace(_ESCAPED_BACKSLASH, _STAND_IN)) is not None
 
 
-def _free_marks(text: str) -> Iterator[int]:
-    used = set(map(_code, _USED_ESCAPE.findall(text)))
-    if not text.isascii():
-        used.update(map(ord, _USED.findall(text)))
-    return (code for code in _PRIVATE if code not in used)
+def without_halves(data: bytes) -> bytes:
+    """Return a JSON text with U+FFFD in place of each half.
+
+    Raises `ValueError` if the text has no half or too many.
+    """
+    # The text that replaces a half has no groups: `re` calls no Python code for a match.
+    text, number = _ESCAPED_HALF.subn(rb"\\ufffd", _without_escaped_backslashes(data), MAX_REPLACED + 1)
+    if not 0 < number <= MAX_REPLACED:
+        raise ValueError("no half of a surrogate pair, or too many")
+    return text.replace(_STAND_IN, _ESCAPED_BACKSLASH)
 
 
-def _code(escape: str | bytes) -> int:
-    digits = escape[2:]
-    return int(digits, 16)
+class MarkedText:
+    """JSON with marks in place of halves. `text` can be decoded, and `restore` puts the halves back.
+
+    Whole pairs have marks too, since a search for halves alone would take longer. Raises `ValueError` if the text has
+    no surrogates.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._mark = secrets.token_hex(8)
+        mark = self._mark.encode()
+        text = _without_escaped_backslashes(data)
+        if _CUT_ESCAPE.search(text):
+            raise ValueError("no JSON")
+        text = text.replace(rb"\ud", mark + b"d").replace(rb"\uD", mark + b"D")
+        self.text = text.replace(_STAND_IN, _ESCAPED_BACKSLASH)
+
+    def restore(self, value: Any, *, keeps: bool) -> Any:
+        """Return `value` with surrogates in place of marks. In strings U+FFFD replaces each half unless `keeps`."""
+        mark = self._mark
+        escaped_mark = mark.encode()
+
+        def text(found: str) -> str:
+            if mark not in found:
+                return found
+            whole: str = json.loads(json.dumps(found).replace(mark, r"\u"))  # joins the pairs, and keeps the halves
+            return whole if keeps else _HALF.sub(REPLACEMENT, whole)
+
+        def raw(found: msgspec.Raw) -> msgspec.Raw:
+            data = bytes(found)
+            return msgspec.Raw(data.replace(escaped_mark, rb"\u")) if escaped_mark in data else found
+
+        return _changed(value, text, raw)
+
+
+def encode(value: Any, encoder: Callable[[Any], bytes]) -> bytes:
+    """Return a value as JSON, with each half in its strings as an escape."""
+    mark = secrets.token_hex(8)
+
+    def text(found: str) -> str:
+        return found if found.isascii() else _HALF.sub(lambda half: f"{mark}{ord(half[0]):x}", found)
+
+    return encoder(_changed(value, text)).replace(mark.encode(), rb"\u")
+
+
+def replaced(value: Any) -> Any:
+    """Return a value with U+FFFD in place of each half in its strings."""
+    return _changed(value, lambda text: text if text.isascii() else _HALF.sub(REPLACEMENT, text))
+
+
+def may_hold_raw(shape: Any) -> bool:
+    """Whether values of a type may hold a `Raw`."""
+    seen = set()
+    waiting: list[Any] = [inspect.type_info(shape)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, inspect.RawType):
+            return True
+        if isinstance(node, tuple):
+            waiting += node
+        elif isinstance(node, inspect.Type | inspect.Field) and id(node) not in seen:  # a type may contain itself
+            seen.add(id(node))
+            waiting += (getattr(node, name) for name in node.__struct_fields__)
+    return False
+
+
+def _without_escaped_backslashes(data: bytes) -> bytes:
+    if rb"\ud" not in data and rb"\uD" not in data:
+        raise ValueError("no half of a surrogate pair")
+    if b"\0" in data:
+        raise ValueError("no JSON")
+    return data.replace(_ESCAPED_BACKSLASH, _STAND_IN)
 
 
 def _same(value: msgspec.Raw) -> msgspec.Raw:
@@ -121,17 +136,36 @@ def _same(value: msgspec.Raw) -> msgspec.Raw:
 
 def _changed(value: Any, text: Callable[[str], str], raw: Callable[[msgspec.Raw], msgspec.Raw] = _same) -> Any:
     """Return a copy of a value; `text` converts its strings and `raw` its `Raw`s."""
+    kind = type(value)
+    if kind is str:
+        return text(value)
+    if kind is list or kind is tuple:
+        return [item if type(item) in _LEAVES else _changed(item, text, raw) for item in value]
+    if kind is dict:
+        return {
+            text(key) if type(key) is str else _changed(key, text): (
+                item if type(item) in _LEAVES else _changed(item, text, raw)
+            )
+            for key, item in value.items()
+        }
+    return _changed_object(value, text, raw)
+
+
+def _changed_object(value: Any, text: Callable[[str], str], raw: Callable[[msgspec.Raw], msgspec.Raw]) -> Any:
+    """Return a copy of a value of a rarer type."""
     match value:
         case str():
             return text(value)
         case msgspec.Raw():
             return raw(value)
         case dict():
-            return {_changed(key, text): _changed(item, text, raw) for key, item in value.items()}
+            return _changed(dict(value), text, raw)
         case list() | tuple():
-            return [_changed(item, text, raw) for item in value]
+            return _changed(list(value), text, raw)
         case msgspec.Struct():
-            return type(value)(**{name: _changed(getattr(value, name), text, raw) for name in value.__struct_fields__})
+            fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
+            new = {name: _changed(item, text, raw) for name, item in fields if type(item) not in _LEAVES}
+            return msgspec.structs.replace(value, **new)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             names = [each.name for each in dataclasses.fields(value)]
             return {name: _changed(getattr(value, name), text, raw) for name in names}
