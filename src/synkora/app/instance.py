@@ -93,7 +93,7 @@ class Instance:
         self.tracer = tracer
         self.instances = AllInstances(self.id, None if cluster is None else cluster.rpc)
         self.moderation = Moderation(self.instances, collaboration)
-        self._block_sharing = BlockSharing(self.instances, collaboration.blocks)
+        self._block_sharing = BlockSharing(self.instances, collaboration)
         if cluster is not None:
             cluster.counters.on_introduction.append(self._block_sharing.expect)
         self.lag = LoopLag()
@@ -152,7 +152,7 @@ class Instance:
         self.lag.__enter__()
         if self.cluster is not None:
             await self.cluster.__aenter__()
-            self._block_sharing.__enter__()
+            await self._block_sharing.__aenter__()
         if self.outbox is not None:
             await self.outbox.__aenter__()
         if self.webhooks is not None:
@@ -166,7 +166,7 @@ class Instance:
         if self.outbox is not None:
             await self.outbox.__aexit__()
         if self.cluster is not None:
-            self._block_sharing.__exit__()
+            await self._block_sharing.__aexit__()
             await self.cluster.__aexit__()
         self.lag.__exit__()
         self._patterns.tell()

@@ -214,6 +214,12 @@ class Collaboration:
             member.socket.disconnect(close=True)
         return len(members)
 
+    def disconnect_blocked(self) -> None:
+        """Close all connections of users and addresses that are blocked."""
+        for member in list(self._members.values()):
+            if self.blocks.remaining(member.user.id, session_of(member.socket).request.address):
+                member.socket.disconnect(close=True)
+
     def remove(self, project_id: str, user_id: str) -> int:
         """Remove a user from a project on this server; return the number of connections that were in the project.
 
