@@ -17,6 +17,7 @@ from tests.support.servers import until
 from synkora import RedisAdapter, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
 from synkora.engine.session import State
+from synkora.recovery.ports import SavedSession
 from synkora.redis.link import Link
 from synkora.redis_adapter.adapter import RedisAdapters
 from synkora.redis_adapter.session_store import RedisSessions
@@ -44,6 +45,13 @@ def link_of(server: SocketServer) -> Link:
     adapters = server._connection
     assert isinstance(adapters, RedisAdapters)
     return adapters._link
+
+
+def session_of(server: SocketServer, page: LocalPage) -> SavedSession:
+    recovery = server.of("/").sockets[page.sid or ""]._recovery
+    assert recovery is not None
+    assert recovery.session is not None
+    return recovery.session
 
 
 def server_on(url: str) -> SocketServer:
@@ -434,6 +442,21 @@ async def test_a_client_continues_in_a_log_that_has_begun_again(
     assert page.sid == sid
     assert page.recovered == heard
     assert without_offsets(page.events)[5:] == ([["n", 5], ["n", 6]] if heard else [])
+
+
+async def test_a_client_that_comes_as_the_first_of_a_log_that_has_begun_again_is_recovered(
+    redis: RedisServer, servers: list[SocketServer]
+) -> None:
+    """Its session begins in the new log before its server knows of it."""
+    await joined(servers[1])
+    redis.do("FLUSHALL")
+    page = await joined(servers[0])
+    await until(lambda: recovery_of(servers[0]).log.epoch != session_of(servers[0], page).began.epoch)
+    servers[1].to("r").emit("n", 0)
+    await got(page, 1)
+    await page.lose()
+    servers[1].to("r").emit("n", 1)
+    assert await page.restore() == [["n", 0], ["n", 1]]
 
 
 async def test_a_session_starts_before_events_sent_while_its_position_is_read(servers: list[SocketServer]) -> None:

@@ -424,7 +424,8 @@ class NamespaceRecovery:
             found = socket._recovery
             if found is None or not socket.connected:
                 continue
-            found.outlived = (*found.outlived, found.began.epoch)[-_MOST_OUTLIVED:]
+            if found.began.epoch != position.epoch:  # else it has begun in this one, as Redis said
+                found.outlived = (*found.outlived, found.began.epoch)[-_MOST_OUTLIVED:]
             found.began = position
             found.joined = dict.fromkeys(found.joined, position.number)
             found.left.clear()
