@@ -71,3 +71,13 @@ def test_a_replay_starts_at_the_later_of_two_positions() -> None:
     assert later(Position("e", 10, Ahead("aB3xyz", 1)), began) == Position("e", 10, Ahead("aB3xyz", 1))
     assert later(Position("f", 99), began) == began
     assert later(None, began) == began
+
+
+def test_a_replay_leaves_out_what_had_been_delivered_without_redis_where_the_session_began() -> None:
+    """Also if the client brings a later offset: such events may have got their place in the log after it."""
+    ahead = Ahead("aB3xyz", 5)
+    began = Position("e", 10, ahead)
+    assert later(Position("e", 12), began) == Position("e", 12, ahead)
+    assert later(Position("e", 10, Ahead("aB3xyz", 3)), began) == began
+    for others in (Ahead("aB3xyz", 6), Ahead("another", 3)):
+        assert later(Position("e", 12, others), began) == Position("e", 12, others)

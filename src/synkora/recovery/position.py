@@ -61,7 +61,12 @@ def later(offset: Position | None, began: Position) -> Position:
     """
     if offset is None or offset.epoch != began.epoch:
         return began
-    return offset if offset.number >= began.number else began
+    if offset.number < began.number:
+        return began
+    ahead, known = offset.ahead, began.ahead
+    if known is not None and (ahead is None or (ahead.instance == known.instance and ahead.number < known.number)):
+        return offset._replace(ahead=known)  # an instance may send to Redis only now what it had delivered then
+    return offset
 
 
 def new_epoch() -> str:
