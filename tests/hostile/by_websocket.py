@@ -1,11 +1,12 @@
 """Hostile kinds: WebSocket frames, Engine.IO packets, and clients that do not read."""
 
 import asyncio
+import contextlib
 import os
 import zlib
 
-from tests.hostile.attacker import Attacker
-from tests.support.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, client_frame
+from tests.hostile.attacker import Attacker, Surprise
+from tests.support.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, WebSocket, client_frame, upgrade
 
 _FEW = 5
 _DEFLATE = "permessage-deflate; client_max_window_bits"
@@ -247,6 +248,25 @@ async def never_reading(a: Attacker) -> None:
                 await loud.emit("canvas:update", payload)
             await a.expect_life(loud)
         await a.expect_end(deaf)
+
+
+async def frames_behind_handshakes(a: Attacker) -> None:
+    """More frames than fit into a read buffer, sent with the handshake; what waits must not mix with old memory."""
+    names = [f"/{number}-{'x' * 100}" for number in range(30)]
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(a.connection()) for _ in range(2 * _FEW)]
+        frames = b"".join(client_frame(TEXT, f"40{name},".encode()) for name in names)
+        a.count(len(crowd))
+        for connection in crowd:
+            connection.writer.write(upgrade() + frames)
+        for connection in crowd:
+            socket = WebSocket(connection.reader, connection.writer)
+            if (await socket.response()).status != 101:
+                continue
+            await socket.frame()
+            for name in names:
+                if not (answer := await socket.packet()).startswith(f"44{name},".encode()):
+                    raise Surprise(f"{answer[:200]!r} instead of an answer about {name}")
 
 
 async def empty_messages(a: Attacker) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.serving.instances import UNKNOWN, Instance, Site, ask, handshake, probed
 from tests.support.certificates import make_certificate
 from tests.support.processes import PATIENCE
-from tests.support.servers import until
+from tests.support.servers import crowded, until
 from tests.support.wire import PATH, TEXT, client_frame, raw
 
 from synkora.engine.message import Message
@@ -302,6 +302,18 @@ async def test_the_end_of_an_owner_ends_what_is_forwarded_to_it(site: Site) -> N
         receiving.owners.remove("bbb")
         assert (await client.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
         assert (await poll).json() == UNKNOWN
+    await until(lambda: receiving.pending == 0)
+
+
+async def test_a_websocket_without_its_owner_is_refused_in_its_turn(site: Site) -> None:
+    """With data right behind the handshake, while other handshakes wait."""
+    receiving = await site.start(Instance("aaa"))
+    receiving.owners.known["bbb"] = Owner("bbb", "http://127.0.0.1:9", b"b" * 32)
+    with crowded(registry_of(receiving.sockets).arrivals):
+        async with raw(receiving.address) as client:
+            await client.send(handshake(receiving.address, "bbb.x"), client_frame(TEXT, b"2probe") * 1000)
+            answer = await client.response()
+            assert (answer.status, json.loads(answer.body)) == (400, UNKNOWN)
     await until(lambda: receiving.pending == 0)
 
 

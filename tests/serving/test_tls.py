@@ -18,7 +18,7 @@ from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
 from tests.support.key_updates import key_changer
 from tests.support.processes import PATIENCE, Program, Synkora
-from tests.support.servers import running, serving, until
+from tests.support.servers import crowded, running, serving, until
 from tests.support.wire import TEXT, Connection, client_frame, upgrade
 from websockets.asyncio.client import connect
 
@@ -148,6 +148,26 @@ async def test_a_client_that_reads_late_gets_everything(files: tuple[Path, Path]
                         await asyncio.sleep(0)  # another turn of the loop, another write
                 assert [(await client.event())[1] for _ in range(count)] == list(range(count))
             assert sockets[0]._session.outbox.is_empty
+
+
+async def test_frames_after_a_handshake_wait_for_their_turn(files: tuple[Path, Path]) -> None:
+    """In one record or several. Each event arrives once, as it was sent."""
+    server = SocketServer()
+    seen: list[object] = []
+    main = server.of("/")
+    main.on("n", lambda socket, *values: seen.append(values))
+    registry = registry_of(server)
+    trust = ssl.create_default_context(cafile=files[0])
+    events = [client_frame(TEXT, b'42["n",%d,"%b"]' % (number, b"x" * 5_000)) for number in range(10)]
+    async with serving(server, tls=tls_context(*files)) as address:
+        client = await Connection.open(address.port, trust=trust)
+        with crowded(registry.strangers, registry.arrivals):
+            await client.send(upgrade(path=address.path), client_frame(TEXT, b"40"), *events)
+            await until(lambda: len(seen) == 10)
+        await client.send(client_frame(TEXT, b'42["n","last"]'))
+        await until(lambda: len(seen) > 10)
+        client.abort()
+    assert seen == [*((number, "x" * 5_000) for number in range(10)), ("last",)]
 
 
 async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) -> None:

@@ -1,13 +1,16 @@
 """Upgrade requests over real sockets."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import Polling
-from tests.support.servers import Address, Engine, serving, serving_engine, until
+from tests.support.servers import Address, Engine, crowded, most_in_one_turn, serving, serving_engine, until
 from tests.support.wire import TEXT, client_frame, raw
 
 from synkora import SocketServer
+from synkora.engine.transports.websocket_protocol import MAX_READ, WebSocketProtocol
+from synkora.sockets.internals import registry_of
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
@@ -15,9 +18,14 @@ WEBSOCKET = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAA
 
 
 @pytest.fixture
-async def address() -> AsyncIterator[Address]:
+def server() -> SocketServer:
     server = SocketServer()
     server.of("/")
+    return server
+
+
+@pytest.fixture
+async def address(server: SocketServer) -> AsyncIterator[Address]:
     async with serving(server) as address:
         yield address
 
@@ -98,9 +106,66 @@ async def test_frames_after_a_handshake_are_handled(size: int) -> None:
     assert engine.recorders[0].messages == [b"first", b"x" * size, b"last"]
 
 
-async def test_frames_after_a_refused_handshake_are_ignored(address: Address) -> None:
+@pytest.mark.parametrize("deflates", [False, True], ids=["plain", "compressed"])
+@pytest.mark.parametrize("handshakes_wait", [False, True])
+@pytest.mark.parametrize("size", [20_000, 200_000])
+async def test_frames_after_a_handshake_wait_for_their_turn(
+    size: int, *, handshakes_wait: bool, deflates: bool
+) -> None:
+    """They, and the handshake, wait behind others. Each message arrives once, as it was sent, and so does the next."""
+    engine = Engine(compression=True)
+    messages = [b"%d" % number + b"x" * 50 for number in range(size // 100)] + [b"y" * size]
+    frames = b"".join(client_frame(TEXT, b"4" + message) for message in messages)
+    offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if deflates else ""
+    async with serving_engine(engine, polls_by_call=True) as address, raw(address) as client:
+        registry = engine.registry
+        with crowded(registry.strangers, *([registry.arrivals] if handshakes_wait else [])):
+            await client.send(handshake(address, f"Connection: Upgrade\r\nUpgrade: websocket\r\n{offer}") + frames[:-3])
+            await until(lambda: engine.recorders and len(engine.recorders[0].messages) == len(messages) - 1)
+            await client.send(frames[-3:] + client_frame(TEXT, b"4last"))
+            await until(lambda: len(engine.recorders[0].messages) > len(messages) or engine.recorders[0].reasons)
+            assert engine.recorders[0].messages == [*messages, b"last"]
+
+
+async def test_frames_after_a_handshake_share_the_turns() -> None:
+    """A read that has them is handled in parts."""
+    engine = Engine()
+    frames = b"".join(client_frame(TEXT, b"4x") for _ in range(10_000))
+    async with serving_engine(engine, polls_by_call=True) as address, raw(address) as client:
+        engine.registry.strangers.share = 1e-9
+        client.writer.write(handshake(address) + frames)
+        await until(lambda: engine.recorders)
+        assert await most_in_one_turn(lambda: len(engine.recorders[0].messages), 10_000) <= MAX_READ // 8
+
+
+async def test_nothing_is_read_while_received_bytes_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second read would be written over them, and bytes that were never received would be handled."""
+    protocols: list[WebSocketProtocol] = []
+    connect = WebSocketProtocol.connection_made
+
+    def note(self: WebSocketProtocol, transport: asyncio.Transport) -> None:
+        protocols.append(self)
+        connect(self, transport)
+
+    monkeypatch.setattr(WebSocketProtocol, "connection_made", note)
+    engine = Engine()
+    async with serving_engine(engine, polls_by_call=True) as address, raw(address) as client:
+        with crowded(engine.registry.strangers):
+            await client.send(handshake(address) + client_frame(TEXT, b"4x"))
+            while not engine.recorders:
+                await asyncio.sleep(0)
+            assert engine.recorders[0].messages == []
+            with pytest.raises(RuntimeError, match="received bytes wait"):
+                protocols[0].get_buffer(-1)
+            await until(lambda: engine.recorders[0].messages == [b"x"])
+
+
+async def test_frames_after_a_refused_handshake_are_ignored(server: SocketServer, address: Address) -> None:
     """The refusal is answered, and the connection is closed."""
-    async with raw(address) as client:
-        await client.send(handshake(address).replace(b"EIO=4", b"EIO=3") + client_frame(TEXT, b"40"))
-        assert await client.status() == 400
-        await client.ended()
+    for is_crowded in (False, True):
+        budgets = [registry_of(server).arrivals] if is_crowded else []
+        with crowded(*budgets):
+            async with raw(address) as client:
+                await client.send(handshake(address).replace(b"EIO=4", b"EIO=3") + client_frame(TEXT, b"40"))
+                assert await client.status() == 400
+                await client.ended()

@@ -12,6 +12,7 @@ from tests.support.clients import Polling, websocket
 from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, running, serving, until
+from tests.support.wire import TEXT, client_frame, raw, upgrade
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -84,6 +85,19 @@ async def test_a_websocket_is_asked_for_too(address: Address) -> None:
         await client.connect()
         await client.send('421["echo",5]')
         assert await client.receive() == "431[5]"
+
+
+async def test_frames_after_a_handshake_wait_for_the_decision(door: Door) -> None:
+    server = SocketServer(allow_request=door.decide)
+    server.on("echo", lambda socket, value: value)
+    async with serving(server) as address, raw(address) as client:
+        target = address.url("websocket", key="slow").removeprefix(f"ws://127.0.0.1:{address.port}")
+        handshake = upgrade().replace(b"/socket.io/?EIO=4&transport=websocket", target.encode())
+        await client.send(handshake, client_frame(TEXT, b"40"), client_frame(TEXT, b'421["echo",5]'))
+        await until(lambda: door.seen)
+        door.is_open.set()
+        async with asyncio.timeout(PATIENCE):
+            assert b"101 Switching" in await client.reader.readuntil(b"431[5]")
 
 
 @pytest.mark.parametrize(("key", "status", "words"), [("bad", 403, "Not with this key"), ("broken", 500, "Internal")])

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,6 +167,30 @@ async def most_in_one_turn(count: Callable[[], int], end: int) -> int:
             await asyncio.sleep(0)
             most = max(most, count() - before)
     return most
+
+
+@contextmanager
+def crowded(*budgets: TurnBudget) -> Iterator[None]:
+    """Let work of others wait ahead of any new work, and more behind it. A turn has time for one of them."""
+    loop = asyncio.get_running_loop()
+    handle: asyncio.Handle
+
+    def others() -> None:
+        nonlocal handle
+        for budget in budgets:
+            budget.run(lambda: None)
+        handle = loop.call_soon(others)
+
+    for budget in budgets:
+        budget.share = 1e-9
+    for _ in range(3):
+        others()
+        handle.cancel()
+    others()
+    try:
+        yield
+    finally:
+        handle.cancel()
 
 
 async def until(condition: Any, within: float = PATIENCE) -> None:

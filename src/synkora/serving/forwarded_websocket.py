@@ -103,8 +103,7 @@ class ForwardedWebSocket(asyncio.BufferedProtocol):
         protocol = self._local()
         protocol.connection_made(self._client)
         protocol.data_received(self._request)
-        self._client.set_protocol(protocol)
-        self._client.resume_reading()
+        self._client.set_protocol(protocol)  # which reads on after its answer
 
     # From the client to the owner
 
@@ -114,8 +113,11 @@ class ForwardedWebSocket(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass received bytes on."""
-        data = bytes(_READ[:nbytes])
-        self.counts.bytes += nbytes
+        self.continue_with(bytes(_READ[:nbytes]))
+
+    def continue_with(self, data: bytes) -> None:
+        """Pass on what uvicorn has read with the request, or what was read later."""
+        self.counts.bytes += len(data)
         if self._other is None:
             self._early += data
         else:

@@ -72,11 +72,10 @@ class UpgradeProtocol(HttpToolsProtocol):
 
 
 def _hand_over(data: bytes, transport: asyncio.Transport, before: asyncio.BaseProtocol) -> None:
-    """Pass `data` to the connection's current protocol, unless the protocol is still `before`."""
+    """Pass `data` to the connection's current protocol, unless the protocol is still `before`.
+
+    Only the event loop may write into a protocol's buffer: received bytes may wait there for a later turn.
+    """
     protocol: Any = transport.get_protocol()
-    while data and protocol is not before and not transport.is_closing():
-        room = protocol.get_buffer(len(data))
-        size = min(len(room), len(data))
-        room[:size] = data[:size]
-        protocol.buffer_updated(size)
-        data = data[size:]
+    if data and protocol is not before and not transport.is_closing():
+        protocol.continue_with(data)

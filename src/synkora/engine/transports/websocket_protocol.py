@@ -118,7 +118,8 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._asking: asyncio.Task[None] | None = None
         self._is_watched = False  # the buffer has grown, or reading has to stop
         self._is_broken = False
-        self._is_put_off = False  # received bytes wait for their turn
+        self._is_put_off = False  # the request, or bytes in the parser's buffer, wait for their turn
+        self._early: memoryview | None = None  # frames that were read with the request, and are not handled yet
         self._unread = 0  # bytes received of a large frame
         self._max_read = MAX_READ
 
@@ -128,16 +129,19 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle the request that uvicorn has read, once, now or in a later turn."""
-        self._is_put_off = not self._registry.arrivals.run(partial(self._handle_request, data))
-        if self._is_put_off:
-            self._transport.pause_reading()  # a client may send nothing before the response
+        if not self._registry.arrivals.run(partial(self._handle_request, data)):
+            self._put_off()
+
+    def continue_with(self, data: bytes) -> None:
+        """Handle frames that uvicorn has read with the request, after the handshake, like reads of their own."""
+        self._early = memoryview(data)
+        self._transport.pause_reading()
+        self._resume()
 
     def _handle_request(self, data: bytes) -> None:
         if self._transport.is_closing():
             return
-        if self._is_put_off:
-            self._is_put_off = False
-            self._transport.resume_reading()
+        self._is_put_off = False
         request = parse(data, self._peer or peer_of(self._transport), self._registry.settings.proxies)
         try:
             if not self._registry.settings.serves(request.path):
@@ -161,7 +165,6 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         """Let the application decide on a session, and respond."""
         try:
             headers = await ask(request)
-            self._transport.resume_reading()
             self._open(request, None, key, headers)
         except HandshakeRefused as refusal:
             self._registry.note_refusal(refusal, request)
@@ -183,11 +186,14 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         if request.id is not None:
             answer["X-Request-Id"] = request.id
         self._begin_parsing(listener, key, answer)
+        self._resume()
 
     # Received data
 
     def get_buffer(self, sizehint: int) -> Any:
-        """Return the buffer for the next read."""
+        """Return the buffer for the next read. While bytes in it wait, nothing may be read: it would replace them."""
+        if self._is_put_off:
+            raise RuntimeError("read while received bytes wait for their turn")
         room = self._parser.get_buffer(sizehint)
         if len(room) > self._max_read:
             if len(room) > USUAL_BUFFER:
@@ -204,28 +210,32 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             budget = self._registry.inflating
         if budget is None:
             self._receive(nbytes)
-            return
-        self._is_put_off = not budget.run(partial(self._receive, nbytes))
-        if self._is_put_off:
-            self._transport.pause_reading()
+        elif not budget.run(partial(self._receive, nbytes)):
+            self._put_off()
+
+    def _put_off(self) -> None:
+        """Read nothing until a later turn."""
+        self._is_put_off = True
+        self._transport.pause_reading()
 
     def _receive(self, size: int) -> None:
         """Handle received bytes, now or, of a connection that does not read meanwhile, in a later turn."""
         was_put_off, self._is_put_off = self._is_put_off, False
         if self._is_watched:
-            self._receive_watched(size)
+            is_full = self._receive_watched(size)
         else:
             self._parser.buffer_updated(size)
-            if size == self._max_read and not was_put_off:
-                self._pause()
+            is_full = size == self._max_read
         if was_put_off:
             self._resume()
+        elif is_full or self._early is not None:
+            self._pause()
 
-    def _receive_watched(self, size: int) -> None:
-        """Handle a part of a large frame; after its end, replace the parser and its buffer."""
+    def _receive_watched(self, size: int) -> bool:
+        """Handle a part of a large frame; after its end, replace the parser and its buffer, and return True."""
         listener = self._listener
         if listener is None or self._has_stopped(listener):
-            return
+            return False
         data = bytes(self._parser.get_buffer(size)[:size])
         listener.tail = -1
         self._parser.buffer_updated(size)
@@ -235,14 +245,15 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             listener.frame_progressed(self._unread)
             if self._has_stopped(listener):
                 self._begin_parsing(listener)  # frees the part that was received
-            return
+            return False
         self._unread = 0
         listener.frame_ended()
-        if not self._has_stopped(listener):
-            self._is_watched = False
-            self._begin_parsing(listener)
-            self._feed(data[size - tail :])
-            self._pause()
+        if self._has_stopped(listener):
+            return False
+        self._is_watched = False
+        self._begin_parsing(listener)
+        self._feed(data[size - tail :])
+        return True
 
     def _has_stopped(self, listener: WebSocketTransport) -> bool:
         """Whether reading has to stop."""
@@ -255,8 +266,23 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
 
     def _resume(self) -> None:
         # What was put off must be handled before more is read into the same buffer.
-        if self._listener is not None and not self._is_put_off and not self._has_stopped(self._listener):
+        if self._listener is None or self._is_put_off:
+            return
+        if self._has_stopped(self._listener):
+            self._early = None
+        elif self._early:
+            self._read_early(self._early)
+        else:
+            self._early = None
             self._transport.resume_reading()
+
+    def _read_early(self, early: memoryview) -> None:
+        """Handle as much as fits into the buffer. `_receive` then goes on, now or in a later turn."""
+        room = self.get_buffer(len(early))
+        size = min(len(room), len(early))
+        room[:size] = early[:size]
+        self._early = early[size:]
+        self.buffer_updated(size)
 
     # Parser
 
@@ -313,7 +339,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         """Release the parser: parser and protocol refer to each other."""
         if self._asking is not None:
             self._asking.cancel()
-        parser, self._parser, self._listener = self._parser, _NO_PARSER, None
+        parser, self._parser, self._listener, self._early = self._parser, _NO_PARSER, None, None
         parser.connection_lost(exc)
 
     def _refuse(self, refusal: HandshakeRefused, request_id: str | None) -> None:
