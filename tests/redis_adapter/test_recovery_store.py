@@ -260,6 +260,26 @@ async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) 
     redis.start()
 
 
+async def test_a_named_event_that_is_dropped_from_the_backlog_can_be_appended_later(
+    redis: RedisServer, link: Link
+) -> None:
+    """It is not lost: its publisher still has it."""
+    log, _ = followed(link)
+    await until(lambda: not log.is_new)
+    redis.pause()
+    call = asyncio.create_task(log.append_once(event("a"), ("p",), once="save-1"))
+    await until(lambda: log.kept_bytes > 0)
+    lose(link)
+    for _ in range(16):
+        log.append(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), ())
+    with pytest.raises(LogUnavailable):
+        await call
+    assert log.lost == 1
+    redis.resume()
+    await until(lambda: log.kept_bytes == 0 and log.held is None)
+    assert await log.append_once(event("a"), ("p",), once="save-1") is not None
+
+
 async def test_an_event_that_is_nested_too_deeply_for_other_servers_is_given_up(link: Link) -> None:
     """It does not wait for Redis for ever, and does not stop the events behind it when Redis is back."""
     log, delivered = followed(link)

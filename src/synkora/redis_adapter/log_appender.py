@@ -235,10 +235,7 @@ class LogAppender:
 
     def _pass(self, number: int, event: LoggedEvent) -> None:
         """Send an event past the log, unless its publisher can append it again."""
-        awaited = self._awaited.get(number)
-        if awaited is not None and awaited.once:
-            self._return(number, awaited)
-        else:
+        if not self._returns(number):
             self._publish_only(event)
             self._give_up(number)
 
@@ -249,8 +246,11 @@ class LogAppender:
         message = message_without_place(event, self._namespace, self._link.uid)
         self._link.publish(self._channels.broadcasts_to(event.rooms), message)
 
-    def _return(self, number: int, awaited: _Awaited) -> None:
-        """Leave an event with a name to its publisher, who still has it and can append it again."""
+    def _returns(self, number: int) -> bool:
+        """Leave an event, if it has a name, to its publisher, who still has it and can append it again."""
+        awaited = self._awaited.get(number)
+        if awaited is None or not awaited.once:
+            return False
         del self._awaited[number]
         unsent = self._unsent.pop(number, None)
         if unsent is not None:
@@ -258,6 +258,7 @@ class LogAppender:
         self._end_trace(number, "not kept")
         if not awaited.position.done():
             awaited.position.set_exception(LogUnavailable())
+        return True
 
     def _give_up(self, number: int) -> None:
         """Do not keep an event; this instance's clients get it."""
@@ -280,7 +281,9 @@ class LogAppender:
 
     def _bound(self) -> None:
         while self.unsent_size > _MAX_UNSENT and self._waiting:
-            self._give_up(self._waiting.popleft())
+            number = self._waiting.popleft()
+            if not self._returns(number):
+                self._give_up(number)
 
     def _forget(self, oldest: Sequence[bytes]) -> None:
         """Forget quiet rooms, as far as they are too many, too large or too old."""
@@ -326,9 +329,9 @@ class LogAppender:
                 if number in self._unsent:  # as in `send_waiting`
                     self._pass(number, self._unsent[number].event)
             return
-        for number, awaited in tuple(self._awaited.items()):
-            if awaited.once and number in self._unsent and not self._unsent[number].is_delivered:
-                self._return(number, awaited)
+        for number in tuple(self._awaited):
+            if number in self._unsent and not self._unsent[number].is_delivered:
+                self._returns(number)
         self._deliver_unsent()
 
     def settle(self) -> None:
