@@ -963,6 +963,53 @@ async def test_a_change_that_waits_for_redis_is_dropped_when_another_instance_ta
     assert (sessions._unsaved, sessions._unsaved_size) == ({}, 0)
 
 
+async def test_changes_of_sessions_that_redis_refuses_are_saved_when_it_takes_writes_again(
+    redis: RedisServer, link: Link, make_link: MakeLink
+) -> None:
+    """It had too few replicas for a moment. The instance may be killed, and clients return to another one."""
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
+    for pid in ("pid-1", "pid-2", "pid-3"):
+        sessions.save(msgspec.structs.replace(SESSION, pid=pid, rooms=(), joined=()))
+    await until(lambda: redis.do("DBSIZE") == 3)
+    redis.do("CONFIG", "SET", "min-replicas-to-write", "1")
+    sessions.save(SESSION)
+    sessions.save(lost("pid-2"))
+    sessions.forget("pid-3")
+    await until(lambda: sessions._pause is not None)
+    assert redis.do("DBSIZE") == 3
+    redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
+    await until(lambda: redis.do("EXISTS", *(f"synkora:test:{{sessions:/}}:pid:pid-{each}" for each in (2, 3))) == 0)
+    await until(lambda: not (sessions._stale or sessions._unsaved or sessions._sent))
+    others = Followed(await started(make_link()), RecoverySettings(), Clock()).sessions("/")
+    assert await others.take("pid-1") == SESSION
+    assert await others.take("pid-2") == lost("pid-2")
+    assert await others.take("pid-3") is None
+
+
+async def test_a_redis_that_refuses_sessions_gets_few_of_them(
+    redis: RedisServer, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of an instance are not sent again and again, and a client that returns does not wait."""
+    monkeypatch.setattr(session_store, "_PAUSE", PATIENCE)
+    sessions = Followed(link, RecoverySettings(), Clock()).sessions("/")
+    sessions.save(lost("pid-x"))
+    await until(lambda: redis.do("DBSIZE") == 2)
+    redis.do("CONFIG", "SET", "min-replicas-to-write", "1")
+    redis.do("CONFIG", "RESETSTAT")
+    changes = [large(number) for number in range(200)]
+    for at in range(0, 200, 2):
+        changes[at] = msgspec.structs.replace(changes[at], lost_at=NOW, identity="")
+    for session in changes:
+        sessions.save(session)
+    await until(lambda: not sessions._sent and sessions._stale)
+    assert len({*sessions._stale, *sessions._unsaved}) == 200
+    calls = redis.do("INFO", "commandstats").decode().split("cmdstat_evalsha:calls=")[1]
+    assert int(calls.split(",")[0]) < 50
+    redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
+    assert await sessions.take("pid-x") == lost("pid-x")
+    assert [await sessions.take(f"pid-{at}") for at in (10, 11, 150, 151)] == [*changes[10:12], *changes[150:152]]
+
+
 async def test_a_client_returns_while_the_memory_of_redis_is_full(
     redis: RedisServer, link: Link, make_link: MakeLink
 ) -> None:

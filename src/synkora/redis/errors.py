@@ -40,6 +40,8 @@ _WORDS: Final = {
 LEADS_ELSEWHERE: Final = frozenset(
     {"ASK", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "NOSCRIPT", "READONLY", "TRYAGAIN"}
 )
+#: Redis has a problem of its own, perhaps for a while; commands that need no memory still work.
+TROUBLE: Final = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "OOM"})
 _SENTENCES: Final = {
     "unknown command": "Redis does not know a command: " + TOO_OLD + ", with no command renamed",
     "max number of clients": "Redis has its maximum of clients (maxclients)",

@@ -13,7 +13,7 @@ from typing import Any, Final
 from synkora.engine.logs import Log, fault
 from synkora.redis.connection import Answered, Command, Pending, RedisConnection
 from synkora.redis.discovery import Discovery
-from synkora.redis.errors import LinkDown, RedisRefused, unreachable
+from synkora.redis.errors import TROUBLE, LinkDown, RedisRefused, unreachable
 from synkora.redis.handshake import open_connection, prepare, sign_in
 from synkora.redis.heartbeat import LinkHeartbeat
 from synkora.redis.subscriptions import Receiver, Subscriptions
@@ -28,8 +28,6 @@ KEYSPACE: Final = "synkora"
 #: more than a link may hold: the link would end each time.
 _SUBSCRIBED_AT_ONCE: Final = 65_536
 _CHANNEL_EXTRA: Final = 20  # bytes of the command for each channel besides its name
-# Redis has a problem of its own; commands that need no memory still work.
-_TROUBLE: Final = ("BUSY", "MISCONF", "NOREPLICAS", "OOM")
 
 log = Log(__name__)
 
@@ -220,7 +218,7 @@ class Link:
     def _judge(self, run: asyncio.Future[Any]) -> None:
         """Update the state of Redis from a script's outcome: unlike other commands, scripts write."""
         error = None if run.cancelled() else run.exception()
-        trouble = str(error) if isinstance(error, RedisRefused) and error.code in _TROUBLE else None
+        trouble = str(error) if isinstance(error, RedisRefused) and error.code in TROUBLE else None
         if trouble != self._trouble:
             self._trouble = trouble
             log.warning("redis_troubled", problem=trouble or "solved")

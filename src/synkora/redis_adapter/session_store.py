@@ -15,12 +15,14 @@ from synkora.recovery.changes import UNREADABLE, decode_session, encode
 from synkora.recovery.ports import SavedSession
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.user_shares import UserShares
+from synkora.redis.errors import TROUBLE
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
 
 _MAX_UNSAVED: Final = 50_000_000  # bytes of sessions that wait for Redis, in memory
 #: Bytes of sessions that are sent before Redis confirms the first of them. All at once, the sessions of an instance
 #: may be more than a link may hold.
 _AT_ONCE: Final = 1_000_000
+_PAUSE: Final = 1.0  # seconds without writes after Redis has refused one
 _COMMAND_EXTRA: Final = 200  # bytes of a command besides its session
 _RENEWALS: Final = 3  # within the lifetime of a connected session
 _ASKED_AT_ONCE: Final = 100  # sessions, so that Redis is not blocked
@@ -57,8 +59,9 @@ class RedisSessions:
     """A `SessionStore` that all instances share.
 
     A session is written at the end of the turn, once however often it was saved, and a connected one again from time to
-    time, before its key expires. While Redis is unavailable or slow, changes wait in memory, and the oldest are lost
-    beyond a bound. Redis keeps a taken session until it is saved or forgotten, since the instance may be killed before.
+    time, before its key expires. While Redis is unavailable or slow, or refuses writes, changes wait in memory, and the
+    oldest are lost beyond a bound. Redis keeps a taken session until it is saved or forgotten, since the instance may
+    be killed before.
 
     Redis takes a session's changes from the instance that took it last. `taken` is called with the socket id of a
     session that is in use here, and that another instance took. An instance that was away from Redis when this happened
@@ -92,6 +95,7 @@ class RedisSessions:
         self._is_armed = False
         self._claims: dict[str, _Claim] = {}  # by pid: sessions that are being taken, or that are taken and not saved
         self._renewal: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
         link.subscribe(self._channel, self._heard)
         link.on_up.append(self._went_up)
 
@@ -105,6 +109,8 @@ class RedisSessions:
         self._link.unsubscribe(self._channel)
         if self._renewal is not None:
             self._renewal.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
 
     def save(self, session: SavedSession) -> None:
         """Keep a session, in place of the one with the same `pid`."""
@@ -203,13 +209,13 @@ class RedisSessions:
         return state
 
     def _arm(self) -> None:
-        if not self._is_armed and self._link.is_up:
+        if not self._is_armed and self._link.is_up and self._pause is None:
             self._is_armed = True
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         self._is_armed = False
-        while self._in_flight < _AT_ONCE and self._link.is_up:
+        while self._in_flight < _AT_ONCE and self._link.is_up and self._pause is None:
             if self._unsaved:
                 pid = next(iter(self._unsaved))
                 self._send(pid, self._remove(pid))
@@ -242,10 +248,29 @@ class RedisSessions:
         is_latest = self._sent.get(pid) is state
         if is_latest:
             del self._sent[pid]
-        if is_latest and isinstance(call.exception(), LinkDown) and pid not in self._unsaved:
-            self._put(pid, state)
+        error = call.exception()
+        if isinstance(error, RedisRefused) and error.code in TROUBLE:
+            self._wait()
+        elif not isinstance(error, LinkDown):
+            is_latest = False
+        if is_latest and pid not in self._unsaved:
+            self._put_back(pid, state)
         if self._unsaved or self._stale:
             self._arm()
+
+    def _put_back(self, pid: str, state: _State) -> None:
+        if pid in self._connected:
+            self._stale[pid] = None
+        else:
+            self._put(pid, state)
+
+    def _wait(self) -> None:
+        if self._pause is None:
+            self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._end_pause)
+
+    def _end_pause(self) -> None:
+        self._pause = None
+        self._arm()
 
     def _keys(self, pid: str) -> list[bytes]:
         return [self._key(f"pid:{pid}"), self._key("lost"), self._key("times")]
