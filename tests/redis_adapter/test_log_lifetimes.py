@@ -95,6 +95,21 @@ async def test_a_log_without_rooms_has_no_bytes(redis: RedisServer, make: MakeSt
     assert redis.do("HGET", PREFIX + "log", "bytes") == b"0"
 
 
+async def test_the_bytes_of_all_rooms_that_have_expired_together_are_free_again(
+    redis: RedisServer, make: MakeStore
+) -> None:
+    """Two weeks without an event, in which clients came: they renew the log, and neither its rooms nor their list."""
+    trial = await Trial.start(make, RecoverySettings(total_bytes=4 * len(event("a"))))
+    for room in ("p", "q", "r"):
+        await trial.append("a", rooms=(room,))
+    expire(redis, "p", "q", "r")
+    assert redis.do("DEL", PREFIX + "rooms", PREFIX + "marks") == 2
+    before = await trial.append("b", rooms=("p", "q"))
+    assert redis.do("HGET", PREFIX + "log", "bytes") == b"%d" % (2 * len(event("b")))
+    await trial.append("c", "d")
+    assert await trial.missed(before) == ["c", "d"]
+
+
 async def test_a_room_whose_only_event_was_too_large_is_forgotten(redis: RedisServer, make: MakeStore) -> None:
     trial = await Trial.start(make, RecoverySettings(room_bytes=10, max_rooms=1))
     before = await trial.append("x" * 10)

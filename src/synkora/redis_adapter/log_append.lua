@@ -103,6 +103,9 @@ for position = first_room, last_room do
   if not listed then
     redis.call('ZREM', floors, room)
     is_new = true
+    if redis.call('ZCARD', rooms) == 0 then -- all have expired: clients that come renew the log, but not its rooms
+      total = 0
+    end
   end
   if key and found[7] then
     local replaced, its_size = string.match(found[7], '^(%d+):(%d+)$')
