@@ -128,6 +128,46 @@ async def test_messages_behind_a_connect_that_waits_for_a_turn_are_kept(server: 
             assert await client.text() == "43/admin,4[4]"
 
 
+async def test_messages_of_connected_namespaces_do_not_wait_for_a_connect(server: SocketServer) -> None:
+    """They have the size of any message, with attachments or not. Those of the other namespace wait."""
+    sizes: list[int] = []
+    for name in ("/", "/admin"):
+        server.of(name).on("size", lambda socket, *parts: sizes.extend(map(len, parts)))
+    page = await Page(server).come()
+    arrivals = server._registry.arrivals
+    arrivals.share = 1e-9
+    for _ in range(3):
+        arrivals.run(lambda: None)  # other clients
+    page.send("40/admin,")
+    page.send('42/admin,["size","of admin"]')
+    page.emit("size", "x" * 70_000)
+    page.send('451-["size",{"_placeholder":true,"num":0}]')
+    page.session.receive_binary(page.transport, b"x" * 80_000)
+    assert sizes == [70_000, 80_000]
+    await until(lambda: len(sizes) == 3)
+    assert page.session.is_live
+    assert page.packets[-1].startswith('40/admin,{"sid"')
+
+
+async def test_a_namespace_that_is_left_and_entered_while_its_connect_waits(server: SocketServer) -> None:
+    """In the order of the packets, of which each may wait for a turn."""
+    seen: list[object] = []
+    admin = server.of("/admin")
+    admin.on_connect(lambda socket, auth: seen.append(auth))
+    admin.on_disconnect(lambda socket, reason: seen.append(reason))
+    admin.on("note", lambda socket, text: seen.append(text))
+    page = await Page(server).come()
+    server._registry.arrivals.share = 1e-9
+    for number in range(3):
+        page.send(f'40/admin,{{"visit":{number}}}')
+        page.send(f'42/admin,["note","{number}"]')
+        page.send("41/admin,")
+    await until(lambda: len(seen) == 9)
+    left = "client namespace disconnect"
+    assert seen == [part for number in range(3) for part in ({"visit": number}, str(number), left)]
+    assert page.session.is_live
+
+
 async def test_messages_behind_a_connect_that_waits_are_bounded(server: SocketServer, address: Address) -> None:
     """A client that sends too much, or what is no packet, is disconnected, and the others are not."""
     server._registry.arrivals.share = 1e-9

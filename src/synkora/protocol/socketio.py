@@ -39,6 +39,11 @@ class Packet(NamedTuple):
     attachments: tuple[bytes, ...] = ()
     expected: int = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes of the data and the attachments."""
+        return len(self.data) + sum(map(len, self.attachments))
+
 
 MAX_ATTACHMENTS: Final = 10  # per packet; the official client accepts no more
 RESERVED_EVENTS: Final = frozenset(

@@ -1,6 +1,6 @@
 """A session's sockets, one per namespace: CONNECT, and packets with their attachments, which must come in time."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -20,7 +20,7 @@ from synkora.protocol.socketio import (
     decode_auth,
     encode_packet,
 )
-from synkora.sockets.early_messages import EarlyMessages
+from synkora.sockets.early_packets import EarlyPackets
 from synkora.sockets.errors import ConnectRefused
 from synkora.sockets.handlers import FAILURES, outcome
 from synkora.sockets.namespace_core import INTERNAL, NamespaceCore, handler_failed
@@ -79,7 +79,7 @@ class Client:
         self._assembler = Assembler(host.max_attachments, session.max_message)
         self._sockets: dict[str, Socket] = {}
         self._left: set[str] | None = None
-        self._early: EarlyMessages | None = None
+        self._early: EarlyPackets | None = None
 
     def on_message(self, data: bytes) -> None:
         """Handle a text message. Raises `ProtocolError`."""
@@ -116,6 +116,8 @@ class Client:
         self.session.fail(MessageTimeout("attachments were announced and did not come"))
 
     def _receive(self, packet: Packet) -> None:
+        if self._early is not None and self._early.keep(packet):
+            return
         socket = self._sockets.get(packet.namespace)
         if packet.type is PacketType.CONNECT:
             if len(packet.namespace) + len(packet.data) > MAX_EARLY:  # also after another CONNECT
@@ -127,7 +129,7 @@ class Client:
             return
         if socket is None or socket._state is not _CONNECTED:
             if self._left is not None and packet.namespace in self._left:
-                self.session.count_overhead(_size(packet))
+                self.session.count_overhead(packet.size)
                 return  # sent before the client learned of its disconnect
             raise UnexpectedPacket("not connected to this namespace")
         match packet.type:
@@ -145,7 +147,7 @@ class Client:
         if packet.id is None:
             raise UnexpectedPacket("ack without an id")
         if not socket._core.receive_ack(socket, packet.id, packet.data, packet.attachments):
-            self.session.count_overhead(_size(packet))
+            self.session.count_overhead(packet.size)
 
     def _connect(self, packet: Packet) -> None:
         self.session.count_overhead(len(packet.namespace) + len(packet.data))
@@ -172,15 +174,29 @@ class Client:
             self._left.discard(name)
         core.deciding += 1
         if not self._host.arrivals.run(partial(self._decide, socket, auth, brought), 0 if brought is None else _RETURN):
-            self._early = EarlyMessages(self.session, MAX_EARLY)
+            if self._early is None:
+                self._early = EarlyPackets(MAX_EARLY)
+            self._early.expect(name)
 
     def _decide(self, socket: Socket, auth: dict[str, Any], brought: Return | None) -> None:
-        early, self._early = self._early, None
-        if early is not None:
-            early.end()
+        packets = self._take_early(socket.namespace)
         self._decide_now(socket, auth, brought)
-        if early is not None:
-            early.pass_on()
+        for packet in packets:
+            if not self.session.is_live:
+                return
+            try:
+                self._receive(packet)  # a further CONNECT may wait once more, and the packets behind it
+            except Exception as error:  # it ends the session, as when a message arrives
+                self.session.receive_failed(self.session.transport, error)
+                return
+
+    def _take_early(self, namespace: str) -> Sequence[Packet]:
+        if self._early is None:
+            return ()
+        packets = self._early.take(namespace)
+        if self._early.is_idle:
+            self._early = None
+        return packets
 
     def _decide_now(self, socket: Socket, auth: dict[str, Any], brought: Return | None) -> None:
         """Let the handlers of CONNECT decide; the socket may have disconnected meanwhile."""
@@ -304,9 +320,6 @@ class Client:
         """Disconnect all sockets."""
         self._host.client_left(self)
         self.session.hold(self, 0)
+        self._early = None
         for socket in list(self._sockets.values()):
             self._remove(socket, reason)
-
-
-def _size(packet: Packet) -> int:
-    return len(packet.data) + sum(map(len, packet.attachments))
