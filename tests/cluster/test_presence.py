@@ -406,6 +406,20 @@ async def test_invalid_messages_are_counted_and_ignored(gather: Gather, redis: R
     await everyone_sees({"a", "b", "c"}, one, two)
 
 
+async def test_an_unreadable_list_is_requested_again(gather: Gather, redis: RedisServer) -> None:
+    """Members get what this instance knows, and the others when the list can be read."""
+    one, two = await gather()
+    await one.enter("p", "a1")
+    redis.do("HSET", "synkora:project:p", "x1", f"{one.link.uid}:no JSON")
+    with capture_logs() as logs:
+        await two.enter("p", "b1")
+        await until(lambda: [line["event"] for line in logs].count("snapshot_unreadable") >= 2)
+    assert two.sees("p") == {"b1"}
+    redis.do("HDEL", "synkora:project:p", "x1")
+    await everyone_sees({"a", "b"}, one, two)
+    assert two.witness.take() == ["+b1", "+a1"]
+
+
 async def _die(instance: Instance) -> None:
     instance.kill()
     await instance.link.close()

@@ -4,6 +4,8 @@ import pytest
 
 from synkora.cluster.replica import ANNOUNCEMENT, SNAPSHOT, Announcement, Changes, Replica, ReplicaSnapshot
 from synkora.collaboration.presence import PresenceEntry
+from synkora.identity.user import user_from_claims
+from synkora.protocol.json import encode
 
 OURS, THEIRS = "ours00", "theirs"
 
@@ -130,6 +132,15 @@ def test_messages_are_read_as_they_are_written() -> None:
     assert SNAPSHOT.decode(b'{"version":7,"entries":[' + who + b"]}") == ReplicaSnapshot(
         7, [PresenceEntry("s", "u", "U", "t")]
     )
+
+
+def test_names_with_very_many_halves_of_characters_are_read() -> None:
+    """The names of two hundred connections, each with as many halves as it may have."""
+    user = user_from_claims({"id": "u", "name": "\ud83d" * 100})
+    assert user is not None
+    entries = [PresenceEntry(f"s{number}", user.id, user.name, "t") for number in range(200)]
+    assert SNAPSHOT.decode(encode(ReplicaSnapshot(7, entries))).entries == entries
+    assert ANNOUNCEMENT.decode(encode(Announcement("a", 0, 7, [], entries))).joined == entries
 
 
 def test_a_return_from_another_instance_is_not_reported(replica: Replica) -> None:

@@ -182,3 +182,22 @@ async def test_a_project_is_synced_again_after_all_that_can_happen(walk: Walk) -
         await walk.exchange()
     assert walk.state is SyncState.SYNCED
     assert {field for field in walk.redis.do("HKEYS", "synkora:project:p") if field} == {b"first", b"second"}
+
+
+async def test_an_unreadable_snapshot_is_requested_with_the_next_beat(walk: Walk) -> None:
+    """Not at once, and not for each announcement: to read it again may take as long, and fail again."""
+    walk.redis.do("ZADD", "synkora:instances", 1, "other")
+    walk.redis.do("HSET", "synkora:project:p", "third", "other:no JSON")
+    await walk.entering()
+    await walk.exchange()
+    await walk.exchange()
+    states = [walk.state]
+    await walk.lose_track()
+    await walk.turn()
+    assert walk.link.is_idle
+    walk.redis.do("HDEL", "synkora:project:p", "third")
+    walk.instance.presence._awake.set()
+    await walk.turn()
+    for _ in range(4):
+        await walk.exchange()
+    assert [*states, walk.state] == [SyncState.OUTDATED, SyncState.SYNCED]

@@ -69,7 +69,7 @@ class PresenceSync:
         self._absence: asyncio.TimerHandle | None = None
         # Calls
         self._due: OrderedDict[str, None] = OrderedDict()  # in this order; a dict is slow to lose its first key
-        self._refused: set[str] = set()  # retried with the next beat
+        self._failed: set[str] = set()  # refused, or with an unreadable snapshot: retried with the next beat
         self._calls = 0  # pending
         self._in_flight = 0  # bytes of the pending calls
         # Renewal of the lease
@@ -226,7 +226,7 @@ class PresenceSync:
     def _check(self, project: ProjectSync, *, has_gap: bool) -> None:
         if has_gap:
             project.move(SyncEvent.LOSE_TRACK)
-        if project.needs_snapshot:
+        if project.needs_snapshot and project.id not in self._failed:
             self._plan_call(project.id)
 
     def _entered(self, project: ProjectSync, reply: Any) -> None:
@@ -234,7 +234,14 @@ class PresenceSync:
         self._changed(reply)
         if reply is None or self._projects.get(project.id) is not project:
             return
-        self._tell(project, project.replica.restore(SNAPSHOT.decode(reply)))
+        try:
+            snapshot = SNAPSHOT.decode(reply)
+        except (ProtocolError, InvalidPayload) as error:
+            log.warning("snapshot_unreadable", projectId=project.id, problem=str(error))
+            project.move(SyncEvent.LOSE_TRACK)
+            self._failed.add(project.id)
+            return
+        self._tell(project, project.replica.restore(snapshot))
         self._complete(project.id)
         if project.replica.is_in_doubt and project.id not in self._doubts:
             self._doubts.add(project.id)
@@ -304,6 +311,7 @@ class PresenceSync:
             for connection in joined:
                 args += connection
         size = sum(len(each) for each in (*names, *args) if not isinstance(each, int))
+        self._failed.discard(project.id)
         self._calls += 1
         self._in_flight += size
         self._link.run(script, names, args, answered).add_done_callback(partial(self._call_ended, project, size))
@@ -317,10 +325,10 @@ class PresenceSync:
         if isinstance(error, RedisRefused):
             self._note_refusal(error)
             if project.replica.own or not is_open:
-                self._refused.add(project.id)
+                self._failed.add(project.id)
             else:
                 self._lease.is_valid = False  # the next registration returns the projects to leave
-        elif project.has_news and is_open:
+        elif project.has_news and is_open and project.id not in self._failed:
             self._plan_call(project.id)
         if is_open and not isinstance(error, LinkDown):
             self._complete(project.id)
@@ -359,9 +367,9 @@ class PresenceSync:
         lease = self._lease
         dead: list[str] | None = None
         if lease.is_valid:
-            for project_id in self._refused:
+            for project_id in self._failed:
                 self._plan_call(project_id)
-            self._refused.clear()
+            self._failed.clear()
             dead = await lease.renew(self._take_share(), self._audit)
         if dead is None:
             dead = await lease.register(self._begin_again)
@@ -387,7 +395,7 @@ class PresenceSync:
 
     def _lose_track(self) -> None:
         self._due.clear()
-        self._refused.clear()
+        self._failed.clear()
         for project in self._projects.values():
             project.move(SyncEvent.LOSE_TRACK)
 
