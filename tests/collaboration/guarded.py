@@ -43,7 +43,7 @@ class MovedClock(asyncio.SelectorEventLoop):
 class Roles:
     """A policy that knows the given roles by user and project, and counts its questions.
 
-    It answers when `gate` is set, with `error` if there is one.
+    It answers when `gate`, or the user's own one in `gates`, is set, with `error` if there is one.
     """
 
     def __init__(self, **users: Role | None) -> None:
@@ -52,12 +52,13 @@ class Roles:
         self.error: BaseException | None = None
         self.gate = asyncio.Event()
         self.gate.set()
+        self.gates: dict[str, asyncio.Event] = {}
         self.closed = False
 
     async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
         key = (signed_in.user.id, project_id)
         self.asked[key] += 1
-        await self.gate.wait()
+        await self.gates.get(signed_in.user.id, self.gate).wait()
         if self.error is not None:
             raise self.error
         return self.roles.get(key)

@@ -1,5 +1,7 @@
 """Rechecks: members' access is checked repeatedly."""
 
+import asyncio
+
 import pytest
 from tests.collaboration.guarded import (
     FAILURES,
@@ -125,6 +127,24 @@ async def test_a_leave_during_a_check_is_not_undone(guarded: MakeGuarded, how: s
     assert ann.take() == []
 
 
+async def test_very_many_connections_of_one_user_do_not_delay_the_rechecks_of_others(guarded: MakeGuarded) -> None:
+    """One question is asked for all of them, and its answer counts for all."""
+    site = guarded(Roles(ann=Role.OWNER, eve=Role.EDITOR), recheck=0.02, answer_timeout=60)
+    crowd = [await site.join("Eve") for _ in range(60)]
+    await site.join("Ann")
+    site.roles.gates["eve"] = asyncio.Event()
+    asked = site.roles.asked.copy()
+    await until(lambda: site.roles.asked["eve", "p"] > asked["eve", "p"])
+    await until(lambda: site.roles.asked["ann", "p"] > asked["ann", "p"] + 3)
+    assert site.roles.asked["eve", "p"] == asked["eve", "p"] + 1
+    del site.roles.roles["eve", "p"]
+    site.roles.gates["eve"].set()
+    for eve in crowd:
+        assert (await first_error(eve))["message"] == "You no longer have access to this project"
+    assert site.collaboration.presence.count("p") == 1
+    await until(lambda: len(site.collaboration._admission._rechecks._members) == 1)
+
+
 async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeGuarded) -> None:
     """The policy is not overloaded, and each member is rechecked."""
     users = [f"user{number}" for number in range(120)]
@@ -135,7 +155,7 @@ async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeG
     await until(lambda: site.roles.asked.total() > len(users))
     site.roles.gate.clear()
     await until(lambda: len(site.collaboration.access._answers._asking) == 50)
-    await until(lambda: len(site.collaboration._admission._rechecks._tasks) > 50)
+    await until(lambda: len(site.collaboration._admission._rechecks._checks._tasks) > 50)
     assert len(site.collaboration.access._answers._asking) == 50
     site.roles.gate.set()
     before = site.roles.asked.copy()
@@ -145,4 +165,4 @@ async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeG
 async def test_open_access_is_not_rechecked() -> None:
     site = Site()
     await site.meet("Ann", project="p")
-    assert len(site.collaboration._admission._rechecks._due) == 0
+    assert len(site.collaboration._admission._rechecks._checks._due) == 0

@@ -1,4 +1,4 @@
-"""Admission of members to projects, and rechecks of their access."""
+"""Admission of members to projects, and the removal of those who have lost access."""
 
 import asyncio
 from collections import Counter
@@ -8,8 +8,9 @@ from typing import Final
 from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.collaboration.keyed_limit import KeyedLimit
 from synkora.collaboration.members import BufferedEvent, Member, PendingAccess, complete
-from synkora.collaboration.periodic_checks import RECHECK, PeriodicChecks
+from synkora.collaboration.periodic_checks import RECHECK
 from synkora.collaboration.projects import Projects
+from synkora.collaboration.rechecks import Rechecks
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.tasks import Tasks
 from synkora.identity.sign_in import SignedIn
@@ -45,7 +46,7 @@ class Admission:
     ) -> None:
         self._access, self._projects, self._incidents = access, projects, incidents
         self._max_projects = max_projects
-        self._rechecks: PeriodicChecks[tuple[Member, str]] = PeriodicChecks(self._recheck, recheck)
+        self._rechecks = Rechecks(access, incidents, self.remove, recheck)
         self._questions = Tasks()
         self._returns = KeyedLimit(_MAX_RETURNS)
         self._removed: dict[str, list[set[str]]] = {}  # by user: for each return, the projects it may not return to
@@ -169,15 +170,14 @@ class Admission:
 
     def _enter(self, member: Member, project_id: str, role: Role) -> None:
         self._projects.enter(member, project_id, role)
-        if not self._access.is_open:
-            self._rechecks.add((member, project_id))
+        self._rechecks.add(member, project_id)
 
     def withdraw(self, member: Member, project_id: str) -> None:
         """Leave a project, or cancel pending joins. Buffered edits stay until the answer."""
         pending = member.pending.get(project_id)
         if pending is not None:
             pending.complete_joins()
-        self._rechecks.drop((member, project_id))
+        self._rechecks.drop(member, project_id)
         self._projects.exit(member, project_id)
 
     async def roles(self, signed_in: SignedIn, projects: Collection[str]) -> dict[str, Role | None]:
@@ -212,8 +212,7 @@ class Admission:
             _tell_revoked(member, project_id)
             return
         self._projects.restore(member, project_id, role)
-        if not self._access.is_open:
-            self._rechecks.add((member, project_id))
+        self._rechecks.add(member, project_id)
 
     def remove(self, member: Member, project_id: str) -> bool:
         """Remove a member whose access was revoked; return whether the member had joined.
@@ -228,7 +227,7 @@ class Admission:
                 complete(event.decided, _not_joined(event.name))
         if project_id not in member.projects:
             return False
-        self._rechecks.drop((member, project_id))
+        self._rechecks.drop(member, project_id)
         self._projects.exit(member, project_id, at_once=True)
         _tell_revoked(member, project_id)
         return True
@@ -240,30 +239,13 @@ class Admission:
             self._release(member, pending)
         member.pending.clear()
         for project_id in member.projects:
-            self._rechecks.drop((member, project_id))
+            self._rechecks.drop(member, project_id)
         self._projects.exit_all(member, may_return=may_return)
 
     def close(self) -> None:
         """Cancel all questions to the access policy."""
         self._rechecks.cancel()
         self._questions.cancel()
-
-    async def _recheck(self, key: tuple[Member, str]) -> bool:
-        member, project_id = key
-        if project_id not in member.projects:
-            return False
-        try:
-            role = await self._access.role(member.signed_in, project_id, fresh=True)
-        except AccessUnavailable as error:
-            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
-            role = member.projects.get(project_id)
-        if project_id not in member.projects:
-            return False
-        if role is None:
-            self.remove(member, project_id)
-            return False
-        member.projects[project_id] = role
-        return True
 
 
 def _tell_revoked(member: Member, project_id: str) -> None:

@@ -1,0 +1,66 @@
+"""Rechecks of members' access: one question for all connections of a user to a project."""
+
+from collections.abc import Callable
+
+from synkora.collaboration.access import Access, AccessUnavailable
+from synkora.collaboration.members import Member
+from synkora.collaboration.periodic_checks import PeriodicChecks
+from synkora.engine.incidents import IncidentKind, Incidents
+
+
+class Rechecks:
+    """Asks for the role of each user in each project again, about every `every` seconds.
+
+    The answer counts for all connections that were in the project at the question. `remove` is called for a member
+    without access. If the policy cannot answer, members stay.
+    """
+
+    def __init__(
+        self, access: Access, incidents: Incidents, remove: Callable[[Member, str], object], every: float
+    ) -> None:
+        self._access, self._incidents, self._remove = access, incidents, remove
+        self._members: dict[tuple[str, str], dict[Member, None]] = {}  # by user and project
+        self._checks: PeriodicChecks[tuple[str, str]] = PeriodicChecks(self._check, every)
+
+    def add(self, member: Member, project_id: str) -> None:
+        """Recheck a member who has joined a project."""
+        if self._access.is_open:
+            return
+        key = (member.user.id, project_id)
+        members = self._members.get(key)
+        if members is None:
+            members = self._members[key] = {}
+            self._checks.add(key)
+        members[member] = None
+
+    def drop(self, member: Member, project_id: str) -> None:
+        """Stop rechecking a member who has left a project."""
+        key = (member.user.id, project_id)
+        members = self._members.get(key, {})
+        members.pop(member, None)
+        if not members:
+            self._members.pop(key, None)
+            self._checks.drop(key)
+
+    def cancel(self) -> None:
+        """Stop all rechecks, including running ones."""
+        self._checks.cancel()
+
+    async def _check(self, key: tuple[str, str]) -> bool:
+        _, project_id = key
+        members = tuple(self._members.get(key, ()))
+        if not members:
+            return False
+        try:
+            role = await self._access.role(members[-1].signed_in, project_id, fresh=True)
+        except AccessUnavailable as error:
+            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
+            return key in self._members
+        for member in members:
+            if member not in self._members.get(key, ()):
+                continue
+            if role is None:
+                self._remove(member, project_id)
+            else:
+                member.projects[project_id] = role
+        return key in self._members
