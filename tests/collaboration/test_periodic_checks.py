@@ -145,6 +145,35 @@ async def test_very_many_connections_of_one_user_do_not_delay_the_rechecks_of_ot
     await until(lambda: len(site.collaboration._admission._rechecks._members) == 1)
 
 
+@pytest.mark.parametrize("role", [Role.EDITOR, None])
+async def test_an_answer_from_before_a_removal_does_not_count_for_a_later_join(
+    guarded: MakeGuarded, role: Role | None
+) -> None:
+    """Neither an older role nor an older refusal. The new membership is rechecked in its turn."""
+    site = guarded(Roles(bob=Role.EDITOR), recheck=0.02)
+    bob = await site.join("Bob")
+    member = next(iter(site.collaboration.members.values()))
+    site.roles.gate.clear()
+    asked = site.roles.asked["bob", "p"]
+    await until(lambda: site.roles.asked["bob", "p"] > asked)
+    old, site.roles.gate = site.roles.gate, asyncio.Event()
+    site.roles.gate.set()
+    site.roles.roles["bob", "p"] = Role.VIEWER
+    assert site.collaboration.remove("p", "bob") == 1
+    bob.emit("join-project", "p")
+    await until(lambda: member.projects)
+    site.roles.gate.clear()
+    bob.take()
+    site.roles.roles["bob", "p"] = role
+    old.set()
+    await settle()
+    assert member.projects == {"p": Role.VIEWER}
+    assert errors(bob) == []
+    site.roles.roles["bob", "p"] = None
+    await site.answer()
+    assert (await first_error(bob))["message"] == "You no longer have access to this project"
+
+
 async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeGuarded) -> None:
     """The policy is not overloaded, and each member is rechecked."""
     users = [f"user{number}" for number in range(120)]

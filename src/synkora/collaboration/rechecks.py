@@ -19,7 +19,7 @@ class Rechecks:
         self, access: Access, incidents: Incidents, remove: Callable[[Member, str], object], every: float
     ) -> None:
         self._access, self._incidents, self._remove = access, incidents, remove
-        self._members: dict[tuple[str, str], dict[Member, None]] = {}  # by user and project
+        self._members: dict[tuple[str, str], dict[Member, object]] = {}  # by user and project; a new object each join
         self._checks: PeriodicChecks[tuple[str, str]] = PeriodicChecks(self._check, every)
 
     def add(self, member: Member, project_id: str) -> None:
@@ -31,10 +31,10 @@ class Rechecks:
         if members is None:
             members = self._members[key] = {}
             self._checks.add(key)
-        members[member] = None
+        members[member] = object()
 
     def drop(self, member: Member, project_id: str) -> None:
-        """Stop rechecking a member who has left a project."""
+        """Stop rechecking a member who has left a project. An answer that is on its way does not count."""
         key = (member.user.id, project_id)
         members = self._members.get(key, {})
         members.pop(member, None)
@@ -48,16 +48,16 @@ class Rechecks:
 
     async def _check(self, key: tuple[str, str]) -> bool:
         _, project_id = key
-        members = tuple(self._members.get(key, ()))
+        members = dict(self._members.get(key, {}))
         if not members:
             return False
         try:
-            role = await self._access.role(members[-1].signed_in, project_id, fresh=True)
+            role = await self._access.role(next(reversed(members)).signed_in, project_id, fresh=True)
         except AccessUnavailable as error:
             self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
             return key in self._members
-        for member in members:
-            if member not in self._members.get(key, ()):
+        for member, joined in members.items():
+            if self._members.get(key, {}).get(member) is not joined:
                 continue
             if role is None:
                 self._remove(member, project_id)
