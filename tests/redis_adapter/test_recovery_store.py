@@ -494,6 +494,48 @@ async def test_clients_that_wait_for_their_instance_to_catch_up_are_bounded(
     ]
 
 
+@pytest.mark.parametrize("comes", ["while it catches up", "at once"])
+async def test_clients_that_return_together_do_not_end_the_link_by_what_they_missed(
+    make_link: MakeLink, comes: str
+) -> None:
+    """Redis ends a connection with subscriptions that has 32 MB unread."""
+    link = await started(make_link(settings=replace(QUICK, missed_beats=1000, timeout=30)))
+    log, _ = followed(link)
+    await until(lambda: not log.is_new)
+    began = log.position
+    for number in range(18):
+        log.append(b'["%d","%b"]' % (number, b"x" * 100_000), (), ("p",))
+    await until(lambda: log.kept_bytes == 0)
+    found: list[Missed] = []
+
+    def come() -> None:
+        for number in range(40):
+            log.replay(f"socket {number}", {"p": 0}, began, found.append)
+
+    if comes == "at once":
+        come()
+    else:
+        link.on_up.append(come)
+        lose(link)
+    await until(lambda: len(found) == 40)
+    assert [len(each.events) for each in found if isinstance(each.events, list)] == [18] * 40
+    assert link.reconnects == (comes != "at once")
+
+
+async def test_a_client_whose_replay_fails_does_not_stop_the_others(link: Link) -> None:
+    log, _ = followed(link)
+    await until(lambda: not log.is_new)
+    found: list[Missed] = []
+
+    def fail(_: Missed) -> None:
+        raise RuntimeError("the test's")
+
+    for answered in (*[fail] * 50, found.append):
+        log.replay("me", {"p": 0}, log.position, answered)
+    await until(lambda: len(found) == 1)
+    assert found[0].events == []
+
+
 async def test_a_room_that_cannot_be_asked_for_does_not_stop_the_log(link: Link, make_link: MakeLink) -> None:
     """What others sent meanwhile may be missed, which is counted. Later events come, and own ones are sent."""
     other = await started(make_link())

@@ -125,17 +125,22 @@ class RedisLog(LogReceiver):
         While this instance catches up with the log, that comes first. The socket would get twice what the instance has
         missed, and never what the instance has delivered without Redis and not sent yet.
         """
-        unavailable = Missed(Incomplete.UNAVAILABLE, 0, after)
         rooms = {sid: (0, False)} | {room: (number, True) for room, number in joined.items()}
 
-        def read() -> None:
+        def read(ended: Callable[[], None]) -> None:
+            def replied(found: Found) -> None:
+                try:
+                    answered(_missed(found))
+                finally:
+                    ended()
+
             if self._catch_up.is_refused:
-                answered(unavailable)
-                return
-            self._reader.read(rooms, after, lambda found: answered(_missed(found)), leaves_out=True, most=most)
+                replied(Found(Incomplete.UNAVAILABLE, 0, after))
+            else:
+                self._reader.read(rooms, after, replied, leaves_out=True, most=most)
 
         if not self._catch_up.after(read, _READ_EXTRA + size_of(rooms)):
-            answered(unavailable)
+            answered(Missed(Incomplete.UNAVAILABLE, 0, after))
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position."""

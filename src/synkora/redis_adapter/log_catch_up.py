@@ -1,6 +1,7 @@
 """Settles a log after Redis comes back, and delivers what this instance has missed."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final, ParamSpec
@@ -15,9 +16,12 @@ from synkora.redis_adapter.log_reader import LogReader
 from synkora.redis_adapter.log_receiver import LogReceiver
 
 P = ParamSpec("P")
-#: Bytes of the commands that read for clients which have returned while this instance caught up. All are sent together
-#: afterwards, and a link holds only so much; these are about 10,000 clients.
+#: What reads for a client, with what it calls with the answer.
+Read = Callable[[Callable[[], None]], None]
+#: Bytes of the commands that read for clients which have returned while this instance caught up: about 10,000 clients.
 _MAX_READS: Final = 8_000_000
+#: Redis ends a connection with subscriptions that has 32 MB of answers unread, and an answer may have 2 MB and more.
+_READS_AT_ONCE: Final = 10
 _ASK_AGAIN: Final = 1.0  # seconds after a refusal: a new master, for one, has no replica for a moment
 _REFUSALS: Final = 3  # after which events no longer wait: all replicas may be away for hours
 
@@ -45,8 +49,9 @@ class LogCatchUp:
         self._appender = appender
         self._reader = reader
         self._local_rooms = local_rooms
-        self._reads: list[Callable[[], None]] = []
+        self._reads: deque[tuple[Read, int]] = deque()
         self._reads_size = 0
+        self._reading = 0  # reads without an answer
         self._refusals = 0
         self._asks_again: asyncio.TimerHandle | None = None
         appender.on_resent = self._read_on
@@ -67,22 +72,18 @@ class LogCatchUp:
         """Whether the log cannot be read, as Redis has refused to settle it for a while."""
         return self._refusals >= _REFUSALS
 
-    def after(self, read: Callable[[], None], size: int) -> bool:
+    def after(self, read: Read, size: int) -> bool:
         """Call `read`, which sends a command of this size, when this instance has caught up with the log.
 
         That is at once, or when its clients have got what it missed, and what they got without Redis has been sent; or
-        when the link is lost, or Redis keeps refusing. Return False if too much waits for this, or Redis has refused:
-        `read` is not called.
+        when the link is lost, or Redis keeps refusing. Some reads are made at a time: `read` gets what it calls with
+        the answer. Return False if too much waits for this, or Redis has refused: `read` is not called.
         """
-        if self.is_refused:
+        if self.is_refused or self._reads_size + size > _MAX_READS:
             return False
-        if not self._is_behind:
-            read()
-            return True
-        if self._reads_size + size > _MAX_READS:
-            return False
-        self._reads.append(read)
+        self._reads.append((read, size))
         self._reads_size += size
+        self._read_on()
         return True
 
     @property
@@ -93,13 +94,22 @@ class LogCatchUp:
         )
 
     def _read_on(self) -> None:
-        if self._reads and not self._is_behind:
-            self._read_all()
+        while self._reads and self._reading < _READS_AT_ONCE and not self._is_behind:
+            self._read_next()
 
     def _read_all(self) -> None:
-        reads, self._reads, self._reads_size = self._reads, [], 0
-        for read in reads:
-            read()
+        while self._reads:
+            self._read_next()
+
+    def _read_next(self) -> None:
+        read, size = self._reads.popleft()
+        self._reads_size -= size
+        self._reading += 1
+        read(self._end_read)
+
+    def _end_read(self) -> None:
+        self._reading -= 1
+        self._read_on()
 
     def _went_down(self) -> None:
         self._stop_asking()
