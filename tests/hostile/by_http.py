@@ -6,7 +6,7 @@ import json
 import os
 from time import monotonic
 
-from tests.hostile.attacker import PING_INTERVAL, Attacker
+from tests.hostile.attacker import PING_INTERVAL, Attacker, Surprise
 from tests.support.wire import BINARY, PATH, TEXT, WebSocket, client_frame, request, upgrade
 
 _FEW = 5
@@ -135,6 +135,15 @@ async def pipelining_behind_a_poll(a: Attacker) -> None:
                 connection.reset()  # so few requests may wait
             else:
                 await a.expect_end(connection)
+
+
+async def trailers_that_look_like_headers(a: Attacker) -> None:
+    """Fields behind a chunked body, which must not replace those of the head."""
+    for trailer in ("Origin: https://evil.example", "X-Forwarded-For: 127.0.0.1", "Host: evil.example"):
+        head = f"GET {PATH}polling HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{trailer}\r\n\r\n"
+        answer = await a.ask(head.encode())
+        if answer is not None and answer.status not in (200, 429, 503):
+            raise Surprise(f"{trailer!r} as a trailer got {answer.status}")
 
 
 async def small_chunks(a: Attacker) -> None:

@@ -14,6 +14,7 @@ from tests.support.wire import Connection, raw, upgrade
 from synkora import SocketServer
 from synkora.serving.http_limits import MAX_HEAD, MAX_HEADERS, MAX_SMALL_CHUNKS, SMALL_CHUNK
 from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
+from synkora.sockets.internals import registry_of
 
 SOON = 0.5  # seconds, in place of ten or thirty
 LARGE = 30_000_000  # bytes: more than sockets hold
@@ -307,6 +308,30 @@ class TestLargeHeads:
             await client.send(b"\x16\x03\x01 hello\r\n\r\n")
             assert (await client.ended()).startswith(b"HTTP/1.1 400")
         assert counted(server) == [("request refused", 1, "not HTTP")]
+
+
+class TestTrailers:
+    @pytest.mark.parametrize("trailer", [b"X-Forwarded-For: 198.51.100.1", b"Origin: https://evil.example"])
+    async def test_they_are_no_headers(self, trailer: bytes) -> None:
+        """A client may send any, and a proxy may pass them on: the client has the address that the proxy has told."""
+        server = SocketServer(proxies=["127.0.0.1"])
+        server.of("/")
+        async with serving(server) as address, raw(address) as client:
+            target = address.url().removeprefix(address.http).encode()
+            head = b"GET %b HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.66\r\n" % target
+            await client.send(head + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + trailer + b"\r\n\r\n")
+            assert await client.status() == 200
+            (session,) = registry_of(server)
+            assert session.request.address == "203.0.113.66"
+            assert session.request.origin is None
+
+    async def test_they_count_for_the_size_of_the_head(self, server: SocketServer, address: Address) -> None:
+        async with raw(address) as client:
+            head = b"POST /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+            await client.send(head + b"a: b\r\n" * MAX_HEADERS + b"\r\n")
+            await client.ended()
+        await until(lambda: len(server.incidents))
+        assert counted(server) == [("request refused", 1, "head too large")]
 
 
 class TestSmallChunks:

@@ -148,11 +148,12 @@ class HttpProtocol(PipelineProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Handle a header or a trailer."""
+        """Handle a header, or count a trailer: trailers are no headers (RFC 9110 section 6.5.1)."""
         self._head_size += len(name) + len(value) + _PER_LINE
         self._headers += 1
         self._check_size()
-        super().on_header(name, value)
+        if not self._in_body:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Called by httptools at the end of a head."""
