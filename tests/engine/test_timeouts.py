@@ -1,4 +1,7 @@
 import asyncio
+from collections.abc import Callable
+from operator import itemgetter
+from types import SimpleNamespace
 
 import pytest
 from tests.support.servers import until
@@ -65,6 +68,51 @@ async def test_keys_may_be_added_and_dropped_while_others_expire() -> None:
     deadlines.add("b")
     await until(lambda: "c" in expired)
     assert expired == ["a", "c"]
+
+
+class Clock:
+    """The time and the timers of an event loop, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._timers: list[tuple[float, asyncio.Handle]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, (), self._loop)
+        self._timers.append((when, handle))
+        return handle
+
+    def move_to(self, now: float) -> None:
+        for when, handle in sorted(self._timers, key=itemgetter(0)):
+            if when <= now and not handle.cancelled():
+                self._timers.remove((when, handle))
+                self.now = when
+                handle._run()
+        self.now = now
+
+
+async def test_a_key_that_is_added_again_while_it_expires_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other key expires after its own time."""
+    clock = Clock()
+    monkeypatch.setattr("synkora.engine.timeouts.asyncio", SimpleNamespace(get_running_loop=lambda: clock))
+    expired: list[tuple[str, float]] = []
+
+    def on_expired(key: str) -> None:
+        expired.append((key, clock.now))
+        if key == "a":
+            deadlines.add("a")
+
+    deadlines = TimeoutQueue(1.0, on_expired)
+    deadlines.add("a")
+    clock.move_to(0.3)
+    deadlines.add("b")
+    for step in range(4, 25):
+        clock.move_to(step / 10)
+    assert expired == [("a", 1.0), ("b", 1.3), ("a", 2.0)]
 
 
 async def test_an_error_of_one_key_does_not_cost_the_others_theirs(caplog: pytest.LogCaptureFixture) -> None:

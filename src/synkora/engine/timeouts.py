@@ -48,7 +48,6 @@ class TimeoutQueue(Generic[K]):
             self._timer = None
 
     def _wake(self) -> None:
-        self._timer = None
         loop = asyncio.get_running_loop()
         horizon = loop.time() + self.length * _SLACK
         try:
@@ -56,5 +55,6 @@ class TimeoutQueue(Generic[K]):
                 key, _ = self._due.popitem(last=False)
                 self._expired(key)
         finally:
-            if self._due and self._timer is None:
-                self._timer = loop.call_at(next(iter(self._due.values())), self._wake)
+            if self._timer is not None:  # `expired` may have cancelled all and added a key
+                self._timer.cancel()
+            self._timer = loop.call_at(next(iter(self._due.values())), self._wake) if self._due else None
