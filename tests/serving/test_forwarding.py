@@ -21,7 +21,7 @@ from tests.support.wire import PATH, TEXT, client_frame, raw
 from synkora.engine.message import Message
 from synkora.engine.turn_budget import TurnBudget
 from synkora.serving import owner_connections
-from synkora.serving.owner_connections import MAX_BUFFER, OwnerConnection, OwnerConnections, dial
+from synkora.serving.owner_connections import MAX_BUFFER, OwnerConnection, OwnerConnections, OwnerLost, dial
 from synkora.serving.owners import Owner
 from synkora.serving.tls import tls_context
 from synkora.sockets.internals import registry_of
@@ -314,6 +314,21 @@ async def test_a_websocket_without_its_owner_is_refused_in_its_turn(site: Site) 
             await client.send(handshake(receiving.address, "bbb.x"), client_frame(TEXT, b"2probe") * 1000)
             answer = await client.response()
             assert (answer.status, json.loads(answer.body)) == (400, UNKNOWN)
+    await until(lambda: receiving.pending == 0)
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1:70000", "http://a..b:80", "http://[::1:80"])
+async def test_an_owner_whose_address_cannot_be_one(site: Site, url: str) -> None:
+    """Its sessions are unknown, and requests for them keep no place of the limit."""
+    receiving = await site.start(Instance("aaa"), most=1)
+    receiving.owners.known["bbb"] = owner = Owner("bbb", url, b"b" * 32)
+    with pytest.raises(OwnerLost):
+        await dial(owner, asyncio.Protocol())
+    assert (await ask(receiving, "bbb.x")).json() == UNKNOWN
+    async with raw(receiving.address) as client:
+        await client.send(handshake(receiving.address, "bbb.x"))
+        answer = await client.response()
+        assert (answer.status, json.loads(answer.body)) == (400, UNKNOWN)
     await until(lambda: receiving.pending == 0)
 
 

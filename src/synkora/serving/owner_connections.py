@@ -32,10 +32,10 @@ class OwnerLost(ConnectionError):
 
 async def dial(owner: Owner, protocol: _Protocol) -> asyncio.Transport:
     """Connect to an owner. Raises `OwnerLost`."""
-    url = urlsplit(owner.url)
     loop = asyncio.get_running_loop()
     sock: socket.socket | None = None
     try:
+        url = urlsplit(owner.url)
         async with asyncio.timeout(CONNECT_TIME):
             found = await loop.getaddrinfo(url.hostname, url.port, type=socket.SOCK_STREAM)
             family, kind, _, _, address = found[0]
@@ -48,7 +48,7 @@ async def dial(owner: Owner, protocol: _Protocol) -> asyncio.Transport:
             transport, _ = await loop.create_connection(
                 lambda: protocol, sock=sock, ssl=tls, server_hostname=url.hostname if tls else None
             )
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, ValueError) as error:  # ValueError: the address cannot be one
         if sock is not None:
             sock.close()
         raise OwnerLost(f"{owner.url} cannot be reached: {str(error) or type(error).__name__}") from None
