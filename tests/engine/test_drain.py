@@ -4,7 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import inf
+from typing import Self
 
+import httpx
 import pytest
 from tests.support.clients import Polling, websocket
 from tests.support.processes import PATIENCE
@@ -16,6 +19,8 @@ from synkora.engine.drain import MAX_BATCH, drain
 from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.session import Session, State
 from synkora.engine.settings import TransportName
+from synkora.engine.transports.polling_endpoint import PollingEndpoint
+from synkora.engine.turn_budget import TurnBudget
 
 PARTED = Reason.SERVER_SHUTTING_DOWN
 
@@ -226,6 +231,60 @@ async def test_a_poll_that_hangs_is_answered_with_the_end() -> None:
         session.drain(PARTED)
         assert await polling == ["1"]
         assert len(engine.registry) == 0
+
+
+class Posting:
+    """A client, without a network, whose poll hangs and whose post waits for a turn."""
+
+    def __init__(self) -> None:
+        self.engine = Engine()
+        self.budget = TurnBudget(share=0)
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(PollingEndpoint(self.engine.registry)), base_url="http://127.0.0.1"
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.http.get("/engine.io/?EIO=4&transport=polling")
+        (recorder,) = self.engine.recorders
+        self.session, self.messages, self.reasons = recorder.session, recorder.messages, recorder.reasons
+        self.session.budget = self.budget
+        path = f"/engine.io/?EIO=4&transport=polling&sid={self.session.sid}"
+        self.poll = asyncio.create_task(self.http.get(path))
+        await until(lambda: self.session.transport.writable)
+        self.post = asyncio.create_task(self.http.post(path, content="4one\x1e4two"))
+        await until(lambda: self.budget._waiting)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.poll.cancel()
+        self.post.cancel()
+        await self.http.aclose()
+
+    def let_through(self) -> None:
+        self.budget.share = inf
+        self.budget._begin_turn()
+
+
+async def test_a_post_that_waits_for_a_turn_is_handled_before_the_end() -> None:
+    async with Posting() as client:
+        client.session.drain(PARTED)
+        assert client.session.state is State.DRAINING
+        client.let_through()
+        assert (await client.post).text == "ok"
+        assert (await client.poll).text == "1"
+        assert client.messages == [b"one", b"two"]
+        assert client.reasons == [PARTED]
+        assert len(client.engine.registry) == 0
+
+
+async def test_a_post_that_waits_for_a_turn_when_the_session_ends_is_refused() -> None:
+    """Its packets are lost, as of a post that comes after the end."""
+    async with Posting() as client:
+        client.session.close(PARTED)
+        assert (await client.poll).text == "1"
+        client.let_through()
+        assert (await client.post).status_code == 400
+        assert client.messages == []
 
 
 async def test_a_client_that_does_not_read_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

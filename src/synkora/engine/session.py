@@ -5,6 +5,7 @@ Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Upgrade" and
 
 import asyncio
 from enum import Enum, auto
+from math import inf
 from time import monotonic
 from typing import Final, Protocol
 
@@ -432,8 +433,8 @@ class Session:
             self.close(reason)
 
     def _close_if_fetched(self) -> None:
-        """End a draining session if a poll is pending and no message is left for it."""
-        if self.transport.writable and self.outbox.is_empty:
+        """End a draining session if a poll is pending, no message is left for it, and no POST is being received."""
+        if self.transport.writable and self.outbox.is_empty and self.transport.seconds_since_progress() == inf:
             self.close(self._end_reason)
 
     def close(self, reason: Reason, error: Exception | None = None) -> None:

@@ -6,7 +6,8 @@ Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "HTTP long-po
 import asyncio
 import functools
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from synkora.engine.close_reasons import Reason
@@ -14,7 +15,7 @@ from synkora.engine.handshake import HandshakeRefused, Refusal, check
 from synkora.engine.message import Message
 from synkora.engine.registry import Ask, Registry
 from synkora.engine.request import Headers, Request, parse_query
-from synkora.engine.session import Session
+from synkora.engine.session import Session, State
 from synkora.engine.transports.poll_responses import PollResponse, PollResponses
 from synkora.engine.transports.polling_transport import PollingTransport
 from synkora.engine.turn_budget import TurnBudget
@@ -217,14 +218,17 @@ class PollingEndpoint:
             return None
         else:
             session.trust_cookies(request)
-            if transport.note_post(request.stamp):
-                await _handle_packets(session, transport, packets)
+            is_handled = not transport.note_post(request.stamp) or await _handle_packets(session, transport, packets)
         finally:
             transport.is_posting = False
             transport.progressed_at = None
             session.hold(transport, 0)
+            if session.state is State.DRAINING:
+                session.transport_ready(transport)
         if transport.failed:
             raise HandshakeRefused(Refusal.BAD_REQUEST)
+        if not is_handled and session.state is State.CLOSED:
+            raise HandshakeRefused(Refusal.UNKNOWN_SESSION)  # as if it had come now
         return self._answers.accepted(request)
 
     def _refuse(self, request: Request, refused: HandshakeRefused) -> PollResponse:
@@ -236,22 +240,28 @@ def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
 
-async def _handle_packets(session: Session, transport: PollingTransport, packets: list[tuple[bool, bytes]]) -> None:
-    """Pass a payload's packets to their session, and yield to other clients after each slice."""
-    for start in range(0, len(packets), _SLICE):
-        if start:
-            await asyncio.sleep(0)
-        handle = functools.partial(_handle_slice, session, transport, packets[start : start + _SLICE])
+async def _handle_packets(session: Session, transport: PollingTransport, packets: Sequence[tuple[bool, bytes]]) -> bool:
+    """Pass a payload's packets to their session, and yield to other clients after each slice.
+
+    Returns False if the session has ended before the last of them.
+    """
+    waiting = deque(packets)
+    while True:
+        handle = functools.partial(_handle_slice, session, transport, waiting)
         if session.budget is None:
             handle()
         else:
             await session.budget.complete(handle)
+        if not waiting or not session.is_live:
+            return not waiting
+        await asyncio.sleep(0)
 
 
-def _handle_slice(session: Session, transport: PollingTransport, packets: list[tuple[bool, bytes]]) -> None:
-    for is_binary, packet in packets:
+def _handle_slice(session: Session, transport: PollingTransport, waiting: deque[tuple[bool, bytes]]) -> None:
+    for _ in range(min(_SLICE, len(waiting))):
         if not session.is_live:
             return
+        is_binary, packet = waiting.popleft()
         if is_binary:
             session.receive_binary(transport, packet)
         else:
