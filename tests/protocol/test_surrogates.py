@@ -3,7 +3,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synkora.protocol import surrogates
-from synkora.protocol.errors import ProtocolError
+from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, Raw, encode
 
 KEEPING: Decoder[Any] = Decoder(Any, keeps_halves=True)
@@ -65,6 +65,19 @@ def test_undecoded_json_keeps_its_bytes(text: str) -> None:
     assert (drawing.name, bytes(drawing.points)) == (name, data)
     assert encode(drawing).endswith(b',"points":%b}' % data)
     assert json.loads(encode(drawing))["name"] == name
+
+
+class Publication(msgspec.Struct):
+    event: Annotated[str, msgspec.Meta(max_length=3)]
+    data: Raw
+
+
+def test_a_limited_text_beside_undecoded_json_has_its_own_length() -> None:
+    """Halves and pairs count as one character each. A text that is too long is refused."""
+    decoder = Decoder[Publication](Publication)
+    assert decoder.decode(rb'{"event":"\ud83d\ude00\ud83da","data":1}').event == "\U0001f600\ufffda"
+    with pytest.raises(InvalidPayload, match="length <= 3"):
+        decoder.decode(rb'{"event":"\ud83d123","data":1}')
 
 
 def test_values_of_all_kinds_are_encoded() -> None:

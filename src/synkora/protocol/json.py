@@ -6,6 +6,7 @@ msgspec does not check UTF-8 inside a `Raw`, so `is_utf8` checks whole messages 
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -97,11 +98,12 @@ class Decoder(Generic[T]):
         try:
             if self._marks_halves is None:
                 self._marks_halves = surrogates.may_hold_raw(self._shape)
-            if not self._marks_halves:
-                return self._decode(surrogates.without_halves(data))  # type: ignore[no-any-return]  # as above
-            marked = surrogates.MarkedText(data)
-            value = self._decode(marked.text)
-            return marked.restore(value, keeps=self._keeps_halves)  # type: ignore[no-any-return]  # as above
+            if self._marks_halves:
+                marked = surrogates.MarkedText(data)
+                with suppress(msgspec.ValidationError):  # a mark may be too long for the shape
+                    value = self._decode(marked.text)
+                    return marked.restore(value, keeps=self._keeps_halves)  # type: ignore[no-any-return]  # as above
+            return self._decode(surrogates.without_halves(data))  # type: ignore[no-any-return]  # as above
         except msgspec.ValidationError as error:
             raise _invalid_payload(error) from None
         except (ValueError, msgspec.DecodeError):
