@@ -227,7 +227,10 @@ async def test_messages_are_not_received_before_the_link_is_up(make_link: MakeLi
         subscribed = b">3\r\n+subscribe\r\n+%b\r\n:1\r\n>3\r\n+subscribe\r\n+news\r\n:2\r\n" % beat
         news = b">3\r\n+message\r\n+news\r\n+%b\r\n"
         messages = news % b"early" + b">3\r\n+message\r\n+%b\r\n+1\r\n" % beat + news % b"late"
-        for answer in (b"%0\r\n", b":1\r\n", b"$0\r\n\r\n", subscribed + news % b"earliest", messages + b":1\r\n"):
+        for answer in (
+            *(b"%0\r\n", b":1\r\n", b"$0\r\n\r\n", b"$0\r\n\r\n"),
+            *(subscribed + news % b"earliest", messages + b":1\r\n"),
+        ):
             await reader.read(65_536)
             writer.write(answer)
         await reader.read()

@@ -1,5 +1,6 @@
 """The handshake with Redis: each kind of Redis, and the messages for unsuitable ones."""
 
+import asyncio
 import subprocess
 from pathlib import Path
 from urllib.parse import quote
@@ -70,6 +71,22 @@ async def test_a_user_needs_few_rights(make_link: MakeLink, redis: RedisServer) 
     """These commands, and the channels and keys of ours and of Socket.IO, are enough."""
     redis.do("ACL", "SETUSER", "alice", "on", f">{PASSWORD}", "~synkora:*", "&synkora:*", *NEEDED)
     await works(make_link(f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}/1"))
+
+
+async def test_a_user_who_may_load_no_scripts_runs_them(make_link: MakeLink, redis: RedisServer) -> None:
+    """Without SCRIPT LOAD the text comes with the first run. A Redis may then forget it, and the link begins again."""
+    for more, loads in ((("+script|load",), 1), (("-script",), 0)):
+        redis.do("ACL", "SETUSER", "alice", "on", f">{PASSWORD}", "~*", "&*", *NEEDED, *more)
+        redis.do("SCRIPT", "FLUSH")
+        link = make_link(f"redis://alice:{ESCAPED}@127.0.0.1:{redis.port}")
+        await works(link)
+        redis.do("CONFIG", "RESETSTAT")
+        script = Script("return ARGV[1]")
+        assert await asyncio.gather(*(link.run(script, (), (each,)) for each in "ab")) == [b"a", b"b"]
+        stats = redis.do("INFO", "commandstats").decode()
+        assert stats.count("cmdstat_script|load:calls=1,") == loads
+        assert stats.count("cmdstat_eval:calls=1,") == 1 - loads
+        assert link.reconnects == 0
 
 
 @pytest.mark.parametrize("lacking", NEEDED[:-1])

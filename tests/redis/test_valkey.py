@@ -10,7 +10,7 @@ from tests.support.servers import until
 
 from synkora.cluster.presence_scripts import RENEW_LEASE, Keys
 from synkora.recovery.settings import RecoverySettings
-from synkora.redis.link import Link
+from synkora.redis.link import Link, Script
 from synkora.redis_adapter.event_log import RedisLog
 
 SETTINGS = replace(QUICK, timeout=3)
@@ -51,6 +51,23 @@ async def test_one_server_will_do(make_link: MakeLink) -> None:
         reply = await link.run(RENEW_LEASE, (keys.instances, keys.instance(link.uid)), (link.uid, 6000, 300, 1))
         assert reply == [[], []]
         await Trial(link).works(b'["a"]')
+    finally:
+        server.remove()
+
+
+async def test_scripts_of_other_programs_do_not_displace_ours(make_link: MakeLink) -> None:
+    """Valkey, and Redis from 7.4 on, forget the oldest of 500 scripts that EVAL has brought."""
+    server = RedisServer(program=valkey())
+    try:
+        link = make_link(server.start().url, SETTINGS)
+        assert await link.start(PATIENCE), link.problem
+        script = Script("return ARGV[1]")
+        assert await link.run(script, (), ("a",)) == b"a"
+        for number in range(600):
+            link.call("EVAL", f"return {number}", 0)
+        assert await link.run(script, (), ("b",)) == b"b"
+        assert b"evicted_scripts:0" not in server.do("INFO", "stats")
+        assert link.reconnects == 0
     finally:
         server.remove()
 

@@ -76,7 +76,8 @@ class RedisConnection(asyncio.Protocol):
     def __init__(self, ended: Callable[[str], None], max_waiting: int) -> None:
         self.receivers: Mapping[bytes, Receiver] = {}
         self.received = 0
-        self.scripts: set[str] = set()
+        self.scripts: set[str] = set()  # that this connection has sent, by their SHA-1
+        self.loads_scripts = False  # by SCRIPT LOAD
         self.before_write: Callable[[], None] | None = None
         self.over = asyncio.Event()
         self.gone = asyncio.Event()

@@ -6,7 +6,7 @@ Source: https://redis.io/docs/latest/commands/hello/.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from synkora.redis.connection import Command, Pending, RedisConnection
@@ -60,6 +60,10 @@ async def prepare(connection: RedisConnection, hello: Mapping[bytes, Any], datab
         await ask(connection, "SELECT", database)
     # While Redis loads its data, it answers HELLO but runs no script.
     await ask(connection, "EVAL", "return 1", len(keys), *keys)
+    with suppress(RedisRefused):  # a proxy, or an old user's rights
+        # Redis keeps these scripts. From 7.4 on it forgets the oldest of 500 that EVAL has brought.
+        await ask(connection, "SCRIPT", "LOAD", "return 1")
+        connection.loads_scripts = True
     try:
         about = await ask(connection, "INFO", "replication")
     except RedisRefused:

@@ -196,12 +196,16 @@ class Link:
         """
         if self._discovery.is_cluster:
             keys = [self.key(name) for name in keys]
-        # The first run sends the script's text: otherwise Redis would refuse it, and the connection would end.
-        is_known = self._up is not None and script.sha in self._up.scripts
+        # Without the script's text, Redis would refuse the first run, and the connection would end.
+        up = self._up
+        if up is not None and up.loads_scripts and script.sha not in up.scripts:
+            up.scripts.add(script.sha)
+            self._request(("SCRIPT", "LOAD", script.text), Pending(None))
+        is_known = up is not None and script.sha in up.scripts
         which = ("EVALSHA", script.sha) if is_known else ("EVAL", script.text)
         future = self._request((*which, len(keys), *keys, *args), Pending(answered))
-        if self._up is not None:
-            self._up.scripts.add(script.sha)
+        if up is not None:
+            up.scripts.add(script.sha)
             future.add_done_callback(self._judge)
         return future
 
