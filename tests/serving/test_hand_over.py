@@ -14,7 +14,7 @@ import pytest
 from tests.serving.instances import UNKNOWN, Instance, Site, ask, handshake, probed
 from tests.support.certificates import make_certificate
 from tests.support.processes import PATIENCE
-from tests.support.servers import most_in_one_turn, until
+from tests.support.servers import crowded, most_in_one_turn, until
 from tests.support.wire import TEXT, client_frame, raw
 
 from synkora.engine.incidents import IncidentKind
@@ -53,6 +53,23 @@ async def test_a_websocket_moves_to_its_worker(site: Site, folder: Path) -> None
         assert (await client.head()).startswith("HTTP/1.1 101 ")
         assert (await client.read(8)).endswith(b"3probe")
     assert (one.total, one.pending) == ({"handed over": 1}, 0)
+
+
+async def test_frames_of_a_connection_that_is_passed_wait_for_their_turn(site: Site, folder: Path) -> None:
+    """Those behind the handshake too. Each event arrives once, as it was sent."""
+    one, two, sid = await site.workers(folder)
+    seen: list[object] = []
+    two.sockets.of("/").on("n", lambda socket, *values: seen.append(values))
+    packets = [b"2probe", b"5", b"40", *(b'42["n",%d,"%b"]' % (number, b"x" * 1_000) for number in range(20))]
+    registry = registry_of(two.sockets)
+    async with raw(one.address) as client:
+        with crowded(registry.strangers, registry.arrivals, registry.elsewhere):
+            await client.send(handshake(one.address, sid), *(client_frame(TEXT, packet) for packet in packets))
+            await until(lambda: len(seen) == 20)
+        await client.send(client_frame(TEXT, b'42["n","last"]'))
+        await until(lambda: len(seen) > 20)
+    assert seen == [*((number, "x" * 1_000) for number in range(20)), ("last",)]
+    assert one.total == {"handed over": 1}
 
 
 @pytest.mark.parametrize("slow", ["passes", "takes"])
