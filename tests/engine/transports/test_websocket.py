@@ -3,6 +3,8 @@ import functools
 import logging
 import zlib
 from contextlib import AsyncExitStack
+from math import inf
+from typing import Any
 
 import pytest
 import websockets.exceptions
@@ -13,6 +15,7 @@ from tests.support.clients import websocket
 from tests.support.logs import capture_logs
 from tests.support.processes import PATIENCE
 from tests.support.servers import Address, Engine, most_in_one_turn, serving_engine, until
+from tests.support.sessions import turn
 from tests.support.wire import (
     BINARY,
     CLOSE,
@@ -90,6 +93,65 @@ async def test_handshakes_that_come_at_once_share_the_turns(engine: Engine) -> N
             assert await client.status() == 101
     await until(lambda: not len(engine.registry))
     assert engine.registry.open_websockets == 0
+
+
+async def test_the_last_messages_of_a_lost_connection_wait_for_their_turn(engine: Engine) -> None:
+    """They have been received, and are handled before the end. What the server answers is dropped."""
+    async with serving_engine(engine) as address, raw_websocket(address) as client:
+        await client.text()
+        (recorder,) = engine.recorders
+        recorder.session.budget = budget = TurnBudget(share=0)
+        client.writer.write(b"".join(client_frame(TEXT, text) for text in (b"4one", b"4two")) + client_frame(CLOSE))
+        await until(lambda: budget._waiting)
+        client.abort()
+        transport: Any = recorder.session.transport
+
+        def is_lost() -> bool:
+            recorder.session.send(b"to a client that is gone")
+            return bool(transport._connection.is_closing())
+
+        await until(is_lost)
+        await turn()
+        budget.share = inf
+        budget._begin_turn()
+        assert recorder.messages == [b"one", b"two"]
+        assert recorder.reasons == [Reason.TRANSPORT_CLOSE]
+        assert engine.registry.open_websockets == 0
+
+
+async def test_a_lost_connection_that_has_not_signed_in_ends_at_once(engine: Engine) -> None:
+    """It would count for the limit of clients until its turn."""
+    async with serving_engine(engine) as address, raw_websocket(address) as client:
+        await client.text()
+        (recorder,) = engine.recorders
+        strangers = engine.registry.strangers
+        strangers.share = 0
+        client.writer.write(client_frame(TEXT, b"4one"))
+        await until(lambda: strangers._waiting)
+        transport: Any = recorder.session.transport
+        transport._connection.abort()
+        await until(lambda: recorder.reasons)
+        strangers.share = inf
+        strangers._begin_turn()
+        assert recorder.messages == []
+        assert len(engine.registry) == 0
+
+
+async def test_messages_after_the_end_of_a_lost_connections_session_are_ignored(engine: Engine) -> None:
+    async with serving_engine(engine) as address, raw_websocket(address) as client:
+        await client.text()
+        (recorder,) = engine.recorders
+        recorder.session.budget = budget = TurnBudget(share=0)
+        client.writer.write(client_frame(TEXT, b"4one"))
+        await until(lambda: budget._waiting)
+        transport: Any = recorder.session.transport
+        transport._connection.abort()
+        await turn()
+        recorder.session.close(Reason.SERVER_SHUTTING_DOWN)
+        budget.share = inf
+        budget._begin_turn()
+        assert (recorder.messages, recorder.reasons) == ([], [Reason.SERVER_SHUTTING_DOWN])
+        assert engine.registry.open_websockets == 0
 
 
 PICOWS_ARGUMENTS = {

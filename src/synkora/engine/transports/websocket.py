@@ -269,6 +269,12 @@ class WebSocketTransport(WSListener):
                 self._write(close_frame_bytes)
             self.writable = False
 
+    def connection_lost(self) -> None:
+        """Write nothing more: the connection has ended, and what it has received is still handled."""
+        self.writable = False
+        if not self._closing:
+            self._closing = self._draining = True
+
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Handle the end of the connection."""
         self._registry.open_websockets -= 1

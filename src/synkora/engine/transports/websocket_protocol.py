@@ -118,6 +118,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._asking: asyncio.Task[None] | None = None
         self._is_watched = False  # the buffer has grown, or reading has to stop
         self._is_broken = False
+        self._is_lost = False  # the connection has ended, and received bytes wait for their turn
         self._is_put_off = False  # the request, or bytes in the parser's buffer, wait for their turn
         self._early: memoryview | None = None  # frames that were read with the request, and are not handled yet
         self._unread = 0  # bytes received of a large frame
@@ -221,6 +222,9 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
     def _receive(self, size: int) -> None:
         """Handle received bytes, now or, of a connection that does not read meanwhile, in a later turn."""
         was_put_off, self._is_put_off = self._is_put_off, False
+        if self._is_lost:
+            self._receive_last(size)
+            return
         if self._is_watched:
             is_full = self._receive_watched(size)
         else:
@@ -230,6 +234,13 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             self._resume()
         elif is_full or self._early is not None:
             self._pause()
+
+    def _receive_last(self, size: int) -> None:
+        """Handle the last bytes of a connection that has ended."""
+        listener = self._listener
+        if listener is not None and not (self._is_broken or listener.has_stopped_reading):
+            self._parser.buffer_updated(size)
+        self._release(None)
 
     def _receive_watched(self, size: int) -> bool:
         """Handle a part of a large frame; after its end, replace the parser and its buffer, and return True."""
@@ -336,9 +347,19 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             self._listener.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the parser: parser and protocol refer to each other."""
+        """Release the parser, now or, of a client that has signed in, when its last bytes have had their turn."""
         if self._asking is not None:
             self._asking.cancel()
+        listener = self._listener
+        session = None if listener is None else listener.session
+        if listener is None or session is None or not self._is_put_off or session.budget is self._registry.strangers:
+            self._release(exc)
+        else:
+            self._is_lost = True
+            listener.connection_lost()
+
+    def _release(self, exc: Exception | None) -> None:
+        """Release the parser: parser and protocol refer to each other."""
         parser, self._parser, self._listener, self._early = self._parser, _NO_PARSER, None, None
         parser.connection_lost(exc)
 
