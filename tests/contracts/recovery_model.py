@@ -48,7 +48,7 @@ class Model:
             self._rooms[name] = room  # the last one is the one with the newest event
             room.events = [kept for kept in room.events if kept.key is None or kept.key != event.key]
             room.events.append(event)
-            self._age(now)
+            self.age(now)
             while len(room.events) > self._bounds.room_events or _size(room.events) > self._bounds.room_bytes:
                 room.floor = room.events.pop(0).number
         for name in event.rooms:
@@ -68,7 +68,8 @@ class Model:
     def _size(self) -> int:
         return sum(_size(room.events) for room in self._rooms.values())
 
-    def _age(self, now: float) -> None:
+    def age(self, now: float) -> None:
+        """Trim what is too old. A read of the log may do so in the rooms that it reads."""
         for room in self._rooms.values():
             while room.events and self._times[room.events[0].number] <= now - self._bounds.max_age:
                 room.floor = room.events.pop(0).number
@@ -101,7 +102,7 @@ class Model:
 
     def is_kept(self, rooms: tuple[str, ...], after: int, now: float) -> bool:
         """Whether no later event of one of the rooms was trimmed."""
-        self._age(now)
+        self.age(now)
         for name in (*rooms, None):
             room = self._rooms.get(name)
             if after < (self._forgotten.get(name or "", 0) if room is None else room.floor):
@@ -174,6 +175,7 @@ class LogMachine(RuleBasedStateMachine):
     def return_to(self, rooms: tuple[str, ...], me: str, back: int) -> None:
         after = self.positions[-1 - back % len(self.positions)]
         rooms = (*rooms, me)
+        self.model.age(self.clock.now)
         found = self.loop.run_until_complete(self.log.read(rooms, after))
         due = self.model.due(rooms, after.number)
         if isinstance(found, list):
