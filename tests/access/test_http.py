@@ -28,7 +28,7 @@ from tests.support.processes import PATIENCE
 from tests.support.servers import until
 
 from synkora.access.http import MAX_ANSWER, HttpAccess
-from synkora.collaboration.access import Access, AccessUnavailable, Role
+from synkora.collaboration.access import Access, AccessUnavailable, Role, SessionRefused
 from synkora.identity import SignedIn
 
 OWNER = {"userId": "owner", "role": "OWNER", "user": {"id": "owner", "name": "Olga"}}
@@ -104,8 +104,11 @@ async def test_sessions_of_any_length_are_understood(app: App, v5_app: App, size
 async def test_a_session_that_the_app_rejects_gives_no_access(app: App) -> None:
     """For example a signed token, which this server accepts and this app does not."""
     policy = HttpAccess(app.url)
-    assert await policy.role(signed("owner"), TEAM_PROJECT) is None
-    assert await policy.role(SignedIn(signed("owner").user, "no.token"), TEAM_PROJECT) is None
+    for rejected in (signed("owner"), SignedIn(signed("owner").user, "no.token")):
+        with pytest.raises(SessionRefused) as refused:
+            await policy.role(rejected, TEAM_PROJECT)
+        assert rejected.token not in repr(refused.value)
+        assert await Access(policy).role(rejected, TEAM_PROJECT) is None
     await policy.close()
 
 
@@ -208,7 +211,28 @@ async def test_the_role_is_read_from_the_answer(project: object, user_id: str, r
     assert await _answered(_response(project), user_id) is role
 
 
-@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found"])
+@pytest.mark.parametrize("is_fresh", [False, True])
+async def test_a_session_that_the_app_has_ended_does_not_decide_about_another_one(is_fresh: bool) -> None:
+    """Of the same user, whose questions come together: the app is asked with each session, once."""
+    ended, valid = nextauth_v4("owner"), nextauth_v4("owner", tab=2)
+    asked: list[SignedIn] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            asked.append(next(each for each in (ended, valid) if each.token.encode() in head))
+            status = "401 Unauthorized" if asked[-1] is ended else "200 OK"
+            writer.write(_response(PROJECT, status=status))
+
+    async with listening(serve) as listener, asking(listener.url) as policy:
+        access = Access(policy)
+        roles = await asyncio.gather(
+            *(access.role(each, TEAM_PROJECT, fresh=is_fresh) for each in (ended, ended, valid))
+        )
+    assert roles == [None, None, Role.OWNER]
+    assert asked == [ended, valid]
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", "404 Not Found"])
 async def test_refusals_of_the_app_are_refusals(status: str) -> None:
     """They grant no access, and are no failure of the app, whatever their message."""
     assert await _answered(_response(b"<html>", status=status)) is None

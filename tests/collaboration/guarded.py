@@ -10,7 +10,7 @@ from typing import Any
 from tests.collaboration.site import MemoryClient, Site, turn
 from tests.support.servers import until
 
-from synkora.collaboration.access import AccessUnavailable, Role
+from synkora.collaboration.access import AccessUnavailable, Role, SessionRefused
 from synkora.collaboration.limits import Limits
 from synkora.identity.sign_in import SignedIn
 from synkora.identity.user import User
@@ -50,6 +50,7 @@ class Roles:
         self.roles: dict[tuple[str, str], Role | None] = {(user, "p"): role for user, role in users.items()}
         self.asked: Counter[tuple[str, str]] = Counter()
         self.error: BaseException | None = None
+        self.ended: set[str] = set()  # tokens of sessions that the app has ended
         self.gate = asyncio.Event()
         self.gate.set()
         self.gates: dict[str, asyncio.Event] = {}
@@ -61,6 +62,8 @@ class Roles:
         await self.gates.get(signed_in.user.id, self.gate).wait()
         if self.error is not None:
             raise self.error
+        if signed_in.token in self.ended:
+            raise SessionRefused(signed_in.token)
         return self.roles.get(key)
 
     async def close(self) -> None:

@@ -19,8 +19,9 @@ from tests.collaboration.guarded import (
 from tests.collaboration.site import Site
 from tests.support.servers import until
 
-from synkora.collaboration.access import Role
+from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.engine.close_reasons import Reason
+from synkora.identity.sign_in import SignedIn
 
 #: All that can go wrong with a policy.
 
@@ -172,6 +173,46 @@ async def test_an_answer_from_before_a_removal_does_not_count_for_a_later_join(
     site.roles.roles["bob", "p"] = None
     await site.answer()
     assert (await first_error(bob))["message"] == "You no longer have access to this project"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_a_tab_whose_session_the_app_has_ended_is_out_alone(guarded: MakeGuarded, which: int) -> None:
+    """The user's other tab, with a session of its own, stays. It is out, too, when the user has no access."""
+    site = guarded(roles := Roles(ann=Role.OWNER), recheck=0.02)
+    tabs = [site.come("Ann", tab=number) for number in range(2)]
+    ended, staying = tabs[which], tabs[1 - which]
+    for tab in tabs:
+        await ask(tab, "join-project", "p")
+    assert site.collaboration.presence.connections("p") == 2
+    roles.ended.add(site.collaboration.members[ended.id].signed_in.token)
+    assert (await first_error(ended))["message"] == "You no longer have access to this project"
+    asked = roles.asked["ann", "p"]
+    await until(lambda: roles.asked["ann", "p"] > asked + 3)
+    assert site.collaboration.members[staying.id].projects == {"p": Role.OWNER}
+    del roles.roles["ann", "p"]
+    assert (await first_error(staying))["message"] == "You no longer have access to this project"
+
+
+async def test_a_session_without_an_answer_does_not_prevent_the_questions_of_others(guarded: MakeGuarded) -> None:
+    """For example one that is too long for the app. The answer to another session of the user counts for both."""
+
+    class Deaf(Roles):
+        async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
+            if "deaf" in (signed_in.user.email or ""):
+                raise AccessUnavailable("too long")
+            return await super().role(signed_in, project_id)
+
+    site = guarded(roles := Deaf(ann=Role.OWNER), recheck=0.02)
+    first = await site.join("Ann")
+    deaf = site.come("Ann", email="deaf@example.com")
+    await ask(deaf, "join-project", "p")
+    first.emit("leave-project", "p")
+    first.emit("join-project", "p")
+    await settle()
+    assert site.collaboration.presence.connections("p") == 2
+    del roles.roles["ann", "p"]
+    for tab in (first, deaf):
+        assert (await first_error(tab))["message"] == "You no longer have access to this project"
 
 
 async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeGuarded) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from synkora.access.forwarded_cookie import session_cookie
 from synkora.access.roles import QUERY_TIMEOUT, is_valid_project_id, member_role
-from synkora.collaboration.access import AccessUnavailable, Role
+from synkora.collaboration.access import AccessUnavailable, Role, SessionRefused
 from synkora.identity.sign_in import SignedIn
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder
@@ -18,7 +18,8 @@ from synkora.protocol.json import Decoder
 MAX_ANSWER: Final = 5_000_000  # bytes
 
 _OK: Final = 200
-_NO_ACCESS: Final = frozenset({401, 403, 404})
+_UNAUTHORIZED: Final = 401
+_NO_ACCESS: Final = frozenset({_UNAUTHORIZED, 403, 404})
 # An app on Node.js closes an idle connection after 5 s: close earlier, so that no request meets a closing connection.
 _LIMITS: Final = httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=4)
 # A compressed answer could decompress to any size.
@@ -64,7 +65,10 @@ class HttpAccess:
         self._closed = False
 
     async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
-        """Return the user's role in a project, or None without access. Raises `AccessUnavailable`."""
+        """Return the user's role in a project, or None without access.
+
+        Raises `AccessUnavailable` and `SessionRefused`.
+        """
         if not is_valid_project_id(project_id) or project_id in _DOT_SEGMENTS:
             return None
         headers = {"cookie": session_cookie(signed_in, secure=self._secure, name=self._cookie_name)}
@@ -73,6 +77,8 @@ class HttpAccess:
                 "GET", self._projects_url + quote(project_id, safe=""), headers=headers
             ) as response:
                 answer = await _read(response)
+                if response.status_code == _UNAUTHORIZED:
+                    raise SessionRefused(signed_in.token)
         except httpx.ConnectError as error:
             raise AccessUnavailable(f"the app cannot be reached: {error}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:

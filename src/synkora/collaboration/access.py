@@ -1,5 +1,6 @@
 """Access to projects: the port for policies, the open policy, and who asks a policy when."""
 
+from collections.abc import Awaitable
 from enum import StrEnum
 from typing import Protocol
 
@@ -10,11 +11,21 @@ from synkora.collaboration.access_answers import (
     MAX_CACHED,
     AccessAnswers,
     AccessUnavailable,
+    SessionRefused,
 )
 from synkora.collaboration.keyed_limit import KeyedLimit
 from synkora.identity.sign_in import SignedIn
 
-__all__ = ["ANSWER_TIMEOUT", "MAX_CACHED", "Access", "AccessPolicy", "AccessUnavailable", "OpenAccess", "Role"]
+__all__ = [
+    "ANSWER_TIMEOUT",
+    "MAX_CACHED",
+    "Access",
+    "AccessPolicy",
+    "AccessUnavailable",
+    "OpenAccess",
+    "Role",
+    "SessionRefused",
+]
 
 
 class Role(StrEnum):
@@ -34,7 +45,10 @@ class AccessPolicy(Protocol):
     """Decides who may join a project, and with which role."""
 
     async def role(self, signed_in: SignedIn, project_id: str) -> Role | None:
-        """Return the user's role in a project, or None without access. Raises `AccessUnavailable`."""
+        """Return the user's role in a project, or None without access.
+
+        Raises `AccessUnavailable`, and `SessionRefused` if another session of the user may get another answer.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -86,9 +100,25 @@ class Access:
         A `fresh` question is exempt from the limit per user: a user with endless questions must not evade the recheck.
         Raises `AccessUnavailable`.
         """
-        key = (signed_in.user.id, project_id)
-        ask = self._policy.role if fresh else self._ask_within_limit
-        return await self._answers.get(key, lambda: ask(signed_in, project_id), fresh=fresh)
+        try:
+            return await self._ask(signed_in, project_id, fresh=fresh)
+        except SessionRefused:
+            return None
+
+    async def recheck(self, signed_in: SignedIn, project_id: str) -> Role | None:
+        """Like `role` with `fresh`. Raises `SessionRefused`, too."""
+        return await self._ask(signed_in, project_id, fresh=True)
+
+    async def _ask(self, signed_in: SignedIn, project_id: str, *, fresh: bool) -> Role | None:
+        def ask() -> Awaitable[Role | None]:
+            return (self._policy.role if fresh else self._ask_within_limit)(signed_in, project_id)
+
+        try:
+            return await self._answers.get((signed_in.user.id, project_id), ask, fresh=fresh)
+        except SessionRefused as refused:
+            if refused.token == signed_in.token:
+                raise
+        return await self._answers.ask(ask)
 
     async def _ask_within_limit(self, signed_in: SignedIn, project_id: str) -> Role | None:
         async with self._limit.slot(signed_in.user.id):

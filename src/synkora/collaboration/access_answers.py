@@ -33,11 +33,20 @@ class AccessUnavailable(Exception):
     """The policy cannot answer now. The message is for the log."""
 
 
+class SessionRefused(Exception):
+    """The app does not accept the session that it was asked with; `token` is the session's."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__("the app does not accept the session")
+        self.token = token
+
+
 class AccessAnswers(Generic[K, V]):
     """Caches answers by key. The answer None is a refusal.
 
     Simultaneous questions with the same key share one answer. A question without an answer in time raises
-    `AccessUnavailable`. `outcomes` counts the answers, and `durations` measures them.
+    `AccessUnavailable`. A `SessionRefused` is raised for all who share the question, and not cached. `outcomes` counts
+    the answers, and `durations` measures them.
     """
 
     def __init__(
@@ -81,29 +90,33 @@ class AccessAnswers(Generic[K, V]):
         if task is None:
             if len(self._asking) >= MAX_QUESTIONS:
                 raise AccessUnavailable("too many questions at a time")
-            task = asyncio.get_running_loop().create_task(self._ask_and_count(asking, ask))
+            task = asyncio.get_running_loop().create_task(self.ask(ask))
             self._asking[asking] = task
             task.add_done_callback(lambda done: self._answered(asking, done))
         return await asyncio.shield(task)
 
-    async def _ask_and_count(self, asking: tuple[K, bool], ask: Callable[[], Awaitable[V | None]]) -> V | None:
+    async def ask(self, ask: Callable[[], Awaitable[V | None]]) -> V | None:
+        """Return the answer of `ask`, which is neither shared nor cached. Raises `AccessUnavailable`."""
         began = perf_counter()
         outcome = AccessOutcome.UNAVAILABLE
         try:
-            value = await self._ask(asking, ask)
+            value = await self._ask(ask)
             outcome = AccessOutcome.DENIED if value is None else AccessOutcome.GRANTED
             return value
+        except SessionRefused:
+            outcome = AccessOutcome.DENIED
+            raise
         finally:
             self.outcomes[outcome] += 1
             self.durations.observe(perf_counter() - began)
 
-    async def _ask(self, asking: tuple[K, bool], ask: Callable[[], Awaitable[V | None]]) -> V | None:
+    async def _ask(self, ask: Callable[[], Awaitable[V | None]]) -> V | None:
         try:
             async with asyncio.timeout(self._answer_timeout):
-                value = await ask()
+                return await ask()
         except TimeoutError:
             raise AccessUnavailable(f"no answer within {self._answer_timeout} s") from None
-        except AccessUnavailable:
+        except (AccessUnavailable, SessionRefused):
             raise
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -113,9 +126,6 @@ class AccessAnswers(Generic[K, V]):
             raise AccessUnavailable("the policy gave up") from None
         except Exception as error:
             raise AccessUnavailable(f"{type(error).__name__} in the policy") from error
-        if self._asking.get(asking) is asyncio.current_task():
-            self._store(asking[0], value)
-        return value
 
     def _store(self, key: K, value: V | None) -> None:
         now = asyncio.get_running_loop().time()
@@ -127,7 +137,9 @@ class AccessAnswers(Generic[K, V]):
             self._answers.popitem(last=False)
 
     def _answered(self, asking: tuple[K, bool], task: "asyncio.Task[V | None]") -> None:
-        if self._asking.get(asking) is task:
+        is_wanted = self._asking.get(asking) is task
+        if is_wanted:
             del self._asking[asking]
-        if not task.cancelled():
-            task.exception()  # marks the exception as retrieved, even if no caller waits for it
+        # `exception` marks an exception as retrieved, even if no caller waits for it.
+        if not task.cancelled() and task.exception() is None and is_wanted:
+            self._store(asking[0], task.result())

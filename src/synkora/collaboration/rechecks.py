@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from synkora.collaboration.access import Access, AccessUnavailable
+from synkora.collaboration.access import Access, AccessUnavailable, SessionRefused
 from synkora.collaboration.members import Member
 from synkora.collaboration.periodic_checks import PeriodicChecks
 from synkora.engine.incidents import IncidentKind, Incidents
@@ -11,8 +11,9 @@ from synkora.engine.incidents import IncidentKind, Incidents
 class Rechecks:
     """Asks for the role of each user in each project again, about every `every` seconds.
 
-    The answer counts for all connections that were in the project at the question. `remove` is called for a member
-    without access. If the policy cannot answer, members stay.
+    The answer counts for all connections that were in the project at the question. The user's sessions take turns in
+    asking. If the app does not accept a session, only the connections with it are out, and the next session asks.
+    `remove` is called for a member without access. If the policy cannot answer, members stay.
     """
 
     def __init__(
@@ -51,16 +52,32 @@ class Rechecks:
         members = dict(self._members.get(key, {}))
         if not members:
             return False
-        try:
-            role = await self._access.role(next(reversed(members)).signed_in, project_id, fresh=True)
-        except AccessUnavailable as error:
-            self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
-            return key in self._members
+        role, refused = None, set[str]()
+        for each in members:
+            token = each.signed_in.token
+            if token in refused:
+                continue
+            try:
+                role = await self._access.recheck(each.signed_in, project_id)
+                break
+            except SessionRefused:
+                refused.add(token)
+            except AccessUnavailable as error:
+                self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
+                self._move_back(key, token)
+                return key in self._members
         for member, joined in members.items():
             if self._members.get(key, {}).get(member) is not joined:
                 continue
-            if role is None:
+            if role is None or member.signed_in.token in refused:
                 self._remove(member, project_id)
             else:
                 member.projects[project_id] = role
+        self._move_back(key, token)
         return key in self._members
+
+    def _move_back(self, key: tuple[str, str], token: str) -> None:
+        """Let the user's other sessions ask before this one."""
+        members = self._members.get(key, {})
+        for member in [each for each in members if each.signed_in.token == token]:
+            members[member] = members.pop(member)
