@@ -33,9 +33,11 @@ def issue_certificate(folder: Path) -> Issued:
     """Make an authority, and a certificate of it."""
     issued = Issued(folder / "issued.crt", folder / "issued.key", folder / "authority.crt")
     authority = ("-CA", issued.authority, "-CAkey", folder / "authority.key")
+    may_sign = ("-addext", "keyUsage=critical,keyCertSign")
+    is_server = ("-addext", _NAMES, "-addext", "basicConstraints=CA:FALSE")
     for command in (
-        ("-keyout", folder / "authority.key", "-out", issued.authority, "-subj", "/CN=a private authority"),
-        ("-keyout", issued.keyfile, "-out", issued.certfile, "-subj", "/CN=redis", "-addext", _NAMES, *authority),
+        ("-keyout", folder / "authority.key", "-out", issued.authority, "-subj", "/CN=a private authority", *may_sign),
+        ("-keyout", issued.keyfile, "-out", issued.certfile, "-subj", "/CN=redis", *is_server, *authority),
     ):
         subprocess.run(["openssl", "req", "-x509", *_KEY, "-days", "2", *command], check=True, capture_output=True)
     return issued
