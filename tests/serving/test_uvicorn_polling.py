@@ -1,7 +1,9 @@
 """Polls answered by a plain call: HTTP. The transport's tests have the rest of polling."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from math import inf
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from synkora.sockets.internals import registry_of
 
 __all__ = ["address", "server"]
 
+HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 LARGE = 30_000_000  # bytes: more than sockets hold
 
 
@@ -87,6 +90,46 @@ async def test_requests_without_a_session_share_the_turns(sid: str | None) -> No
         assert len(handled) == (20 if sid is None else 0)
         strangers.share = -1
         assert (await polling.post("6")).status_code == 200
+
+
+@asynccontextmanager
+async def put_off(server: SocketServer) -> AsyncIterator[tuple[Server, PollingProtocol, Connection]]:
+    """A connection whose first request has been answered, and whose second one waits for a turn."""
+    serving_it = Server(server, shutdown_timeout=0.05)
+    async with running(serving_it, "/socket.io/") as address, raw(address) as client:
+        await client.send(HEALTH)
+        assert await client.status() == 404
+        (protocol,) = serving_it.server_state.connections
+        assert isinstance(protocol, PollingProtocol)
+        registry_of(server).strangers.share = 0
+        await client.send(HEALTH)
+        await until(lambda: registry_of(server).strangers._waiting)
+        yield serving_it, protocol, client
+
+
+def go_on(server: SocketServer) -> None:
+    strangers = registry_of(server).strangers
+    strangers.share = inf
+    strangers._begin_turn()
+
+
+async def test_a_connection_with_a_request_that_waits_for_a_turn_is_not_idle(server: SocketServer) -> None:
+    async with put_off(server) as (_, protocol, client):
+        protocol.timeout_keep_alive_handler()  # the timer of the response before
+        go_on(server)
+        head = await client.head()
+        assert head.startswith("HTTP/1.1 404 ")
+        assert "connection: close" not in head
+
+
+async def test_a_request_that_waits_for_a_turn_is_answered_by_a_server_that_stops(server: SocketServer) -> None:
+    """Its connection then ends."""
+    async with put_off(server) as (serving_it, _, client):
+        serving_it.stop_listening()
+        go_on(server)
+        head = await client.head()
+        assert head.startswith("HTTP/1.1 404 ")
+        assert "connection: close" in head
 
 
 async def test_heads_of_strangers_share_the_turns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ class PollingProtocol(HttpProtocol):
         self._strangers = polling.strangers
         self._handed_over = b""  # what another worker has read of this connection
         self._put_off = b""  # what was read, and waits for a later turn
+        self._is_ending = False  # after the next response
         self._budget: TurnBudget | None = self._strangers  # of the current request
         self._leave: Callable[[], None] | None = None
         self._has_unread: Callable[[], bool] | None = None
@@ -122,6 +123,18 @@ class PollingProtocol(HttpProtocol):
         if self._router is None or not self._is_idle or not self._router.hand_over(self.transport, data):
             super().data_received(data)
 
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, unless what was read waits for a turn."""
+        if not self._put_off:
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """End the connection, after the response to a request that has begun to arrive."""
+        if self._put_off and self._is_idle:
+            self._is_ending = True
+        else:
+            super().shutdown()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop a connection, and end the session of its pending poll."""
         super().connection_lost(exc)
@@ -178,7 +191,7 @@ class PollingProtocol(HttpProtocol):
     def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start the response to a request."""
         scope = cycle.scope
-        if self._router is not None and self._router.is_closing:
+        if self._is_ending or (self._router is not None and self._router.is_closing):
             cycle.keep_alive = False  # nothing arrives over the connection when this instance ends
         handling = RequestContext(scope["headers"])
         elsewhere = None if self._router is None else self._route(self._router, scope, app)
