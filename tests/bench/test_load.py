@@ -71,6 +71,13 @@ def test_each_message_is_counted_at_each_recipient(load: Load, event: str, trans
     assert figures["wire_bytes_per_delivery"] > (0 if event == "canvas:cursor" else 300)
 
 
+def test_a_load_takes_until_a_delivery_has_a_cost(load: Load) -> None:
+    """However short it is, or long the first message takes."""
+    figures = load("--clients=12", "--rooms=3", "--window=2", "--seconds=0")
+    assert figures["delivered"] == figures["sent"] * 3
+    assert figures["cpu_us_per_delivery"] > 0
+
+
 @pytest.mark.parametrize(("senders", "sending"), [(1, 4), (2, 8), (0, 20)])
 def test_members_send_at_a_rate(load: Load, senders: int, sending: int) -> None:
     """The given number of members of each project, or all of them."""
