@@ -18,8 +18,8 @@ from tests.support.servers import until
 from tests.support.users import ALICE, BOB, PROJECT
 
 JS_WAYS = [way for way in WAYS.values() if way.language == "js"]
-#: Two seconds until a half-open connection is noticed; the grace is the default.
-SETTINGS = {"WS_PING_INTERVAL": "1", "WS_PING_TIMEOUT": "1", "RECOVERY": "true", "PRESENCE_GRACE": "5"}
+#: Two seconds until a half-open connection is noticed. The grace outlives any return or start on a busy machine.
+SETTINGS = {"WS_PING_INTERVAL": "1", "WS_PING_TIMEOUT": "1", "RECOVERY": "true", "PRESENCE_GRACE": "600"}
 
 
 async def both(connect_by: Connect, relay: Relay, way: Way, url: str) -> tuple[Client, Client]:
