@@ -98,7 +98,8 @@ async def test_everything_over_tls_with_passwords(make_link: MakeLink, tmp_path:
         before = sentinels.master
         await_that(lambda: b"state=online" in before.do("INFO", "replication"), "the replica follows")
         before.kill()
-        await until(lambda: link.is_up and sentinels.master is not before, PATIENCE)
+        with sentinels.replacing():
+            await until(lambda: link.is_up and sentinels.master is not before, PATIENCE)
         await written(link, sentinels, "after a failover")
 
 
@@ -110,7 +111,8 @@ async def test_a_link_follows_a_failover_after_a_death(make_link: MakeLink, sent
     await_that(lambda: b"state=online" in dead.do("INFO", "replication"), "the replica follows")
     dead.kill()
     await until(lambda: not link.is_up)
-    await until(lambda: link.is_up and sentinels.master_port != dead.port)
+    with sentinels.replacing():
+        await until(lambda: link.is_up and sentinels.master_port != dead.port)
     await written(link, sentinels, "after a death")
     dead.start()
     late = make_link(with_password(sentinels), SETTINGS)

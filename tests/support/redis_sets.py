@@ -14,6 +14,7 @@ from tests.support.redis_server import RedisServer
 MASTER: Final = "mymaster"
 DEFAULT: Final = "synkora:socket.io"  # begins the keys of a server without another prefix
 _DOWN_AFTER: Final = 500  # ms: Sentinels and nodes take a silent Redis for dead
+_NEVER: Final = 3_600_000  # ms: no Redis is silent for so long
 _FAILOVER: Final = 5000  # ms for one attempt: with less, two Sentinels may promote two replicas
 _LAG: Final = 0.3  # seconds, less than it takes to look dead
 _REPLICA: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
@@ -46,11 +47,25 @@ class Sentinels:
         replicas = [each for each in self.redis if each is not self.master]
         await_that(lambda: all(_offset(each, "slave_repl_offset") >= written for each in replicas), "they follow")
 
+    @contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Let the Sentinels replace a dead master. At other times a master may be silent on a busy machine."""
+        self.take_for_dead_after(_DOWN_AFTER)
+        try:
+            yield
+        finally:
+            self.take_for_dead_after(_NEVER)
+
+    def take_for_dead_after(self, silence: int) -> None:
+        for each in self.sentinels:
+            each.do("SENTINEL", "SET", MASTER, "down-after-milliseconds", silence)
+
     def fail_over(self, ahead: Callable[[], object] = lambda: time.sleep(_LAG)) -> None:
         """Let the master die with the writes of `ahead`, which no replica has, and wait for the next master."""
         dead = self.master
         _die_ahead(dead, [each for each in self.redis if each is not dead], ahead)
-        await_that(lambda: self.master_port != _port(dead), "the Sentinels make another one the master")
+        with self.replacing():
+            await_that(lambda: self.master_port != _port(dead), "the Sentinels make another one the master")
 
 
 @contextmanager
@@ -83,7 +98,7 @@ def running_sentinels(
         for each in sentinels:
             each.do("SENTINEL", "MONITOR", MASTER, "127.0.0.1", _port(redis[0]), 2)
             credentials: tuple[str, ...] = () if password is None else ("auth-pass", password)
-            times = ("down-after-milliseconds", str(_DOWN_AFTER), "failover-timeout", str(_FAILOVER))
+            times = ("down-after-milliseconds", str(_NEVER), "failover-timeout", str(_FAILOVER))
             each.do("SENTINEL", "SET", MASTER, *times, *credentials)
         await_that(lambda: all(_knows_all(each, replicas) for each in sentinels), "the Sentinels find each other")
         yield Sentinels(redis, sentinels)
