@@ -146,13 +146,35 @@ def test_other_text_is_read_without_python_code(decoder: Decoder[Any], before: s
 
 
 @pytest.mark.parametrize(
-    "data", [rb'["\ud83d","\ud8zz"]', rb'["\ud83d","\uD8"]', rb'["\ud83d\\"\ud"]', b'["\\ud83d\0\0"]']
+    "data",
+    [
+        *(rb'["\ud83d","\ud8zz"]', rb'["\ud83d","\uD8"]', rb'["\ud83d\\"\ud"]', b'["\\ud83d\0\0"]'),
+        *(rb'["\u%b\ud83d"]' % digits for digits in (b"", b"1", b"12", b"123")),
+        *(rb'["\ud83d\u%b"]' % digits for digits in (b"", b"1", b"12", b"123")),
+    ],
 )
 @pytest.mark.parametrize("decoder", [KEEPING, Decoder(Any), Decoder(list[Raw])], ids=["kept", "replaced", "undecoded"])
 def test_a_text_that_is_no_json_is_refused_beside_a_half(decoder: Decoder[Any], data: bytes) -> None:
     """Also where it would become JSON by the replacement."""
     with pytest.raises(ProtocolError):
         decoder.decode(data)
+
+
+@given(st.lists(st.sampled_from([*PARTS, "\\", r"\u", r"\u1", r"\u12", r"\u123", '"', ","]), max_size=8).map("".join))
+def test_exactly_what_is_json_is_read(inside: str) -> None:
+    """Whatever stands beside a half: escapes that are cut, backslashes, and ends of strings."""
+    data = f'["{inside}"]'.encode()
+    try:
+        expected = json.loads(data)
+    except ValueError:
+        expected = None
+    for decoder in (KEEPING, Decoder(list[Raw])):
+        try:
+            decoder.decode(data)
+        except ProtocolError:
+            assert expected is None
+        else:
+            assert expected is not None
 
 
 @pytest.mark.parametrize("decoder", [KEEPING, Decoder(list[Raw])], ids=["kept", "undecoded"])

@@ -73,7 +73,8 @@ class Decoder(Generic[T]):
     ) -> None:
         self._shape = shape
         self._keeps_halves = keeps_halves
-        self._marks_halves: bool | None = True if keeps_halves else None  # None: not known until a text has a half
+        # None: not known until a text has a half. A hook would see the marks.
+        self._marks_halves: bool | None = True if keeps_halves else None if dec_hook is None else False
         self._decode = msgspec.json.Decoder(shape, float_hook=float_hook, dec_hook=dec_hook).decode
 
     def decode(self, data: bytes) -> T:

@@ -60,6 +60,7 @@ _TYPE_DIGITS: Final = tuple(f"{kind:d}".encode() for kind in PacketType)
 _BYTES: Final = (bytes, bytearray, memoryview)
 _MAY_HOLD_BYTES: Final = (*_BYTES, dict, list, tuple)
 _ANYTHING: Final[Decoder[Any]] = Decoder(Any)
+_NAME_BEGINS: Final = tuple(b'"-0123456789'[at : at + 1] for at in range(12))  # a text or a number
 _NAME: Final[Decoder[Any]] = Decoder(Any, keeps_halves=True)
 _LIST: Final[Decoder[list[Any]]] = Decoder(list[Any], keeps_halves=True)
 
@@ -160,9 +161,10 @@ def event_name(data: bytes) -> str:
         except UnicodeDecodeError:
             raise ProtocolError("invalid payload") from None
     else:
-        first = _NAME.decode(bytes(_NAMED.decode(data).name))
-        if isinstance(first, bool) or not isinstance(first, str | int | float):
+        written = bytes(_NAMED.decode(data).name)
+        if not written.startswith(_NAME_BEGINS):  # a container would be built for nothing
             raise ProtocolError("invalid payload")
+        first = _NAME.decode(written)
         name = str(first)
     if name in RESERVED_EVENTS:
         raise ProtocolError("reserved event name")

@@ -65,7 +65,7 @@ class MarkedText:
     """
 
     def __init__(self, data: bytes) -> None:
-        self._mark = secrets.token_hex(8)
+        self._mark = "z" + secrets.token_hex(8)  # a hexadecimal digit would complete an escape that is cut before it
         mark = self._mark.encode()
         text = _without_escaped_backslashes(data)
         if _CUT_ESCAPE.search(text):
@@ -162,6 +162,8 @@ def _changed_object(value: Any, text: Callable[[str], str], raw: Callable[[msgsp
             return _changed(dict(value), text, raw)
         case list() | tuple():
             return _changed(list(value), text, raw)
+        case set() | frozenset():
+            return type(value)(_changed(list(value), text, raw))
         case msgspec.Struct():
             fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
             new = {name: _changed(item, text, raw) for name, item in fields if type(item) not in _LEAVES}

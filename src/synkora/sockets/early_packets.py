@@ -30,7 +30,7 @@ class EarlyPackets:
         kept = self._kept.get(packet.namespace)
         if kept is None:
             return False
-        self._room -= packet.size + _EXTRA
+        self._room -= _size(packet)
         if self._room < 0:
             raise PayloadTooLarge("too many messages before the reply to CONNECT")
         kept.append(packet)
@@ -39,5 +39,9 @@ class EarlyPackets:
     def take(self, namespace: str) -> list[Packet]:
         """Return the packets of a namespace, which is no longer expected."""
         kept = self._kept.pop(namespace, [])
-        self._room += sum(packet.size + _EXTRA for packet in kept)
+        self._room += sum(map(_size, kept))
         return kept
+
+
+def _size(packet: Packet) -> int:
+    return packet.size + len(packet.namespace) + _EXTRA

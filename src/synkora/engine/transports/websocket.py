@@ -43,6 +43,10 @@ _PING: Final = WSMsgType.PING
 _NO_HEADERS: Final[CIMultiDict[str]] = CIMultiDict()
 
 
+def _discard(_: bytes) -> None:
+    """Write to a connection that has ended."""
+
+
 def limit_unsent(connection: asyncio.BaseTransport) -> None:
     """Keep the kernel from buffering megabytes for a slow client; a Unix socket has a small buffer anyway."""
     sock = connection.get_extra_info("socket")
@@ -94,7 +98,7 @@ class WebSocketTransport(WSListener):
         self._draining = False  # a close frame has been sent, and messages before the client's close frame are handled
         self._failed = False  # received bytes were not valid WebSocket frames
         self._connection = connection
-        self._write = connection.write
+        self._write: Callable[[bytes], None] = connection.write
         self._ignored = 0
         self.has_stopped_reading = False  # reading has stopped
         self.tail = -1  # bytes received after the latest frame; -1 before the first frame
@@ -272,6 +276,7 @@ class WebSocketTransport(WSListener):
     def connection_lost(self) -> None:
         """Write nothing more: the connection has ended, and what it has received is still handled."""
         self.writable = False
+        self._write = _discard  # the session may still be closed by others, with last messages
         if not self._closing:
             self._closing = self._draining = True
 
