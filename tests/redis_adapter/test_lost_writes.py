@@ -196,6 +196,22 @@ async def test_instances_serve_each_other_while_redis_refuses_to_settle_the_log(
     assert missed[1].events is Incomplete.UNAVAILABLE
 
 
+async def test_an_event_that_no_server_can_read_does_not_stop_a_log_that_redis_refuses_to_settle(
+    redis: RedisServer, pair: tuple[Instance, Instance]
+) -> None:
+    """One member's edit may be nested too deeply for others. It is lost, and the events behind it are not."""
+    first, second = pair
+    redis.do("SAVE")
+    await refused(redis, *pair)
+    nested = b'["deep",' + b"[" * 10_000 + b'{"_placeholder":true,"num":0}' + b"]" * 10_000 + b"]"
+    first.log.append(nested, (b"attachment",), ("p",), ())
+    await until(lambda: first.log.lost == 1)
+    redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
+    await until(lambda: first.link.problem is None and second.link.problem is None)
+    second.send("c")
+    await until(lambda: first.names[-1] == second.names[-1] == "c")
+
+
 async def test_an_event_that_reached_one_instance_alone_reaches_the_others(
     redis: RedisServer, pair: tuple[Instance, Instance]
 ) -> None:

@@ -243,7 +243,10 @@ class LogAppender:
         """Send an event to the other instances that Redis has refused to keep: its memory may be full."""
         if event.data.endswith(b'"]'):  # a client would take the string for a position
             event = msgspec.structs.replace(event, data=self._receiver.last.after_event(event.data))
-        message = message_without_place(event, self._namespace, self._link.uid)
+        try:
+            message = message_without_place(event, self._namespace, self._link.uid)
+        except InvalidMessage:
+            return  # it is lost for the others, as without the refusal
         self._link.publish(self._channels.broadcasts_to(event.rooms), message)
 
     def _returns(self, number: int) -> bool:

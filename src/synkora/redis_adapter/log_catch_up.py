@@ -156,12 +156,12 @@ class LogCatchUp:
 
     def _refused(self, settled: Callable[[Position, int], None]) -> None:
         self._refusals += 1
+        self._asks_again = asyncio.get_running_loop().call_later(_ASK_AGAIN, self._settle, settled)
         self._appender.refuse(keeps=not self.is_refused)
         if self._receiver.held is not None:
             self._receiver.held = []  # it is in the log, and will be read
         if self.is_refused:
             self._read_all()
-        self._asks_again = asyncio.get_running_loop().call_later(_ASK_AGAIN, self._settle, settled)
 
     def _begin(self, position: Position, *, has_clients: bool) -> None:
         """Begin at a position. Clients that came before may have missed what others had sent by then."""

@@ -48,13 +48,13 @@ async def test_the_log_follows_its_end_until_it_is_scrolled(
     alice = await connect_by(ALICE, url=server.url)
 
     async def write(name: str) -> None:
-        for number in range(60):
+        for number in range(40):
             await alice.emit("join-project", f"{name}-{number}")
             await alice.emit("leave-project", f"{name}-{number}")
 
     await write("first")
     await operator.play("""
-        await lines.filter({ hasText: 'first-59' }).last().waitFor();
+        await lines.filter({ hasText: 'first-39' }).last().waitFor();
         await until(isAtEnd, 'the end');
         await page.getByRole('log').press('Home');
         await until(async () => await scrolled() === 0, 'the beginning');
@@ -62,7 +62,7 @@ async def test_the_log_follows_its_end_until_it_is_scrolled(
     """)
     await write("second")
     await operator.play("""
-        await lines.filter({ hasText: 'second-59' }).last().waitFor();
+        await lines.filter({ hasText: 'second-39' }).last().waitFor();
         if (await scrolled() !== 0) throw new Error('it has moved');
         await button('To the end').click();
         await until(isAtEnd, 'the end');
