@@ -20,9 +20,8 @@ from bench.workloads import CannotMeasure, cores
 from rich.console import Console
 from rich.table import Table
 from tests.hostile.kinds import KINDS
-from tests.hostile.members import Member, PollingLine, WebSocketLine
+from tests.hostile.members import Member, join_all, lacking
 from tests.support.server_process import ServerProcess
-from tests.support.users import User
 
 #: What attackers leave behind ends soon, so that its end can be awaited. Compression is on, so that there can be bombs.
 _SETTINGS: Final = {
@@ -64,7 +63,9 @@ async def run(course: Course, folder: Path, say: Callable[[str], object]) -> dic
     latencies: list[float] = []
     try:
         with pinned(load_core):
-            await _join(server.port, course, members, latencies)
+            await join_all(server.port, course.members, course.projects, members, latencies)
+            for member in members:
+                member.start(_INTERVAL)
             files, before = process.num_fds(), server.rss
             kinds = []
             for number, kind in enumerate(course.kinds, 1):
@@ -74,8 +75,8 @@ async def run(course: Course, folder: Path, say: Callable[[str], object]) -> dic
             after = server.rss
             for member in members:
                 await member.stop()
-            await _until(lambda: not any(_lacking(members)))
-            lost, faults = sum(_lacking(members)), [fault for member in members for fault in member.faults]
+            await _until(lambda: not any(lacking(members)))
+            lost, faults = sum(lacking(members)), [fault for member in members for fault in member.faults]
     finally:
         for member in members:
             member.leave()
@@ -84,18 +85,6 @@ async def run(course: Course, folder: Path, say: Callable[[str], object]) -> dic
         raise CannotMeasure(f"members lost {lost} messages: {faults[:3]}")
     memory = {"before": before / 1e6, "after": after / 1e6, "left_behind": 0 if gone else process.num_fds() - files}
     return {"course": asdict(course), "kinds": kinds, "memory": memory}
-
-
-async def _join(port: int, course: Course, members: list[Member], latencies: list[float]) -> None:
-    for number in range(course.members):
-        line = (WebSocketLine, PollingLine)[number % 2](port, f"127.0.1.{1 + number}")
-        user = User(f"member-{number}", f"Member {number}")
-        member = Member(user, f"project-{number // 2 % course.projects}", line, latencies)
-        await member.join()
-        members.append(member)
-    for member in members:
-        member.meet([other for other in members if other.project == member.project])
-        member.start(_INTERVAL)
 
 
 async def _one(
@@ -126,10 +115,6 @@ def _p99(latencies: Sequence[float]) -> float:
     if not latencies:
         raise CannotMeasure("members got nothing")
     return 1000 * sorted(latencies)[len(latencies) * 99 // 100]
-
-
-def _lacking(members: list[Member]) -> list[int]:
-    return [member.lacks([other for other in members if other.project == member.project]) for member in members]
 
 
 async def _until(condition: Callable[[], bool]) -> bool:

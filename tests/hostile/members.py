@@ -214,3 +214,20 @@ class _Anyone:
 
     def __contains__(self, _: object) -> bool:
         return True
+
+
+async def join_all(port: int, count: int, projects: int, members: list[Member], latencies: list[float]) -> None:
+    """Let members join the projects in turn, half of them by polling. Each is in `members` once it has joined."""
+    for number in range(count):
+        line = (WebSocketLine, PollingLine)[number % 2](port, f"127.0.1.{1 + number}")
+        user = User(f"member-{number}", f"Member {number}")
+        member = Member(user, f"project-{number // 2 % projects}", line, latencies)
+        await member.join()
+        members.append(member)
+    for member in members:
+        member.meet([other for other in members if other.project == member.project])
+
+
+def lacking(members: list[Member]) -> list[int]:
+    """How many messages each member still lacks."""
+    return [member.lacks([other for other in members if other.project == member.project]) for member in members]

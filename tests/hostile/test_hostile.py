@@ -20,9 +20,8 @@ import psutil
 import pytest
 from tests.hostile.attacker import PING_INTERVAL
 from tests.hostile.kinds import KINDS
-from tests.hostile.members import Member, PollingLine, WebSocketLine
+from tests.hostile.members import Member, join_all, lacking
 from tests.support.server_process import ServerProcess
-from tests.support.users import User
 
 from synkora.identity.tokens import sign
 
@@ -99,7 +98,7 @@ async def test_hostile_clients_harm_only_themselves(tmp_path: Path) -> None:
 async def _under_attack(server: ServerProcess, members: list[Member]) -> str:
     process = psutil.Process(server.process.pid)
     latencies: list[float] = []
-    await _join(server.port, members, latencies)
+    await join_all(server.port, MEMBERS, PROJECTS, members, latencies)
     for member in members:
         member.start(INTERVAL)
     await asyncio.sleep(1)  # until everyone is at work
@@ -112,8 +111,8 @@ async def _under_attack(server: ServerProcess, members: list[Member]) -> str:
 
     for member in members:
         await member.stop()
-    await _until(lambda: not any(_lacking(members)), 20)
-    lost, faults = sum(_lacking(members)), [fault for member in members for fault in member.faults]
+    await _until(lambda: not any(lacking(members)), 20)
+    lost, faults = sum(lacking(members)), [fault for member in members for fault in member.faults]
     alone = await _until(lambda: process.num_fds() <= files, CALM)
     open_files = process.num_fds()
     grown = server.rss - rss
@@ -137,17 +136,6 @@ async def _under_attack(server: ServerProcess, members: list[Member]) -> str:
     return report
 
 
-async def _join(port: int, members: list[Member], latencies: list[float]) -> None:
-    for number in range(MEMBERS):
-        line = (WebSocketLine, PollingLine)[number % 2](port, f"127.0.1.{1 + number}")
-        user = User(f"member-{number}", f"Member {number}")
-        member = Member(user, f"project-{number // 2 % PROJECTS}", line, latencies)
-        await member.join()
-        members.append(member)
-    for member in members:
-        member.meet([other for other in members if other.project == member.project])
-
-
 async def _attack(port: int, victims: list[str]) -> dict[str, Any]:
     attack = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.hostile.attack", str(port), str(MESSAGES), str(RATE), str(SEED), *victims),
@@ -163,10 +151,6 @@ async def _attack(port: int, victims: list[str]) -> dict[str, Any]:
     assert attack.returncode == 0, errors.decode()[-3000:]
     account: dict[str, Any] = json.loads(output)
     return account
-
-
-def _lacking(members: list[Member]) -> list[int]:
-    return [member.lacks([other for other in members if other.project == member.project]) for member in members]
 
 
 async def _until(condition: Callable[[], bool], within: float) -> bool:

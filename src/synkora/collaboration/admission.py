@@ -1,4 +1,4 @@
-"""Admission of members to projects, and the removal of those who have lost access."""
+"""Admits members to projects, and removes members who no longer have access."""
 
 import asyncio
 from collections import Counter
