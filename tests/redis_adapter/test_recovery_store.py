@@ -1,6 +1,7 @@
 """Recovery over Redis."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 from synkora.redis.url import Server
-from synkora.redis_adapter import log_catch_up, session_store
+from synkora.redis_adapter import log_catch_up, log_receiver, session_store
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_log import AUTHOR, RedisLog
 from synkora.redis_adapter.recovery_store import RedisStore
@@ -411,6 +412,38 @@ async def test_a_client_that_returns_while_its_instance_catches_up_is_read_for_a
     await until(lambda: len(happened) == 4)
     assert returning == [True]
     assert happened == ["before", "a", "b", "replayed ['a', 'b']"]
+
+
+async def test_messages_that_are_held_while_an_instance_catches_up_are_bounded_and_then_read(
+    link: Link, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each dropped message is in the log: the instance reads again, and delivers each event once, in order."""
+    delivered: list[LoggedEvent] = []
+    follower = Followed(link, RecoverySettings(), Clock())
+    log = follower.log("/", delivered.append)
+    follower.serve("/", used("p"))
+    log.append(event("before"), (), ("p",))
+    await until(lambda: len(delivered) == 1)
+    answers: list[Callable[[], None]] = []
+    read_parts = log._reader.read_parts
+
+    def answer_later(names: Any, after: Position, answered: Callable[[Any], None]) -> None:
+        read_parts(names, after, lambda missed: answers.append(lambda: answered(missed)))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log_receiver, "_MAX_HELD", 1000)
+        patched.setattr(log._reader, "read_parts", answer_later)
+        lose(link)
+        await until(lambda: bool(answers))
+        writer = Followed(await started(make_link()), RecoverySettings(), Clock()).log("/", lambda _: None)
+        names = [f"held {number}" for number in range(20)]
+        for name in names:
+            await writer.append_once(event(name), ("p",), once=name)
+        await link.call("PING")  # all have come
+        assert log.held is not None and len(log.held) < len(names)
+    answers[0]()
+    await until(lambda: log.held is None)
+    assert [name_of(each) for each in delivered] == ["before", *names]
 
 
 async def test_a_client_is_answered_when_the_link_is_lost_while_its_instance_catches_up(link: Link) -> None:

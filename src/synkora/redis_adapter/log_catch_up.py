@@ -132,7 +132,7 @@ class LogCatchUp:
             has_clients = bool(self._local_rooms())
             self._settle(lambda position, _: self._begin(position, has_clients=has_clients))
         else:
-            self._receiver.held = []
+            self._receiver.hold()
             self._settle(self._safely(self._settled))
 
     def _settle(self, settled: Callable[[Position, int], None]) -> None:
@@ -159,7 +159,7 @@ class LogCatchUp:
         self._asks_again = asyncio.get_running_loop().call_later(_ASK_AGAIN, self._settle, settled)
         self._appender.refuse(keeps=not self.is_refused)
         if self._receiver.held is not None:
-            self._receiver.held = []  # it is in the log, and will be read
+            self._receiver.hold()  # it is in the log, and will be read
         if self.is_refused:
             self._read_all()
 
@@ -243,7 +243,10 @@ class LogCatchUp:
 
     def _resume(self) -> None:
         """Take what came while missed events were read, and send what has waited."""
-        held, self._receiver.held = self._receiver.held or [], None
-        for message in held:
+        if self._receiver.is_held_incomplete:
+            self._receiver.is_held_incomplete = False
+            self._read_missed()
+            return
+        for message in self._receiver.release():
             self._succeeds(self._receiver.receive, message)
         self._appender.send_waiting()

@@ -13,6 +13,8 @@ from synkora.redis_adapter.log_codec import LogEntry, read_message
 from synkora.redis_adapter.wire_codec import InvalidMessage
 
 _MAX_SENDERS: Final = 1000  # as in log_append.lua
+_MAX_HELD: Final = 16_000_000  # bytes of messages that are held
+_HELD_EXTRA: Final = 100  # bytes that a held message takes besides its own
 
 log = Log(__name__)
 
@@ -30,6 +32,8 @@ class LogReceiver:
         self.proposed = new_epoch()  # for a log that begins: never that of an earlier one
         self.last = Position(self.proposed, 0)  # of the last event with a place in the order
         self.held: list[bytes] | None = None  # messages that arrive while missed events are read
+        self.is_held_incomplete = False  # whether some of them were dropped: they are in the log
+        self._held_size = 0
         self._link = link
         self._settled_at = 0  # the log's number then
         self._left_at: dict[str, int] = {}  # the last number of each Redis, by the name of its data
@@ -52,6 +56,7 @@ class LogReceiver:
         """Handle a message of the log: it begins with `BEGINNING`."""
         if self.held is not None:
             self.held.append(message)
+            self._bound_held(len(message))
             return
         try:
             entry, position = read_message(message)
@@ -59,6 +64,21 @@ class LogReceiver:
             log.warning("log_message_unreadable", problem=str(error))
             return
         self.take(entry, position)
+
+    def _bound_held(self, size: int) -> None:
+        self._held_size += size + _HELD_EXTRA
+        if self._held_size > _MAX_HELD:
+            self.hold()
+            self.is_held_incomplete = True
+
+    def hold(self) -> None:
+        """Hold the messages that come from now on, until missed events are read."""
+        self.held, self._held_size, self.is_held_incomplete = [], 0, False
+
+    def release(self) -> list[bytes]:
+        """Return the held messages, and hold no more."""
+        held, self.held = self.held or [], None
+        return held
 
     def take(self, entry: LogEntry, position: Position) -> None:
         """Deliver an event at its position, unless it was delivered before."""
