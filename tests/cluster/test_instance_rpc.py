@@ -13,7 +13,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
 from synkora.cluster import instance_rpc as questions_module
-from synkora.cluster.instance_rpc import MOST_AT_ONCE, InstanceRpc
+from synkora.cluster.instance_rpc import MOST_AT_ONCE, MOST_WAITING, InstanceRpc
 from synkora.protocol.errors import InvalidPayload
 from synkora.redis.link import Link
 
@@ -107,43 +107,51 @@ async def test_an_instance_without_an_answer_replies_so(gather: Gather, monkeypa
     assert await c.ask() == ["a", "b"]
 
 
-async def test_a_flood_of_questions_is_not_answered_whole(gather: Gather) -> None:
-    """The number of simultaneous requests is limited. A further asker gets an empty answer immediately."""
+@pytest.mark.parametrize(("padding", "waits"), [("", MOST_WAITING), ("x" * 20_000, 0)])
+async def test_a_flood_of_questions_waits_in_bounds(gather: Gather, padding: str, waits: int) -> None:
+    """Some requests are answered at a time, small ones wait, and further ones get an empty answer immediately."""
     a, b = await gather(2)
     asked = 0
     may_answer = asyncio.Event()
 
-    async def answer_later(question: bytes) -> bytes:
+    async def answer_later(_: bytes) -> bytes:
         nonlocal asked
         asked += 1
         await may_answer.wait()
-        return json.dumps(["b", json.loads(question)]).encode()
+        return b'"b"'
 
     b.questions.on("slow", answer_later)
-    waiting = [asyncio.create_task(a.ask("slow")) for _ in range(MOST_AT_ONCE + 5)]
+    question = json.dumps(padding).encode()
+    count = MOST_AT_ONCE + waits + 5
+    waiting = [asyncio.create_task(a.questions.ask("slow", question, within=LONG)) for _ in range(count)]
     await until(lambda: sum(task.done() for task in waiting) == 5)
     assert asked == MOST_AT_ONCE
+    assert await a.ask() == ["b"]  # another topic
     may_answer.set()
     answers = await asyncio.gather(*waiting)
-    assert answers.count(["b"]) == MOST_AT_ONCE
-    assert answers.count([]) == 5
-    assert await a.ask("slow") == ["b"]
+    assert answers.count({b.link.uid: b'"b"'}) == MOST_AT_ONCE + waits
+    assert answers.count({}) == 5
+    assert await a.questions.ask("slow", question, within=LONG) == {b.link.uid: b'"b"'}
 
 
-async def test_a_flood_of_one_topic_does_not_block_another(gather: Gather) -> None:
+async def test_a_question_that_waits_longer_than_its_asker_is_not_answered(gather: Gather) -> None:
     a, b = await gather(2)
+    asked: list[bytes] = []
     may_answer = asyncio.Event()
 
     async def answer_later(question: bytes) -> bytes:
+        asked.append(question)
         await may_answer.wait()
-        return json.dumps(["b", json.loads(question)]).encode()
+        return b'"b"'
 
     b.questions.on("slow", answer_later)
-    waiting = [asyncio.create_task(a.ask("slow")) for _ in range(MOST_AT_ONCE + 1)]
-    await until(lambda: any(task.done() for task in waiting))
-    assert await a.ask() == ["b"]
+    waiting = [asyncio.create_task(a.questions.ask("slow", b"1", within=LONG)) for _ in range(MOST_AT_ONCE)]
+    await until(lambda: len(asked) == MOST_AT_ONCE)
+    assert await a.questions.ask("slow", b'"late"', within=SHORT) == {}
+    await until(lambda: b.questions._unanswered["slow"] == MOST_AT_ONCE)
     may_answer.set()
     await asyncio.gather(*waiting)
+    assert set(asked) == {b"1"}
 
 
 async def test_an_answer_that_is_no_longer_awaited_is_cancelled(gather: Gather) -> None:

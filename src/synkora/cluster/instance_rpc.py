@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated, Final, TypeVar
 
@@ -16,7 +16,9 @@ from synkora.protocol.json import Decoder, Raw, encode
 from synkora.redis.link import Link
 
 PREFIX: Final = "synkora:"
-MOST_AT_ONCE: Final = 16  # requests of one topic at a time; further ones get no answer
+MOST_AT_ONCE: Final = 16  # requests of one topic at a time; further ones wait
+MOST_WAITING: Final = 200  # requests of one topic that wait; further ones get no answer
+_LARGE: Final = 10_000  # bytes of a request that does not wait
 MOST_BYTES: Final = 8_000_000  # of an answer; a larger one is not sent
 
 log = structlog.get_logger(__name__)
@@ -94,7 +96,8 @@ class InstanceRpc:
         self._answerers: dict[str, Answerer] = {}
         self._asked: dict[str, _Asked] = {}
         self._tasks = Tasks()
-        self._answering: Counter[str] = Counter()  # by topic
+        self._unanswered: Counter[str] = Counter()  # requests by topic: what is being answered, and what waits
+        self._slots = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(MOST_AT_ONCE))  # by topic
         for channel, take in self._channels.items():
             link.subscribe(channel, take)
 
@@ -140,16 +143,17 @@ class InstanceRpc:
         if question is None or question.asker == self._link.uid:
             return
         answerer = self._answerers.get(question.topic)
-        if answerer is None or self._answering[question.topic] >= MOST_AT_ONCE:
+        most = MOST_AT_ONCE if len(message) > _LARGE else MOST_AT_ONCE + MOST_WAITING
+        if answerer is None or self._unanswered[question.topic] >= most:
             self._reply(question, None)
             return
-        self._answering[question.topic] += 1
+        self._unanswered[question.topic] += 1
         self._tasks.start(self._answer(question, answerer))
 
     async def _answer(self, question: InstanceRequest, answerer: Answerer) -> None:
         body = None
         try:
-            async with asyncio.timeout(question.within):
+            async with asyncio.timeout(question.within), self._slots[question.topic]:
                 body = await answerer(bytes(question.body))
             if len(body) > MOST_BYTES:
                 log.warning("answer_too_large", eventName=question.topic, size=len(body))
@@ -161,7 +165,7 @@ class InstanceRpc:
         except Exception as error:  # noqa: BLE001  # it is logged
             log.error("question_failed", eventName=question.topic, **fault(error))
         finally:
-            self._answering[question.topic] -= 1
+            self._unanswered[question.topic] -= 1
         self._reply(question, body)
 
     def _reply(self, question: InstanceRequest, body: bytes | None) -> None:

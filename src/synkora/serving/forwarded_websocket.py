@@ -73,9 +73,9 @@ class ForwardedWebSocket(asyncio.BufferedProtocol):
         self._other = other
         self._client.set_write_buffer_limits(high=MAX_BUFFER)
         self._waiting = asyncio.get_running_loop().call_later(_ANSWER_TIME, self._hang_up)
+        self._client.resume_reading()  # before the write, which may pause it
         transport.write(self._head() + self._early)
         self._early = b""
-        self._client.resume_reading()
 
     def _head(self) -> bytes:
         first, *lines = self._request.rstrip(b"\r\n").split(b"\r\n")

@@ -1,12 +1,19 @@
 """What the parent decides without processes; tests/end_to_end/test_workers.py has the rest."""
 
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from tests.support.logs import capture_logs
 
-from synkora.app.workers.parent import _make_folder, _pause, _reason
+from synkora.app.settings import Settings
+from synkora.app.workers import parent as parent_module
+from synkora.app.workers.parent import Parent, _make_folder, _pause, _reason
 
 
 def test_a_worker_that_ends_at_once_again_and_again_waits_longer() -> None:
@@ -39,3 +46,44 @@ def test_the_folder_is_where_one_can_be_made(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
     assert _make_folder() == Path("/dev/shm/synkora-1")  # noqa: S108  # nothing is made
     assert tried == [str(tmp_path), "/tmp", "/dev/shm"]  # noqa: S108
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the system lets the next processes start: a process that starts ends at once."""
+    allowed: list[bool] = []
+    popen = subprocess.Popen
+
+    def start(_: Any, **options: Any) -> "subprocess.Popen[bytes]":
+        if not allowed.pop(0):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return popen([sys.executable, "-c", "pass"], **options)
+
+    monkeypatch.setattr(parent_module.subprocess, "Popen", start)
+    monkeypatch.setattr(parent_module, "_FIRST_PAUSE", 0.01)
+    return allowed
+
+
+async def test_a_worker_that_the_system_does_not_start_is_started_later(starts: list[bool]) -> None:
+    parent = Parent(Settings(secret=SecretStr("x" * 40)), 1, [[]])
+    starts += [False, False, True]
+    with capture_logs() as logs:
+        await parent._replace(0, 0)
+    assert [(entry["event"], entry["problem"]) for entry in logs] == [
+        ("worker_not_started", "[Errno 11] Resource temporarily unavailable")
+    ] * 2
+    (worker,) = parent._workers
+    parent._stop.set()  # it is not started again when it ends
+    await worker.ended.wait()
+    parent._kill()
+
+
+async def test_a_reload_without_a_process_leaves_the_old_workers(starts: list[bool]) -> None:
+    parent = Parent(Settings(secret=SecretStr("x" * 40)), 1, [[]])
+    starts += [False]
+    with capture_logs() as logs:
+        assert await parent._start_others() is None
+    assert [entry["event"] for entry in logs] == ["worker_not_started", "not_reloaded"]
+    for task in parent._tasks:
+        task.cancel()
+    parent._kill()

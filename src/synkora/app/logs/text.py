@@ -56,6 +56,7 @@ _LINES: Final = {
     "reloaded": "✓ {text}",
     "not_reloaded": "! Not reloaded: {problem}",
     "worker_ended": "! Worker {worker} has ended: {reason}",
+    "worker_not_started": "! Worker {worker} cannot be started: {problem}",
     "worker_killed": "! Worker {worker} did not stop in time, and was killed",
     "parent_ended": "! The parent of the workers has ended: this worker stops",
     "private_redis_ended": "! The workers' Redis has ended: {reason}; it is started again",

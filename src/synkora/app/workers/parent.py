@@ -180,13 +180,17 @@ class Parent:
             environment |= seat.variables()
             if self._redis is not None:
                 environment["REDIS_URL"] = self._redis.url
-            process = subprocess.Popen(  # noqa: S603  # this program, as it was started
-                [sys.executable, "-P", "-m", "synkora", *sys.argv[1:]],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(seat.control, *(descriptor for group in seat.listening for descriptor in group)),
-                process_group=0,  # Ctrl-C is for the parent, which tells the workers
-            )
+            try:
+                process = subprocess.Popen(  # noqa: S603  # this program, as it was started
+                    [sys.executable, "-P", "-m", "synkora", *sys.argv[1:]],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(seat.control, *(descriptor for group in seat.listening for descriptor in group)),
+                    process_group=0,  # Ctrl-C is for the parent, which tells the workers
+                )
+            except OSError:
+                ours.close()
+                raise
         ours.setblocking(False)
         worker = _Worker(number, slot, process, ours)
         self._workers.add(worker)
@@ -239,9 +243,21 @@ class Parent:
         self._task(self._replace(worker.number, pause))
 
     async def _replace(self, number: int, pause: float) -> None:
-        await asyncio.sleep(pause)
-        if all(worker.is_leaving for worker in self._workers if worker.number == number):
-            self._spawn(number)
+        while True:
+            await asyncio.sleep(pause)
+            if not all(worker.is_leaving for worker in self._workers if worker.number == number):
+                return
+            if self._try_to_spawn(number) is not None:
+                return
+            pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
+
+    def _try_to_spawn(self, number: int) -> _Worker | None:
+        """Start a process with this number; log why the system does not allow that."""
+        try:
+            return self._spawn(number)
+        except OSError as error:
+            log.error("worker_not_started", worker=number, problem=str(error))
+            return None
 
     def _want_reload(self) -> None:
         self._is_reload_wanted = True
@@ -272,9 +288,10 @@ class Parent:
         """Start a second worker for each number; return None if one does not start, when all of them have ended."""
         new: set[_Worker] = set()
         for number in range(self._count):
-            worker = self._spawn(number)
-            new.add(worker)
-            if not await self._await_ready(worker) or any(each.ended.is_set() for each in new):
+            worker = self._try_to_spawn(number)
+            if worker is not None:
+                new.add(worker)
+            if worker is None or not await self._await_ready(worker) or any(each.ended.is_set() for each in new):
                 log.error("not_reloaded", problem="a new worker does not start; the old workers stay")
                 for each in new:
                     each.is_leaving = True
