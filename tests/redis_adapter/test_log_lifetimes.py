@@ -2,7 +2,7 @@
 
 import pytest
 from tests.contracts.event_log import MakeStore, Trial, event
-from tests.redis_adapter.test_recovery_store import Followed
+from tests.redis_adapter.recovery_stores import Followed
 from tests.support.clocks import Clock
 from tests.support.redis_server import RedisServer
 

@@ -5,7 +5,7 @@ Replication and files lag behind. What was confirmed may be lost, and no positio
 
 import pytest
 from tests.contracts.event_log import event, name_of
-from tests.redis_adapter.test_recovery_store import Followed
+from tests.redis_adapter.recovery_stores import Followed
 from tests.support.clocks import Clock
 from tests.support.links import MakeLink, started
 from tests.support.processes import PATIENCE

@@ -59,7 +59,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             raise BlockingIOError(11, "Resource temporarily unavailable")
         return popen([sys.executable, "-c", "pass"], **options)
 
-    monkeypatch.setattr(parent_module.subprocess, "Popen", start)
+    monkeypatch.setattr(subprocess, "Popen", start)
     monkeypatch.setattr(parent_module, "_FIRST_PAUSE", 0.01)
     return allowed
 

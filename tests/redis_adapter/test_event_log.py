@@ -1,0 +1,160 @@
+"""The log of events in Redis."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.contracts.event_log import TRACEPARENT, EventLogContract, WatchedTrace, event, name_of
+from tests.redis_adapter.recovery_stores import Followed, followed, lose, used
+from tests.support.clocks import Clock
+from tests.support.links import MakeLink, started
+from tests.support.redis_server import RedisServer
+from tests.support.servers import until
+
+from synkora.recovery.ports import Incomplete, LoggedEvent
+from synkora.recovery.position import Position
+from synkora.recovery.settings import RecoverySettings
+from synkora.redis.link import Link
+from synkora.redis_adapter.event_log import AUTHOR
+from synkora.redis_adapter.wire_codec import BroadcastMessage, Options, PublishedEvent, write
+from synkora.tracing import Trace
+
+
+class TestRedisLog(EventLogContract):
+    pass
+
+
+@pytest.mark.parametrize("restarts", [True, False], ids=["restart", "flush"])
+async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, link: Link, restarts: bool) -> None:
+    """Redis has lost its data: no earlier position is valid, however many events follow."""
+    log, delivered = followed(link)
+    log.append(event("a"), (), ("p",), ())
+    await until(lambda: len(delivered) == 1)
+    before = log.position
+    if restarts:
+        redis.kill()
+        await until(lambda: not link.is_up)
+        redis.start()
+        await until(lambda: link.is_up)
+        await until(lambda: log.gaps == 1)
+    else:
+        redis.do("FLUSHALL")
+    for name in ("b", "c"):
+        log.append(event(name), (), ("p",), ())
+    await until(lambda: len(delivered) == 3)
+    assert log.position.epoch != before.epoch
+    assert await log.read(("p",), before) is Incomplete.EPOCH
+
+
+async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis: RedisServer, link: Link) -> None:
+    settings, clock = RecoverySettings(), Clock()
+    log = Followed(link, settings, clock).log("/", lambda _: None)
+    names = "synkora:test:{log:/}:stream:p", "synkora:test:{log:/}:index:p"
+    for _ in range(2):
+        log.append(event("a"), (), ("p",), ())
+        await until(lambda: all(redis.do("TTL", name) > 2 * settings.max_age for name in names))
+        clock.now += settings.max_age
+        for name in names:
+            redis.do("EXPIRE", name, 60)
+
+
+async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
+    store = Followed(link, RecoverySettings(max_rooms=1), Clock())
+    log = store.log("/", lambda _: None)
+    for room in ("p", "q", "r", "p"):
+        log.append(event("a"), (), (room,), ())
+        await link.call("PING")
+        await store.settled()
+    assert redis.do("EXISTS", "synkora:test:{log:/}:floors") == 1
+    assert [key for key in redis.do("KEYS", "*") if redis.do("TTL", key) < 0] == []
+
+
+async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
+    """A read that finds something else in a stream has an answer, and the instance goes on."""
+    log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
+    log.append(event("a"), (), ("p",), ())
+    await until(lambda: log.position.number == 1)
+    redis.do("XADD", log._keys.room("p")[0], "2-0", "s", "1", "junk", "junk")
+    redis.do("HSET", log._keys.of("log"), "number", "2")
+    assert await log.read(("p",), Position(log.position.epoch, 0)) is Incomplete.UNAVAILABLE
+
+
+async def test_a_log_that_another_program_has_changed_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
+    """When the link is back, an answer of another form counts as none. Messages would be held for ever."""
+    log, delivered = followed(link)
+    log.append(event("a"), (), ("p",))
+    await until(lambda: len(delivered) == 1)
+    epoch = log.position.epoch
+    redis.do("HSET", log._keys.of("log"), "epoch", b"\xff")
+    lose(link)
+    await until(lambda: log._catch_up.is_refused)
+    redis.do("HSET", log._keys.of("log"), "epoch", epoch)
+    log.append(event("b"), (), ("p",))
+    await until(lambda: len(delivered) == 2)
+
+
+async def test_a_room_that_another_program_has_named_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
+    log, _ = followed(link)
+    redis.do("ZADD", log._keys.of("rooms"), 0, b"\xff")
+    failures: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    assert await log.append_once(event("a"), ("p",), once="a") == log.position
+    assert not failures
+
+
+async def test_a_message_with_a_long_name_of_a_sender_is_ignored(redis: RedisServer, link: Link) -> None:
+    """The last number of each sender is remembered."""
+    log, delivered = followed(link)
+    await until(lambda: log.position.number == 0)
+    for sender in ("x" * 65, "x"):
+        packet = PublishedEvent(2, nsp="/", id=f'["by",{len(sender)},"{log.position.epoch}.5"]')
+        options = Options(["p"], [], {"sender": sender, "number": 1})
+        log.receive(write(BroadcastMessage(AUTHOR, packet, options)))
+    assert [each.data for each in delivered] == [b'["by",1]']
+
+
+async def test_a_message_with_a_number_that_redis_cannot_give_is_ignored(redis: RedisServer, link: Link) -> None:
+    """All later events would count as old, and this instance would let the log go on from there, for all instances."""
+    log, delivered = followed(link)
+    await until(lambda: log.position.number == 0)
+    packet = PublishedEvent(2, nsp="/", id=f'["forged","{log.position.epoch}.{2**53:x}"]')
+    log.receive(write(BroadcastMessage(AUTHOR, packet, Options(["p"], [], {"sender": "x", "number": 1}))))
+    log.append(event("a"), (), ("p",))
+    await until(lambda: [name_of(each) for each in delivered] == ["a"])
+
+
+@pytest.mark.parametrize("forged", [7, None, ["x"], "x" * 56])
+async def test_a_trace_that_is_no_text_or_too_long_is_ignored(link: Link, forged: object) -> None:
+    log, delivered = followed(link)
+    await until(lambda: log.position.number == 0)
+    for number, traceparent in ((1, forged), (2, TRACEPARENT)):
+        packet = PublishedEvent(2, nsp="/", id=f'["a","{log.position.epoch}.{number}"]')
+        options = Options(["p"], [], {"sender": "x", "number": number, "traceparent": traceparent})
+        log.receive(write(BroadcastMessage(AUTHOR, packet, options)))
+    assert [each.traceparent for each in delivered] == ["", TRACEPARENT]
+
+
+async def test_an_event_that_waits_for_redis_is_delivered_with_its_trace(redis: RedisServer, link: Link) -> None:
+    """Its part in the trace ends when Redis has it."""
+    log, delivered = followed(link)
+    redis.pause()
+    await until(lambda: not link.is_up)
+    trace = WatchedTrace(delivered)
+    log.append(event("a"), (), ("p",), trace=trace)
+    assert (delivered[0].traceparent, trace.ends) == (TRACEPARENT, [])
+    redis.resume()
+    await until(lambda: trace.ends == [(1, "")])
+
+
+async def test_an_event_that_was_missed_is_delivered_with_its_trace(link: Link, make_link: MakeLink) -> None:
+    delivered: list[LoggedEvent] = []
+    follower = Followed(link, RecoverySettings(), Clock())
+    log = follower.log("/", delivered.append)
+    follower.serve("/", used("p"))
+    other = await started(make_link())
+    writer, _ = followed(other)
+    await until(lambda: log.position.number == 0 and writer.position.epoch == log.position.epoch)
+    lose(link)
+    await writer.append_once(event("a"), ("p",), trace=Trace(TRACEPARENT))
+    await until(lambda: len(delivered) == 1)
+    assert delivered[0].traceparent == TRACEPARENT
