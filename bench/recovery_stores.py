@@ -108,6 +108,9 @@ class AppendFile:
     def floor_raised(self, room: str | None, floor: int) -> None:
         pass
 
+    def names_forgotten(self, number: int) -> None:
+        pass
+
 
 class DirectSqlite:
     """SQLite without a thread: one transaction for each turn of the event loop, before its messages are sent."""
@@ -143,6 +146,9 @@ class DirectSqlite:
         self._gone.append((event.number,))
 
     def floor_raised(self, room: str | None, floor: int) -> None:
+        pass
+
+    def names_forgotten(self, number: int) -> None:
         pass
 
     def _write(self) -> None:

@@ -245,6 +245,44 @@ async def test_a_row_is_published_once_though_it_was_not_deleted(table: Table, p
     assert await table.rows() == []
 
 
+class Announcing(Publisher):
+    """Says when it has begun to publish."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.server.of("/"))
+        self.has_begun = asyncio.Event()
+
+    def publish(self, *arguments: Any) -> Any:
+        self.has_begun.set()
+        return super().publish(*arguments)
+
+
+async def test_a_reader_that_is_stopped_deletes_what_it_has_published(table: Table, postgres: Postgres) -> None:
+    """In the middle of the rows that it has read at once."""
+    site, alice = await site_with_alice()
+    rows = [await table.create(number) for number in range(100)]
+    publisher = Announcing(site)
+    async with DatabaseOutbox(postgres.url(), publisher, largest=LARGEST) as outbox:
+        await publisher.has_begun.wait()
+    await turn()
+    tasks = created(alice)
+    assert 0 < len(tasks) < len(rows)
+    assert await table.rows() == [(row, None) for row in rows[len(tasks) :]]
+    assert outbox.published == len(tasks)
+
+
+async def test_a_reader_is_stopped_though_the_database_does_not_delete(table: Table, postgres: Postgres) -> None:
+    """It waits no longer than a moment."""
+    site, _ = await site_with_alice()
+    await table.create(1)
+    publisher = Announcing(site)
+    async with table.connection.transaction():
+        await table.connection.execute("SELECT FROM synkora_outbox FOR UPDATE")
+        async with DatabaseOutbox(postgres.url(), publisher, largest=LARGEST):
+            await publisher.has_begun.wait()
+        assert len(await table.rows()) == 1
+
+
 async def test_one_instance_reads_and_another_takes_over(table: Table, postgres: Postgres) -> None:
     first, alice = await site_with_alice()
     second, bob = await site_with_alice()

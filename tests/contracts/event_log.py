@@ -16,6 +16,8 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 #: Makes and starts a store with these bounds, whose time is that of the clock.
 MakeStore = Callable[[RecoverySettings, Clock], Awaitable[RecoveryStore]]
+#: Ends a store, and makes and starts that of the next process.
+Restart = Callable[[RecoveryStore], Awaitable[RecoveryStore]]
 
 
 async def _nothing() -> None:
@@ -405,3 +407,20 @@ class EventLogContract:
         position = await trial.append("a")
         assert parse(str(position)) == position
         assert len(str(position)) < 20
+
+
+class LastingLogContract:
+    """For stores that outlive the process. To be inherited with fixtures `make` and `restart`, a `Restart`."""
+
+    async def test_a_name_outlives_its_event(self, make: MakeStore, restart: Restart) -> None:
+        """Also through a second restart: of two events with a key, the older one is not appended again."""
+        store = await make(RecoverySettings(), Clock())
+        log = store.log("/", lambda _: None)
+        positions = [await log.append_once(event(name), ("p",), key="k", once=name) for name in "ab"]
+        for _ in range(2):
+            store = await restart(store)
+            delivered: list[LoggedEvent] = []
+            log = store.log("/", delivered.append)
+            assert [await log.append_once(event(name), ("p",), key="k", once=name) for name in "ab"] == positions
+            assert delivered == []
+        assert await log.append_once(event("c"), ("p",), key="k", once="c") not in (None, *positions)

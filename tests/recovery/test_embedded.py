@@ -19,7 +19,7 @@ import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import rule
-from tests.contracts.event_log import EventLogContract, MakeStore, event, name_of
+from tests.contracts.event_log import EventLogContract, LastingLogContract, MakeStore, Restart, event, name_of
 from tests.contracts.recovery_model import AGING, CROWDED, LogMachine
 from tests.contracts.session_store import SESSION, ForgettingContract, SessionStoreContract, lost
 from tests.support.clocks import Clock
@@ -85,6 +85,24 @@ async def names(log: EventLog, rooms: tuple[str, ...], since: Position) -> list[
 
 class TestEmbeddedLog(EventLogContract):
     pass
+
+
+class TestRestartedLog(LastingLogContract):
+    """Stopped or killed, with the changes in the database or still in the tail."""
+
+    @pytest.fixture(params=["stopped", "killed", "killed later"])
+    def restart(self, start: Start, request: pytest.FixtureRequest) -> Restart:
+        async def restart(store: RecoveryStore) -> RecoveryStore:
+            assert isinstance(store, EmbeddedStore)
+            if request.param == "stopped":
+                await store.close()
+                return await start()
+            if request.param == "killed later":
+                await asyncio.sleep(embedded.INTERVAL * 3)
+            kill(store)
+            return await start()
+
+        return restart
 
 
 class TestEmbeddedSessions(SessionStoreContract, ForgettingContract):
@@ -235,7 +253,7 @@ async def test_a_forgotten_namespace_is_not_back_after_a_restart(start: Start, i
     """Neither its events nor its sessions. Later contents of the namespace are kept."""
     store = await start()
     for namespace in ("/a", "/b"):
-        log_of(store, namespace).append(event("old"), (), ("p",), ())
+        await log_of(store, namespace).append_once(event("old"), ("p",), once="name")
         store.sessions(namespace).save(lost("pid-1"))
         if is_written:
             await asyncio.sleep(embedded.INTERVAL * 3)
@@ -252,6 +270,8 @@ async def test_a_forgotten_namespace_is_not_back_after_a_restart(start: Start, i
     assert log_of(store, "/a").position.number == 0
     assert await names(log_of(store, "/b"), ("p",), began) == ["new"]
     assert await store.sessions("/b").take("pid-2") == lost("pid-2")
+    await log_of(store, "/b").append_once(event("newer"), ("p",), once="name")
+    assert await names(log_of(store, "/b"), ("p",), began) == ["new", "newer"]
 
 
 async def test_a_log_without_events_has_its_positions_after_a_restart(start: Start) -> None:
@@ -300,6 +320,51 @@ async def test_entries_that_expire_while_the_server_is_down_are_dropped(start: S
     assert await again.sessions("/").take("pid-1") is None
     await again.close()
     assert _rows(start.folder, "events") == _rows(start.folder, "sessions") == 0
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_the_file_has_the_last_names(start: Start, is_written: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the log remembers."""
+    monkeypatch.setattr("synkora.recovery.memory.MAX_ONCE", 3)
+    store = await start()
+    log = log_of(store)
+    for name in "abcde":
+        await log.append_once(event(name), ("p",), once=name)
+        if is_written:
+            await asyncio.sleep(embedded.INTERVAL * 3)
+    kill(store)
+    await (await start()).close()
+    assert _rows(start.folder, "names") == 3
+    log = log_of(await start())
+    positions = [await log.append_once(event(name), ("p",), once=name) for name in "cdeab"]
+    assert [position.number for position in positions if position is not None] == [3, 4, 5, 6, 7]
+
+
+async def test_a_file_without_a_table_of_names_is_upgraded(start: Start) -> None:
+    """The names of the events that it has are kept, also when the events are replaced."""
+    store = await start()
+    log = log_of(store)
+    first = await log.append_once(event("a"), ("p",), key="k", once="a")
+    await store.close()
+    with sqlite3.connect(start.folder / "recovery.db") as database:
+        database.executescript("DROP TABLE names; PRAGMA user_version = 1")
+    database.close()
+    store = await start()
+    log_of(store).append(event("b"), (), ("p",), (), "k")
+    await store.close()
+    log = log_of(await start())
+    assert log.position.number == 2
+    assert await log.append_once(event("a"), ("p",), key="k", once="a") == first
+
+
+async def test_an_event_that_cannot_be_kept_leaves_no_name(start: Start) -> None:
+    """The call can be repeated."""
+    log = log_of(await start())
+    with pytest.raises(UnicodeEncodeError):
+        await log.append_once(event("a"), ("\ud800",), once="a")
+    assert log.position.number == 0
+    assert await log.append_once(event("a"), ("p",), once="a") == log.position._replace(number=1)
+    assert log.position.number == 1
 
 
 async def test_replaced_and_trimmed_events_leave_the_file(start: Start) -> None:
@@ -359,6 +424,8 @@ async def test_an_unreadable_file_is_set_aside(start: Start, content: bytes, cap
         "UPDATE numbers SET number = 9223372036854775807",
         "INSERT INTO floors VALUES ('/', 'a', 1)",
         "INSERT INTO floors VALUES ('/', 8193, 1)",
+        "INSERT INTO names VALUES ('/', 1, NULL)",
+        "INSERT INTO names VALUES ('/', -1, 'a')",
         "UPDATE state SET value = 'a' WHERE name = 'sequence'",
         "UPDATE state SET value = -1 WHERE name = 'sequence'",
         "DELETE FROM state",
@@ -425,7 +492,7 @@ async def test_a_file_of_another_version_is_set_aside(start: Start, caplog: pyte
     database.close()
     store = await start()
     assert store.is_persistent
-    assert "its tables have version 99, not 1" in caplog.text
+    assert "its tables have version 99, not 2" in caplog.text
 
 
 async def test_a_folder_that_cannot_be_used_leaves_the_memory(start: Start, caplog: pytest.LogCaptureFixture) -> None:

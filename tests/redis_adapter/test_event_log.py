@@ -4,14 +4,22 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.contracts.event_log import TRACEPARENT, EventLogContract, WatchedTrace, event, name_of
+from tests.contracts.event_log import (
+    TRACEPARENT,
+    EventLogContract,
+    LastingLogContract,
+    Restart,
+    WatchedTrace,
+    event,
+    name_of,
+)
 from tests.redis_adapter.recovery_stores import Followed, followed, lose, used
 from tests.support.clocks import Clock
 from tests.support.links import MakeLink, started
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.recovery.ports import Incomplete, LoggedEvent
+from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
@@ -22,6 +30,16 @@ from synkora.tracing import Trace
 
 class TestRedisLog(EventLogContract):
     pass
+
+
+class TestRestartedRedisLog(LastingLogContract):
+    @pytest.fixture
+    def restart(self, make_link: MakeLink) -> Restart:
+        async def restart(store: RecoveryStore) -> RecoveryStore:
+            await store.close()
+            return Followed(await started(make_link()), RecoverySettings(), Clock())
+
+        return restart
 
 
 @pytest.mark.parametrize("restarts", [True, False], ids=["restart", "flush"])

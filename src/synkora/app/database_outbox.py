@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Final, Self
 
@@ -18,6 +19,7 @@ POLL: Final = 1.0  # seconds, in case a notification was missed
 #: Together shorter than the standstill after which the database gives the lock to another reader.
 _ROWS_TIME: Final = 1.0  # seconds for the rows that were read at once
 _PUBLISH_TIME: Final = 2.0  # seconds for one event
+_LAST_DELETION: Final = 1.0  # seconds, at the end: a row that stays is known by its name
 _MEASURED_EVERY: Final = 1.0  # seconds
 _FIRST_PAUSE: Final = 0.2  # seconds before another attempt, doubled each time
 _LONGEST_PAUSE: Final = 5.0
@@ -137,13 +139,22 @@ class DatabaseOutbox:
             self._show(0)
             return False
         done: list[int] = []
-        is_reachable = await self._publish(table, rows, done)
-        if done:
-            await table.delete(done)
-            self.published += len(done)
+        try:
+            is_reachable = await self._publish(table, rows, done)
+        except BaseException:  # the server stops, or the connection is lost
+            with suppress(Exception):
+                async with asyncio.timeout(_LAST_DELETION):
+                    await self._delete(table, done)
+            raise
+        await self._delete(table, done)
         if monotonic() >= self._measured + _MEASURED_EVERY:
             self._show(*await table.waiting())
         return is_reachable
+
+    async def _delete(self, table: OutboxTable, done: Sequence[int]) -> None:
+        if done:
+            await table.delete(done)
+            self.published += len(done)
 
     async def _publish(self, table: OutboxTable, rows: Sequence[asyncpg.Record], done: list[int]) -> bool:
         """Publish as many rows as there is time for, and add their ids to `done`; return whether Redis takes them."""

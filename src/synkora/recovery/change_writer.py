@@ -71,6 +71,10 @@ class LogChanges:
         """Write a floor."""
         self._writer.batch.raise_floor(self._namespace, room, floor)
 
+    def names_forgotten(self, number: int) -> None:
+        """Delete the names of events up to this number."""
+        self._writer.batch.forgotten_names[self._namespace] = number
+
 
 class SessionChanges:
     """The `SessionJournal` of a namespace."""

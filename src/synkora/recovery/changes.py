@@ -60,7 +60,17 @@ decode_session: Final = msgspec.msgpack.Decoder(SavedSession).decode
 class Batch:
     """The changes since the last batch, without entries that were added and deleted meanwhile."""
 
-    __slots__ = ("events", "floors", "forgotten", "gone", "numbers", "sequence", "sessions")
+    __slots__ = (
+        "events",
+        "floors",
+        "forgotten",
+        "forgotten_names",
+        "gone",
+        "names",
+        "numbers",
+        "sequence",
+        "sessions",
+    )
 
     def __init__(self, sequence: int) -> None:
         self.sequence = sequence  # the number of the last change
@@ -68,6 +78,8 @@ class Batch:
         self.numbers: dict[str, tuple[str, int]] = {}  # epoch and last number of each namespace
         self.events: dict[tuple[str, int], tuple[str, int, bytes]] = {}  # rows: namespace, number, `EventAdded`
         self.gone: list[tuple[str, int]] = []
+        self.names: dict[tuple[str, int], str] = {}  # by namespace and number; they outlive their events
+        self.forgotten_names: dict[str, int] = {}  # names up to this number are deleted
         self.floors: dict[tuple[str, int], int] = {}
         self.sessions: dict[tuple[str, str], SavedSession | None] = {}
 
@@ -76,6 +88,8 @@ class Batch:
         number = added.event.number
         self.numbers[added.namespace] = added.epoch, number
         self.events[added.namespace, number] = added.namespace, number, record
+        if added.once:
+            self.names[added.namespace, number] = added.once
 
     def drop(self, namespace: str, number: int) -> None:
         """Delete an event."""
@@ -93,6 +107,8 @@ class Batch:
         self.numbers.pop(namespace, None)
         self.gone = [at for at in self.gone if at[0] != namespace]
         self.events = _without(namespace, self.events)
+        self.names = _without(namespace, self.names)
+        self.forgotten_names.pop(namespace, None)
         self.floors = _without(namespace, self.floors)
         self.sessions = _without(namespace, self.sessions)
 

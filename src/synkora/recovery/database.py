@@ -9,14 +9,19 @@ import msgspec
 from synkora.recovery.changes import Batch, EventAdded, SessionSaved, decode_event, decode_session, encode
 from synkora.recovery.floors import BUCKETS
 
-_VERSION: Final = 1  # of the tables
+_VERSION: Final = 2  # of the tables
+_WITHOUT_NAMES: Final = 1  # the version before
 _PATIENCE: Final = 3  # seconds in which a former process may release the file
-_TABLES: Final = """
+_NAMES: Final = (
+    "CREATE TABLE names (namespace TEXT, number INTEGER, name TEXT, PRIMARY KEY (namespace, number)) WITHOUT ROWID;"
+)
+_TABLES: Final = f"""
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE numbers (namespace TEXT PRIMARY KEY, epoch TEXT, number INTEGER) WITHOUT ROWID;
 CREATE TABLE events (namespace TEXT, number INTEGER, event BLOB, PRIMARY KEY (namespace, number));
 CREATE TABLE floors (namespace TEXT, bucket INTEGER, floor INTEGER, PRIMARY KEY (namespace, bucket)) WITHOUT ROWID;
 CREATE TABLE sessions (namespace TEXT, pid TEXT, session BLOB, PRIMARY KEY (namespace, pid)) WITHOUT ROWID;
+{_NAMES}
 """
 
 
@@ -39,11 +44,15 @@ class OtherVersion(Exception):
 
 
 class Contents(NamedTuple):
-    """The content of a database: epoch and last number of each namespace, floors by bucket, events, sessions."""
+    """The content of a database: epoch and last number of each namespace, floors by bucket, events, sessions.
+
+    `names` has namespace, number and name of the events that were appended once, in the order of the numbers.
+    """
 
     numbers: dict[str, tuple[str, int]]
     floors: list[tuple[str, int, int]]
     events: list[EventAdded]
+    names: list[tuple[str, int, str]]
     sessions: list[SessionSaved]
 
 
@@ -75,12 +84,22 @@ class Database:
         if version == 0:
             self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT")
             self._set(sequence=0, boot="", is_closed=1)
+        elif version == _WITHOUT_NAMES:
+            self._add_names()
         elif version != _VERSION:
             raise OtherVersion(f"its tables have version {version}, not {_VERSION}")
         state = msgspec.convert(dict(run("SELECT name, value FROM state").fetchall()), _State)
         self.sequence: int = state.sequence
         self.boot = state.boot
         self.is_closed = bool(state.is_closed)
+
+    def _add_names(self) -> None:
+        """Upgrade the file: an event's name was only in the event."""
+        self._connection.executescript(f"BEGIN; {_NAMES} PRAGMA user_version = {_VERSION}")
+        rows = self._rows("SELECT namespace, number, event FROM events", tuple[str, _Number, bytes])
+        names = [(namespace, number, decode_event(event).once) for namespace, number, event in rows]
+        self._connection.executemany("INSERT INTO names VALUES (?, ?, ?)", [row for row in names if row[2]])
+        self._connection.execute("COMMIT")
 
     def begin(self, boot: str) -> None:
         """Mark the file as in use since this boot of the machine."""
@@ -90,11 +109,15 @@ class Database:
         """Return the content of the file."""
         numbers = self._rows("SELECT namespace, epoch, number FROM numbers", tuple[str, str, _Number])
         events = self._rows("SELECT event FROM events ORDER BY namespace, number", tuple[bytes])
+        names = self._rows(
+            "SELECT namespace, number, name FROM names ORDER BY namespace, number", tuple[str, _Number, str]
+        )
         sessions = self._rows("SELECT namespace, session FROM sessions", tuple[str, bytes])
         return Contents(
             {namespace: (epoch, number) for namespace, epoch, number in numbers},
             self._rows("SELECT namespace, bucket, floor FROM floors", tuple[str, _Bucket, _Number]),
             [decode_event(event) for (event,) in events],
+            names,
             [SessionSaved(namespace, decode_session(session)) for namespace, session in sessions],
         )
 
@@ -103,7 +126,9 @@ class Database:
 
     def forget_events(self) -> None:
         """Delete all logs; new ones will begin."""
-        self._connection.executescript("BEGIN; DELETE FROM events; DELETE FROM floors; DELETE FROM numbers; COMMIT")
+        self._connection.executescript(
+            "BEGIN; DELETE FROM events; DELETE FROM floors; DELETE FROM names; DELETE FROM numbers; COMMIT"
+        )
 
     def write(self, batch: Batch) -> None:
         """Write a batch in one transaction."""
@@ -113,10 +138,12 @@ class Database:
         self._connection.execute("BEGIN")
         forgotten = [(namespace,) for namespace in batch.forgotten]
         try:
-            for table in ("events", "floors", "numbers", "sessions"):
+            for table in ("events", "floors", "names", "numbers", "sessions"):
                 many(f"DELETE FROM {table} WHERE namespace = ?", forgotten)  # noqa: S608 - a name from the line above
             many("INSERT INTO events VALUES (?, ?, ?)", batch.events.values())
             many("DELETE FROM events WHERE namespace = ? AND number = ?", batch.gone)
+            many("REPLACE INTO names VALUES (?, ?, ?)", ((*at, name) for at, name in batch.names.items()))
+            many("DELETE FROM names WHERE namespace = ? AND number <= ?", batch.forgotten_names.items())
             many(
                 "INSERT INTO floors VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET floor = max(floor, excluded.floor)",
                 ((*at, floor) for at, floor in batch.floors.items()),

@@ -170,7 +170,9 @@ class EmbeddedStore(MemoryStore):
             self._log_of(namespace).restore(epoch, floors.get(namespace, ()))
         for added in contents.events:
             log = self._log_of(added.namespace)
-            log.restore_event(added.event, added.time, added.once)
+            log.restore_event(added.event, added.time)
+        for namespace, number, name in contents.names:
+            self._log_of(namespace).remember(name, number)
         for namespace, (_, number) in contents.numbers.items():
             self._log_of(namespace).skip_to(number)
         for namespace in self._logs.keys() - contents.numbers.keys():
@@ -193,7 +195,9 @@ class EmbeddedStore(MemoryStore):
                 batch.numbers[namespace] = self._log_of(namespace).epoch, 0
             case EventAdded():
                 batch.add(change, encode(change))
-                self._log_of(namespace).restore_event(change.event, change.time, change.once)
+                self._log_of(namespace).restore_event(change.event, change.time)
+                if change.once:
+                    self._log_of(namespace).remember(change.once, change.event.number)
             case SessionSaved():
                 batch.sessions[namespace, change.session.pid] = change.session
                 self._restore(change)

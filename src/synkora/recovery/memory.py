@@ -44,6 +44,10 @@ class LogJournal(Protocol):
         """Record a room's floor; None stands for events for the whole namespace."""
         ...
 
+    def names_forgotten(self, number: int) -> None:
+        """Record that the names of events up to this number are no longer remembered."""
+        ...
+
 
 class SessionJournal(Protocol):
     """Records each change of a session store."""
@@ -133,6 +137,8 @@ class MemoryLog:
         if self.journal is not None:
             self.journal.added(event, now, self._name)
         self._keep(event, now)
+        if self._name:
+            self.remember(self._name, event.number)
         if trace is not NO_TRACE:
             trace.end()
             event = replace(event, traceparent=trace.traceparent)
@@ -151,7 +157,6 @@ class MemoryLog:
         """Append an event, unless one with the same `once` was appended; return its position."""
         if once in self._once:
             return Position(self.epoch, self._once[once])
-        self._remember(once, self._number + 1)
         self._name = once
         try:
             self.append(data, (), rooms, except_rooms, key, members_only, trace)
@@ -159,15 +164,16 @@ class MemoryLog:
             self._name = ""
         return self.position
 
-    def _remember(self, once: str, number: int) -> None:
-        if once:
-            self._once[once] = number
-            if len(self._once) > MAX_ONCE:
-                self._once.popitem(last=False)
+    def remember(self, name: str, number: int) -> None:
+        """Remember the name of an event, which is newer than all others with a name; the event need not be kept."""
+        self._once[name] = number
+        if len(self._once) > MAX_ONCE:
+            _, oldest = self._once.popitem(last=False)
+            if self.journal is not None:
+                self.journal.names_forgotten(oldest)
 
-    def restore_event(self, event: LoggedEvent, time: float, once: str = "") -> None:
-        """Store an event of the previous process, with its name, if any."""
-        self._remember(once, event.number)
+    def restore_event(self, event: LoggedEvent, time: float) -> None:
+        """Store an event of the previous process."""
         self._keep(self._event(*astuple(event)[:-1]), time)  # its trace is not kept
 
     def _event(
