@@ -21,6 +21,7 @@ from synkora.sockets.errors import EventRefused
 MAX_PROJECT_ID: Final = 200  # characters
 _LONGEST_KEY: Final = 200  # characters of JSON
 _LONGEST_KEYED: Final = 65_536  # bytes; to look for a key in more costs too much
+_LONGEST_CACHED: Final = 2048  # bytes; the names of very many fields take far more memory
 _OBJECT: Final[Decoder[dict[str, Raw]]] = Decoder(dict[str, Raw])
 _NULL: Final = Raw(b"null")
 _ABSENT: Final = Raw()
@@ -242,7 +243,8 @@ class Codec:
                 whole = _OBJECT.decode(data)
             except (InvalidPayload, ProtocolError):
                 return None
-            text, fields = str(whole.get(key, _ABSENT), "utf-8"), _fingerprint(tuple(whole))
+            fingerprint = _fingerprint if len(data) <= _LONGEST_CACHED else _fingerprint.__wrapped__
+            text, fields = str(whole.get(key, _ABSENT), "utf-8"), fingerprint(tuple(whole))
         return f"{event.name} {text} {fields}" if 0 < len(text) <= _LONGEST_KEY else None
 
     def _refusal(self, error: InvalidPayload) -> EventRefused:
