@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.collaboration.guarded import (
+    EDIT,
     FAILURES,
     UNLIMITED,
     Guarded,
@@ -204,6 +205,25 @@ async def test_a_viewers_edit_behind_the_join_is_refused_as_any_other() -> None:
     assert held == errors(ann)
     assert [error["event"] for error in held] == ["task:create"]
     assert {"task:create", "canvas:cursor"} & set(names(bob)) == {"canvas:cursor"}
+
+
+@pytest.mark.parametrize("first", ["task:create", "join-project"])
+async def test_an_event_that_is_refused_for_too_many_at_a_time_does_not_wait_for_the_answer(first: str) -> None:
+    """A client that sends it again would double the edit for others; a refused join leads into no project."""
+    site, bob = await waiting_with_bob()
+    site.server.of("/")._core.most_running = 1
+    ann = site.come("Ann")
+    ann.emit("task:create", {"projectId": "q", "task": 1})
+    ann.emit(*{"task:create": EDIT, "join-project": ("join-project", "p")}[first])
+    await settle()
+    assert [(error["message"], error["event"]) for error in errors(ann)] == [
+        ("Too many events at a time: 1 are being handled", first)
+    ]
+    await site.answer()
+    ann.emit("task:create", task(2))
+    await settle()
+    assert [event for event in bob.take_events() if event[0] != "users:active"] == [["task:create", 2]]
+    assert site.collaboration.presence.count("p") == 1
 
 
 async def test_no_more_than_a_hundred_events_are_held() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.collaboration.keyed_limit import KeyedLimit
-from synkora.collaboration.members import BufferedEvent, Member, PendingAccess, complete
+from synkora.collaboration.members import BufferedEvent, Member, PendingAccess, Waiting, complete
 from synkora.collaboration.periodic_checks import RECHECK
 from synkora.collaboration.projects import Projects
 from synkora.collaboration.rechecks import Rechecks
@@ -75,7 +75,7 @@ class Admission:
     def is_joining(self, member: Member, project_id: str) -> bool:
         """Whether a member has asked to join a project and waits for the answer."""
         pending = member.pending.get(project_id)
-        return pending is not None and bool(pending.joins)
+        return pending is not None and pending.has_joins
 
     def must_ask(self, member: Member, project_id: str) -> bool:
         """Whether relaying an event requires a question: no answer is cached or pending."""
@@ -110,7 +110,7 @@ class Admission:
         pending.buffered.append(BufferedEvent(event, relay, decided))
         pending.memory += memory
         self._buffered_memory[member.user.id] += memory
-        return decided
+        return Waiting(decided)
 
     def _release(self, member: Member, pending: PendingAccess) -> None:
         """Subtract the memory of a completed access check."""
@@ -141,9 +141,11 @@ class Admission:
             return  # the connection has ended
         del member.pending[project_id]
         self._release(member, pending)
-        if pending.joins:
+        if pending.has_joins:
             pending.complete_joins(self._join_refusal(member, project_id, role, refusal))
         for event in pending.buffered:
+            if event.decided.cancelled():
+                continue  # the event was refused meanwhile
             complete(event.decided, self._event_refusal(event, project_id, role, refusal))
 
     def _join_refusal(self, member: Member, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:

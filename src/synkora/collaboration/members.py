@@ -1,7 +1,7 @@
 """Members: signed-in sockets, with their projects and pending access checks."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from time import monotonic
 from typing import NamedTuple
 
@@ -12,6 +12,22 @@ from synkora.identity.sign_in import SignedIn
 from synkora.identity.user import User
 from synkora.sockets.errors import EventRefused
 from synkora.sockets.socket import Socket
+
+
+class Waiting:
+    """A handler's wait for an access check. It is closed if the handler's event is refused."""
+
+    __slots__ = ("_decided",)
+
+    def __init__(self, decided: asyncio.Future[None]) -> None:
+        self._decided = decided
+
+    def __await__(self) -> Generator[object, None, None]:
+        return self._decided.__await__()
+
+    def close(self) -> None:
+        """Cancel the join or the event."""
+        self._decided.cancel()
 
 
 class BufferedEvent(NamedTuple):
@@ -35,11 +51,16 @@ class PendingAccess:
         self.memory = 0
         self.joins: list[asyncio.Future[None]] = []
 
-    def wait_to_join(self) -> asyncio.Future[None]:
-        """Return a future that completes after the access check, with `EventRefused` for a refusal."""
+    @property
+    def has_joins(self) -> bool:
+        """Whether a join waits, and is not refused."""
+        return not all(joined.cancelled() for joined in self.joins)
+
+    def wait_to_join(self) -> Waiting:
+        """Return what ends after the access check, with `EventRefused` for a refusal."""
         joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.joins.append(joined)
-        return joined
+        return Waiting(joined)
 
     def complete_joins(self, refusal: EventRefused | None = None) -> None:
         """Complete the waiting joins, with the refusal if there is one."""

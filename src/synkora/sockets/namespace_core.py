@@ -288,8 +288,9 @@ class NamespaceCore:
         try:
             self.check_running(socket, size)
         except EventRefused as refusal:
-            if isinstance(result, Coroutine):
-                result.close()
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
             self._failed(socket, name, number, refusal)
         else:
             socket._running += 1
