@@ -350,6 +350,7 @@ def _collaboration(
         incidents=server.incidents,
         presence=presence,
         presence_grace=settings.presence_grace,
+        log_age=settings.recovery_log_age,
         sessions=_session_store(settings, policy),
         user_connections=None if cluster is None else cluster.counters.users,
         tracer=tracer,

@@ -22,6 +22,7 @@ from synkora.collaboration.admission import Admission
 from synkora.collaboration.authentication import Authentication
 from synkora.collaboration.blocks import BlockedKind, Blocks
 from synkora.collaboration.draining import SHUTDOWN_EVENT, SHUTDOWN_MESSAGE, ClientDrain, announce_leaves
+from synkora.collaboration.edited_projects import EditedProjects
 from synkora.collaboration.events import CATALOGUE, check_project_id
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.kept_sessions import KeptSessions, SessionLookup
@@ -55,6 +56,7 @@ from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, encode
 from synkora.protocol.timestamps import now
 from synkora.recovery.ports import SavedSession
+from synkora.recovery.settings import LOG_AGE
 from synkora.sockets import packets
 from synkora.sockets.errors import ConnectRefused, EventRefused
 from synkora.sockets.internals import (
@@ -110,7 +112,7 @@ class Collaboration:
 
     `sessions` finds sessions in the app's database. `user_connections` counts connections per user, over all servers of
     a cluster. On a server with recovery, a lost connection stays in the lists of its projects for `presence_grace`
-    seconds.
+    seconds, and the log keeps events for `log_age` seconds.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class Collaboration:
         sessions: SessionLookup | None = None,
         leave_delay: float = LEAVE_DELAY,
         presence_grace: float = PRESENCE_GRACE,
+        log_age: float = LOG_AGE,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         self.presence = presence or LocalPresence()
@@ -177,8 +180,9 @@ class Collaboration:
         namespace.on("auth:refresh", self._refresh)
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
+        edited = EditedProjects(log_age, self._note_user_work)
         for event in CATALOGUE:
-            Relay(event, namespace, self._members, self._admission, self.presence, self._count_question, tracer)
+            Relay(event, namespace, self._members, self._admission, self.presence, self._count_question, edited, tracer)
 
     @property
     def connections(self) -> int:
@@ -441,7 +445,7 @@ class Collaboration:
             self._incidents.note_limit(Limit.BYTES, _address(member.socket))
             raise
         except TooMuchForUser:
-            self._incidents.note_limit(Limit.USER_WORK, _address(member.socket))
+            self._note_user_work(member)
             raise
         except EventRefused:
             self._incidents.note_limit(_EVENT_LIMITS[event_class], _address(member.socket))
@@ -449,6 +453,9 @@ class Collaboration:
         except TooManyRefusals:
             self._cut_off(member.socket)
             raise EventRefused("disconnected") from None
+
+    def _note_user_work(self, member: Member) -> None:
+        self._incidents.note_limit(Limit.USER_WORK, _address(member.socket))
 
     def _count_question(self, member: Member) -> None:
         """Count an event that requires a question about access, which costs as much as a join."""

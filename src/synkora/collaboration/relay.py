@@ -8,6 +8,7 @@ import structlog
 
 from synkora.collaboration.access import Role
 from synkora.collaboration.admission import Admission
+from synkora.collaboration.edited_projects import EditedProjects
 from synkora.collaboration.events import Codec, Event
 from synkora.collaboration.members import Member
 from synkora.collaboration.presence import Presence
@@ -34,6 +35,7 @@ class Relay:
         "_admission",
         "_codec",
         "_count_question",
+        "_edited",
         "_event",
         "_log",
         "_members",
@@ -51,6 +53,7 @@ class Relay:
         admission: Admission,
         presence: Presence,
         count_question: Callable[[Member], None],
+        edited: EditedProjects,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         self._event = event
@@ -62,6 +65,7 @@ class Relay:
         self._admission = admission
         self._presence = presence
         self._count_question = count_question
+        self._edited = edited
         self._tracer = tracer
         self._log = log.bind()  # a fifth of the time of a call of `log`, which looks up its configuration
         namespace.route(event.name, self._codec.decode, self.receive)
@@ -103,6 +107,8 @@ class Relay:
             return  # the others have removed the member's cursor: this event would draw the cursor again
         work = member.rate_limiter.work
         if work is not None:
+            if self._recovery is not None:
+                self._edited.check(member, project_id)
             work.count_delivery(message.size, self._presence.connections(project_id))
         if isinstance(message, Message):
             self._adapter.relay(message, project_id, member.socket.id)

@@ -1,6 +1,9 @@
 """The limits of events and sessions stored for recovery."""
 
 from dataclasses import dataclass
+from typing import Final
+
+LOG_AGE: Final = 2 * 3600  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class RecoverySettings:
     `session_bytes` in memory or in Redis. The oldest ones are dropped first.
     """
 
-    max_age: float = 2 * 3600
+    max_age: float = LOG_AGE
     room_events: int = 10_000
     room_bytes: int = 4_000_000
     total_bytes: int = 64_000_000
