@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.collaboration.site import PAGE, SECRET, MemoryClient, Site, token_of, turn
 from tests.support.clients import Polling, WebSocket, websocket
-from tests.support.servers import Address, serving, until
+from tests.support.servers import Address, most_in_one_turn, serving, until
 from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration import failure_backoff as failures_module
@@ -249,6 +249,24 @@ async def test_a_client_that_disconnects_while_waiting_is_not_admitted(patience:
     await turn()
     assert not session.is_live
     assert site.collaboration.connections == 0
+
+
+async def test_connects_that_waited_for_an_upgrade_share_the_turns(patience: None, site: Site) -> None:
+    """Their tokens are verified in these turns: strangers may let very many wait, and wake them together."""
+    sessions = []
+    for _ in range(20):
+        polling = MemoryTransport("polling")
+        session = site.server._registry.open(request_of(origin=PAGE), polling)
+        session.receive_text(polling, b"40")
+        sessions.append(session)
+    await turn()
+    site.server._registry.arrivals.share = 1e-9
+    upgrade = request_of("EIO=4&transport=websocket", origin=PAGE, cookie=f"{COOKIE}={expired()}")
+    for session in sessions:
+        assert session.probe(MemoryTransport(), upgrade)
+    outcomes = site.collaboration.authentication.outcomes
+    assert await most_in_one_turn(outcomes.total, len(sessions)) <= 2
+    assert outcomes == {"Authentication failed": len(sessions)}
 
 
 async def test_a_client_that_waits_may_go(patience: None, running: Site) -> None:

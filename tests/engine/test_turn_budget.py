@@ -1,6 +1,9 @@
 """Large work in small parts of each turn."""
 
 import asyncio
+import gc
+import weakref
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -17,9 +20,10 @@ class Work:
         self.budget = TurnBudget(2, self.clock)
         self.done: list[str] = []
 
-    def do(self, name: str) -> None:
+    def do(self, name: str) -> str:
         self.clock.now += 1
         self.done.append(name)
+        return f"{name} is done"
 
 
 async def test_work_beyond_the_share_waits_for_later_turns() -> None:
@@ -71,10 +75,62 @@ async def test_the_tasks_of_work_count_too() -> None:
 
 
 async def test_work_can_be_awaited() -> None:
-    """Until it is done, whether in this turn or in a later one, and also if it fails then."""
+    """Until it is done, in this turn or in a later one, with its result."""
     work = Work()
-    await work.budget.complete(partial(work.do, "a"))
-    assert work.done == ["a"]
+    assert await work.budget.complete(partial(work.do, "a")) == "a is done"
     work.budget.run(partial(work.do, "b"))
-    await work.budget.complete(partial(work.do, "c"))
+    assert await work.budget.complete(partial(work.do, "c")) == "c is done"
     assert work.done == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, StopIteration, asyncio.CancelledError])
+@pytest.mark.parametrize("is_later", [False, True])
+async def test_work_that_is_awaited_may_fail(error: type[BaseException], is_later: bool) -> None:
+    """With any error of a handler. What comes behind it is done."""
+    work = Work()
+
+    def fail() -> None:
+        raise error
+
+    if is_later:
+        work.budget.run(partial(work.do, "a"), 1)
+    with pytest.raises(RuntimeError if error is StopIteration else error):
+        await work.budget.complete(fail)
+    assert await work.budget.complete(partial(work.do, "b")) == "b is done"
+
+
+async def test_an_error_of_awaited_work_is_not_kept() -> None:
+    """Nor what its frames know, such as a socket."""
+
+    class Known:
+        pass
+
+    def fail(_: Known) -> None:
+        raise ZeroDivisionError
+
+    known = Known()
+    kept = weakref.ref(known)
+    gc.disable()
+    try:
+        with suppress(ZeroDivisionError):
+            await Work().budget.complete(partial(fail, known))
+        del known
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+async def test_the_tasks_of_awaited_work_count_too() -> None:
+    work = Work()
+    await work.budget.complete(partial(work.do, "a"), 1)
+    assert not work.budget.run(partial(work.do, "b"))
+
+
+async def test_work_is_done_also_if_nothing_waits_for_it_any_more() -> None:
+    work = Work()
+    work.budget.run(partial(work.do, "a"), 1)
+    waiting = asyncio.ensure_future(work.budget.complete(partial(work.do, "b")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert work.done == ["a", "b"]

@@ -373,6 +373,21 @@ async def connects_without_end(a: Attacker) -> None:
             await asyncio.sleep(0.01)
 
 
+async def made_up_pids(a: Attacker) -> None:
+    """Returns to sessions that never were, without a token and with one."""
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(a.websocket()) for _ in range(8)]
+        for socket in crowd:
+            a.count()
+            await socket.send_text(b'40{"pid":"made up"}')
+        for socket in crowd:
+            answer = await socket.packet()
+            assert answer.startswith(b"44"), answer[:60]
+        a.count()
+        await _session(a, crowd[0], "made up")
+        await a.expect_life(crowd[0])
+
+
 async def returns_without_reading(a: Attacker) -> None:
     """Many sessions of one user, lost and returned repeatedly, whose replays are not read."""
     pids = []

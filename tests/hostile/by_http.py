@@ -11,6 +11,7 @@ from tests.support.wire import BINARY, PATH, TEXT, WebSocket, client_frame, requ
 
 _FEW = 5
 _SLOW = 0.05  # seconds between a slow writer's bytes
+_FORGED = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..AAAAAAAAAAAAAAAA.%d.AAAAAAAAAAAAAAAAAAAAAA"
 
 
 async def no_http(a: Attacker) -> None:
@@ -264,6 +265,21 @@ async def payloads_of_very_many_packets(a: Attacker) -> None:
             sid = await a.open_polling()
             body = b"\x1e".join([packet] * (size // (len(packet) + 1)))
             await a.expect_refusal(request("POST", f"{PATH}polling&sid={sid}", body=body), 400, 413)
+
+
+async def connects_that_wait_together(a: Attacker) -> None:
+    """CONNECTs without credentials, decided together when upgrades bring cookies that are slow to read."""
+    forged = "; ".join(f"authjs.session-token={_FORGED % number}" for number in range(_FEW))
+    for cookie in (";" * 30_000, forged):
+        sids = [await a.open_polling() for _ in range(_FEW)]
+        page = {"Cookie": cookie, "Origin": "http://localhost:3000"}
+        for sid in sids:
+            await a.ask(request("POST", f"{PATH}polling&sid={sid}", body=b"40"))
+            await a.ask(request("POST", f"{PATH}polling&sid={sid}", page, b"3"))
+        async with contextlib.AsyncExitStack() as stack:
+            for sid in sids:
+                a.count()
+                await stack.enter_async_context(a.websocket(sid, Cookie=cookie, Origin=page["Origin"]))
 
 
 async def answers_that_are_never_polled(a: Attacker) -> None:

@@ -2,7 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synkora.identity.cookies import MAX_HEADER_LENGTH, MAX_SAME_NAME, SESSION_COOKIES, cookie_names, session_cookies
+from synkora.identity.cookies import (
+    MAX_COOKIES,
+    MAX_HEADER_LENGTH,
+    MAX_SAME_NAME,
+    SESSION_COOKIES,
+    cookie_names,
+    session_cookies,
+)
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", min_size=1, max_size=400)
 OTHER = st.sampled_from(["theme=dark", "broken", "=", "a==b", 'q="x', "next-auth.csrf-token=abc%7Cdef", "  ", "é=ü"])
@@ -99,6 +106,12 @@ def test_values_and_headers_of_too_great_length_are_left_out() -> None:
         ("next-auth.session-token", "a")
     ]
     assert session_cookies("authjs.session-token=a; x=" + "x" * MAX_HEADER_LENGTH) == []
+
+
+def test_a_header_of_very_many_cookies_is_not_read() -> None:
+    """It takes milliseconds, and no browser sends it."""
+    for number, found in ((MAX_COOKIES, [("authjs.session-token", "a")]), (MAX_COOKIES + 1, [])):
+        assert session_cookies(";".join(["authjs.session-token=a", *[""] * (number - 1)])) == found
 
 
 @given(TOKEN, st.sampled_from(SESSION_COOKIES), st.integers(1, 8), st.randoms(), st.lists(OTHER, max_size=5))

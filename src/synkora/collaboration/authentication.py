@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from synkora.engine.histogram import Histogram
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.sign_in import Authenticator, Message, SignedIn, SignInRefused, lacks_credentials
 from synkora.sockets.errors import ConnectRefused
-from synkora.sockets.internals import is_connecting, session_of
+from synkora.sockets.internals import arrivals_of, is_connecting, session_of
 from synkora.sockets.socket import Socket
 
 _UNKNOWN_KEY: Final = "; it may be the key of a session in the app's database, and DATABASE_URL is not set"
@@ -82,11 +83,14 @@ class Authentication:
 
     async def _authenticate_after_upgrade(self, socket: Socket) -> None:
         await session_of(socket).upgrade_request()
-        if not is_connecting(socket):
-            return  # disconnected; `on_disconnect` has already run
-        later = self._decide(socket, socket.auth)
+        later = await arrivals_of(socket).complete(partial(self._decide_late, socket))
         if later is not None:
             await later
+
+    def _decide_late(self, socket: Socket) -> Awaitable[None] | None:
+        if not is_connecting(socket):
+            return None  # disconnected; `on_disconnect` has already run
+        return self._decide(socket, socket.auth)
 
     def _decide(self, socket: Socket, auth: dict[str, Any]) -> Awaitable[None] | None:
         """Admit a socket, or return an awaitable that asks the app's database or delays a refusal.

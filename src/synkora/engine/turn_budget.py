@@ -4,7 +4,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeVar, cast
+
+T = TypeVar("T")
 
 SHARE: Final = 0.001  # seconds of a turn: more would delay the others, less would lose time between the turns
 
@@ -19,9 +21,9 @@ class TurnBudget:
         self._clock = clock
         self._spent = 0.0
         self._is_armed = False
-        self._waiting: deque[tuple[Callable[[], None], float]] = deque()
+        self._waiting: deque[tuple[Callable[[], object], float]] = deque()
 
-    def run(self, work: Callable[[], None], afterwards: float = 0.0) -> bool:
+    def run(self, work: Callable[[], object], afterwards: float = 0.0) -> bool:
         """Do `work` and return True, or put it off to a later turn and return False.
 
         `afterwards` are the seconds that the tasks of this work will take; they count too.
@@ -32,21 +34,37 @@ class TurnBudget:
         self._do(work, afterwards)
         return True
 
-    async def complete(self, work: Callable[[], None]) -> None:
-        """Do `work`, in this turn or a later one, and return when it is done."""
-        done = asyncio.get_running_loop().create_future()
+    async def complete(self, work: Callable[[], T], afterwards: float = 0.0) -> T:
+        """Do `work`, in this turn or a later one, and return its result, or raise its error.
+
+        The work is done also if nothing waits for it any more. `afterwards` is that of `run`.
+        """
+        done: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+        failure: BaseException | None = None  # a future takes no StopIteration
 
         def do() -> None:
+            nonlocal failure
+            result = None
             try:
-                work()
+                result = work()
+            except (Exception, asyncio.CancelledError) as error:
+                if done.done():
+                    raise
+                failure = error
             finally:
                 if not done.done():
-                    done.set_result(None)
+                    done.set_result(result)
 
-        if not self.run(do):
-            await done
+        self.run(do, afterwards)
+        result = await done
+        if failure is None:
+            return cast("T", result)
+        try:
+            raise failure
+        finally:
+            failure = None  # or its traceback and this frame would keep each other in memory
 
-    def _do(self, work: Callable[[], None], afterwards: float) -> None:
+    def _do(self, work: Callable[[], object], afterwards: float) -> None:
         if not self._is_armed:
             self._is_armed = True
             asyncio.get_running_loop().call_soon(self._begin_turn)

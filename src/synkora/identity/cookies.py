@@ -14,6 +14,8 @@ SESSION_COOKIES: Final = tuple(prefix + name for prefix in PREFIXES for name in 
 
 MAX_HEADER_LENGTH: Final = 65_536
 MAX_VALUE_LENGTH: Final = 16_384
+#: Cookies of a header: browsers keep at most 180 of a site, and 30,000 empty ones would take milliseconds to read.
+MAX_COOKIES: Final = 500
 # The app splits values at about 3,900 characters, so 8 chunks exceed MAX_VALUE_LENGTH.
 MAX_CHUNKS: Final = 8
 #: Cookies tried per name: a browser sends one for each path and domain that has the cookie.
@@ -38,9 +40,9 @@ def session_cookies(header: str, names: Sequence[str] = SESSION_COOKIES) -> list
     A value split into `NAME.0`, `NAME.1`, … is joined in numeric order and listed under NAME, after unsplit cookies of
     that name. A value that lacks a chunk is skipped. Cookies with the same name keep their order, as browsers send the
     more specific path first (RFC 6265, section 5.4); at most four are listed. Never raises: a header of more than
-    65,536 characters has no cookies, and a value of more than 16,384 characters is skipped.
+    65,536 characters or 500 cookies has none, and a value of more than 16,384 characters is skipped.
     """
-    if len(header) > MAX_HEADER_LENGTH:
+    if len(header) > MAX_HEADER_LENGTH or header.count(";") >= MAX_COOKIES:
         return []
     whole: dict[str, list[str]] = {name: [] for name in names}
     chunks: dict[str, list[dict[int, str]]] = {name: [] for name in names}

@@ -32,8 +32,6 @@ from synkora.sockets.socket_recovery import RETURN_KEYS, Return, take_return
 MAX_NAMESPACES: Final = 100
 MAX_EARLY: Final = 65_536  # bytes of a message before the reply to CONNECT: a token has up to 16,384
 
-_RETURN: Final = 0.001  # seconds that the task of a return takes
-
 _CONNECTING: Final = SocketState.CONNECTING
 _CONNECTED: Final = SocketState.CONNECTED
 
@@ -173,7 +171,7 @@ class Client:
         if self._left is not None:
             self._left.discard(name)
         core.deciding += 1
-        if not self._host.arrivals.run(partial(self._decide, socket, auth, brought), 0 if brought is None else _RETURN):
+        if not self._host.arrivals.run(partial(self._decide, socket, auth, brought)):
             if self._early is None:
                 self._early = EarlyPackets(MAX_EARLY)
             self._early.expect(name)
@@ -205,20 +203,20 @@ class Client:
         if socket._state is not _CONNECTING:
             self._settle(socket)
             return
-        if core.recovery is not None and brought is not None:
-            core.deciding += 1
-            core.spawn(self._connect_again(socket, core.recovery, core.decide_return(socket, auth, brought)))
-            return
         try:
-            decision = core.decide(socket, auth)
+            if core.recovery is not None and brought is not None:
+                decision = core.decide_return(socket, auth, core.recovery, brought)
+                later = self._connect_again(socket, core.recovery, decision)
+            elif (decided := core.decide(socket, auth)) is None:
+                self._settle(socket)
+                return
+            else:
+                later = self._connect_later(socket, decided)
         except FAILURES as error:
             self._settle(socket, error)
         else:
-            if decision is None:
-                self._settle(socket)
-            else:
-                core.deciding += 1
-                core.spawn(self._connect_later(socket, decision))
+            core.deciding += 1
+            core.spawn(later)
 
     async def _connect_again(self, socket: Socket, recovery: NamespaceRecovery, decision: Awaitable[object]) -> None:
         try:

@@ -10,6 +10,7 @@ from synkora.engine.drain import drain
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
+from synkora.engine.turn_budget import TurnBudget
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.client import Client
 from synkora.sockets.namespace import Namespace
@@ -61,6 +62,11 @@ def refused_events(namespace: Namespace) -> int:
 def session_of(socket: Socket) -> Session:
     """Return the session of a socket."""
     return socket._session
+
+
+def arrivals_of(socket: Socket) -> TurnBudget:
+    """Return what shares the turns with the CONNECT of a socket."""
+    return socket._core.arrivals
 
 
 def sockets_of(session: Session) -> list[Socket]:

@@ -1,12 +1,14 @@
 """The internals of a namespace: handlers and bounds on running ones, sockets, adapter, and the handling of events."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, Literal, NamedTuple
 
 from synkora.engine.close_reasons import Reason
 from synkora.engine.logs import Log, fault
 from synkora.engine.outbox import Flusher
+from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.socketio import check_event, check_placeholders, decode_arguments, event_name
 from synkora.recovery.ports import RecoveryStore
@@ -84,6 +86,7 @@ class NamespaceCore:
         self.name = name
         self.sockets: dict[str, Socket] = {}
         self.spawn: Spawn = _not_bound
+        self.arrivals = TurnBudget()  # that of the server, once the namespace is a part of it
         self.server_side = ServerSide(self._spawn_later)
         self.adapter: Adapter = _NO_ADAPTER
         self.deciding = 0  # clients with an undecided CONNECT
@@ -115,12 +118,18 @@ class NamespaceCore:
         return not self.sockets and not self.deciding
 
     def bind(
-        self, flusher: Flusher, spawn: Spawn, adapter: AdapterFactory | None, store: RecoveryStore | None, replay: int
+        self,
+        flusher: Flusher,
+        arrivals: TurnBudget,
+        spawn: Spawn,
+        adapter: AdapterFactory | None,
+        store: RecoveryStore | None,
+        replay: int,
     ) -> None:
         """Add the namespace to a server; `store` is for recovery, with at most `replay` bytes for one client."""
         local = LocalAdapter(flusher, self.sockets, self.server_side)
         self.adapter = local if adapter is None else adapter(self.name, local)
-        self.spawn = spawn
+        self.spawn, self.arrivals = spawn, arrivals
         if store is not None and self.is_recoverable:
             self.recovery = NamespaceRecovery(self, store, replay)
 
@@ -155,24 +164,35 @@ class NamespaceCore:
         socket._is_greeted = True
         return self.on_connect(socket, auth)
 
-    async def decide_return(self, socket: Socket, auth: dict[str, Any], brought: Return) -> None:
-        """Call the middleware, restore the socket's session, then call the handler of CONNECT.
+    def decide_return(
+        self, socket: Socket, auth: dict[str, Any], recovery: NamespaceRecovery, brought: Return
+    ) -> Awaitable[object]:
+        """Call the middleware; then, when awaited, restore the socket's session, and call the handler of CONNECT.
 
         Raises what they raise.
         """
-        recovery = self.recovery
-        if recovery is None:
-            raise RuntimeError("the namespace has no recovery")
-        if (later := _decide(socket, auth, self.middleware)) is not None:
-            await later
+        return self._restore(socket, _decide(socket, auth, self.middleware), recovery, brought)
+
+    async def _restore(
+        self, socket: Socket, decision: Awaitable[object] | None, recovery: NamespaceRecovery, brought: Return
+    ) -> None:
+        if decision is not None:
+            await decision
         if socket._is_connecting:
             await recovery.resume(socket, brought)
         if socket._is_connecting and self.on_connect is not None:
-            if (later := _decide(socket, socket.auth, [self._greet])) is not None:
+            if socket._recovery is not None:
+                later = self._greet_returned(socket)  # this is its turn
+            else:  # very many may come with an unknown pid
+                later = await self.arrivals.complete(partial(self._greet_returned, socket))
+            if later is not None:
                 await later
             socket._is_admitted = True
         if socket._is_connecting:
             await recovery.read(socket, is_last=True)  # again: the handler may have left rooms
+
+    def _greet_returned(self, socket: Socket) -> Awaitable[object] | None:
+        return _decide(socket, socket.auth, [self._greet])
 
     def check_running(self, socket: Socket, size: int = 0) -> None:
         """Check that the handlers of one more event of a client, with `size` bytes, may run.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: Events of one replay.
 REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
+_RETURN: Final = 0.001  # seconds that it takes to read and encode what a client has missed
 _LOOKED_AT: Final = 10  # events after a leave
 _MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
 _MOST_OUTLIVED: Final = 10  # epochs
@@ -204,6 +205,16 @@ class NamespaceRecovery:
         socket.id = session.sid
         socket._rooms = set(session.rooms)
         found.joined = dict(zip(session.rooms, session.joined, strict=True))
+        await self._begin_reading(socket, session, found, brought)
+
+    async def _begin_reading(
+        self, socket: "Socket", session: SavedSession, found: SocketRecovery, brought: Return
+    ) -> None:
+        """Read what a socket that has got its session back has missed, unless that is declined."""
+        # A turn for each, and only now: strangers, who have no session, would use up the turns of those who sign in.
+        await self._core.arrivals.complete(_nothing, _RETURN)
+        if not socket._is_connecting or socket._recovery is not found:
+            return
         offset = parse(brought.offset)
         if brought.offset is not None and offset is None:
             found.outcome = RecoveryOutcome.EPOCH  # of another server
@@ -484,6 +495,10 @@ class NamespaceRecovery:
         if found.former:
             self._sessions.forget(found.former)
             found.former = ""
+
+
+def _nothing() -> None:
+    """The work of one who waits only for a turn."""
 
 
 def _is_for(event: LoggedEvent, sid: str, joined: Set[str]) -> bool:

@@ -185,7 +185,8 @@ class SocketServer(Registration, BroadcastOperators):
             self._patterns.append(namespace)
         else:
             replay = self.settings.max_outbox // 2
-            core.bind(self._registry.flusher, self._spawn, self._adapter, self._recovery, replay)
+            flusher, arrivals = self._registry.flusher, self._registry.arrivals
+            core.bind(flusher, arrivals, self._spawn, self._adapter, self._recovery, replay)
             self._namespaces[core.name] = namespace
         return namespace
 
