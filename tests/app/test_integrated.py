@@ -9,9 +9,14 @@ import structlog
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from tests.access.fixtures import postgres
+from tests.access.processes import Postgres
 
 from synkora.app.integrated import CollaborationServer
 from synkora.app.settings import Settings, SettingsError
+from synkora.recovery.embedded import EmbeddedStore
+
+__all__ = ["postgres"]
 
 SECRET = "Rk2c7W9sVx0mQpYtB4nE6uHjLzAqD1fG3iKoS5wTvXy="
 HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
@@ -43,6 +48,41 @@ async def test_without_its_lifespan_it_refuses_clients(configuration: dict[str, 
         async with collaboration.lifespan():
             assert (await http.get(HANDSHAKE)).status_code == 200
             assert (await http.get("/synkora/ready")).status_code == 200
+
+
+async def test_the_outbox_is_read_while_events_are_kept(
+    configuration: dict[str, object], postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before the files are loaded, and no longer when they are closed."""
+    steps: list[tuple[str, bool]] = []
+
+    class Noting(EmbeddedStore):
+        async def start(self) -> None:
+            steps.append(("start", is_reading()))
+            await super().start()
+
+        async def close(self) -> None:
+            steps.append(("close", is_reading()))
+            await super().close()
+
+    def is_reading() -> bool:
+        assert outbox is not None
+        return outbox._reading is not None and not outbox._reading.done()
+
+    monkeypatch.setattr("synkora.recovery.embedded.EmbeddedStore", Noting)
+    collaboration = CollaborationServer(
+        Settings(
+            secret=SecretStr(SECRET),
+            shutdown_timeout=0,
+            state_dir=tmp_path / "state",
+            publish_from="postgres",
+            database_url=SecretStr(postgres.url()),
+        )
+    )
+    outbox = collaboration._instance.outbox
+    async with collaboration.lifespan():
+        steps.append(("serving", is_reading()))
+    assert steps == [("start", False), ("serving", True), ("close", False)]
 
 
 async def test_an_applications_own_log_is_left_alone(configuration: dict[str, object]) -> None:

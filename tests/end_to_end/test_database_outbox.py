@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 import pytest
 from tests.access.processes import Postgres
@@ -103,6 +104,52 @@ async def test_each_change_arrives_once_through_the_death_of_the_reader(
     assert steps(alice) == steps(bob)
     for name in ("row", "edit"):
         assert [step for step in steps(alice) if step.startswith(name)] == [f"{name} {n}" for n in range(EDITS)]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+async def test_each_change_arrives_once_through_restarts_of_a_single_server(
+    start_server: StartServer, database: Postgres, connect_by: Connect, tmp_path: Path, ending: signal.Signals
+) -> None:
+    """Rows are written all the time. Each has a new task, and a newer title of one that is there."""
+    state = {"STATE_DIR": str(tmp_path / "state"), "PRESENCE_GRACE": "600"}
+    state |= {"PUBLISH_FROM": "postgres", "DATABASE_URL": database.url()}
+    server = await asyncio.to_thread(start_server, **state)
+    alice = await connect_by(ALICE, url=server.url)
+    await join(alice)
+    is_enough = asyncio.Event()
+
+    async def change() -> int:
+        number = 0
+        insert = """INSERT INTO "Task" VALUES (:'task', 'Task', 'TODO', :'project');"""
+        update = """UPDATE "Task" SET title = :'task' WHERE id = '0';"""
+        await asyncio.to_thread(psql, database, insert, project=PROJECT, task="0")
+        while not is_enough.is_set():
+            number += 1
+            await asyncio.to_thread(
+                psql, database, f"BEGIN; {insert} {update} COMMIT;", project=PROJECT, task=str(number)
+            )
+        return number
+
+    def created() -> list[int]:
+        return [int(event[1]["id"]) for event in alice.events.items if event[0] == "task:create"]
+
+    def titles() -> list[int]:
+        return [int(event[1]["title"]) for event in alice.events.items if event[0] == "task:update"]
+
+    changing = asyncio.create_task(change())
+    for _ in range(4):
+        seen = len(created())
+        await until(lambda seen=seen: len(created()) > seen)
+        server.signal(ending)
+        await asyncio.to_thread(server.wait)
+        server = await asyncio.to_thread(start_server, WS_PORT=str(server.port), **state)
+    is_enough.set()
+    last = await changing
+    await until(lambda: max(created()) == last and max(titles()) == last)
+    await alice.emit("ping")
+    await until(lambda: alice.events.items[-1][0] == "pong")
+    assert created() == list(range(last + 1))
+    assert titles() == sorted(set(titles()))
 
 
 async def test_a_frozen_reader_is_replaced_and_publishes_nothing_twice(

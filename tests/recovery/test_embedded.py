@@ -29,7 +29,7 @@ from synkora.recovery import embedded
 from synkora.recovery.changes import Batch, EventAdded, encode
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.floors import bucket_of
-from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, LogUnavailable, RecoveryStore
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.tail import HALF
@@ -184,6 +184,48 @@ async def test_a_stop_during_a_write_keeps_what_came_meanwhile(start: Start, mon
     await closing
     again = await start()
     assert log_of(again).position == log.position
+
+
+async def test_an_answer_says_that_an_event_is_kept(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the start and from the beginning of the close on, nothing is appended that has an answer."""
+    store = EmbeddedStore(start.folder, clock=Clock())
+    delivered: list[LoggedEvent] = []
+    log = store.log("/", delivered.append)
+    with pytest.raises(LogUnavailable):
+        await log.append_once(event("a"), ("p",), once="a")
+    await store.start()
+    first = await log.append_once(event("a"), ("p",), once="a")
+    database = store._database
+    assert database is not None
+    ends, goes_on, end = threading.Event(), threading.Event(), database.end
+
+    def slow() -> None:
+        ends.set()
+        goes_on.wait()
+        end()
+
+    monkeypatch.setattr(database, "end", slow)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    assert await asyncio.to_thread(ends.wait, PATIENCE)
+    for late in (log, log_of(store, "/late")):
+        for name in ("", "b"):
+            with pytest.raises(LogUnavailable):
+                await late.append_once(event("b"), ("p",), once=name)
+    goes_on.set()
+    await closing
+    with pytest.raises(LogUnavailable):
+        await log.append_once(event("b"), ("p",), once="b")
+    assert len(delivered) == 1
+    again = log_of(await start())
+    assert again.position == first
+    assert await again.append_once(event("b"), ("p",), once="b") == again.position
+
+
+async def test_without_its_files_the_store_takes_events_too(start: Start) -> None:
+    (start.folder / "state").write_text("a file")
+    log = log_of(await start(folder=start.folder / "state"))
+    assert await log.append_once(event("a"), ("p",), once="a") == log.position
 
 
 @pytest.mark.parametrize("is_killed", [False, True])

@@ -22,6 +22,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from synkora import SocketServer, serve, serve_async, serve_in_thread
+from synkora.recovery.memory import MemoryStore
 from synkora.serving.listen import listen
 from synkora.serving.server import Server
 
@@ -284,6 +285,46 @@ async def test_around_is_entered_before_it_and_left_after_its_clients() -> None:
     ):
         await clients.enter_async_context(socketio(address))
     assert steps == ["entered", "started", "before_close, with 1 clients", "left, with 0 clients"]
+
+
+async def test_around_is_entered_when_what_is_kept_has_been_loaded() -> None:
+    """What it emits has its place behind the events of the previous process."""
+    steps: list[str] = []
+
+    class Store(MemoryStore):
+        async def start(self) -> None:
+            steps.append("loaded")
+
+        async def close(self) -> None:
+            steps.append("closed")
+
+    @asynccontextmanager
+    async def around() -> AsyncIterator[None]:
+        steps.append("entered")
+        yield
+
+    async with serving(SocketServer(recovery=Store()), around=around()):
+        pass
+    assert steps == ["loaded", "entered", "closed"]
+
+
+async def test_what_is_kept_is_closed_when_around_fails() -> None:
+    """Another server can use the files."""
+    steps: list[str] = []
+
+    class Store(MemoryStore):
+        async def close(self) -> None:
+            steps.append("closed")
+
+    class Broken:
+        async def __aenter__(self) -> None:
+            raise RuntimeError("of the test")
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    with pytest.raises(RuntimeError, match="of the test"):
+        await serve_async(SocketServer(recovery=Store()), host="127.0.0.1", port=0, around=Broken())
+    assert steps == ["closed"]
 
 
 def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path) -> None:

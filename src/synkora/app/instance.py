@@ -66,9 +66,9 @@ class Status(NamedTuple):
 class Instance:
     """The Socket.IO server, Synkora's events on it, the cluster, and the counts.
 
-    As an asynchronous context manager the instance joins the cluster and measures the event loop, and leaves the
-    cluster at the end. Other instances know it by its `id`. `repeats` counts the log's warnings and errors; `output`
-    writes the log's lines, if the server writes them itself.
+    As an asynchronous context manager the instance joins the cluster, reads the outbox and measures the event loop, and
+    leaves the cluster at the end. The server is started before. Other instances know it by its `id`. `repeats` counts
+    the log's warnings and errors; `output` writes the log's lines, if the server writes them itself.
     """
 
     def __init__(
@@ -184,12 +184,14 @@ class Instance:
         session.drain(Reason.SERVER_SHUTTING_DOWN)
 
     async def announce_stop(self) -> None:
-        """Announce the stop to clients and other instances. Connections stay open."""
+        """Announce the stop to clients and other instances, and leave the outbox to others. Connections stay open."""
         log.info("stopping", clients=self.collaboration.connections)
         self.collaboration.announce_shutdown()
         if self.cluster is not None:
             await self.cluster.leave(may_return=self.collaboration.projects.awaits_returns)
         await self.collaboration.close()
+        if self.outbox is not None:
+            await self.outbox.__aexit__()
 
     async def stop(self, within: float) -> None:
         """Refuse new clients, announce the stop, and close all connections within this many seconds."""

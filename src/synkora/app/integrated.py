@@ -79,8 +79,8 @@ class CollaborationServer:
             return
         log.info("integrated", path=self._settings.path)
         advise(self._settings)
+        await start(self._instance.server)
         async with self._instance as instance:
-            await start(instance.server)
             registry_of(instance.server).unavailable = None
             try:
                 yield

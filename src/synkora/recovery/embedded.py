@@ -58,6 +58,7 @@ class EmbeddedStore(MemoryStore):
         self._writer: ChangeWriter | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._is_open = False  # from the end of the start to the beginning of the close
         self._is_closing = False
         self._has_locked = False  # otherwise the files may be those of another process
 
@@ -69,6 +70,10 @@ class EmbeddedStore(MemoryStore):
     async def start(self) -> None:
         """Open the files, and load the state of the previous process."""
         self._executor = ThreadPoolExecutor(1, "synkora-recovery")
+        await self._open_files()
+        self._set_open(True)
+
+    async def _open_files(self) -> None:
         try:
             await self._in_thread(self._open)
         except (OSError, sqlite3.Error) as error:
@@ -83,6 +88,7 @@ class EmbeddedStore(MemoryStore):
 
     async def close(self) -> None:
         """Write the remaining changes."""
+        self._set_open(False)
         self._is_closing = True
         if self._writer is not None and self._writing is not None:
             self._writer.changed.set()
@@ -93,6 +99,11 @@ class EmbeddedStore(MemoryStore):
         if self._executor is not None:
             self._executor.shutdown(wait=False)
 
+    def _set_open(self, is_open: bool) -> None:
+        self._is_open = is_open
+        for log in self._logs.values():
+            log.is_open = is_open
+
     def forget(self, namespace: str) -> None:
         """Drop the log and the sessions of a namespace."""
         super().forget(namespace)
@@ -101,6 +112,7 @@ class EmbeddedStore(MemoryStore):
 
     def _new_log(self, namespace: str, deliver: Deliver) -> MemoryLog:
         log = super()._new_log(namespace, deliver)
+        log.is_open = self._is_open
         if self._writer is not None:
             log.journal = LogChanges(self._writer, namespace, log)
             self._writer.begin(namespace, log.epoch)

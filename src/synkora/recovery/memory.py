@@ -16,6 +16,7 @@ from synkora.recovery.ports import (
     Incomplete,
     Kept,
     LoggedEvent,
+    LogUnavailable,
     Missed,
     SavedSession,
     ignore,
@@ -80,6 +81,7 @@ class MemoryLog:
         self.on_new_epoch = nothing
         self.ahead: Ahead | None = None
         self.journal: LogJournal | None = None
+        self.is_open = True  # otherwise what is appended is not kept for the next process
         self._settings = settings
         self._clock = clock
         self.begin()
@@ -154,7 +156,12 @@ class MemoryLog:
         once: str = "",
         trace: Trace = NO_TRACE,
     ) -> Position:
-        """Append an event, unless one with the same `once` was appended; return its position."""
+        """Append an event, unless one with the same `once` was appended; return its position.
+
+        Raises `LogUnavailable` if the log is not open.
+        """
+        if not self.is_open:
+            raise LogUnavailable
         if once in self._once:
             return Position(self.epoch, self._once[once])
         self._name = once

@@ -16,7 +16,7 @@ MAX_ONCE: Final = 100_000  # names that a log remembers, as in log_append.lua
 
 
 class LogUnavailable(Exception):
-    """A shared log cannot be reached. An event may still be appended."""
+    """A shared log cannot be reached, so an event may still be appended; or a file is not open, and it is not."""
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -265,9 +265,12 @@ class RecoveryStore(Protocol):
         ...
 
     async def start(self) -> None:
-        """Load the stored state. An unusable store logs an error and continues in memory."""
+        """Load the stored state. An unusable store logs an error and continues in memory.
+
+        Before, `append_once` of a store with files raises `LogUnavailable`.
+        """
         ...
 
     async def close(self) -> None:
-        """Write the remaining changes."""
+        """Write the remaining changes. Meanwhile and afterwards, `append_once` raises as before the start."""
         ...

@@ -64,7 +64,8 @@ _GC_THRESHOLDS: Final = (20_000, 10, 20)
 class Server(uvicorn.Server):
     """uvicorn's server, which closes a Socket.IO server's connections before its own.
 
-    `around` is entered before it listens, and left when the connections have ended. To stop, it refuses new clients and
+    `around` is entered when what is kept for recovery has been loaded, before it listens, and left when the connections
+    have ended. To stop, it refuses new clients and
     awaits `drain`, if given; then `before_close`; then the remaining connections are closed within `shutdown_timeout`
     seconds. Another signal cuts the drain short, and a later one ends the process. A SIGTERM within two seconds of a
     counted signal does not count. `reload` is called on SIGHUP, except in a terminal, where SIGHUP means that the
@@ -158,8 +159,12 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then call `started`."""
-        await self._entered.enter_async_context(self._around)
         await start(self._sockets_server)
+        try:
+            await self._entered.enter_async_context(self._around)
+        except BaseException:
+            await self._sockets_server.close(0)
+            raise
         self._listening = sockets or []
         if self._workers is not None:
             self._workers.start()
@@ -408,11 +413,12 @@ def serve(
     """Run `server` until SIGINT or SIGTERM; `app` handles the HTTP requests outside Socket.IO's path.
 
     An empty `host` means every interface, port 0 any free port; with `tls` the server accepts only TLS. `around` is
-    entered before clients are accepted, and left when their connections have ended. `started` is called with the
-    listening sockets. To stop, the server refuses new clients and awaits `drain`, which another signal cuts short; then
-    `before_close`; then the remaining connections are closed within `shutdown_timeout` seconds. `reload` is called on
-    SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive` seconds. Sockets from a
-    service manager replace `host` and `port` (sd_listen_fds(3)). Without `started`, a line on stderr has the address.
+    entered before clients are accepted, when the server can emit, and left when their connections have ended. `started`
+    is called with the listening sockets. To stop, the server refuses new clients and awaits `drain`, which another
+    signal cuts short; then `before_close`; then the remaining connections are closed within `shutdown_timeout` seconds.
+    `reload` is called on SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive`
+    seconds. Sockets from a service manager replace `host` and `port` (sd_listen_fds(3)). Without `started`, a line on
+    stderr has the address.
     Raises `OSError` if it cannot listen, and `RuntimeError` within a running event loop.
     """
     if _is_in_a_loop():

@@ -2,11 +2,14 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.app.api.backend import Backend
 from tests.collaboration.site import MemoryClient, Site, turn
+
+from synkora.recovery.embedded import EmbeddedStore
 
 MOVE = {"event": "task:move", "data": {"taskId": "t1", "status": "DONE"}}
 CREATE = {"event": "task:create", "data": {"task": {"id": "t1"}}}
@@ -79,6 +82,21 @@ async def test_a_repeated_request_publishes_nothing_again(backend: Backend) -> N
     assert [event[0] for event in received(alice)] == ["task:move", "task:create", "task:move"]
     assert len(received(bob)) == 3
     assert [event[-1] for event in received(carol)] == other["positions"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "save-1"}], ids=["without a key", "with a key"])
+async def test_an_event_that_cannot_be_kept_yet_or_any_more_is_refused(tmp_path: Path, headers: dict[str, str]) -> None:
+    """The files are not loaded yet, or are closed: the event would be lost to those who return."""
+    backend = Backend(Site(recovery=EmbeddedStore(tmp_path)))
+
+    async def is_refused() -> None:
+        status, detail = await backend.problem("POST", EVENTS, json=MOVE, headers=headers)
+        assert (status, detail) == (503, "events cannot be kept now: send the request again, with its Idempotency-Key")
+
+    await is_refused()
+    async with backend.site.server.lifespan():
+        assert len((await backend.ask("POST", EVENTS, MOVE, **headers))["positions"]) == 1
+    await is_refused()
 
 
 async def test_one_wrong_event_of_a_list_publishes_none(backend: Backend) -> None:

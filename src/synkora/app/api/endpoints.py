@@ -53,7 +53,7 @@ _GONE: Final = {
     Incomplete.TRIMMED: "events after this position are no longer kept: load the state of the project again",
     Incomplete.TOO_MANY: "more events follow this position than can be read: load the state of the project again",
 }
-_UNREACHABLE: Final = "Redis cannot be reached: send the request again, with the same Idempotency-Key"
+_NOT_KEPT: Final = "events cannot be kept now: send the request again, with its Idempotency-Key"
 _NOT_KNOWN: Final = "Redis cannot be reached, so the members on other instances are not known"
 _NOT_DONE: Final = "Redis cannot be reached: nothing has been done; send the request again"
 _DONE_HERE: Final = "Redis cannot be reached: this instance alone has done it; send the request again"
@@ -124,7 +124,7 @@ class Endpoints:
                 try:
                     positions.append(await self._publisher.publish(project_id, publication, once, trace))
                 except LogUnavailable:
-                    raise Problem(503, _UNREACHABLE, _SOON) from None
+                    raise Problem(503, _NOT_KEPT, _SOON) from None
                 await asyncio.sleep(0)  # a turn of the event loop for each event, which may have thousands of readers
         names = ", ".join(event.event for event in asked)
         log.debug("api_published", projectId=project_id, events=names, address=call.address)
