@@ -81,6 +81,7 @@ class KeptRoom:
                 self.size -= event.size
                 if event.key is not None and self._keys is not None:
                     del self._keys[event.key]
+                self._entries[self._first] = event.number
                 dropped.append(event)
             self._first += 1
         if len(self._entries) > 2 * self.count + _SLACK:
