@@ -19,6 +19,7 @@ from bench.servers import pinned
 from bench.workloads import CannotMeasure, cores
 from rich.console import Console
 from rich.table import Table
+from tests.hostile.attack import ATTACKERS
 from tests.hostile.kinds import KINDS
 from tests.hostile.members import Member, join_all, lacking
 from tests.support.server_process import ServerProcess
@@ -38,7 +39,7 @@ _PATIENCE: Final = 30  # seconds until nothing of the attackers is left
 
 @dataclass(frozen=True)
 class Course:
-    """Each kind attacks for `seconds`, after as long without an attack, with `rate` messages a second in all.
+    """Each kind attacks for `seconds`, after as long without an attack: `rate` messages a second of all `attackers`.
 
     Meanwhile `members` work in `projects`.
     """
@@ -46,6 +47,7 @@ class Course:
     kinds: tuple[str, ...] = tuple(KINDS)
     seconds: float = 5
     rate: float = 300
+    attackers: int = ATTACKERS
     members: int = 20
     projects: int = 2
 
@@ -94,7 +96,12 @@ async def _one(
     await asyncio.sleep(course.seconds)
     quiet = _p99(latencies)
     victims = sorted({member.project for member in members})
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HOSTILE_KINDS": kind}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "HOSTILE_KINDS": kind,
+        "HOSTILE_ATTACKERS": str(course.attackers),
+    }
     given = (str(server.port), str(10**9), str(course.rate), "1", *victims)
     attack = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.hostile.attack", *given), env=environment, stderr=asyncio.subprocess.DEVNULL
@@ -148,9 +155,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seconds", type=float, default=default.seconds, help=f"for each kind ({default.seconds:g})")
     parser.add_argument("--rate", type=float, default=default.rate, help=f"messages a second ({default.rate:g})")
+    parser.add_argument(
+        "--attackers", type=int, default=default.attackers, help=f"clients, each its own user ({default.attackers})"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
     options = parser.parse_args(arguments)
-    course = Course(tuple(options.kind or KINDS), options.seconds, options.rate)
+    course = Course(tuple(options.kind or KINDS), options.seconds, options.rate, options.attackers)
     console = Console(stderr=True)
     try:
         with tempfile.TemporaryDirectory() as folder:

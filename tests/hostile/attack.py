@@ -1,6 +1,7 @@
 """The attack, as its own process: `python -m tests.hostile.attack PORT MESSAGES RATE SEED VICTIM…`.
 
 Writes its account as one JSON object. HOSTILE_KINDS has the names of the kinds, with commas; by default, all.
+HOSTILE_ATTACKERS is how many clients attack at a time.
 """
 
 import asyncio
@@ -61,14 +62,14 @@ async def act(attacker: Attacker, schedule: Schedule, account: Account) -> None:
             account.surprises.append(f"{kind}: {str(surprise)[:300]}")
 
 
-async def attack(port: int, messages: int, rate: float, seed: int, victims: list[str], kinds: Sequence[str]) -> Account:
+async def attack(
+    port: int, messages: int, rate: float, seed: int, victims: list[str], kinds: Sequence[str], count: int
+) -> Account:
     """Send hostile messages from many addresses simultaneously. Returns the counts."""
     chance = random.Random(seed)
     account = Account(rate)
     schedule = Schedule(chance, messages, account, kinds)
-    attackers = [
-        Attacker(number, port, victims, account, random.Random(chance.random())) for number in range(ATTACKERS)
-    ]
+    attackers = [Attacker(number, port, victims, account, random.Random(chance.random())) for number in range(count)]
     async with asyncio.TaskGroup() as group:
         for attacker in attackers:
             group.create_task(act(attacker, schedule, account))
@@ -79,7 +80,8 @@ def main(port: str, messages: str, rate: str, seed: str, *victims: str) -> None:
     """Run the attack."""
     os.nice(10)  # attackers have their own machines, so they must not slow down the members
     kinds = os.environ.get("HOSTILE_KINDS", ",".join(KINDS)).split(",")
-    account = uvloop.run(attack(int(port), int(messages), float(rate), int(seed), list(victims), kinds))
+    count = int(os.environ.get("HOSTILE_ATTACKERS", ATTACKERS))
+    account = uvloop.run(attack(int(port), int(messages), float(rate), int(seed), list(victims), kinds, count))
     sys.stdout.write(json.dumps({name: value for name, value in vars(account).items() if name != "turns"}))
 
 

@@ -11,10 +11,14 @@ from tests.support.links import QUICK, MakeLink, started
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.recovery.ports import Incomplete, LoggedEvent, LogUnavailable
+from synkora.recovery.ports import NOT_KEPT, Incomplete, LoggedEvent, LogUnavailable
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
+from synkora.redis_adapter import log_appender
+
+#: Too deeply for other servers.
+NESTED = b'["deep",' + b"[" * 10_000 + b'{"_placeholder":true,"num":0}' + b"]" * 10_000 + b"]"
 
 
 async def test_an_event_whose_fate_is_unknown_is_appended_once(redis: RedisServer, link: Link) -> None:
@@ -166,12 +170,11 @@ async def test_a_named_event_that_is_dropped_from_the_backlog_can_be_appended_la
 async def test_an_event_that_is_nested_too_deeply_for_other_servers_is_given_up(link: Link) -> None:
     """It does not wait for Redis for ever, and does not stop the events behind it when Redis is back."""
     log, delivered = followed(link)
-    nested = b'["deep",' + b"[" * 10_000 + b'{"_placeholder":true,"num":0}' + b"]" * 10_000 + b"]"
-    log.append(nested, (b"attachment",), ("p",), ())
-    await until(lambda: [each.data for each in delivered] == [nested])
+    log.append(NESTED, (b"attachment",), ("p",), ())
+    await until(lambda: [each.data for each in delivered] == [NESTED])
     assert (log.lost, log.kept_bytes) == (1, 0)
     lose(link)
-    log.append(nested, (b"attachment",), ("p",), ())
+    log.append(NESTED, (b"attachment",), ("p",), ())
     log.append(event("a"), (), ("p",), ())
     assert log.kept_bytes > 0
     await until(lambda: link.is_up)
@@ -223,3 +226,56 @@ async def test_very_many_small_events_that_wait_for_redis_do_not_end_the_link(
     found = await log.read(("p",), Position(log.position.epoch, 0))
     assert not isinstance(found, Incomplete)
     assert [name_of(each) for each in found] == [*map(str, range(4000)), "last"]
+
+
+async def test_attempts_to_append_an_event_with_a_name_while_redis_hangs_are_one(
+    redis: RedisServer, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The publisher gives up and tries again before the link is lost. Each attempt waits for the same append."""
+    monkeypatch.setattr(log_appender, "_LONGEST_ANSWER", 0.05)
+    log, delivered = followed(link)
+    log.append(event("before"), (), ("p",))
+    await until(lambda: len(delivered) == 1)
+    redis.pause()
+    for _ in range(3):
+        with pytest.raises(LogUnavailable):
+            await log.append_once(event("a"), ("p",), once="save-1")
+    assert link.is_up
+    await until(lambda: not link.is_up)
+    redis.resume()
+    await until(lambda: link.is_up and log.kept_bytes == 0)
+    monkeypatch.undo()
+    position = await log.append_once(event("a"), ("p",), once="save-1")
+    assert position is not None
+    assert [name_of(each) for each in delivered] == ["before", "a"]
+
+
+async def test_an_event_whose_name_redis_knows_is_not_delivered_again_when_the_link_is_lost(
+    link: Link, make_link: MakeLink
+) -> None:
+    log, delivered = followed(link)
+    other, _ = followed(await started(make_link()))
+    await link.call("PING")  # it is subscribed
+    position = await other.append_once(event("a"), ("p",), once="save-1")
+    await until(lambda: len(delivered) == 1)
+    assert await log.append_once(event("a"), ("p",), once="save-1") == position
+    lose(link)
+    await until(lambda: link.is_up and log.held is None)
+    assert [name_of(each) for each in delivered] == ["a"]
+
+
+async def test_an_event_that_is_given_up_does_not_take_the_place_of_those_under_way(link: Link) -> None:
+    """A client that is lost with the position of such an event has not got the events that were sent before it."""
+    log, delivered = followed(link)
+    log.append(event("before"), (), ("p",))
+    await until(lambda: len(delivered) == 1)
+    log.append(event("under way"), (), ("p",))
+    log.append(NESTED, (b"x",), ("p",))
+    assert [each.data for each in delivered[1:]] == [NESTED]
+    assert delivered[-1].number == NOT_KEPT
+    position = log.position
+    assert position.ahead is None
+    await until(lambda: len(delivered) == 3)
+    found = await log.read(("p",), position)
+    assert not isinstance(found, Incomplete)
+    assert [name_of(each) for each in found] == ["under way"]

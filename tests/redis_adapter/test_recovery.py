@@ -21,6 +21,7 @@ from synkora.recovery.ports import SavedSession
 from synkora.redis.link import Link
 from synkora.redis_adapter.adapter import RedisAdapters
 from synkora.redis_adapter.session_store import RedisSessions
+from synkora.sockets.packets import Draft
 from synkora.sockets.socket_recovery import RecoveryOutcome
 
 
@@ -266,6 +267,27 @@ async def test_what_is_not_kept_reaches_a_client_that_returns(servers: list[Sock
         while not page.events:
             await page.read()
     assert page.events == [["now", 1]]
+
+
+async def test_an_event_that_other_servers_cannot_get_reaches_a_client_that_returns(
+    servers: list[SocketServer], page: Page
+) -> None:
+    """It is nested too deeply for Redis: it is not among the missed events that are read meanwhile."""
+    recovery = recovery_of(servers[0])
+    deep = Draft(b'["deep",' + b"[" * 900 + b'{"_placeholder":true,"num":0}' + b"]" * 900 + b"]", (b"x",))
+
+    @servers[0].on_connect
+    def greet(socket: Socket) -> None:
+        if "r" in socket.rooms:
+            asyncio.get_running_loop().call_soon(recovery.publish, deep, ("r",))
+
+    await page.lose()
+    await page.come()
+    assert page.recovered
+    async with asyncio.timeout(10):
+        while not page.events:
+            await page.read()
+    assert [name for name, *_ in page.events] == ["deep"]
 
 
 async def test_a_session_begins_where_it_joined(servers: list[SocketServer]) -> None:

@@ -1,4 +1,4 @@
-"""The table `synkora_outbox` in the app's database, and the connection that reads it."""
+"""The table `synkora_outbox` in the app's database: reads its rows, deletes them, and sets invalid ones aside."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The outgoing messages of each client: one write per client and turn of the event loop, and a bounded backlog."""
+"""The outgoing messages of each client: one write per client and turn, and the end of a slow consumer."""
 
 import asyncio
 from collections.abc import Callable, Collection

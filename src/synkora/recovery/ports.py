@@ -13,6 +13,7 @@ from synkora.recovery.position import Ahead, Position
 from synkora.tracing import NO_TRACE, Trace
 
 MAX_ONCE: Final = 100_000  # names that a log remembers, as in log_append.lua
+NOT_KEPT: Final = -1  # number of an event that a log delivers but does not keep
 
 
 class LogUnavailable(Exception):

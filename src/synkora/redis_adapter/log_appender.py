@@ -100,6 +100,7 @@ class LogAppender:
         self._numbers = count(1)
         self._unsent: dict[int, _Unsent] = {}
         self._awaited: dict[int, _Awaited] = {}
+        self._named: dict[str, _Awaited] = {}  # those with a name
         self._traces: dict[int, Trace] = {}  # of unsent events, until Redis confirms them
         self._waiting: deque[int] = deque()  # the unsent events that this connection has not been given
         self._recent: deque[_Recent] = deque()
@@ -124,15 +125,23 @@ class LogAppender:
         return False
 
     async def append_once(self, event: LoggedEvent, once: str, trace: Trace = NO_TRACE) -> Position | None:
-        """Append an event, and return its position. Raises `LogUnavailable`."""
+        """Append an event, and return its position. Raises `LogUnavailable`.
+
+        An event whose name still waits for Redis is not appended again: it has the position of the first attempt.
+        """
         if not self._link.is_up or (once and self._is_refused):
             raise LogUnavailable
-        number = next(self._numbers)
-        self._awaited[number] = awaited = _Awaited(once, asyncio.get_running_loop().create_future())
-        self._append(number, event, trace)
+        awaited = self._named.get(once)
+        if awaited is None:
+            awaited = _Awaited(once, asyncio.get_running_loop().create_future())
+            number = next(self._numbers)
+            self._awaited[number] = awaited
+            if once:
+                self._named[once] = awaited
+            self._append(number, event, trace)
         try:
             async with asyncio.timeout(_LONGEST_ANSWER):
-                return await awaited.position
+                return await asyncio.shield(awaited.position)
         except TimeoutError:
             raise LogUnavailable from None  # it is sent again, with its name
 
@@ -204,7 +213,8 @@ class LogAppender:
         elif number in self._unsent:
             del self._unsent[number]
             self.unsent_size -= size + _UNSENT_EXTRA
-            self._remember(number, event, size)
+            if error is not None or not _was_known(call.result()):
+                self._remember(number, event, size)
             if self._traces:
                 self._end_trace(number)
             if error is None:
@@ -218,8 +228,8 @@ class LogAppender:
             log.warning("log_answer_unreadable", problem=type(failure).__name__)
 
     def _appended(self, number: int, reply: list[Any]) -> None:
-        awaited = self._awaited.pop(number, None)
-        if awaited is not None and not awaited.position.done():
+        awaited = self._end_wait(number)
+        if awaited is not None:
             # An event without a name that was appended before the link was lost: the place of a later one.
             awaited.position.set_result(parse(reply[2].decode()) if len(reply) > 2 else self._receiver.last)
         if len(reply) > 1 and reply[1]:
@@ -254,14 +264,20 @@ class LogAppender:
         awaited = self._awaited.get(number)
         if awaited is None or not awaited.once:
             return False
-        del self._awaited[number]
+        self._end_wait(number)
         unsent = self._unsent.pop(number, None)
         if unsent is not None:
             self.unsent_size -= unsent.event.size + _UNSENT_EXTRA
         self._end_trace(number, "not kept")
-        if not awaited.position.done():
-            awaited.position.set_exception(LogUnavailable())
+        awaited.position.set_exception(LogUnavailable())
+        awaited.position.exception()  # the publisher may have stopped waiting: asyncio would log it
         return True
+
+    def _end_wait(self, number: int) -> _Awaited | None:
+        awaited = self._awaited.pop(number, None)
+        if awaited is not None:
+            self._named.pop(awaited.once, None)
+        return awaited
 
     def _give_up(self, number: int) -> None:
         """Do not keep an event; this instance's clients get it."""
@@ -271,11 +287,11 @@ class LogAppender:
         self.unsent_size -= unsent.event.size + _UNSENT_EXTRA
         self.lost += 1
         self._end_trace(number, "not kept")
-        awaited = self._awaited.pop(number, None)
-        if awaited is not None and not awaited.position.done():
+        awaited = self._end_wait(number)
+        if awaited is not None:
             awaited.position.set_result(None)
         if not unsent.is_delivered:
-            self._receiver.deliver_unnumbered(number, unsent.event)
+            self._receiver.deliver_not_kept(unsent.event)
 
     def _end_trace(self, number: int, problem: str = "") -> None:
         trace = self._traces.pop(number, None)
@@ -363,3 +379,8 @@ class LogAppender:
         """Let Redis forget this sender, which appends nothing more: Redis knows a bounded number of senders."""
         with suppress(LinkDown, RedisRefused):
             await self._link.call("HDEL", self._link.key(self._keys.of("log")), f"sender:{self._link.uid}")
+
+
+def _was_known(reply: Any) -> bool:
+    """Whether an event with the name of this one had been appended: the clients have that one."""
+    return isinstance(reply, list) and len(reply) > 2 and reply[0] == 0

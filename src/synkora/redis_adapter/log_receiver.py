@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from synkora.engine.logs import Log
-from synkora.recovery.ports import Deliver, LoggedEvent, nothing
+from synkora.recovery.ports import NOT_KEPT, Deliver, LoggedEvent, nothing
 from synkora.recovery.position import Ahead, Position, is_same_log, new_epoch
 from synkora.redis.link import Link
 from synkora.redis_adapter.log_codec import LogEntry, read_message
@@ -98,13 +98,15 @@ class LogReceiver:
 
     def deliver_own(self, number: int, event: LoggedEvent) -> None:
         """Deliver an event of this instance that Redis may have or get, unless it was delivered."""
-        if not self._is_repeated(self._link.uid, number):
-            self.deliver_unnumbered(number, event)
-
-    def deliver_unnumbered(self, number: int, event: LoggedEvent) -> None:
-        """Deliver an event without a place in the order: its position is that of the event before, and says so."""
+        if self._is_repeated(self._link.uid, number):
+            return
+        # Without a place in the order: its position is that of the event before, and says so.
         self.ahead = Ahead(self._link.uid, number)
         self.deliver(msgspec.structs.replace(event, number=self.last.number))
+
+    def deliver_not_kept(self, event: LoggedEvent) -> None:
+        """Deliver an event that the log does not have and will not get: it changes no position."""
+        self.deliver(msgspec.structs.replace(event, number=NOT_KEPT))
 
     def _is_repeated(self, sender: str, number: int) -> bool:
         """Note that an event is delivered; return whether it was delivered before.

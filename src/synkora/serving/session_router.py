@@ -1,4 +1,4 @@
-"""Decides where a request is answered: here, or where its session is."""
+"""Decides where a request is answered: here or where its session is, and how it gets there."""
 
 import asyncio
 import re

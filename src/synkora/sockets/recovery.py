@@ -15,7 +15,7 @@ from synkora.engine.histogram import Histogram
 from synkora.engine.message import Message
 from synkora.engine.registry import new_id
 from synkora.protocol.socketio import PacketType, encode_header, encode_packet
-from synkora.recovery.ports import Incomplete, LoggedEvent, Missed, RecoveryStore, SavedSession
+from synkora.recovery.ports import NOT_KEPT, Incomplete, LoggedEvent, Missed, RecoveryStore, SavedSession
 from synkora.recovery.position import Ahead, Position, after_event, later, parse
 from synkora.sockets import packets
 from synkora.sockets.event_traces import begin_append, begin_delivery
@@ -132,19 +132,20 @@ class NamespaceRecovery:
         if event.traceparent:
             self._deliver_traced(event)
             return
-        if self._places:
+        log, is_kept = self.log, event.number != NOT_KEPT
+        if self._places and is_kept:
             for place in self._places:
                 place.first = event.number
             self._places.clear()
-        log = self.log
-        if log.ahead is None:
+        if log.ahead is None and is_kept:
             data = after_event(event.data, log.epoch, event.number)
         else:
             data = log.position.after_event(event.data)
         head = self._head
         if event.attachments:
             head = encode_header(PacketType.BINARY_EVENT, self._core.name, attachments=len(event.attachments))
-        message = _LoggedMessage(data, event.attachments, head, False, self._compress)
+        make = _LoggedMessage if is_kept else Message
+        message = make(data, event.attachments, head, False, self._compress)
         adapter, here = self._core.adapter, self._core.adapter.rooms
         except_rooms = event.except_rooms
         if event.members_only and len(event.rooms) == 1:

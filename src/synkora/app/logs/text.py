@@ -1,4 +1,4 @@
-"""Renders the log as text lines, which no client's data can forge."""
+"""The texts of the log's lines, by the name of the event, and their form: no client's data can forge a line."""
 
 from collections.abc import Mapping
 from typing import Any, Final
