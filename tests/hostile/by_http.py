@@ -70,6 +70,17 @@ async def huge_heads(a: Attacker) -> None:
         await a.expect_refusal(data, 400, 414, 431)
 
 
+async def lines_that_are_slow_to_search(a: Attacker) -> None:
+    """Large reads that begin with a request line of very many parameters, over many connections at the same time."""
+    async with contextlib.AsyncExitStack() as stack:
+        for parameter in (b"&", b"&sid=a.a"):
+            for _ in range(_FEW):
+                connection = await stack.enter_async_context(a.connection())
+                a.count()
+                with contextlib.suppress(ConnectionError):
+                    await connection.send(b"GET /socket.io/?" + parameter * (150_000 // len(parameter)))
+
+
 async def heads_of_very_many_fields(a: Attacker) -> None:
     """Requests whose heads are slow to read, over many connections at the same time."""
     sid = await a.open_polling()
@@ -197,13 +208,15 @@ async def bad_websocket_handshakes(a: Attacker) -> None:
         upgrade(Sec_WebSocket_Key="\xff" * 24),
         upgrade(Sec_WebSocket_Key=""),
         upgrade(Upgrade="h2c"),
+        upgrade(Upgrade="websocket" + "," * 30_000),
+        upgrade(Connection="Upgrade" + "," * 30_000),
         upgrade().replace(b"/socket.io/", b"/other/"),
         upgrade().replace(b"EIO=4", b"EIO=2"),
         upgrade().replace(b"transport=websocket", b"transport=polling"),
         upgrade().replace(b"GET ", b"POST "),
     ):
         await a.expect_refusal(data, 400, 404, 405, 426)
-    async with a.websocket(Connection="upgrade" + ", keep-alive" * 300, X_Padding="x" * 20_000) as socket:
+    async with a.websocket(Connection="upgrade" + ", keep-alive" * 80, X_Padding="x" * 20_000) as socket:
         await socket.connect(a.token)
         await a.expect_life(socket)
 

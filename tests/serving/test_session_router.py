@@ -14,7 +14,7 @@ from synkora.engine.transports.websocket_heads import Peer
 from synkora.serving import forward_signature
 from synkora.serving.forward_signature import HEADER, sign
 from synkora.serving.owners import tag_of
-from synkora.serving.session_router import tag_in_query
+from synkora.serving.session_router import SessionRouter, tag_in_query
 
 
 async def test_a_session_of_no_known_instance_is_unknown(site: Site) -> None:
@@ -101,10 +101,23 @@ async def test_the_owner_sees_the_client(site: Site) -> None:
         assert {each[2] for each in owning.refusals} == {address}
 
 
+async def test_long_first_lines_are_not_searched(site: Site) -> None:
+    """They come with as much as one read has, and before any turn. A long head after a usual line is none."""
+    receiving, _, sid = await site.two()
+    router: SessionRouter = receiving.server._make_protocol.keywords["router"]
+    line = b"GET /socket.io/?%b&sid=%b HTTP/1.1\r\n"
+    head = b"Cookie: %b\r\n\r\n" % (b"x" * 10_000)
+    for parameters, is_elsewhere in ((b"EIO=4", True), (b"a" * 1900, True), (b"&" * 2048, False), (b"a" * 2048, False)):
+        assert router.is_elsewhere(line % (parameters, sid.encode()) + head) is is_elsewhere
+
+
 @pytest.mark.parametrize(
     ("query", "tag"),
     [
         (b"sid=bbb.x", b"bbb"),
+        (b"&&sid=bbb.x&&", b"bbb"),
+        (b"sid=bbb.x&xsid=ccc.x&tsid=ddd.x", b"bbb"),
+        (b"sid=bbb.x=", None),
         (b"EIO=4&sid=my.bbb.x&transport=polling", b"bbb"),
         (b"sid=aaa.x&sid=bbb.x", b"bbb"),
         (b"sid=bbb.x&sid=", None),

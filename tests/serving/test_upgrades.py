@@ -75,6 +75,17 @@ async def test_another_upgrade_of_a_get_is_ignored(address: Address, protocol: s
             assert await client.status() == 200
 
 
+@pytest.mark.parametrize("name", ["Connection", "Upgrade"])
+async def test_a_very_long_list_is_not_read(address: Address, name: str) -> None:
+    """In one field or in several, before there is a session."""
+    lists = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    for more, status in ((",x" * 480, 101), ("," * 1000, 400), (f",,,,,\r\n{name}: " * 200, 400)):
+        fields = "".join(f"{each}: {value}{more if each == name else ''}\r\n" for each, value in lists.items())
+        async with raw(address) as client:
+            await client.send(handshake(address, fields))
+            assert await client.status() == status
+
+
 async def test_a_body_after_an_ignored_upgrade_may_arrive_in_parts(address: Address) -> None:
     """Head and chunked body are parsed correctly for any segmentation."""
     async with Polling(address) as polling, raw(address) as client:

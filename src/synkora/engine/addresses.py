@@ -11,6 +11,7 @@ UNIX: Final = "unix"
 _MAPPED: Final = "::ffff:"  # IPv4 in IPv6 (RFC 4291 section 2.5.5.2)
 _MAPPED_BITS: Final = 96
 _CUSTOMER_BITS: Final = 64  # bits; a customer's IPv6 prefix (RFC 6177): the customer may use any address in it
+_MOST_PROXIES: Final = 100  # between a client and the server; what a client has written before is not taken apart
 _SECURE: Final = frozenset(("https", "wss"))
 
 _Address = IPv4Address | IPv6Address
@@ -39,7 +40,7 @@ class TrustedProxies:
         if not self.trusts(peer):
             return _unmapped(peer)
         client = peer
-        for entry in reversed(",".join(headers.get_all("x-forwarded-for")).split(",")):
+        for entry in reversed(",".join(headers.get_all("x-forwarded-for")).rsplit(",", _MOST_PROXIES)):
             address = parse_address(entry)
             if address is None:
                 break

@@ -9,8 +9,9 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final
 
-from synkora.protocol.deflate import LONGEST_LIST, compressed_blocks
+from synkora.protocol.deflate import compressed_blocks
 from synkora.protocol.errors import InvalidUtf8, PayloadTooLarge, ProtocolError
+from synkora.protocol.headers import LONGEST_LIST
 from synkora.protocol.json import is_utf8
 
 

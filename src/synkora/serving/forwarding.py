@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from synkora.engine.logs import Log
 from synkora.engine.tasks import Tasks
 from synkora.engine.transports.websocket_heads import Peer
+from synkora.protocol.headers import tokens
 from synkora.serving.forward_signature import HEADER, sign
 from synkora.serving.hand_over import WorkerSockets
 from synkora.serving.owner_connections import OwnerConnection, OwnerConnections, OwnerLost, dial, dial_worker
@@ -358,6 +359,5 @@ def origin_form(path: bytes, query: bytes) -> bytes:
 def without(headers: Iterable[tuple[bytes, bytes]], names: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
     """Return the headers besides those of one connection only."""
     headers = list(headers)
-    named = {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
-    left_out = named.union(names)
+    left_out = tokens([value for name, value in headers if name == b"connection"]).union(names)
     return [header for header in headers if header[0] not in left_out]

@@ -23,7 +23,9 @@ from synkora.serving.owners import Owner, Owners, tag_of
 #: make them search.
 _FIRST_LINE: Final = re.compile(rb"(?:GET|POST) (/[^ ?\r\n]*)\?([^ \r\n]*) HTTP/1\.1\r\n")
 #: A session's id with the tag of its owner, that needs no decoding. Other requests are forwarded after they are parsed.
-_SID: Final = re.compile(rb"(?:[\w-]+\.)*([A-Za-z0-9]{1,40})\.[\w-]+")
+_SID: Final = re.compile(rb"(?:[\w.-]*\.)?([A-Za-z0-9]{1,40})\.[\w-]+")
+#: Bytes of a first line that are searched before the request has a turn. A longer one shares the turns of strangers.
+_LONGEST_LINE: Final = 2048
 _FORWARDED_METHODS: Final = (b"GET", b"POST")
 
 
@@ -92,8 +94,11 @@ class SessionRouter:
         return self._registry.is_closing
 
     def is_elsewhere(self, data: bytes) -> bool:
-        """Whether the request that begins with `data` names a session of another instance that lives."""
-        found = _FIRST_LINE.match(data)
+        """Whether the request that begins with `data` names a session of another instance that lives.
+
+        Takes little time, whatever the data.
+        """
+        found = _FIRST_LINE.match(data, 0, _LONGEST_LINE)
         tag = None if found is None else tag_in_query(found[2])
         if tag is None or tag == self._own:
             return False
@@ -184,6 +189,6 @@ class SessionRouter:
 
 def tag_in_query(query: bytes) -> bytes | None:
     """Return the tag in the last `sid` of a query; None if there is none, or if the id needs decoding."""
-    sids = [parameter[4:] for parameter in query.split(b"&") if parameter.startswith(b"sid=")]
-    found = _SID.fullmatch(sids[-1]) if sids else None
+    last = (b"&" + query).rfind(b"&sid=")
+    found = _SID.fullmatch(query[last + 4 :].partition(b"&")[0]) if last >= 0 else None
     return None if found is None else found[1]

@@ -9,6 +9,8 @@ from typing import Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from synkora.protocol.headers import tokens
+
 _NOT_HTTP: Final = "Invalid HTTP request received."
 _CONNECT: Final = b"CONNECT"  # the parser treats CONNECT as an upgrade
 _WEBSOCKET: Final = b"websocket"
@@ -66,9 +68,8 @@ class UpgradeProtocol(HttpToolsProtocol):
         return _WEBSOCKET if is_websocket and b"upgrade" in self._tokens(b"connection") else None
 
     def _tokens(self, field: bytes) -> set[bytes]:
-        """Return the members of a list header, in lower case, from all fields with this name."""
-        values = b",".join([value for name, value in self.headers if name == field])
-        return {token.strip().lower() for token in values.split(b",")}
+        """Return the members of a list header, in lower case, from all fields with this name; none of a long list."""
+        return tokens([value for name, value in self.headers if name == field])
 
 
 def _hand_over(data: bytes, transport: asyncio.Transport, before: asyncio.BaseProtocol) -> None:

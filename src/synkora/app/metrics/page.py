@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from synkora.protocol.deflate import LONGEST_LIST
+from synkora.protocol.headers import LONGEST_LIST
 
 if TYPE_CHECKING:
     from synkora.app.workers.siblings import Siblings
