@@ -1,10 +1,14 @@
 """Stores of recovery over Redis, and what tests do to them."""
 
+import asyncio
+
+import pytest
 from tests.support.clocks import Clock
 
 from synkora.recovery.ports import Deliver, LoggedEvent
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
+from synkora.redis.url import Server
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_log import RedisLog
 from synkora.redis_adapter.recovery_store import RedisStore
@@ -42,6 +46,19 @@ def followed(link: Link) -> tuple[RedisLog, list[LoggedEvent]]:
 def lose(link: Link) -> None:
     assert link._up is not None
     link._up.end("the test ends the connection")
+
+
+def lose_until(link: Link, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Lose the link, which comes back when the event is set."""
+    may_return, find = asyncio.Event(), link._discovery.find
+
+    async def find_later() -> Server:
+        await may_return.wait()
+        return await find()
+
+    monkeypatch.setattr(link._discovery, "find", find_later)
+    lose(link)
+    return may_return
 
 
 def used(*names: str) -> Rooms:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.contracts.event_log import event, name_of
-from tests.redis_adapter.recovery_stores import Followed, followed, lose, used
+from tests.redis_adapter.recovery_stores import Followed, followed, lose, lose_until, used
 from tests.support.clocks import Clock
 from tests.support.links import QUICK, MakeLink, started
 from tests.support.logs import capture_logs
@@ -19,7 +19,6 @@ from synkora.recovery.ports import Incomplete, LoggedEvent, Missed
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
-from synkora.redis.url import Server
 from synkora.redis_adapter import log_catch_up, log_receiver
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_log import RedisLog
@@ -72,14 +71,7 @@ async def test_a_client_that_returns_while_its_instance_catches_up_is_read_for_a
     log.append(event("before"), (), ("p",))
     await until(lambda: happened == ["before"])
     began = log.position
-    may_return, find = asyncio.Event(), link._discovery.find
-
-    async def find_later() -> Server:
-        await may_return.wait()
-        return await find()
-
-    monkeypatch.setattr(link._discovery, "find", find_later)
-    lose(link)
+    may_return = lose_until(link, monkeypatch)
     writer = Followed(other, RecoverySettings(), Clock()).log("/", lambda _: None)
     for name in ("a", "b"):
         await writer.append_once(event(name), ("p",), once=name)
@@ -381,14 +373,7 @@ async def test_an_instance_that_redis_refused_at_its_start_catches_up_later(
     writer, _ = followed(await started(make_link()))
     assert await writer.append_once(event("a"), ("p",)) is not None
     await until(lambda: len(delivered) == 1)
-    may_return, find = asyncio.Event(), link._discovery.find
-
-    async def find_later() -> Server:
-        await may_return.wait()
-        return await find()
-
-    monkeypatch.setattr(link._discovery, "find", find_later)
-    lose(link)
+    may_return = lose_until(link, monkeypatch)
     assert await writer.append_once(event("b"), ("p",)) is not None
     may_return.set()
     await until(lambda: link.is_up)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from tests.sockets.recovering import recovering
 from tests.support.page import Page as LocalPage
 from tests.support.page import outcomes, recovery_of, without_offsets
 from tests.support.redis_server import RedisServer
-from tests.support.relay import relaying
+from tests.support.relay import Relay, relaying
 from tests.support.servers import until
 
 from synkora import RedisAdapter, Socket, SocketServer
@@ -343,10 +343,9 @@ async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer, *, fo
             assert await got(there, 4) == expected
 
 
-@pytest.mark.parametrize("back", [0, 1])
-@pytest.mark.parametrize("later", [False, True], ids=["at once", "after an event of another server"])
-async def test_an_event_that_came_without_redis_is_not_replayed(redis: RedisServer, back: int, *, later: bool) -> None:
-    """It has a place in the log after the position that the client has. What others sent meanwhile is replayed."""
+@asynccontextmanager
+async def alone_with_events(redis: RedisServer) -> AsyncIterator[tuple[list[SocketServer], Relay, Page, Page]]:
+    """Two servers with a page each. The first server has lost Redis, and then sent the events 1 and 2."""
     async with relaying(redis.port) as relay:
         servers = [server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)]
         async with servers[0].lifespan(), servers[1].lifespan():
@@ -359,19 +358,27 @@ async def test_an_event_that_came_without_redis_is_not_replayed(redis: RedisServ
             for number in (1, 2):
                 servers[0].to("r").emit("n", number)
             await got(page, 3)
-            if not later:
-                await page.lose()
-            servers[1].to("r").emit("n", 3)
-            relay.is_stuck = False
-            await got(other, 4)
-            if later:
-                await got(page, 4)
-                await page.lose()
-            servers[0].to("r").emit("n", 4)
-            await got(other, 5)
-            page.move_to(servers[back])
-            await page.restore()
-            assert await got(page, 5) == [["n", number] for number in range(5)]
+            yield servers, relay, page, other
+
+
+@pytest.mark.parametrize("back", [0, 1])
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "after an event of another server"])
+async def test_an_event_that_came_without_redis_is_not_replayed(redis: RedisServer, back: int, *, later: bool) -> None:
+    """It has a place in the log after the position that the client has. What others sent meanwhile is replayed."""
+    async with alone_with_events(redis) as (servers, relay, page, other):
+        if not later:
+            await page.lose()
+        servers[1].to("r").emit("n", 3)
+        relay.is_stuck = False
+        await got(other, 4)
+        if later:
+            await got(page, 4)
+            await page.lose()
+        servers[0].to("r").emit("n", 4)
+        await got(other, 5)
+        page.move_to(servers[back])
+        await page.restore()
+        assert await got(page, 5) == [["n", number] for number in range(5)]
 
 
 @pytest.mark.parametrize("back", [0, 1])
@@ -379,29 +386,18 @@ async def test_an_event_that_came_without_redis_is_not_replayed_at_a_second_retu
     redis: RedisServer, back: int
 ) -> None:
     """The connection is lost again before another event comes: the position of the replay has the event, too."""
-    async with relaying(redis.port) as relay:
-        servers = [server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)]
-        async with servers[0].lifespan(), servers[1].lifespan():
-            page, other = await joined(servers[0]), await joined(servers[1])
-            servers[1].to("r").emit("n", 0)
-            await got(page, 1)
-            relay.is_stuck = True
-            relay.cut()
-            await until(lambda: is_alone(servers[0]))
-            for number in (1, 2):
-                servers[0].to("r").emit("n", number)
-            await got(page, 3)
+    async with alone_with_events(redis) as (servers, relay, page, other):
+        await page.lose()
+        servers[1].to("r").emit("n", 3)
+        await got(other, 2)
+        relay.is_stuck = False
+        await got(other, 4)
+        await until(lambda: not is_alone(servers[0]))
+        page.move_to(servers[back])
+        for _ in range(2):
+            await page.restore()
+            assert await got(page, 4) == [["n", number] for number in range(4)]
             await page.lose()
-            servers[1].to("r").emit("n", 3)
-            await got(other, 2)
-            relay.is_stuck = False
-            await got(other, 4)
-            await until(lambda: not is_alone(servers[0]))
-            page.move_to(servers[back])
-            for _ in range(2):
-                await page.restore()
-                assert await got(page, 4) == [["n", number] for number in range(4)]
-                await page.lose()
 
 
 async def test_a_client_that_came_while_its_server_sent_what_had_waited_gets_nothing_older(redis: RedisServer) -> None:

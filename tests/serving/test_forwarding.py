@@ -21,6 +21,7 @@ from tests.support.wire import PATH, TEXT, client_frame, raw
 from synkora.engine.message import Message
 from synkora.engine.turn_budget import TurnBudget
 from synkora.serving import owner_connections
+from synkora.serving.forwarding import Forwarder
 from synkora.serving.owner_connections import MAX_BUFFER, OwnerConnection, OwnerConnections, OwnerLost, dial
 from synkora.serving.owners import Owner
 from synkora.serving.tls import tls_context
@@ -134,12 +135,8 @@ async def test_a_connection_is_kept_if_its_response_has_been_read(is_read: bool)
             connection.abort()
 
 
-async def test_a_client_that_leaves_before_the_owner_is_connected(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The owner gets no request that nobody waits for."""
-    receiving, owning, sid = await site.two()
-    await until(lambda: not owning.connections)
-    forwarder = receiving.server.forwarder
-    assert forwarder is not None
+def connecting_late(forwarder: Forwarder, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Let each connection to an owner, which sets the first event, wait for the second one."""
     connect, begun, may_go_on = forwarder.connect, asyncio.Event(), asyncio.Event()
 
     async def connect_late(owner: Owner, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
@@ -148,6 +145,16 @@ async def test_a_client_that_leaves_before_the_owner_is_connected(site: Site, mo
         return await connect(owner, protocol)
 
     monkeypatch.setattr(forwarder, "connect", connect_late)
+    return begun, may_go_on
+
+
+async def test_a_client_that_leaves_before_the_owner_is_connected(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner gets no request that nobody waits for."""
+    receiving, owning, sid = await site.two()
+    await until(lambda: not owning.connections)
+    forwarder = receiving.server.forwarder
+    assert forwarder is not None
+    begun, may_go_on = connecting_late(forwarder, monkeypatch)
     for start in ("GET", "POST"):
         _, writer = await asyncio.open_connection("127.0.0.1", receiving.address.port)
         target = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
@@ -278,14 +285,7 @@ async def test_requests_that_wait_for_a_connection_are_limited_too(site: Site, m
     receiving, _, sid = await site.two(most=1)
     forwarder = receiving.server.forwarder
     assert forwarder is not None
-    connect, begun, may_go_on = forwarder.connect, asyncio.Event(), asyncio.Event()
-
-    async def connect_late(owner: Owner, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
-        begun.set()
-        await may_go_on.wait()
-        return await connect(owner, protocol)
-
-    monkeypatch.setattr(forwarder, "connect", connect_late)
+    begun, may_go_on = connecting_late(forwarder, monkeypatch)
     first = asyncio.create_task(ask(receiving, sid))
     await begun.wait()
     assert (await ask(receiving, sid)).status_code == 503
