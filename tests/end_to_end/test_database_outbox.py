@@ -137,7 +137,7 @@ async def test_each_change_arrives_once_through_restarts_of_a_single_server(
         return [int(event[1]["title"]) for event in alice.events.items if event[0] == "task:update"]
 
     changing = asyncio.create_task(change())
-    for _ in range(4):
+    for _ in range(3):
         seen = len(created())
         await until(lambda seen=seen: len(created()) > seen)
         server.signal(ending)
