@@ -111,11 +111,9 @@ async def test_a_killed_worker_is_replaced(workers: Workers, members: list[Membe
     before = workers.pids
     lost = workers.of(1, members)
     os.kill(before[1], signal.SIGKILL)
-    answered = []
-    for _ in range(8):
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
-            answered.append((await http.get(f"{workers.server.url}/health")).json()["workers"])
-    assert answered == [1] * 8  # the start of another worker takes longer
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
+        answers = await asyncio.gather(*(http.get(f"{workers.server.url}/health") for _ in range(8)))
+    assert [answer.json()["workers"] for answer in answers] == [1] * 8  # the start of another worker takes longer
     await until(lambda: all(len(member.ids) == 2 for member in lost), PATIENCE)
     await expect_health(workers.server, status="healthy", workers=2, connections=len(members))
     assert [len({*member.ids}) for member in members] == [1] * len(members)

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 
 from synkora.app.metrics.page import metrics_route
+from synkora.app.workers import health as health_module
 from synkora.app.workers import siblings
 from synkora.app.workers.client_count import ClientCounts, SharedClientCount
 from synkora.app.workers.health import WorkerHealth, health_of_all, shared_health
@@ -110,6 +111,30 @@ async def test_simultaneous_requests_share_one_health(both: tuple[Siblings, Sibl
     assert {whole.status for whole in await asyncio.gather(*(health() for _ in range(50)))} == {"healthy"}
     assert sorted(asked) == [0, 1]
     assert (await health()).connections == 3 + 4
+
+
+async def test_all_workers_are_asked_for_their_health_with_pauses(
+    both: tuple[Siblings, Siblings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests one after the other would cost each worker as much as simultaneous ones."""
+    asked: list[int] = []
+
+    def answer(number: int) -> bytes:
+        asked.append(number)
+        return msgspec.msgpack.encode(WorkerHealth(number, False, "healthy", None, len(asked), []))
+
+    for number, each in enumerate(both):
+        each.answer("health", partial(answer, number))
+    monkeypatch.setattr(health_module, "PAUSE", 3600)
+    health = shared_health(both[0])
+    await health()
+    waiting = [asyncio.ensure_future(health()) for _ in range(3)]
+    for _ in range(20):
+        await both[0].ask("word")
+    assert sorted(asked) == [0, 1]
+    assert not any(each.done() for each in waiting)
+    for request in waiting:
+        request.cancel()
 
 
 async def test_simultaneous_requests_get_one_page_of_metrics(both: tuple[Siblings, Siblings]) -> None:

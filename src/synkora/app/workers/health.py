@@ -1,7 +1,10 @@
 """The health of all workers as that of one server."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Final
 
 import msgspec
 
@@ -30,6 +33,7 @@ class Health(msgspec.Struct):
 
 
 TOPIC = "health"
+PAUSE: Final = 0.25  # seconds from an answer of all workers to the next question
 
 
 async def health_of_all(siblings: Siblings) -> Health:
@@ -44,13 +48,26 @@ async def health_of_all(siblings: Siblings) -> Health:
 
 
 def shared_health(siblings: Siblings) -> Callable[[], Awaitable[Health]]:
-    """Return `health_of_all` for requests of strangers: those at the same time share one answer, which may be large."""
+    """Return `health_of_all` for requests of strangers, who may ask without end, and each time all names are read.
+
+    Requests at the same time share one answer, and those that come right after it share the next one. No answer is
+    kept: one that says `healthy` after a worker has died would mislead a load balancer.
+    """
     asking: asyncio.Task[Health] | None = None
+    answered_at = -math.inf
+
+    async def ask_in_time() -> Health:
+        nonlocal answered_at
+        await asyncio.sleep(answered_at + PAUSE - monotonic())
+        try:
+            return await health_of_all(siblings)
+        finally:
+            answered_at = monotonic()
 
     async def ask() -> Health:
         nonlocal asking
         if asking is None or asking.done():
-            asking = asyncio.get_running_loop().create_task(health_of_all(siblings))
+            asking = asyncio.get_running_loop().create_task(ask_in_time())
         return await asyncio.shield(asking)
 
     return ask
