@@ -11,7 +11,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from tests.access.fixtures import postgres
 from tests.access.processes import Postgres
+from tests.support.logs import capture_logs
 
+from synkora.app.instance import Instance
 from synkora.app.integrated import CollaborationServer
 from synkora.app.settings import Settings, SettingsError
 from synkora.recovery.embedded import EmbeddedStore
@@ -48,6 +50,25 @@ async def test_without_its_lifespan_it_refuses_clients(configuration: dict[str, 
         async with collaboration.lifespan():
             assert (await http.get(HANDSHAKE)).status_code == 200
             assert (await http.get("/synkora/ready")).status_code == 200
+
+
+async def test_what_is_kept_is_closed_when_the_instance_cannot_start(
+    configuration: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one can use the files."""
+    settings = Settings(secret=SecretStr(SECRET), shutdown_timeout=0, state_dir=tmp_path / "state")
+
+    async def fail(_: Instance) -> None:
+        raise RuntimeError("of the test")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Instance, "__aenter__", fail)
+        with pytest.raises(RuntimeError, match="of the test"):
+            await CollaborationServer(settings).lifespan().__aenter__()
+    with capture_logs() as logs:
+        async with CollaborationServer(settings).lifespan():
+            pass
+    assert not [entry for entry in logs if entry["log_level"] == "error"]
 
 
 async def test_the_outbox_is_read_while_events_are_kept(

@@ -80,12 +80,17 @@ class CollaborationServer:
         log.info("integrated", path=self._settings.path)
         advise(self._settings)
         await start(self._instance.server)
-        async with self._instance as instance:
-            registry_of(instance.server).unavailable = None
-            try:
-                yield
-            finally:
-                await self._begin_to_stop()
+        try:
+            async with self._instance as instance:
+                registry_of(instance.server).unavailable = None
+                try:
+                    yield
+                finally:
+                    await self._begin_to_stop()
+        except BaseException:
+            if self._stopping is None:  # the instance could not start: another one may need its files
+                await self._instance.server.close(0)
+            raise
 
     def _begin_to_stop(self) -> asyncio.Task[None]:
         if self._stopping is None:

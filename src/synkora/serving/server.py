@@ -65,11 +65,11 @@ class Server(uvicorn.Server):
     """uvicorn's server, which closes a Socket.IO server's connections before its own.
 
     `around` is entered when what is kept for recovery has been loaded, before it listens, and left when the connections
-    have ended. To stop, it refuses new clients and
-    awaits `drain`, if given; then `before_close`; then the remaining connections are closed within `shutdown_timeout`
-    seconds. Another signal cuts the drain short, and a later one ends the process. A SIGTERM within two seconds of a
-    counted signal does not count. `reload` is called on SIGHUP, except in a terminal, where SIGHUP means that the
-    terminal has closed. With `shared`, requests for sessions of other instances reach these instances.
+    have ended. To stop, it refuses new clients and awaits `drain`, if given; then `before_close`; then the remaining
+    connections are closed within `shutdown_timeout` seconds. Another signal cuts the drain short, and a later one ends
+    the process. A SIGTERM within two seconds of a counted signal does not count. `reload` is called on SIGHUP, except
+    in a terminal, where SIGHUP means that the terminal has closed. With `shared`, requests for sessions of other
+    instances reach these instances.
     """
 
     def __init__(
