@@ -3,6 +3,8 @@
 import asyncio
 import json
 import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -15,6 +17,8 @@ from synkora import ConnectRefused, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
 from synkora.engine.session import Session
 from synkora.sockets.socket_recovery import RecoveryOutcome
+
+Calls = list[tuple[str, Socket]]  # of handlers
 
 
 @pytest.fixture
@@ -66,12 +70,25 @@ async def test_fault_01_a_return_that_is_still_decided_is_taken_over(server: Soc
     assert len(server.of("/").sockets) == 1
 
 
-def _watch(server: SocketServer) -> list[tuple[str, Socket]]:
+def _watch(server: SocketServer) -> Calls:
     """The calls of the handlers of CONNECT and of the end, from now on."""
-    calls: list[tuple[str, Socket]] = []
+    calls: Calls = []
     server.on_connect(lambda socket, _: calls.append(("connected", socket)))
     server.on_disconnect(lambda socket, reason: calls.append((reason, socket)))
     return calls
+
+
+@asynccontextmanager
+async def _returning(
+    server: SocketServer,
+) -> AsyncIterator[tuple[Page, Calls, list[Callable[[], None]]]]:
+    """A page that returns, and whose first read is answered; the calls of the handlers; and the reads from then on."""
+    page = await lost(server)
+    calls = _watch(server)
+    with held_reads(server) as reads:
+        await page.come()
+        reads.pop()()
+        yield page, calls, reads
 
 
 @pytest.mark.parametrize("offset", [None, "bad"])
@@ -79,11 +96,7 @@ async def test_fault_01_a_return_ends_before_another_one_of_its_session_is_admit
     server: SocketServer, offset: str | None
 ) -> None:
     """Also if the log answers the first one late, and is not read for the second one."""
-    page = await lost(server)
-    calls = _watch(server)
-    with held_reads(server) as reads:
-        await page.come()
-        reads.pop()()
+    async with _returning(server) as (page, calls, reads):
         await page.read()
         page.offset = offset
         await page.come()
@@ -102,11 +115,7 @@ async def test_fault_01_a_return_ends_before_another_one_of_its_session_is_admit
 async def test_a_return_that_the_server_ends_during_its_last_read_has_ended_once(
     server: SocketServer, close: bool
 ) -> None:
-    page = await lost(server)
-    calls = _watch(server)
-    with held_reads(server) as reads:
-        await page.come()
-        reads.pop()()
+    async with _returning(server) as (page, calls, reads):
         await page.read()
         ((_, socket),) = calls
         socket.disconnect(close)
@@ -118,11 +127,7 @@ async def test_a_return_that_the_server_ends_during_its_last_read_has_ended_once
 
 
 async def test_a_return_whose_last_read_fails_has_ended(server: SocketServer) -> None:
-    page = await lost(server)
-    calls = _watch(server)
-    with held_reads(server) as reads:
-        await page.come()
-        reads.pop()()
+    async with _returning(server) as (page, calls, _):
         with patch.object(recovery_of(server).log, "replay", side_effect=RuntimeError("broken")):
             await page.read()
     ((_, socket),) = calls[:1]

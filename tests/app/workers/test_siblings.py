@@ -97,8 +97,8 @@ async def test_a_worker_that_is_silent_does_not_hold_up_the_others(
         assert await both[0].ask("word") == [b"one", b"two"]
 
 
-async def test_simultaneous_requests_share_one_health(both: tuple[Siblings, Siblings]) -> None:
-    """Strangers may ask for it without end, and the names of all projects are read for it. A later one is new."""
+def answering(both: tuple[Siblings, Siblings]) -> list[int]:
+    """Let each worker answer for its health, and return the numbers of those that are asked."""
     asked: list[int] = []
 
     def answer(number: int) -> bytes:
@@ -107,6 +107,12 @@ async def test_simultaneous_requests_share_one_health(both: tuple[Siblings, Sibl
 
     for number, each in enumerate(both):
         each.answer("health", partial(answer, number))
+    return asked
+
+
+async def test_simultaneous_requests_share_one_health(both: tuple[Siblings, Siblings]) -> None:
+    """Strangers may ask for it without end, and the names of all projects are read for it. A later one is new."""
+    asked = answering(both)
     health = shared_health(both[0])
     assert {whole.status for whole in await asyncio.gather(*(health() for _ in range(50)))} == {"healthy"}
     assert sorted(asked) == [0, 1]
@@ -117,14 +123,7 @@ async def test_all_workers_are_asked_for_their_health_with_pauses(
     both: tuple[Siblings, Siblings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests one after the other would cost each worker as much as simultaneous ones."""
-    asked: list[int] = []
-
-    def answer(number: int) -> bytes:
-        asked.append(number)
-        return msgspec.msgpack.encode(WorkerHealth(number, False, "healthy", None, len(asked), []))
-
-    for number, each in enumerate(both):
-        each.answer("health", partial(answer, number))
+    asked = answering(both)
     monkeypatch.setattr(health_module, "PAUSE", 3600)
     health = shared_health(both[0])
     await health()
