@@ -11,9 +11,9 @@ import httptools
 
 from synkora.engine.addresses import TrustedProxies
 from synkora.engine.request import Headers, Request
-from synkora.protocol.headers import LONGEST_LIST
 
 _KEY_SIZE: Final = 16  # bytes
+_MOST_OFFERS: Final = 100  # subprotocols of a client
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 
@@ -63,12 +63,10 @@ def split_target(target: bytes) -> tuple[str, str]:
 def subprotocol(offers: str | None) -> str | None:
     """Return the first valid subprotocol that a client offers, as `ws` for Node.js does; None without one.
 
-    A client that offers subprotocols closes a WebSocket without one of them (RFC 6455 section 4.1). A very long list is
-    not read.
+    A client that offers subprotocols closes a WebSocket without one of them (RFC 6455 section 4.1). Names may be long,
+    some clients have a token there, but very many are not read.
     """
-    if offers is not None and len(offers) > LONGEST_LIST:
-        return None
-    names = (name.strip() for name in (offers or "").split(","))
+    names = (name.strip() for name in (offers or "").split(",", _MOST_OFFERS))
     return next(filter(_TOKEN.fullmatch, names), None)
 
 
