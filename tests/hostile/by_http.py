@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 from time import monotonic
 
@@ -322,23 +321,48 @@ async def duplicate_polls(a: Attacker) -> None:
     await a.expect_refusal(target, 400)
 
 
-async def polls_without_reading(a: Attacker) -> None:
-    """Polls over more and more connections, whose large answers are not read. They end the session."""
-    sid = await a.open_polling()
-    target = f"{PATH}polling&sid={sid}"
+async def _join_by_polling(a: Attacker) -> str:
+    """Join the attacker's own project. Returns the target of the session's polls."""
+    target = f"{PATH}polling&sid={await a.open_polling()}"
     for packet in (b'40{"token":"%b"}' % a.token.encode(), b'42["join-project","%b"]' % a.project.encode()):
         a.count()
         await a.ask(request("POST", target, body=packet))
-    edit = json.dumps(["canvas:update", {"projectId": a.project, "changes": "x" * 900_000}])
+    return target
+
+
+async def _send_large_edit(a: Attacker, member: WebSocket) -> None:
+    a.count()
+    await member.emit("canvas:update", {"projectId": a.project, "changes": "x" * 900_000})
+    await a.expect_life(member)
+
+
+async def polls_without_reading(a: Attacker) -> None:
+    """Polls over more and more connections, whose large answers are not read. They end the session."""
+    headers = a.pick({}, {"Connection": "close"})
+    target = await _join_by_polling(a)
     async with a.member() as member, contextlib.AsyncExitStack() as stack:
         for _ in range(3):
-            a.count(2)
-            await member.send_text(b"42" + edit.encode())
-            await a.expect_life(member)
+            await _send_large_edit(a, member)
             poll = await stack.enter_async_context(a.connection(slow=True))
-            await poll.send(request("GET", target))
+            a.count()
+            await poll.send(request("GET", target, headers))
             await asyncio.sleep(_SLOW)
-    await a.expect_refusal(request("GET", target), 400)
+        await a.expect_refusal(request("GET", target), 400)
+
+
+async def handshakes_behind_unread_answers(a: Attacker) -> None:
+    """A WebSocket that signs in and joins blindly, over a connection whose large answer is not read."""
+    target = await _join_by_polling(a)
+    async with a.member() as member, a.connection(slow=True) as connection:
+        await _send_large_edit(a, member)
+        a.count(3)
+        await connection.send(request("GET", target))
+        await connection.head()
+        connect = client_frame(TEXT, b'40{"token":"%b"}' % a.token.encode())
+        join = client_frame(TEXT, b'42["join-project","%b"]' % a.project.encode())
+        with contextlib.suppress(ConnectionError):
+            await connection.send(upgrade() + connect + join)
+        await a.expect_end(connection)
 
 
 async def duplicate_posts(a: Attacker) -> None:

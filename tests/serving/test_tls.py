@@ -2,10 +2,11 @@
 
 import asyncio
 import signal
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import httpx
 import psutil
 import pytest
 import socketio  # type: ignore[import-untyped]  # it has no types
+from starlette.types import Receive, Scope, Send
 from tests.support.certificates import make_certificate
 from tests.support.clients import WebSocket
 from tests.support.key_updates import key_changer
@@ -27,6 +29,7 @@ from synkora.identity.tokens import sign
 from synkora.serving.http_limits import TLS_AHEAD
 from synkora.serving.server import TLS_WINDOW, Server
 from synkora.serving.tls import TlsError, tls_context
+from synkora.serving.uvicorn_polling import PollingProtocol
 from synkora.sockets.internals import registry_of
 
 SECRET = "a-secret-of-the-tls-tests-3f61c0a9d2"
@@ -191,6 +194,75 @@ async def test_a_client_that_never_reads_is_cut_off(files: tuple[Path, Path]) ->
         assert reasons == ["transport error"]
         assert [tally.kind for tally in server.incidents.take()] == ["slow client cut off"]
         writer.transport.abort()
+
+
+def connect_without_reading(port: int, trust: ssl.SSLContext) -> ssl.SSLSocket:
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.settimeout(PATIENCE)
+    plain.connect(("127.0.0.1", port))
+    secured = trust.wrap_socket(plain, server_hostname="127.0.0.1")
+    secured.setblocking(False)
+    return secured
+
+
+async def test_the_time_for_the_last_bytes_is_limited(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for bytes that are encrypted already, which the transport does not count."""
+    monkeypatch.setattr("synkora.serving.http_limits.READ_TIME", 0.5)
+    trust = ssl.create_default_context(cafile=files[0])
+    serving_it = Server(SocketServer(), app=thirty_kilobytes, tls=tls_context(*files), shutdown_timeout=0.05)
+    state = serving_it.server_state
+    async with running(serving_it, "/socket.io/") as address:
+        with await asyncio.to_thread(connect_without_reading, address.port, trust) as first:
+            await until(lambda: state.connections)
+            (protocol,) = state.connections
+            asked = 0
+            while not protocol.transport.get_write_buffer_size():
+                await ask(first, serving_it)
+                asked += 1
+        await until(lambda: not state.connections)
+        with await asyncio.to_thread(connect_without_reading, address.port, trust) as second:
+            await until(lambda: state.connections)
+            (protocol,) = state.connections
+            for _ in range(asked - 2):  # so that what is encrypted waits for the kernel alone
+                await ask(second, serving_it)
+            assert not protocol.transport.get_write_buffer_size()
+            with suppress(ssl.SSLError):  # it waits for the server's end
+                second.unwrap()
+            await until(lambda: not state.connections)
+
+
+async def test_a_handshake_behind_unread_responses(files: tuple[Path, Path]) -> None:
+    """The client is cut off: nothing would report the full write buffer to the WebSocket."""
+    server = SocketServer()
+    trust = ssl.create_default_context(cafile=files[0])
+    serving_it = Server(server, app=thirty_kilobytes, tls=tls_context(*files), shutdown_timeout=0.05)
+    state = serving_it.server_state
+    async with running(serving_it, "/socket.io/") as address:
+        with await asyncio.to_thread(connect_without_reading, address.port, trust) as client:
+            await until(lambda: state.connections)
+            (protocol,) = state.connections
+            assert isinstance(protocol, PollingProtocol)
+            while not protocol.flow.write_paused:
+                await ask(client, serving_it)
+            client.send(upgrade())
+            await until(lambda: not state.connections)
+        assert not len(registry_of(server))
+        assert [tally.kind for tally in server.incidents.take()] == ["slow client cut off"]
+
+
+async def ask(client: ssl.SSLSocket, server: Server) -> None:
+    """Send a request, and wait until it has been answered."""
+    answered = server.server_state.total_requests
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    await until(lambda: server.server_state.total_requests > answered)
+
+
+async def thirty_kilobytes(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"30000")]})
+    await send({"type": "http.response.body", "body": b"x" * 30_000})
 
 
 async def test_the_read_buffer_over_tls_is_small(files: tuple[Path, Path]) -> None:

@@ -163,11 +163,14 @@ async def test_a_connection_that_breaks_between_polls_ends_nothing(server: Socke
         assert await polling.poll() == ["4two"]
 
 
-async def test_a_poll_before_the_last_response_is_read_ends_the_session(server: SocketServer, address: Address) -> None:
+@pytest.mark.parametrize("head", ["Host: a\r\n", "Host: a\r\nConnection: close\r\n"], ids=["kept", "closed"])
+async def test_a_poll_before_the_last_response_is_read_ends_the_session(
+    server: SocketServer, address: Address, head: str
+) -> None:
     """Each connection would hold another large response. The small kernel buffer lets the test see this."""
     async with Polling(address) as polling, raw(address, slow=True) as deaf, raw(address) as other:
         session = server._registry.find(polling.sid)
-        await deaf.send(get(address, polling.sid))
+        await deaf.send(get(address, polling.sid, head))
         await until(lambda: session.transport.writable)
         for _ in range(2):
             session.outbox.put(Message(b"x" * 1_000_000))

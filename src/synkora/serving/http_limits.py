@@ -132,7 +132,13 @@ class HttpProtocol(PipelineProtocol):
     def resume_writing(self) -> None:
         """Handle a nearly empty write buffer: the client has caught up."""
         super().resume_writing()
-        self._timeouts.reads.drop(self)
+        if not self.transport.is_closing():
+            self._timeouts.reads.drop(self)
+
+    def eof_received(self) -> None:
+        """Handle the end of the client's data: the event loop now closes the connection."""
+        super().eof_received()
+        self._limit_last_reads()
 
     # Called by the parser
 
@@ -180,30 +186,40 @@ class HttpProtocol(PipelineProtocol):
     # Called by uvicorn
 
     def handle_websocket_upgrade(self) -> None:
-        """Pass the connection to the WebSocket protocol."""
+        """Pass the connection to the WebSocket protocol.
+
+        Only a client that has read the previous response may send a handshake. The event loop has reported the full
+        write buffer, and would not report it to the WebSocket protocol again.
+        """
+        if self.flow.write_paused:
+            self._cut_off()
+            return
         self._in_body = False
-        self._timeouts.forget(self)
         super().handle_websocket_upgrade()
+        self._timeouts.forget(self)  # also of what the WebSocket protocol has written
 
     def on_response_complete(self) -> None:
         """Continue with the next pipelined request; the timeout of its body starts now."""
         if self.pipeline and self in self._timeouts.bodies:
             self._timeouts.bodies.add(self)
         super().on_response_complete()
+        if self.transport.is_closing():
+            self._limit_last_reads()
 
     def send_400_response(self, msg: str) -> None:
         """Respond to data that the parser could not read."""
         if self._is_overfull:
             self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, "too many pipelined")
-            self.transport.close()
+            self._close()
         elif self._has_too_many_chunks:
             self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, "too many small chunks")
-            self.transport.close()
+            self._close()
         elif self._is_too_large:
             self._refuse_size()
         else:
             self._timeouts.incidents.note(IncidentKind.REQUEST_REFUSED, "not HTTP")
             super().send_400_response(msg)
+            self._limit_last_reads()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection."""
@@ -211,6 +227,7 @@ class HttpProtocol(PipelineProtocol):
             self._cut_off()  # the client has not read the last response
         else:
             super().timeout_keep_alive_handler()
+            self._limit_last_reads()
 
     # Called by the timeouts
 
@@ -224,7 +241,7 @@ class HttpProtocol(PipelineProtocol):
             self._timeouts.incidents.note(IncidentKind.SLOW_REQUEST_CUT_OFF, "head")
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
         else:
-            self.transport.close()
+            self._close()
 
     def body_timed_out(self) -> None:
         """End the connection: the rest of a body did not arrive in time."""
@@ -237,7 +254,7 @@ class HttpProtocol(PipelineProtocol):
             self.cycle.message_event.set()
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
         else:
-            self.transport.close()
+            self._close()
 
     def read_timed_out(self) -> None:
         """Disconnect a client that reads too slowly."""
@@ -279,4 +296,16 @@ class HttpProtocol(PipelineProtocol):
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
+        self._close()
+
+    def _close(self) -> None:
+        """Close the connection after its last bytes."""
         self.transport.close()
+        self._limit_last_reads()
+
+    def _limit_last_reads(self) -> None:
+        """Start the timeout of the last bytes of a connection that closes. Over TLS, some of them cannot be seen."""
+        unread = self.transport.get_write_buffer_size()
+        if self not in self._timeouts.reads and (unread or self.transport.get_extra_info("ssl_object") is not None):
+            self._unread = unread
+            self._timeouts.reads.add(self)

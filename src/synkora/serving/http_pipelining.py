@@ -45,7 +45,7 @@ class PipelineProtocol(UpgradeProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Pass the connection to the WebSocket protocol, or close it if an earlier request is pending."""
         if self._answering is not None and not self._answering.response_complete:
-            self.transport.close()  # the earlier response would be written into the WebSocket
+            self.transport.abort()  # the earlier response would be written into the WebSocket
         else:
             super().handle_websocket_upgrade()
             self._release()

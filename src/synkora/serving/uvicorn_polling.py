@@ -306,8 +306,6 @@ def _unread(reference: "weakref.ref[PollingProtocol]") -> Callable[[], bool]:
 
     def has_unread() -> bool:
         protocol = reference()
-        if protocol is None or protocol.transport.is_closing():
-            return False
-        return bool(protocol.transport.get_write_buffer_size())
+        return protocol is not None and bool(protocol.transport.get_write_buffer_size())
 
     return has_unread

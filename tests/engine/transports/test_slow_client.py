@@ -2,11 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import psutil
 import pytest
-from tests.support.clients import websocket
+from tests.support.clients import Polling, websocket
 from tests.support.servers import Address, Engine, serving_engine, until
-from tests.support.wire import PING, TEXT, WebSocket, client_frame, raw_websocket
+from tests.support.sessions import turn
+from tests.support.wire import (
+    CLOSE,
+    PING,
+    TEXT,
+    Connection,
+    WebSocket,
+    client_frame,
+    raw,
+    raw_websocket,
+    request,
+    upgrade,
+)
 from websockets.frames import Opcode
 
 from synkora.engine.backlog import VOLATILE_LIMIT
@@ -15,6 +29,7 @@ from synkora.engine.message import Message
 
 LIMIT = 1_000_000
 SIZE = 10_000
+ANSWER = 30_000_000  # bytes: more than sockets hold
 
 
 @pytest.fixture
@@ -119,6 +134,79 @@ async def test_a_client_that_does_not_read_is_closed_without_waiting_for_it(slow
     await stuff(engine)
     engine.recorders[0].session.close(Reason.SERVER_SHUTTING_DOWN)
     await until(lambda: engine.registry.is_drained)
+
+
+@pytest.mark.parametrize("address", ["picows"], indirect=True)  # an ASGI server's own WebSockets have their own limits
+@pytest.mark.parametrize(
+    "last", [client_frame(TEXT, b"4", masked=False), client_frame(CLOSE), b""], ids=["bad frame", "close", "the end"]
+)
+async def test_however_it_ends_it_is_closed_without_waiting_for_it(
+    slow: WebSocket, engine: Engine, last: bytes
+) -> None:
+    await stuff(engine)
+    if last:
+        await slow.send(last)
+    else:
+        slow.send_end()
+        await turn()
+        engine.recorders[0].session.close(Reason.PING_TIMEOUT)
+    await until(lambda: engine.registry.open_websockets == 0)
+
+
+@asynccontextmanager
+async def behind_an_unread_answer(engine: Engine) -> AsyncIterator[tuple[Connection, Address]]:
+    """A connection that has read only the head of its last answer to a poll, over uvicorn's own HTTP protocol."""
+    async with (
+        serving_engine(engine) as address,
+        Polling(address) as polling,
+        raw(address, slow=True) as connection,
+    ):
+        session = engine.recorders[0].session
+        session.outbox.is_stranger = False  # as of a client that has signed in
+        target = address.url(sid=polling.sid).removeprefix(address.http)
+        await connection.send(request("GET", target))
+        await until(lambda: session.transport.writable)
+        session.outbox.put(Message(b"x" * ANSWER))
+        assert "200" in await connection.head()
+        yield connection, address
+
+
+async def test_a_handshake_behind_an_unread_answer_leads_to_the_same_limit() -> None:
+    """The event loop has reported the full write buffer before, and reports it once."""
+    engine = Engine(max_outbox=2 * ANSWER)
+    async with behind_an_unread_answer(engine) as (connection, address):
+        await connection.send(upgrade(path=address.path))
+        await until(lambda: len(engine.recorders) == 2)
+        recorder, count = engine.recorders[1], 0
+        recorder.session.outbox.is_stranger = False
+        while not recorder.reasons:
+            recorder.session.outbox.put(Message(b"x" * LIMIT))
+            count += 1
+            await asyncio.sleep(0)
+            assert count * LIMIT < 10 * ANSWER, "the slow client was never cut off"
+        await until(lambda: engine.registry.open_websockets == 0)
+
+
+async def test_a_handshake_behind_an_unread_answer_succeeds_if_the_client_reads() -> None:
+    engine = Engine(max_outbox=2 * ANSWER)
+    async with behind_an_unread_answer(engine) as (connection, address):
+        await connection.send(upgrade(path=address.path))
+        await until(lambda: len(engine.recorders) == 2)
+        for number in range(3):
+            engine.recorders[1].session.outbox.put(numbered(number))
+            await asyncio.sleep(0)
+        assert await connection.read(ANSWER + 1) == b"4" + b"x" * ANSWER
+        client = WebSocket(connection.reader, connection.writer)
+        assert (await client.response()).status == 101
+        assert (await client.text()).startswith("0{")
+        assert [number_of(bytes((await client.frame()).data)) for _ in range(3)] == [0, 1, 2]
+
+
+async def test_a_refused_handshake_behind_an_unread_answer_keeps_no_connection() -> None:
+    async with behind_an_unread_answer(Engine(max_outbox=2 * ANSWER)) as (connection, address):
+        await connection.send(upgrade(path=address.path, Sec_WebSocket_Version="12"))
+        client = connection.writer.get_extra_info("sockname")
+        await until(lambda: client not in [held.raddr for held in psutil.Process().net_connections()])
 
 
 @pytest.mark.parametrize("address", ["picows"], indirect=True)  # an ASGI server does not report pings

@@ -54,6 +54,13 @@ def limit_unsent(connection: asyncio.BaseTransport) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
+def close_soon(connection: asyncio.Transport) -> None:
+    """Close a connection. A slow client has `CLOSING_TIME` for its last bytes; over TLS, some cannot be seen."""
+    connection.close()
+    if connection.get_write_buffer_size() or connection.get_extra_info("ssl_object") is not None:
+        asyncio.get_running_loop().call_later(CLOSING_TIME, connection.abort)
+
+
 class WebSocketTransport(WSListener):
     """A WebSocket: the transport of a session, or the probe of an upgrade."""
 
@@ -117,6 +124,8 @@ class WebSocketTransport(WSListener):
         limit_unsent(underlying)
         # `write` then reports a slow consumer immediately. Over TLS, uvloop pauses at the limit instead of above it.
         underlying.set_write_buffer_limits(high=0 if underlying.get_extra_info("ssl_object") is None else 1)
+        # What is unread by now has been reported to the protocol before.
+        self.writable = not underlying.get_write_buffer_size()
         try:
             if self._sid is None:
                 self.session = self._registry.open(self._request, self)
@@ -259,9 +268,7 @@ class WebSocketTransport(WSListener):
                 return
             self._closing = True
             self._write(close_frame(code))
-        self._connection.close()
-        if not self.writable:  # the client may never read the rest
-            asyncio.get_running_loop().call_later(CLOSING_TIME, self._connection.abort)
+        close_soon(self._connection)
 
     def framing_failed(self, close_frame_bytes: bytes) -> None:
         """Send picows' close frame for an invalid frame. Earlier frames have been handled."""

@@ -18,7 +18,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in pic
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.registry import Ask, Registry
 from synkora.engine.request import Request
-from synkora.engine.transports.websocket import WebSocketTransport
+from synkora.engine.transports.websocket import WebSocketTransport, close_soon
 from synkora.engine.transports.websocket_heads import Peer, is_key, parse, peer_of, subprotocol
 from synkora.protocol.websocket import EXTENSION, accepts_compression, is_close_frame
 
@@ -79,7 +79,7 @@ class _ParserConnection:
             self._connection.write(data)
 
     def close(self) -> None:
-        self._connection.close()
+        close_soon(self._connection)
 
 
 class _NoParser:
@@ -374,4 +374,4 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             f"{more}sec-websocket-version: {_VERSION}\r\nconnection: close\r\n\r\n"
         )
         self._transport.write(head.encode() + body)
-        self._transport.close()
+        close_soon(self._transport)
