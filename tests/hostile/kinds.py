@@ -1,6 +1,7 @@
 """Every kind of hostility by its name: the public functions of three modules."""
 
 import inspect
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -15,3 +16,6 @@ KINDS: Mapping[str, Attack] = MappingProxyType(
         if inspect.iscoroutinefunction(attack) and attack.__module__ == module.__name__ and not name.startswith("_")
     }
 )
+
+#: The kinds of a run: those that HOSTILE_KINDS names, with commas; by default, all.
+CHOSEN = os.environ.get("HOSTILE_KINDS", ",".join(KINDS)).split(",")
