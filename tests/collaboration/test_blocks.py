@@ -57,6 +57,16 @@ def test_the_last_change_counts(order: tuple[int, ...]) -> None:
     assert blocks.remaining("alice", "192.0.2.1") > 0
 
 
+@pytest.mark.parametrize("known", [block(changed=2_000_000_000_000), lifted(changed=2_000_000_000_000)])
+def test_a_change_is_later_than_those_of_a_faster_clock(known: Block) -> None:
+    blocks = Blocks()
+    blocks.add(known)
+    newer = block(ends=6000, changed=blocks.change_time("user", "alice"))
+    assert blocks.add(newer)
+    assert blocks.in_force == [newer]
+    assert blocks.change_time("user", "bob") == pytest.approx(time.time(), abs=60)
+
+
 def test_blocks_are_limited() -> None:
     """A further one is refused until one has ended. A known one can still be changed."""
     blocks = Blocks()

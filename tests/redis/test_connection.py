@@ -1,8 +1,11 @@
 """A connection by itself: messages of Redis without a command."""
 
+import asyncio
+
 import pytest
 
-from synkora.redis.connection import LARGEST_REPLY, RedisConnection
+from synkora.redis.connection import LARGEST_REPLY, Pending, RedisConnection
+from synkora.redis.errors import LinkDown
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,27 @@ async def test_a_piece_without_an_end_ends_it() -> None:
     for _ in range(4):
         connection.data_received(part)
     assert ends == [f"Redis has sent more than {LARGEST_REPLY} bytes in one piece"]
+
+
+class Full(asyncio.Transport):
+    """A transport whose peer does not read."""
+
+    def get_write_buffer_size(self) -> int:
+        return 1001
+
+    def abort(self) -> None:
+        pass
+
+
+async def test_a_command_behind_one_that_has_ended_it_fails() -> None:
+    """A change of subscriptions comes right before a command. Nothing would ever answer it."""
+    ends: list[str] = []
+    connection = RedisConnection(ends.append, max_waiting=1000)
+    connection.connection_made(Full())
+    connection.arm()
+    pending = Pending(None)
+    connection.change("SUBSCRIBE", [b"x" * 300_000])
+    connection.request(("PING",), pending)
+    assert len(ends) == 1
+    with pytest.raises(LinkDown, match="Redis does not read"):
+        await pending.future

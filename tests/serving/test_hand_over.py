@@ -8,6 +8,7 @@ import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -19,7 +20,9 @@ from tests.support.wire import TEXT, client_frame, raw
 
 from synkora.engine.incidents import IncidentKind
 from synkora.engine.transports.websocket_heads import Peer
+from synkora.serving import hand_over
 from synkora.serving.forward_signature import HEADER, sign
+from synkora.serving.hand_over import WorkerSockets
 from synkora.serving.owners import Owner
 from synkora.serving.tls import tls_context
 from synkora.sockets.internals import registry_of
@@ -149,6 +152,44 @@ async def test_a_worker_without_file_descriptors_answers(
         answer = await http.get(url, headers=upgrade if transport == "websocket" else {})
     assert answer.json() == UNKNOWN
     await until(lambda: one.pending == 0)
+
+
+async def test_a_worker_without_file_descriptors_accepts_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in each turn of the event loop, which would take all of its time."""
+    taken: list[bytes] = []
+    accepts = 0
+
+    def take(connection: socket.socket, data: bytes) -> None:
+        connection.close()
+        taken.append(data)
+
+    class Exhausted(socket.socket):
+        """The process has no file descriptor left for a while."""
+
+        def accept(self) -> Any:
+            nonlocal accepts
+            accepts += 1
+            if accepts == 1:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().accept()
+
+    one, other = WorkerSockets(tmp_path, "one", take), WorkerSockets(tmp_path, "two", take)
+    monkeypatch.setattr(hand_over, "_ACCEPT_AGAIN", 3600)
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", Exhausted)
+        one.start()
+    with socket.socket() as passed:
+        assert other.pass_on("one", passed.fileno(), b"a")
+    await until(lambda: bool(accepts))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (accepts, taken) == (1, [])
+    assert one._pause is not None
+    assert one._listening is not None
+    one._pause.cancel()
+    asyncio.get_running_loop().add_reader(one._listening, one._accept, one._listening)  # as after the pause
+    await until(lambda: taken == [b"a"])
+    one.close()
 
 
 async def test_another_machine_reaches_a_worker_through_any_other(site: Site, folder: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.support.page import Page, outcomes, recovery_of, without_offsets
 from synkora import Namespace, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
 from synkora.recovery.memory import MemorySessions
+from synkora.recovery.ports import LoggedEvent
 from synkora.sockets.socket_recovery import RecoveryOutcome
 
 OFFSET = r'"[0-9a-z]+\.[0-9a-f]+"'
@@ -312,3 +313,12 @@ class TestIncomplete:
         await thief.come()
         assert thief.sid != page.sid
         assert outcomes(server)[RecoveryOutcome.UNKNOWN] == 1
+
+
+async def test_messages_of_a_return_have_the_log_of_its_read(server: SocketServer) -> None:
+    """Another log, which gives the same numbers, may begin while very many are encoded."""
+    recovery = recovery_of(server)
+    old, new = (LoggedEvent(1, data, (), ("r",), (), None) for data in (b'["old"]', b'["new"]'))
+    (earlier,) = recovery._messages([old], "epochold")
+    (later,) = recovery._messages([new], "epochnew")
+    assert (earlier.data, later.data) == (b'["old","epochold.1"]', b'["new","epochnew.1"]')

@@ -50,12 +50,19 @@ class KeyChanger:
 @contextlib.contextmanager
 def key_changer(port: int) -> Iterator[KeyChanger]:
     """Connect to a server on this machine."""
-    context = _OPENSSL.SSL_CTX_new(_OPENSSL.TLS_client_method())
-    tls = _OPENSSL.SSL_new(context)
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _OPENSSL.SSL_set_fd(tls, connection.fileno())
-        assert _OPENSSL.SSL_connect(tls) == 1
-        yield KeyChanger(tls)
+        with changing_keys(connection) as client:
+            yield client
+
+
+@contextlib.contextmanager
+def changing_keys(connection: socket.socket) -> Iterator[KeyChanger]:
+    """Begin TLS over a connection."""
+    context = _OPENSSL.SSL_CTX_new(_OPENSSL.TLS_client_method())
+    tls = _OPENSSL.SSL_new(context)
+    _OPENSSL.SSL_set_fd(tls, connection.fileno())
+    assert _OPENSSL.SSL_connect(tls) == 1
+    yield KeyChanger(tls)
     _OPENSSL.SSL_free(tls)
     _OPENSSL.SSL_CTX_free(context)

@@ -83,9 +83,9 @@ class Moderation:
 
     async def block(self, kind: BlockedKind, name: str, seconds: float) -> Done:
         """Block a user or address for a time, and close all connections. Raises `TooManyBlocks`."""
-        now = time.time()
-        block = Block(kind, name, now + seconds, now)
-        if not self._collaboration.blocks.add(block):
+        blocks = self._collaboration.blocks
+        block = Block(kind, name, time.time() + seconds, blocks.change_time(kind, name))
+        if not blocks.add(block):
             raise TooManyBlocks
         return await self._ask_block(kind, name, block)
 
@@ -95,7 +95,7 @@ class Moderation:
         found = next((block for block in blocks.in_force if (block.kind, block.name) == (kind, name)), None)
         if found is None:
             return None
-        lifted = Block(kind, name, found.until, max(time.time(), found.changed_at + 0.001), is_lifted=True)
+        lifted = Block(kind, name, found.until, blocks.change_time(kind, name), is_lifted=True)
         blocks.add(lifted)
         return await self._ask_block(kind, name, lifted)
 

@@ -55,6 +55,11 @@ class Blocks:
         """The blocks that have neither ended nor been lifted."""
         return [block for block in self.known if not block.is_lifted]
 
+    def change_time(self, kind: BlockedKind, name: str) -> float:
+        """Return the time of a change that is made now: later than all known ones, also those of faster clocks."""
+        known = self._blocks.get((kind, name))
+        return time.time() if known is None else max(time.time(), known.changed_at + 0.001)
+
     def add(self, block: Block) -> bool:
         """Add a block, unless a later one with the same name is known; return False if there is no space."""
         key = (block.kind, block.name)

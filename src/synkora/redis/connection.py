@@ -91,6 +91,7 @@ class RedisConnection(asyncio.Protocol):
         self._has_heard = False
         self._incomplete = 0  # bytes since the last complete reply or message
         self._transport: asyncio.Transport | None = None
+        self._problem = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -107,6 +108,7 @@ class RedisConnection(asyncio.Protocol):
         if self.over.is_set():
             return
         self.over.set()
+        self._problem = problem
         if self._transport is None:
             self.gone.set()
         else:
@@ -144,6 +146,10 @@ class RedisConnection(asyncio.Protocol):
         await confirmations.future
 
     def _send(self, packed: bytes, expected: Pending | None) -> None:
+        if self.over.is_set():  # perhaps by the command before, in the same call
+            if expected is not None:
+                expected.fail(LinkDown(self._problem))
+            return
         self._unsent.append(packed)
         self._unsent_size += len(packed)
         self._expected.append(expected)

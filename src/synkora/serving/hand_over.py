@@ -16,6 +16,7 @@ MAX_DATA: Final = 65_536
 _BACKLOG: Final = 4096
 _PATIENCE: Final = 5  # seconds for the connection that another worker passes
 _ACCEPTED_AT_ONCE: Final = 50  # in a turn of the event loop
+_ACCEPT_AGAIN: Final = 1.0  # seconds after an error
 _FD_SIZE: Final = array.array("i").itemsize
 #: A message of this type arrives whole or not at all. Linux alone has it.
 _KIND: Final = getattr(socket, "SOCK_SEQPACKET", None)
@@ -34,6 +35,7 @@ class WorkerSockets:
         self._own = self._path(tag)
         self._take = take
         self._listening: socket.socket | None = None
+        self._pause: asyncio.TimerHandle | None = None  # before it accepts again
         self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
 
     def _path(self, tag: str) -> Path:
@@ -57,6 +59,8 @@ class WorkerSockets:
     def close(self) -> None:
         """Accept no more connections."""
         loop = asyncio.get_running_loop()
+        if self._pause is not None:
+            self._pause.cancel()
         if self._listening is not None:
             loop.remove_reader(self._listening)
             self._listening.close()
@@ -90,7 +94,12 @@ class WorkerSockets:
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 passing, _ = listening.accept()
-            except OSError:  # none is left, or the process has no file descriptor for it
+            except BlockingIOError:
+                return  # none is left
+            except OSError:  # the process has no file descriptor for it, for one: the loop would call this in each turn
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listening)
+                self._pause = loop.call_later(_ACCEPT_AGAIN, loop.add_reader, listening, self._accept, listening)
                 return
             passing.setblocking(False)
             loop = asyncio.get_running_loop()

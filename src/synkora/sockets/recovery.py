@@ -247,15 +247,16 @@ class NamespaceRecovery:
         joined = {room: number for room, number in found.joined.items() if room in rooms}
         after = found.after if found.until is None else found.until
         self.log.replay(socket.id, joined, after, partial(self._answered, socket, found, answered))
-        self._add(socket, found, await answered)
+        read = await answered
+        self._add(socket, found, read)
         missed = found.missed
         if is_last:
             # Nothing may be awaited: the handler of CONNECT has run.
-            found.replay = self._messages(missed, None if found.until is None else found.until.ahead)
+            found.replay = self._messages(missed, read.until.epoch, read.until.ahead)
             found.missed = []
             return
         for end in range(_SLICE, len(missed), _SLICE):
-            found.replay += self._messages(missed[end - _SLICE : end])
+            found.replay += self._messages(missed[end - _SLICE : end], read.until.epoch)
             await asyncio.sleep(0)
             if not socket._is_connecting or socket._recovery is not found:
                 return
@@ -295,12 +296,13 @@ class NamespaceRecovery:
             found.outcome = RecoveryOutcome.RECOVERED
             found.missed = missed
 
-    def _messages(self, missed: list[LoggedEvent], ahead: Ahead | None = None) -> list[Message]:
+    def _messages(self, missed: list[LoggedEvent], epoch: str, ahead: Ahead | None = None) -> list[Message]:
         """Return missed events as messages, one for all clients that still have to be sent the same event.
 
+        Their numbers are those of the log's `epoch`: another one may have begun since they were read.
         The client keeps the position of the last one alone, which has what the client is `ahead`.
         """
-        epoch, messages = self.log.position.epoch, []
+        messages = []
         for event in missed:
             position = Position(epoch, event.number, ahead if event is missed[-1] else None)
             message = self._replayed.get(position)

@@ -1,5 +1,8 @@
 import json
 
+import pytest
+
+from synkora.app.webhooks import queue as queue_module
 from synkora.app.webhooks.message import MOST_EVENTS, WebhookMessage
 from synkora.app.webhooks.queue import MemoryQueue, WebhookEvent
 from synkora.collaboration.transitions import Transition, TransitionData
@@ -30,6 +33,19 @@ async def test_ids_ascend_also_as_texts() -> None:
     entered(queue, *map(str, range(1000)))
     ids = [event.id for event in await queue.first(1000)]
     assert ids == sorted(set(ids))
+
+
+async def test_ids_ascend_while_the_clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was set back, and a million events have come since."""
+    monkeypatch.setattr(queue_module, "time", lambda: 1.0)
+    queue = MemoryQueue()
+    queue._last = (5000, 999_997)
+    entered(queue, *"abcd")
+    events = await queue.first(100)
+    ids = [event.id for event in events]
+    assert ids == sorted(set(ids))
+    await queue.remove(events)
+    assert queue.waiting == 0
 
 
 async def test_the_oldest_events_are_dropped_from_a_full_queue() -> None:

@@ -11,6 +11,7 @@ from synkora.protocol.json import encode
 
 MOST_EVENTS: Final = 10_000
 MOST_BYTES: Final = 4_000_000
+_LAST_NUMBER: Final = 999_999  # within a millisecond: the clock may stand still for a while, after it was set back
 
 
 class WebhookEvent(NamedTuple):
@@ -84,6 +85,8 @@ class MemoryQueue:
         """Append an event."""
         content = encode({"type": transition.value, "data": data})
         now, (last, number) = int(time() * 1000), self._last
+        if now <= last and number == _LAST_NUMBER:
+            now = last + 1
         self._last = (now, 0) if now > last else (last, number + 1)
         self._events.append(WebhookEvent(event_id(*self._last), self._last[0], content))
         self._bytes += len(content)
