@@ -1,4 +1,4 @@
-"""Draining: sends members to another instance, a few at a time, before this one stops."""
+"""Draining: groups the members by project and announces their leave; `engine/drain.py` decides when each goes."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

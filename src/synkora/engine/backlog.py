@@ -1,4 +1,4 @@
-"""The messages that wait for a slow consumer, and their bytes. `outbox.py` decides when they are too many."""
+"""The messages that wait for a slow consumer: drops obsolete ones. `outbox.py` decides when they are too many."""
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable

@@ -1,4 +1,4 @@
-"""Draining: a server's sessions end over a time, so that clients do not all reconnect in the same moment."""
+"""Draining: sessions end over a time, in an order, so that clients do not all reconnect in the same moment."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""Messages about the state of a subject. A newer state makes older messages obsolete."""
+"""Marks messages about the state of a subject; `backlog.py` drops those that a newer state makes obsolete."""
 
 from collections.abc import Hashable, Sequence
 from typing import Protocol

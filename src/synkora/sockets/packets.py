@@ -1,4 +1,4 @@
-"""Encodes events and acks."""
+"""Encodes events and acks, and refuses names that are reserved by Socket.IO."""
 
 from collections.abc import Hashable, Sequence
 

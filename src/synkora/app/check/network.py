@@ -1,4 +1,4 @@
-"""Local addresses, and the clocks of other machines."""
+"""Local addresses, and how far the clocks of Redis, the database and the app may differ."""
 
 from ipaddress import ip_address
 from typing import Final
