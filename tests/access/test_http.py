@@ -30,6 +30,7 @@ from tests.support.servers import until
 from synkora.access.http import MAX_ANSWER, HttpAccess
 from synkora.collaboration.access import Access, AccessUnavailable, Role, SessionRefused
 from synkora.identity import SignedIn
+from synkora.identity.tokens import MAX_TOKEN_LENGTH
 
 OWNER = {"userId": "owner", "role": "OWNER", "user": {"id": "owner", "name": "Olga"}}
 PROJECT = {"id": TEAM_PROJECT, "createdById": "creator", "teamId": "team", "team": {"members": [OWNER]}}
@@ -112,6 +113,26 @@ async def test_a_session_that_the_app_rejects_gives_no_access(app: App) -> None:
     await policy.close()
 
 
+async def test_a_session_that_is_too_long_for_the_app_is_refused(app: App) -> None:
+    """Node.js reads 16 kB of headers. The fault is the session's, and none of the app: an outage would let it stay."""
+    too_long = nextauth_v4("owner", permissions="x" * 12_150)
+    assert len(too_long.token) <= MAX_TOKEN_LENGTH
+    async with asking(app.url) as policy:
+        with pytest.raises(SessionRefused, match="status 431") as refused:
+            await policy.role(too_long, TEAM_PROJECT)
+        assert refused.value.token == too_long.token
+        assert await policy.role(nextauth_v4("owner"), TEAM_PROJECT) is Role.OWNER
+
+
+@pytest.mark.parametrize(
+    ("status", "size"), [(400, 3_000), (413, 0), (413, 3_000), (414, 0), (414, 3_000), (431, 0), (431, 3_000)]
+)
+async def test_answers_about_the_length_of_a_request_are_about_its_session(status: int, size: int) -> None:
+    """A 400 is one only to a session that does not fit into one cookie: a faulty app may answer 400 to everyone."""
+    with pytest.raises(SessionRefused, match=f"status {status}"):
+        await _answered(_response(b"<html>", status=f"{status} Too Long"), permissions="x" * size)
+
+
 async def test_one_users_session_is_never_used_for_another(app: App) -> None:
     """The app renews sessions in its answers. The renewed session is not kept, and not sent with another user's
     question.
@@ -181,13 +202,13 @@ def _response(body: object, *headers: str, status: str = "200 OK") -> bytes:
     return "\r\n".join([*head, "", ""]).encode() + content
 
 
-async def _answered(answer: bytes, user_id: str = "owner") -> Role | None:
+async def _answered(answer: bytes, user_id: str = "owner", **claims: str) -> Role | None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
 
     async with listening(serve) as listener, asking(listener.url) as policy:
-        return await policy.role(nextauth_v4(user_id), TEAM_PROJECT)
+        return await policy.role(nextauth_v4(user_id, **claims), TEAM_PROJECT)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +280,8 @@ async def test_refusals_of_the_app_are_refusals(status: str) -> None:
         _response(b""),
         _response(b"\xff\xfe"),
         _response(b"[" * 100_000),
+        _response({**PROJECT, "board": "\ud83d" * 10_001}),
+        _response(json.dumps(PROJECT)[:-1].encode() + b', "board": ' + b"[" * 2_000 + b"]" * 2_000 + b"}"),
         _response({}),
         _response([PROJECT]),
         _response({"project": PROJECT}),

@@ -51,6 +51,7 @@ class Roles:
         self.asked: Counter[tuple[str, str]] = Counter()
         self.error: BaseException | None = None
         self.ended: set[str] = set()  # tokens of sessions that the app has ended
+        self.too_long: set[str] = set()  # tokens that the app cannot read
         self.gate = asyncio.Event()
         self.gate.set()
         self.gates: dict[str, asyncio.Event] = {}
@@ -64,6 +65,8 @@ class Roles:
             raise self.error
         if signed_in.token in self.ended:
             raise SessionRefused(signed_in.token)
+        if signed_in.token in self.too_long:
+            raise SessionRefused(signed_in.token, "too long")
         return self.roles.get(key)
 
     async def close(self) -> None:

@@ -21,6 +21,7 @@ from tests.support.servers import until
 
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.engine.close_reasons import Reason
+from synkora.engine.incidents import IncidentKind
 from synkora.identity.sign_in import SignedIn
 
 #: All that can go wrong with a policy.
@@ -213,6 +214,22 @@ async def test_a_session_without_an_answer_does_not_prevent_the_questions_of_oth
     del roles.roles["ann", "p"]
     for tab in (first, deaf):
         assert (await first_error(tab))["message"] == "You no longer have access to this project"
+
+
+async def test_a_user_whose_only_session_the_app_cannot_read_is_out(guarded: MakeGuarded) -> None:
+    """It joined by the answer to another session, and no question would ever remove it. The log tells of it."""
+    site = guarded(roles := Roles(ann=Role.OWNER, bob=Role.OWNER), recheck=0.02)
+    short, bob = await site.join("Ann"), await site.join("Bob")
+    long = site.come("Ann", email="long@example.com")
+    await settle()
+    token = site.collaboration.members[long.id].signed_in.token
+    roles.too_long.add(token)
+    await ask(long, "join-project", "p")
+    short.emit("leave-project", "p")
+    await settle()
+    assert (await first_error(long))["message"] == "You no longer have access to this project"
+    assert site.collaboration.members[bob.id].projects == {"p": Role.OWNER}
+    assert site.server.incidents.totals[IncidentKind.ACCESS_CHECK_FAILED]
 
 
 async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeGuarded) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from synkora.access.forwarded_cookie import session_cookie
+from synkora.access.forwarded_cookie import CHUNK, session_cookie
 from synkora.access.roles import QUERY_TIMEOUT, is_valid_project_id, member_role
 from synkora.collaboration.access import AccessUnavailable, Role, SessionRefused
 from synkora.identity.sign_in import SignedIn
@@ -20,6 +20,9 @@ MAX_ANSWER: Final = 5_000_000  # bytes
 _OK: Final = 200
 _UNAUTHORIZED: Final = 401
 _NO_ACCESS: Final = frozenset({_UNAUTHORIZED, 403, 404})
+# The request is too long. Its length is that of the session: all else is short.
+_TOO_LONG: Final = frozenset({413, 414, 431})
+_BAD_REQUEST: Final = 400
 # An app on Node.js closes an idle connection after 5 s: close earlier, so that no request meets a closing connection.
 _LIMITS: Final = httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=4)
 # A compressed answer could decompress to any size.
@@ -76,6 +79,7 @@ class HttpAccess:
             async with self._opened().stream(
                 "GET", self._projects_url + quote(project_id, safe=""), headers=headers
             ) as response:
+                _check_length(response.status_code, signed_in.token)
                 answer = await _read(response)
                 if response.status_code == _UNAUTHORIZED:
                     raise SessionRefused(signed_in.token)
@@ -107,6 +111,13 @@ class HttpAccess:
                 verify=self._tls,
             )
         return self._client
+
+
+def _check_length(status: int, token: str) -> None:
+    """Raise `SessionRefused` if the session is too long for the app, or for a proxy before it."""
+    # nginx and others answer 400 to a long cookie. To a session that fits into one cookie, 400 has another reason.
+    if status in _TOO_LONG or (status == _BAD_REQUEST and len(token) > CHUNK):
+        raise SessionRefused(token, f"the app answered with status {status}: the session may be too long for it")
 
 
 async def _read(response: httpx.Response) -> bytes | None:

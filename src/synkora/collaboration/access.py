@@ -102,7 +102,9 @@ class Access:
         """
         try:
             return await self._ask(signed_in, project_id, fresh=fresh)
-        except SessionRefused:
+        except SessionRefused as refused:
+            if refused.problem:
+                raise AccessUnavailable(refused.problem) from None
             return None
 
     async def recheck(self, signed_in: SignedIn, project_id: str) -> Role | None:

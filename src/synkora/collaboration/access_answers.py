@@ -34,11 +34,15 @@ class AccessUnavailable(Exception):
 
 
 class SessionRefused(Exception):
-    """The app does not accept the session that it was asked with; `token` is the session's."""
+    """The app does not accept the session that it was asked with; `token` is the session's.
 
-    def __init__(self, token: str) -> None:
-        super().__init__("the app does not accept the session")
+    `problem` is set if the app cannot read a request with this session, such as one that is too long for it.
+    """
+
+    def __init__(self, token: str, problem: str = "") -> None:
+        super().__init__(problem or "the app does not accept the session")
         self.token = token
+        self.problem = problem
 
 
 class AccessAnswers(Generic[K, V]):
@@ -103,8 +107,9 @@ class AccessAnswers(Generic[K, V]):
             value = await self._ask(ask)
             outcome = AccessOutcome.DENIED if value is None else AccessOutcome.GRANTED
             return value
-        except SessionRefused:
-            outcome = AccessOutcome.DENIED
+        except SessionRefused as refused:
+            if not refused.problem:
+                outcome = AccessOutcome.DENIED
             raise
         finally:
             self.outcomes[outcome] += 1

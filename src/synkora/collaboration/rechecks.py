@@ -12,7 +12,8 @@ class Rechecks:
     """Asks for the role of each user in each project again, about every `every` seconds.
 
     The answer counts for all connections that were in the project at the question. The user's sessions take turns in
-    asking. If the app does not accept a session, only the connections with it are out, and the next session asks.
+    asking. If the app does not accept a session, or cannot read it, only the connections with it are out, and the next
+    session asks.
     `remove` is called for a member without access. If the policy cannot answer, members stay.
     """
 
@@ -60,8 +61,10 @@ class Rechecks:
             try:
                 role = await self._access.recheck(each.signed_in, project_id)
                 break
-            except SessionRefused:
+            except SessionRefused as refusal:
                 refused.add(token)
+                if refusal.problem:
+                    self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, refusal.problem)
             except AccessUnavailable as error:
                 self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
                 self._move_back(key, token)
