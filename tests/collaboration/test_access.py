@@ -8,11 +8,14 @@ import pytest
 from tests.collaboration.guarded import MovedClock, Roles, signed_in
 from tests.support.servers import until
 
-from synkora.collaboration import keyed_limit
-from synkora.collaboration.access import Access, AccessUnavailable, OpenAccess, Role
+from synkora.collaboration import access as access_port
+from synkora.collaboration import access_answers, keyed_limit
+from synkora.collaboration.access import Access, AccessUnavailable, OpenAccess, Role, SessionRefused
+from synkora.collaboration.limits import Limits
 
 ANN = signed_in("ann")
 EVE = signed_in("eve")
+DEFAULT_PROJECTS = Limits().projects
 
 
 @pytest.mark.parametrize(("role", "may_write"), [(Role.OWNER, True), (Role.EDITOR, True), (Role.VIEWER, False)])
@@ -254,7 +257,7 @@ async def test_a_user_with_endless_questions_does_not_delay_others(monkeypatch: 
 def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """They fail immediately. Those that wait too long for their turn fail, too."""
     monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 1)
-    monkeypatch.setattr(keyed_limit, "MAX_WAITING_PER_KEY", 1)
+    monkeypatch.setattr(access_port, "MAX_WAITING_PER_USER", 1)
     loop = MovedClock()
 
     async def ask() -> int:
@@ -272,6 +275,41 @@ def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.MonkeyP
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         assert runner.run(ask()) == 1
+
+
+async def test_as_many_questions_wait_as_a_connection_has_projects() -> None:
+    """So a page that joins all of them at once is not refused."""
+    access = Access(Roles(ann=Role.OWNER))
+    projects = [f"p{number}" for number in range(DEFAULT_PROJECTS)]
+    assert await asyncio.gather(*(access.role(ANN, project) for project in projects)) == [None] * DEFAULT_PROJECTS
+
+
+async def test_very_many_users_with_many_questions_do_not_stop_rechecks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further joins are refused. A removed user must not stay by the questions of others."""
+    monkeypatch.setattr(access_answers, "MAX_QUESTIONS", 3)
+    roles = Roles(ann=Role.OWNER)
+    roles.gate.clear()
+    access = Access(roles)
+    questions = [asyncio.create_task(access.role(EVE, f"p{number}")) for number in range(3)]
+    await until(lambda: roles.asked.total() == 3)
+    with pytest.raises(AccessUnavailable, match="too many questions"):
+        await access.role(ANN, "p")
+    recheck = asyncio.create_task(access.recheck(ANN, "p"))
+    await until(lambda: roles.asked["ann", "p"] or recheck.done())
+    roles.gate.set()
+    assert await recheck is Role.OWNER
+    assert await asyncio.gather(*questions) == [None] * 3
+
+
+async def test_a_session_that_the_app_cannot_read_has_no_answer() -> None:
+    """To a join, which is refused as without an answer. A recheck asks with another session."""
+    access = Access(roles := Roles(ann=Role.OWNER))
+    roles.too_long.add(ANN.token)
+    with pytest.raises(AccessUnavailable, match="too long"):
+        await access.role(ANN, "p")
+    with pytest.raises(SessionRefused):
+        await access.recheck(ANN, "p")
+    assert access.outcomes == {"unavailable": 2}
 
 
 async def test_a_recheck_is_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:

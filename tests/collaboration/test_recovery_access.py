@@ -198,6 +198,33 @@ async def test_very_many_returns_of_one_user_do_not_delay_others(guarded: MakeGu
     await settle()
 
 
+async def test_a_return_to_very_many_projects_asks_about_few_at_a_time(guarded: MakeGuarded) -> None:
+    """A return that fails asks no more."""
+    projects = [f"p{number}" for number in range(50)]
+    roles = Roles()
+    roles.roles |= {("ann", project): Role.EDITOR for project in projects}
+    site = guarded(roles, recovery=True)
+    tabs = [await Tab(site, "Ann").open(*projects[number::2]) for number in range(2)]
+    for tab in tabs:
+        await tab.lose()
+    for error in (AccessUnavailable("the app is down"), None):
+        roles.asked.clear()
+        roles.gate.clear()
+        roles.error = error
+        for tab in tabs:
+            await tab.come()
+        await settle()
+        assert roles.asked.total() == MAX_PER_KEY
+        await site.answer()
+        if error is not None:
+            assert roles.asked.total() < len(projects)
+    await until(lambda: site.collaboration.connections == len(tabs))
+    assert roles.asked.total() == len(projects)
+    for tab in tabs:
+        await tab.read()
+        assert tab.recovered
+
+
 async def test_the_limit_on_connections_counts_a_half_open_one_once(guarded: MakeGuarded) -> None:
     site = guarded(Roles(ann=Role.EDITOR), limits=Limits(connections=1), recovery=True)
     ann = await Tab(site, "Ann").open()

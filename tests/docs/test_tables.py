@@ -13,7 +13,7 @@ from tests.docs.documents import ROOT, blocks, table
 from synkora.app.settings.variables import describe
 from synkora.cluster.project_sync import TRANSITIONS as SYNC_TRANSITIONS
 from synkora.cluster.project_sync import SyncState
-from synkora.collaboration.access import MAX_CACHED
+from synkora.collaboration.access import MAX_CACHED, MAX_WAITING_PER_USER
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.collaboration.kept_sessions import MAX_LOOKUPS
 from synkora.collaboration.keyed_limit import MAX_PER_KEY, MAX_WAITING_PER_KEY
@@ -47,7 +47,7 @@ BOUNDS: Final = {
     "TLS handshake": {TLS_TIME, MOST_UNUSED},
     "message before CONNECT is answered": {MAX_EARLY},
     "CONNECT": {MAX_EARLY},
-    "questions about one user to the app or the database": {MAX_PER_KEY, MAX_WAITING_PER_KEY},
+    "questions about one user to the app or the database": {MAX_PER_KEY, MAX_WAITING_PER_USER},
     "session keys of one address that are looked up": {MAX_PER_KEY, MAX_WAITING_PER_KEY, MAX_LOOKUPS},
     "large frame, fragments of a message": {COMPLETION},
     "packets without use": {OVERHEAD_RATE, OVERHEAD_BURST, OVERHEAD_BYTES, SMALL},

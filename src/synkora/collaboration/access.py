@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from synkora.collaboration.access_answers import (
     ANSWER_TIMEOUT,
@@ -26,6 +26,10 @@ __all__ = [
     "Role",
     "SessionRefused",
 ]
+
+
+#: Further questions about one user that wait for their turn: as many as the projects of a connection, by default.
+MAX_WAITING_PER_USER: Final = 50
 
 
 class Role(StrEnum):
@@ -87,7 +91,7 @@ class Access:
             answer_timeout=answer_timeout,
             max_cached=max_cached,
         )
-        self._limit = KeyedLimit()
+        self._limit = KeyedLimit(max_waiting=MAX_WAITING_PER_USER)
         self.outcomes, self.durations = self._answers.outcomes, self._answers.durations
 
     def cached(self, signed_in: SignedIn, project_id: str) -> Role | None:
@@ -97,7 +101,7 @@ class Access:
     async def role(self, signed_in: SignedIn, project_id: str, *, fresh: bool = False) -> Role | None:
         """Return the user's role in a project, or None without access; `fresh` ignores the cache.
 
-        A `fresh` question is exempt from the limit per user: a user with endless questions must not evade the recheck.
+        A `fresh` question is exempt from the limits: a user with endless questions must not evade the recheck.
         Raises `AccessUnavailable`.
         """
         try:

@@ -13,7 +13,7 @@ GRANTED_TTL: Final = 30  # seconds
 DENIED_TTL: Final = 5  # seconds
 ANSWER_TIMEOUT: Final = 3  # seconds
 MAX_CACHED: Final = 100_000  # answers
-MAX_QUESTIONS: Final = 10_000  # simultaneous questions
+MAX_QUESTIONS: Final = 10_000  # simultaneous questions, beyond which only `fresh` ones are asked
 #: Seconds, up to `ANSWER_TIMEOUT`.
 ANSWER_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0)
 
@@ -85,14 +85,17 @@ class AccessAnswers(Generic[K, V]):
         return answer[0] if answer and answer[1] > asyncio.get_running_loop().time() else None
 
     async def get(self, key: K, ask: Callable[[], Awaitable[V | None]], *, fresh: bool = False) -> V | None:
-        """Return the cached answer; without one, or with `fresh`, the answer of `ask`. Raises `AccessUnavailable`."""
+        """Return the cached answer; without one, or with `fresh`, the answer of `ask`. Raises `AccessUnavailable`.
+
+        Callers limit their `fresh` questions themselves.
+        """
         answer = self._answers.get(key)
         if answer and not fresh and answer[1] > asyncio.get_running_loop().time():
             return answer[0]
         asking = (key, fresh)
         task = self._asking.get(asking)
         if task is None:
-            if len(self._asking) >= MAX_QUESTIONS:
+            if not fresh and len(self._asking) >= MAX_QUESTIONS:
                 raise AccessUnavailable("too many questions at a time")
             task = asyncio.get_running_loop().create_task(self.ask(ask))
             self._asking[asking] = task

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from math import inf
 from typing import Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
@@ -49,6 +50,7 @@ class Admission:
         self._rechecks = Rechecks(access, incidents, self.remove, recheck)
         self._questions = Tasks()
         self._returns = KeyedLimit(_MAX_RETURNS)
+        self._return_questions = KeyedLimit(max_waiting=inf)  # as many as the returns have projects
         self._removed: dict[str, list[set[str]]] = {}  # by user: for each return, the projects it may not return to
         self._buffered_memory: Counter[str] = Counter()  # bytes, by user
 
@@ -190,17 +192,20 @@ class Admission:
         user_id, removed = signed_in.user.id, set[str]()
         self._removed.setdefault(user_id, []).append(removed)
         try:
-            async with self._returns.slot(user_id):
-                roles = await asyncio.gather(
-                    *(self._access.role(signed_in, project_id, fresh=True) for project_id in projects)
-                )
+            async with self._returns.slot(user_id), asyncio.TaskGroup() as group:
+                asked = {each: group.create_task(self._role_again(signed_in, each)) for each in projects}
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # the first, which has cancelled the other questions
         finally:
             of_user = self._removed[user_id]
             of_user[:] = [each for each in of_user if each is not removed]
             if not of_user:
                 del self._removed[user_id]
-        pairs = zip(projects, roles, strict=True)
-        return {project_id: None if project_id in removed else role for project_id, role in pairs}
+        return {each: None if each in removed else question.result() for each, question in asked.items()}
+
+    async def _role_again(self, signed_in: SignedIn, project_id: str) -> Role | None:
+        async with self._return_questions.slot(signed_in.user.id):
+            return await self._access.role(signed_in, project_id, fresh=True)
 
     def refuse_returns(self, user_id: str, project_id: str) -> None:
         """Let no return of the user that is under way lead into a project."""

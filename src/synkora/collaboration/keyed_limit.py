@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from synkora.collaboration.access_answers import AccessUnavailable
 
 MAX_PER_KEY: Final = 8  # simultaneous questions per key
-MAX_WAITING_PER_KEY: Final = 200  # further questions per key that wait
+MAX_WAITING_PER_KEY: Final = 200  # further questions per key that wait, unless a limit has its own number
 
 
 class _Slots:
@@ -23,9 +23,13 @@ class _Slots:
 
 
 class KeyedLimit:
-    """Limits simultaneous work: `MAX_PER_KEY` per key, and `in_all` over all keys if given."""
+    """Limits simultaneous work: `MAX_PER_KEY` per key, and `in_all` over all keys if given.
 
-    def __init__(self, in_all: int | None = None) -> None:
+    Of each key, `max_waiting` more may wait.
+    """
+
+    def __init__(self, in_all: int | None = None, *, max_waiting: float = MAX_WAITING_PER_KEY) -> None:
+        self._max_waiting = max_waiting
         self._slots: WeakValueDictionary[str, _Slots] = WeakValueDictionary()
         self._all = None if in_all is None else asyncio.Semaphore(in_all)
 
@@ -35,7 +39,7 @@ class KeyedLimit:
         slots = self._slots.get(name)
         if slots is None:
             slots = self._slots[name] = _Slots()
-        if slots.waiting >= MAX_WAITING_PER_KEY:
+        if slots.waiting >= self._max_waiting:
             raise AccessUnavailable("too many questions of one asker")
         async with AsyncExitStack() as held:
             slots.waiting += 1
