@@ -32,7 +32,7 @@ SHOWN = 25  # of what is wrong
 KEPT = re.compile(
     rb"synkora:socket\.io:("
     rb"instances|instance:.*|project:.*|"
-    rb"\{log:/\}:(log|marks|rooms|floors|stream:.*|index:.*)|"
+    rb"\{log:/\}:(log|marks|rooms|floors|large|stream:.*|index:.*)|"
     rb"\{sessions:/\}:(lost|times|pid:.*))"
 )
 

@@ -62,6 +62,10 @@ class Trial:
         found = await self.log.read(rooms or ("p", "me"), after)
         return found if isinstance(found, Incomplete) else [name_of(event) for event in found]
 
+    async def kept(self, *rooms: str) -> list[Kept]:
+        found = [await self.log.kept(room) for room in rooms]
+        return [each for each in found if each is not None]
+
 
 class WatchedTrace(Trace):
     """Notes how many events were delivered when it ended, and with which problem."""
@@ -388,6 +392,37 @@ class EventLogContract:
         assert await trial.missed(began, "quiet") == ["a", "b"]
         assert await trial.missed(began, "busy") is Incomplete.TRIMMED
         assert await trial.log.kept("busy") == Kept(8, 8 * len(event("a")))
+
+    async def test_a_flood_in_several_rooms_costs_those_rooms(self, make: MakeStore) -> None:
+        """Also when the event that is one too many is in a room with less than an equal share."""
+        trial = await Trial.start(make, RecoverySettings(total_bytes=len(event("a")) * 16))
+        began = trial.log.position
+        await trial.append("a", rooms=("quiet",))
+        for room in ("p", "q", "r"):
+            await trial.append(*"bcdef", rooms=(room,))
+        await trial.append("g", rooms=("s",))
+        assert await trial.missed(began, "quiet", "s") == ["a", "g"]
+        assert await trial.missed(began, "p") is Incomplete.TRIMMED
+        for name in "hijklmnopqrst":
+            for room in ("p", "q", "r"):
+                await trial.append(name, rooms=(room,))
+            await trial.append("s", rooms=("s",), key="k")
+            kept = await trial.kept("p", "q", "r", "quiet", "s")
+            assert await trial.missed(began, "quiet", "s") == ["a", "g", "s"]
+            assert all(each.events >= 3 for each in kept[:3])
+            assert sum(each.events for each in kept) <= 16
+
+    async def test_large_events_in_several_rooms_cost_those_rooms(self, make: MakeStore) -> None:
+        """Also if each of these rooms has a single event, which is larger than its equal share."""
+        trial = await Trial.start(make, RecoverySettings(total_bytes=100))
+        began = trial.log.position
+        await trial.append("a", rooms=("quiet",))
+        for room in ("p", "q", "r", "s"):
+            await trial.append("x" * 36, rooms=(room,))
+        await trial.append("b", rooms=("busy",))
+        assert await trial.missed(began, "quiet", "busy") == ["a", "b"]
+        assert await trial.missed(began, "p") is Incomplete.TRIMMED
+        assert sum(each.bytes for each in await trial.kept("quiet", "p", "q", "r", "s", "busy")) <= 100
 
     async def test_positions_of_another_log_are_refused(self, trial: Trial) -> None:
         """Another epoch, or a number that was not assigned yet."""

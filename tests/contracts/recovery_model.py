@@ -18,7 +18,7 @@ _BOUNDS: Final = RecoverySettings(
     max_age=1e9, room_events=4, room_bytes=60, total_bytes=1_000_000, max_rooms=3, replay_events=5, replay_bytes=70
 )
 AGING: Final = replace(_BOUNDS, max_age=64)
-CROWDED: Final = replace(_BOUNDS, total_bytes=110)
+CROWDED: Final = replace(_BOUNDS, total_bytes=110, max_rooms=4)
 ROOMS: Final = ("a", "b", "c", "d", "e")
 MEMBERS: Final = ("x", "y")
 _KEYS: Final = (None, None, "k", "l")
@@ -51,19 +51,31 @@ class Model:
             self.age(now)
             while len(room.events) > self._bounds.room_events or _size(room.events) > self._bounds.room_bytes:
                 room.floor = room.events.pop(0).number
+        while len(self._named()) > self._bounds.max_rooms:
+            name = next(iter(self._named()))
+            room = self._rooms.pop(name)
+            self._forgotten[name] = max([room.floor, *(event.number for event in room.events)])
         for name in event.rooms:
             self._make_room(self._rooms[name], event)
-        while self._too_many():
-            name = next(name for name in self._rooms if name is not None)
-            room = self._rooms.pop(name)
-            assert name is not None
-            self._forgotten[name] = max([room.floor, *(event.number for event in room.events)])
+        if self._size() > self._bounds.total_bytes:
+            self._trim_largest()
 
     def _make_room(self, room: _ModelRoom, newest: LoggedEvent) -> None:
-        named = sum(1 for name, room in self._rooms.items() if name is not None and room.events)
-        share = max(self._bounds.total_bytes // max(named, 1), newest.size)
+        share = max(self._bounds.total_bytes // max(len(self._named()), 1), newest.size)
         while _size(room.events) > share and self._size() > self._bounds.total_bytes:
             room.floor = room.events.pop(0).number
+
+    def _trim_largest(self) -> None:
+        named = self._named()
+        most = self._bounds.total_bytes - self._bounds.total_bytes // 64
+        share = max(most - _size(self._rooms[None].events), 0) // len(named)
+        for name in sorted(named, key=lambda name: -_size(named[name])):
+            while _size(named[name]) > share and self._size() > most:
+                self._rooms[name].floor = named[name].pop(0).number
+
+    def _named(self) -> dict[str, list[LoggedEvent]]:
+        """The rooms with events, the quietest first."""
+        return {name: room.events for name, room in self._rooms.items() if name is not None and room.events}
 
     def _size(self) -> int:
         return sum(_size(room.events) for room in self._rooms.values())
@@ -73,11 +85,6 @@ class Model:
         for room in self._rooms.values():
             while room.events and self._times[room.events[0].number] <= now - self._bounds.max_age:
                 room.floor = room.events.pop(0).number
-
-    def _too_many(self) -> bool:
-        named = {name: room for name, room in self._rooms.items() if name is not None and room.events}
-        is_large = self._size() > self._bounds.total_bytes
-        return bool(named) and (len(named) > self._bounds.max_rooms or is_large)
 
     def due(self, rooms: tuple[str, ...], after: int) -> list[str]:
         """The names of all events that a socket in these rooms needs if nothing was trimmed."""

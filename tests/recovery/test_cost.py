@@ -3,10 +3,13 @@
 import asyncio
 import time
 import tracemalloc
+from collections.abc import Callable
+from itertools import count
 from typing import Final
 
 import pytest
 
+from synkora.recovery.kept_room import KeptRoom
 from synkora.recovery.memory import MemoryLog, MemoryStore
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
@@ -43,12 +46,31 @@ def test_fault_11_a_kept_event_takes_few_bytes(rooms: int, keyed: bool) -> None:
 
 
 def test_very_many_small_events_are_bounded_in_number() -> None:
-    """Each takes up to 300 bytes besides its own: the quietest rooms are forgotten."""
+    """Each takes up to 300 bytes besides its own. The largest rooms make room: a flood costs no quiet room."""
     log = MemoryLog(RecoverySettings(total_events=1000), lambda _: None)
+    log.append(b'["x"]', (), ("quiet",), ())
     for number in range(3000):
         log.append(b'["x"]', (), (f"project-{number // 100}",), ())
-    assert log._count == sum(room.count for room in log._rooms.values()) == 1000
-    assert "project-29" in log._rooms
+    assert 1000 - 1000 / 64 <= log._count == sum(room.count for room in log._rooms.values()) <= 1000
+    assert log._rooms["quiet"].count == 1
+    assert min(log._rooms[f"project-{number}"].count for number in range(30)) >= 1000 // 31 - 1
+
+
+def test_a_full_log_looks_at_all_rooms_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a large event for everyone, and rooms of the same size: each look makes room for a 64th of the log."""
+    looks, largest = count(), MemoryLog._largest
+
+    def look(log: MemoryLog, measure: Callable[[KeptRoom], int], share: int) -> list[KeptRoom]:
+        next(looks)
+        return largest(log, measure, share)
+
+    monkeypatch.setattr(MemoryLog, "_largest", look)
+    log = MemoryLog(RecoverySettings(total_bytes=640_000), lambda _: None)
+    log.append(b'["%b"]' % (b"x" * 100_000), ())
+    for number in range(20_000):
+        log.append(b'["%b"]' % (b"x" * 96), (), (f"project-{number % 500}",), ())
+    assert log.kept_bytes <= 640_000
+    assert 10 <= next(looks) <= (2_100_000 - 640_000) / 10_000
 
 
 @pytest.mark.parametrize("rooms", [1, 1000])

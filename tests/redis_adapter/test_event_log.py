@@ -1,6 +1,7 @@
 """The log of events in Redis."""
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -77,14 +78,62 @@ async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis
 
 
 async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
-    store = Followed(link, RecoverySettings(max_rooms=1), Clock())
+    store = Followed(link, RecoverySettings(max_rooms=1, total_bytes=1000), Clock())
     log = store.log("/", lambda _: None)
     for room in ("p", "q", "r", "p"):
         log.append(event("a"), (), (room,), ())
         await link.call("PING")
         await store.settled()
-    assert redis.do("EXISTS", "synkora:test:{log:/}:floors") == 1
+    assert redis.do("EXISTS", "synkora:test:{log:/}:floors", "synkora:test:{log:/}:large") == 2
     assert [key for key in redis.do("KEYS", "*") if redis.do("TTL", key) < 0] == []
+
+
+async def test_a_full_log_knows_what_its_rooms_hold(redis: RedisServer, link: Link) -> None:
+    """However rooms have grown and were trimmed. Only large rooms are listed by their size, about correctly."""
+    store = Followed(link, RecoverySettings(total_bytes=40_000, room_events=60), Clock())
+    log, chance = store.log("/", lambda _: None), random.Random(1)
+    prefix = "synkora:test:{log:/}:"
+    for number in range(1500):
+        room = f"large {chance.randrange(8)}" if number % 3 else f"small {number}"
+        key = f"{chance.randrange(30)}" if number % 5 else None
+        rooms = (room, "small") if number % 100 == 0 else (room,)
+        log.append(event("x" * (chance.randrange(1500) if number % 3 else 10)), (), rooms, (), key)
+        if number % 20 == 0:
+            await store.settled()
+    for _ in range(3):
+        await log.append_once(event("x"), ("small",), key="k")
+        await store.settled()
+    held, large = {}, redis.do("ZRANGE", f"{prefix}large", 0, -1)
+    for room in redis.do("ZRANGE", f"{prefix}rooms", 0, -1):
+        entries = [dict(zip(each[1][::2], each[1][1::2], strict=True)) for each in _entries(redis, room)]
+        held[room] = sum(int(each[b"s"]) for each in entries)
+        index = dict(zip(*[iter(redis.do("HGETALL", f"{prefix}index:".encode() + room))] * 2, strict=True))
+        assert (int(index[b"bytes"]), int(index[b"count"])) == (held[room], len(entries))
+        keys = {name for name in index if name.startswith(b"key:")}
+        assert keys == {b"key:" + each[b"k"] for each in entries if b"k" in each}
+        assert _entries(redis, room) == [] or int(index[b"floor"]) < int(_entries(redis, room)[0][0].split(b"-")[0])
+    assert sum(held.values()) == int(redis.do("HGET", f"{prefix}log", "bytes")) <= 40_000
+    assert len([room for room in held if room.startswith(b"small ")]) == 500
+    assert set(large) == {room for room in held if held[room] > 40_000 / 1024}
+    for room in large:
+        assert abs(held[room] - int(redis.do("ZSCORE", f"{prefix}large", room))) <= held[room] / 4
+
+
+async def test_a_room_that_is_small_again_or_forgotten_is_not_listed_as_large(redis: RedisServer, link: Link) -> None:
+    store = Followed(link, RecoverySettings(max_rooms=1, total_bytes=20_000), Clock())
+    log, large = store.log("/", lambda _: None), "synkora:test:{log:/}:large"
+    await log.append_once(event("x" * 1000), ("p",), key="k")
+    assert redis.do("ZRANGE", large, 0, -1) == [b"p"]
+    await log.append_once(event("x"), ("p",), key="k")
+    assert redis.do("ZRANGE", large, 0, -1) == []
+    for room in ("q", "r"):
+        await log.append_once(event("x" * 1000), (room,))
+        await store.settled()
+    assert redis.do("ZRANGE", large, 0, -1) == redis.do("ZRANGE", "synkora:test:{log:/}:rooms", 0, -1) == [b"r"]
+
+
+def _entries(redis: RedisServer, room: bytes) -> Any:
+    return redis.do("XRANGE", b"synkora:test:{log:/}:stream:" + room, "-", "+")
 
 
 async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:

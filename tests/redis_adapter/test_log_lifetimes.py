@@ -86,6 +86,31 @@ async def test_the_bytes_of_a_room_that_has_expired_are_free_again(redis: RedisS
     assert redis.do("HGET", PREFIX + "log", "bytes") == b"%d" % (2 * len(event("a")))
 
 
+async def test_a_large_room_that_has_expired_is_listed_no_more(redis: RedisServer, make: MakeStore) -> None:
+    """The log is within its bounds again with the next event."""
+    trial = await Trial.start(make, RecoverySettings(total_bytes=10 * len(event("a"))))
+    await trial.append(*"abcdef")
+    for name in "ghi":
+        await trial.append(name, rooms=("q",))
+    expire(redis, "p")
+    redis.do("HSET", PREFIX + "log", "bytes", 10 * len(event("a")))
+    began = await trial.append("j", rooms=("r",))
+    assert redis.do("ZRANGE", PREFIX + "large", 0, -1) == [b"r", b"q"]
+    await trial.append("k", rooms=("r",))
+    assert redis.do("ZRANGE", PREFIX + "rooms", 0, -1) == [b"q", b"r"]
+    assert int(redis.do("HGET", PREFIX + "log", "bytes")) <= 10 * len(event("a"))
+    assert await trial.missed(began, "q", "r") == ["k"]
+
+
+async def test_a_list_of_large_rooms_is_renewed_with_the_log(redis: RedisServer, make: MakeStore) -> None:
+    trial = await Trial.start(make, RecoverySettings(total_bytes=1000))
+    await trial.append("a", key="k")
+    trial.clock.now += 120
+    redis.do("EXPIRE", PREFIX + "large", 100)
+    await trial.append("b", key="k")
+    assert redis.do("TTL", PREFIX + "large") == redis.do("TTL", PREFIX + "log")
+
+
 async def test_a_log_without_rooms_has_no_bytes(redis: RedisServer, make: MakeStore) -> None:
     """However large the rooms were that have expired."""
     trial = await Trial.start(make, RecoverySettings(total_bytes=4))

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from operator import attrgetter
 from time import time
 from typing import Final, Protocol
 
@@ -224,8 +225,9 @@ class MemoryLog:
             or self._count > settings.total_events
             or len(rooms) > settings.max_rooms
         ):
-            self._make_room(event)
             self._forget_rooms()
+            self._make_room(event)
+            self._trim_largest()
 
     async def kept(self, room: str) -> Kept:
         kept = self._rooms.get(room)
@@ -348,6 +350,34 @@ class MemoryLog:
                 most_bytes = max(share[1], room.size - (self._size - self._settings.total_bytes), event.size)
                 self._trim_to(room, most_events, most_bytes)
 
+    def _trim_largest(self) -> None:
+        """Above a limit of the namespace, drop the oldest events of the largest rooms, which keep an equal share.
+
+        Makes room for a 64th of the limit at once, since it looks at all rooms.
+        """
+        settings, everyone = self._settings, self._everyone
+        if self._size > settings.total_bytes:
+            most = settings.total_bytes - settings.total_bytes // 64
+            share = self._share(most - everyone.size)
+            for room in self._largest(attrgetter("size"), share):
+                if self._size <= most:
+                    break
+                self._trim_to(room, room.count, max(share, room.size - (self._size - most)))
+        if self._count > settings.total_events:
+            most = settings.total_events - settings.total_events // 64
+            share = self._share(most - everyone.count)
+            for room in self._largest(attrgetter("count"), share):
+                if self._count <= most:
+                    break
+                self._trim_to(room, max(share, room.count - (self._count - most)), room.size)
+
+    def _share(self, most: int) -> int:
+        return max(most, 0) // max(len(self._rooms), 1)
+
+    def _largest(self, measure: Callable[[KeptRoom], int], share: int) -> list[KeptRoom]:
+        """Return the rooms with more than their share, the largest first; of equal ones the quietest."""
+        return sorted((room for room in self._rooms.values() if measure(room) > share), key=measure, reverse=True)
+
     def _floor_raised(self, room: KeptRoom) -> None:
         if self.journal is not None:
             self.journal.floor_raised(room.name, room.floor)
@@ -382,12 +412,7 @@ class MemoryLog:
         """Drop the quietest rooms: those with only expired events, and those above the limit."""
         while self._rooms:
             name, room = next(iter(self._rooms.items()))
-            if (
-                len(self._rooms) <= self._settings.max_rooms
-                and self._size <= self._settings.total_bytes
-                and self._count <= self._settings.total_events
-                and room.last > self._too_old
-            ):
+            if len(self._rooms) <= self._settings.max_rooms and room.last > self._too_old:
                 break
             self._forget(name)
 

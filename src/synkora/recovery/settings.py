@@ -11,9 +11,9 @@ class RecoverySettings:
     """Durations are seconds, sizes are bytes of events (data and attachments).
 
     A room keeps its events for `max_age`, at most `room_events` of them and `room_bytes`. A namespace keeps at most
-    `total_bytes` and `total_events`, of at most `max_rooms` rooms. Above that, the room of the newest event loses its
-    oldest ones as long as it has more than an equal share, and then the rooms that were quiet for the longest time are
-    forgotten. In memory an event takes up to 300 bytes more.
+    `total_bytes` and `total_events`, of at most `max_rooms` rooms. Above `max_rooms`, the rooms that were quiet for the
+    longest time are forgotten. Above the others, the room of the newest event loses its oldest ones as long as it has
+    more than an equal share, and then the largest rooms do. In memory an event takes up to 300 bytes more.
 
     A replay has at most `replay_events` and `replay_bytes`; a client that missed more is not recovered. A read looks at
     `read_events` at most: a client's own events are left out of its replay, and reading them takes time too.

@@ -1,14 +1,16 @@
 -- Number an event, store it in the streams of its rooms, and publish it with its position, atomically.
--- Returns the number (0 if the event had been appended before); now and then quiet rooms, if the log is too large or the
--- first of them has nothing but old events; and the position of an event that has a name.
--- KEYS: log, rooms, floors, marks, then for each room its stream and its index; then, if the event has a name, the names.
+-- Returns the number (0 if the event had been appended before); now and then rooms for log_forget.lua, each with its second
+-- argument, if the log is too large or the quietest room has nothing but old events; and the position of an event that has
+-- a name.
+-- KEYS: log, rooms, floors, marks, then for each room its stream and its index; then the large rooms; then, if the event
+-- has a name, the names.
 -- ARGV: epoch for a new log, sender, number among the sender's events, now (ms), channel,
 -- the message before and after its place, what comes there: the text ('1') or the position ('0'), max_age (ms),
 -- room_events, room_bytes, total_bytes, max_rooms, one that is not used, lifetime of the log (s), how many arguments
 -- are the fields of the entry, these fields (s: size, d: data, n: sender and number, then k: key, if any, …), then the
 -- rooms' names; then the event's name, if any, with which it is appended once (empty: always).
 
-if #KEYS % 2 == 1 then -- it may come from a backend with other bounds than those of the servers
+if #KEYS % 2 == 0 then -- it may come from a backend with other bounds than those of the servers
   local index = 9
   for bound in string.gmatch(redis.call('HGET', KEYS[1], 'bounds') or '', '%d+') do
     ARGV[index] = bound
@@ -22,7 +24,8 @@ local FIRST_FIELD, MAX_SENDERS = 17, 1000
 -- The log outlives its rooms: a log that begins again could not number events of a stream that has higher numbers.
 local room_lifetime = ARGV[15] - 86400
 local first_room = FIRST_FIELD + tonumber(ARGV[16])
-local names = #KEYS % 2 == 1 and KEYS[#KEYS]
+local names = #KEYS % 2 == 0 and KEYS[#KEYS]
+local large = KEYS[#KEYS - (names and 1 or 0)]
 local name, last_room, MAX_NAMES = names and ARGV[#ARGV], #ARGV - (names and 1 or 0), 100000
 local size, text = tonumber(ARGV[FIRST_FIELD + 1]), ARGV[FIRST_FIELD + 3]
 local has_key = first_room > FIRST_FIELD + 6 and ARGV[FIRST_FIELD + 6] == 'k' -- otherwise a room may have that name
@@ -53,33 +56,6 @@ end
 local is_older = now >= older_at
 if is_older then
   too_old, older_at = grow_old(marks, now, max_age)
-end
-
--- Drop the events of a room that are too old or too many.
-local function trim(stream, index, state, most_bytes)
-  while state.count > 0
-    and (state.first <= too_old or state.bytes > most_bytes or state.count > room_events) do
-    local found = redis.call('XRANGE', stream, '-', '+', 'COUNT', 2)
-    if not found[1] then
-      state.count, state.bytes = 0, 0
-      return
-    end
-    state.first = number_of(found[1])
-    if state.first > too_old and state.bytes <= most_bytes and state.count <= room_events then
-      return
-    end
-    redis.call('XDEL', stream, found[1][1])
-    state.floor = state.first
-    state.bytes, state.count = state.bytes - tonumber(field(found[1], 's')), state.count - 1
-    local its_key = field(found[1], 'k')
-    if its_key then
-      local latest = redis.call('HGET', index, 'key:' .. its_key)
-      if latest and string.match(latest, '^%d+') == string.match(found[1][1], '^%d+') then
-        redis.call('HDEL', index, 'key:' .. its_key)
-      end
-    end
-    state.first = found[2] and number_of(found[2]) or number
-  end
 end
 
 local is_new = false
@@ -117,11 +93,11 @@ for position = first_room, last_room do
   end
   redis.call('XADD', stream, number .. '-0', unpack(ARGV, FIRST_FIELD, first_room - 1))
   state.bytes, state.count = state.bytes + size, state.count + 1
-  trim(stream, index, state, room_bytes)
+  trim(stream, index, state, too_old, room_events, room_bytes, number)
   local excess = total + state.bytes - before - total_bytes
   if excess > 0 then -- a room with more than its share makes room for itself: a flood costs no other room
     local share = math.floor(total_bytes / (redis.call('ZCARD', rooms) + (listed and 0 or 1)))
-    trim(stream, index, state, math.max(share, state.bytes - excess, size))
+    trim(stream, index, state, too_old, room_events, math.max(share, state.bytes - excess, size), number)
   end
   -- What has not changed is not written: each field costs time.
   local changes = { 'bytes', state.bytes, 'count', state.count, 'last', number }
@@ -154,6 +130,14 @@ for position = first_room, last_room do
     redis.call('EXPIRE', index, room_lifetime)
   end
   total = total + state.bytes - before
+  if state.bytes > total_bytes / 1024 then
+    local known = tonumber(redis.call('ZSCORE', large, room) or 0)
+    if math.abs(state.bytes - known) > known / 8 then
+      list_large(large, room, state.bytes, total_bytes, ARGV[15])
+    end
+  elseif before > total_bytes / 1024 then
+    redis.call('ZREM', large, room)
+  end
 end
 
 redis.call('HSET', log, 'number', number, 'bytes', math.max(total, 0), sender, ARGV[3])
@@ -164,6 +148,7 @@ if renews then
   for position = 1, 4 do
     redis.call('EXPIRE', KEYS[position], ARGV[15])
   end
+  redis.call('EXPIRE', large, ARGV[15])
 end
 if names and name ~= '' then
   redis.call('ZADD', names, number, name)
@@ -191,11 +176,42 @@ else
   redis.call('PUBLISH', ARGV[5], ARGV[6] .. string.char(160 + #place) .. place .. ARGV[7])
 end
 
+-- Add the largest rooms to `found`, of equal ones the quietest first, as far as they have to be trimmed. Returns whether
+-- this makes room. A room may have an eighth more than its place in the list says.
+local function find_large(found)
+  local largest = {}
+  for position, value in ipairs(redis.call('ZREVRANGE', large, 0, 7, 'WITHSCORES')) do
+    if position % 2 == 1 then
+      largest[#largest + 1] = { room = value, listed = tonumber(redis.call('ZSCORE', rooms, value) or 0) }
+    else
+      largest[#largest].bytes = tonumber(value)
+    end
+  end
+  table.sort(largest, function(one, other)
+    return one.bytes > other.bytes or one.bytes == other.bytes and one.listed < other.listed
+  end)
+  local most, share = share_of(total_bytes, rooms)
+  local excess = total - most
+  for _, each in ipairs(largest) do
+    if excess > 0 and each.bytes * 9 / 8 > share then
+      found[#found + 1], found[#found + 2] = each.room, ''
+      excess = excess - math.max(each.bytes - share, 0)
+    end
+  end
+  return excess <= 0
+end
+
 local is_large = total > total_bytes
 if is_seldom or is_new or is_large then
-  local oldest = redis.call('ZRANGE', rooms, 0, 7, 'WITHSCORES')
-  if is_large or tonumber(oldest[2]) <= too_old or redis.call('ZCARD', rooms) > tonumber(ARGV[13]) then
-    return { number, oldest, place }
+  local found, oldest = {}, redis.call('ZRANGE', rooms, 0, 7, 'WITHSCORES')
+  local is_left = is_large and not find_large(found)
+  if is_left or tonumber(oldest[2]) <= too_old or redis.call('ZCARD', rooms) > tonumber(ARGV[13]) then
+    for _, value in ipairs(oldest) do
+      found[#found + 1] = value
+    end
+  end
+  if found[1] then
+    return { number, found, place }
   end
 end
 return names and { number, false, place } or { number }

@@ -178,6 +178,7 @@ class LogAppender:
         names = [*keys.whole]
         for room in rooms:
             names += keys.room(room)
+        names.append(keys.of("large"))
         fields = stored_fields(event, uid, number)
         args: list[bytes | str | int] = [
             self._receiver.proposed,
@@ -233,7 +234,7 @@ class LogAppender:
             # An event without a name that was appended before the link was lost: the place of a later one.
             awaited.position.set_result(parse(reply[2].decode()) if len(reply) > 2 else self._receiver.last)
         if len(reply) > 1 and reply[1]:
-            self._forget(reply[1])
+            self._make_room(reply[1])
 
     def _remember(self, number: int, event: LoggedEvent, size: int) -> None:
         now = asyncio.get_running_loop().time()
@@ -304,11 +305,11 @@ class LogAppender:
             if not self._returns(number):
                 self._give_up(number)
 
-    def _forget(self, oldest: Sequence[bytes]) -> None:
-        """Forget quiet rooms, as far as they are too many, too large or too old."""
+    def _make_room(self, found: Sequence[bytes]) -> None:
+        """Trim large rooms and forget quiet ones, as far as they are too many, too large or too old."""
         settings, keys = self._settings, self._keys
-        for room, last in zip(oldest[::2], oldest[1::2], strict=True):
-            names = (*keys.whole, *keys.room(room.decode()))
+        for room, last in zip(found[::2], found[1::2], strict=True):
+            names = (*keys.whole, *keys.room(room.decode()), keys.of("large"))
             bounds = (
                 ceil(settings.max_age * 1000),
                 settings.total_bytes,

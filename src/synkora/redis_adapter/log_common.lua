@@ -38,3 +38,46 @@ local function grow_old(marks, now, max_age)
   local younger = redis.call('ZRANGEBYSCORE', marks, '(' .. (now - max_age), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   return too_old, younger[2] and younger[2] + max_age or now + max_age
 end
+
+-- Drop the oldest events of a room, as far as they are too old, too many or too large together. `number` is the log's.
+local function trim(stream, index, state, too_old, most_events, most_bytes, number)
+  while state.count > 0
+    and (state.first <= too_old or state.bytes > most_bytes or state.count > most_events) do
+    local found = redis.call('XRANGE', stream, '-', '+', 'COUNT', 2)
+    if not found[1] then
+      state.count, state.bytes = 0, 0
+      return
+    end
+    state.first = number_of(found[1])
+    if state.first > too_old and state.bytes <= most_bytes and state.count <= most_events then
+      return
+    end
+    redis.call('XDEL', stream, found[1][1])
+    state.floor = state.first
+    state.bytes, state.count = state.bytes - tonumber(field(found[1], 's')), state.count - 1
+    local its_key = field(found[1], 'k')
+    if its_key then
+      local latest = redis.call('HGET', index, 'key:' .. its_key)
+      if latest and string.match(latest, '^%d+') == string.match(found[1][1], '^%d+') then
+        redis.call('HDEL', index, 'key:' .. its_key)
+      end
+    end
+    state.first = found[2] and number_of(found[2]) or number
+  end
+end
+
+-- List a room among the large ones if it is one: there are at most 1,024, so that few are listed.
+local function list_large(large, room, bytes, total_bytes, lifetime)
+  if bytes > total_bytes / 1024 then
+    redis.call('ZADD', large, bytes, room)
+    redis.call('EXPIRE', large, lifetime)
+  else
+    redis.call('ZREM', large, room)
+  end
+end
+
+-- How many bytes a log that is too large is to have, and an equal share of them. This makes room for several events.
+local function share_of(total_bytes, rooms)
+  local most = total_bytes - math.floor(total_bytes / 2048)
+  return most, math.floor(most / math.max(redis.call('ZCARD', rooms), 1))
+end

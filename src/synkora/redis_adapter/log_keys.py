@@ -10,7 +10,7 @@ class LogKeys:
         self.whole = tuple(map(self.of, ("log", "rooms", "floors", "marks")))  # of all rooms
 
     def of(self, name: str) -> bytes:
-        """`log`, `rooms`, `floors`, `marks`, `once`."""
+        """`log`, `rooms`, `floors`, `marks`, `large`, `once`."""
         return f"{self._prefix}{name}".encode()
 
     def room(self, name: str) -> tuple[bytes, bytes]:

@@ -45,6 +45,7 @@ PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
     ("ZSCORE", "member"),
     ("ZCARD",),
     ("ZRANGE", 0, 0),
+    ("ZREVRANGE", 0, 0),
     ("ZRANGEBYSCORE", "-inf", 1),
     ("ZREVRANGEBYSCORE", 1, "-inf"),
     ("ZREMRANGEBYSCORE", "-inf", 0),
