@@ -43,7 +43,7 @@ async def test_one_user_in_very_many_projects_does_not_displace_the_projects_of_
         await eve.lose()
     assert await ann.restore() == [["task:create", {"id": "missed"}]]
     assert len(refused) == 10_000
-    assert refused[0]["message"] == "Too many projects for one user: 500 have been edited"
+    assert refused[0]["message"] == "Too many projects for one user: 500 within 7200 seconds"
     assert refused[0]["event"] == "task:create"
     assert 0 < refused[0]["retryAfter"] <= 7200
     assert site.server.incidents.limits[Limit.USER_WORK] == len(refused)

@@ -19,7 +19,7 @@ from synkora.recovery.ports import Incomplete, LoggedEvent, Missed
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
-from synkora.redis_adapter import log_catch_up, log_receiver
+from synkora.redis_adapter import log_catch_up
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_log import RedisLog
 
@@ -91,7 +91,7 @@ async def test_a_client_that_returns_while_its_instance_catches_up_is_read_for_a
 async def test_messages_that_are_held_while_an_instance_catches_up_are_bounded_and_then_read(
     link: Link, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each dropped message is in the log: the instance reads again, and delivers each event once, in order."""
+    """What is dropped is in the log: the instance reads from there on, and delivers each event once, in order."""
     delivered: list[LoggedEvent] = []
     follower = Followed(link, RecoverySettings(), Clock())
     log = follower.log("/", delivered.append)
@@ -105,7 +105,7 @@ async def test_messages_that_are_held_while_an_instance_catches_up_are_bounded_a
         read_parts(names, after, lambda missed: answers.append(lambda: answered(missed)))
 
     with monkeypatch.context() as patched:
-        patched.setattr(log_receiver, "_MAX_HELD", 1000)
+        patched.setattr(log, "_max_held", 1000)
         patched.setattr(log._reader, "read_parts", answer_later)
         lose(link)
         await until(lambda: bool(answers))

@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 
-#: Further questions about one user that wait for their turn: as many as the projects of a connection, by default.
-MAX_WAITING_PER_USER: Final = 50
+#: Further questions about one user that wait for their turn: as many as the projects of two connections, by default.
+MAX_WAITING_PER_USER: Final = 100
 
 
 class Role(StrEnum):

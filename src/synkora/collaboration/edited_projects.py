@@ -41,6 +41,7 @@ class EditedProjects:
         if len(known) >= MOST_PROJECTS:
             self._refused(member)
             wait = round(self._until - now + 0.0005, 3)
-            raise EventRefused(f"Too many projects for one user: {MOST_PROJECTS} have been edited", retryAfter=wait)
+            within = f"{MOST_PROJECTS} within {self._age:g} seconds"
+            raise EventRefused(f"Too many projects for one user: {within}", retryAfter=wait)
         known.add(hash(project_id))
         self._pairs += 1

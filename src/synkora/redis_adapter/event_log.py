@@ -50,7 +50,7 @@ class RedisLog(LogReceiver):
         channels: str,
         clock: Callable[[], float] = time,
     ) -> None:
-        super().__init__(link, deliver)
+        super().__init__(link, deliver, settings.total_bytes)  # no more than the log has
 
         def now() -> int:
             """The time in ms since 1970: it decides which events are too old."""

@@ -211,10 +211,9 @@ class LogAppender:
             return  # it may have been appended: it is sent again, and appended once
         if isinstance(error, RedisRefused):
             self._pass(number, event)
-        elif number in self._unsent:
-            del self._unsent[number]
+        elif (unsent := self._unsent.pop(number, None)) is not None:
             self.unsent_size -= size + _UNSENT_EXTRA
-            if error is not None or not _was_known(call.result()):
+            if error is not None or unsent.is_delivered or not _was_known(call.result()):
                 self._remember(number, event, size)
             if self._traces:
                 self._end_trace(number)

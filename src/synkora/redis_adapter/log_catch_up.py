@@ -243,10 +243,11 @@ class LogCatchUp:
 
     def _resume(self) -> None:
         """Take what came while missed events were read, and send what has waited."""
-        if self._receiver.is_held_incomplete:
-            self._receiver.is_held_incomplete = False
+        receiver = self._receiver
+        for message in receiver.release():
+            self._succeeds(receiver.receive, message)
+        if receiver.is_held_incomplete:
+            receiver.hold()
             self._read_missed()
-            return
-        for message in self._receiver.release():
-            self._succeeds(self._receiver.receive, message)
-        self._appender.send_waiting()
+        else:
+            self._appender.send_waiting()

@@ -13,7 +13,6 @@ from synkora.redis_adapter.log_codec import LogEntry, read_message
 from synkora.redis_adapter.wire_codec import InvalidMessage
 
 _MAX_SENDERS: Final = 1000  # as in log_append.lua
-_MAX_HELD: Final = 16_000_000  # bytes of messages that are held
 _HELD_EXTRA: Final = 100  # bytes that a held message takes besides its own
 
 log = Log(__name__)
@@ -22,17 +21,19 @@ log = Log(__name__)
 class LogReceiver:
     """Where this instance is in the order of the log, and what it has delivered.
 
-    `ahead` has its own events that were delivered without a place in the order.
+    `ahead` has its own events that were delivered without a place in the order. While missed events are read, at most
+    `max_held` bytes of messages are held.
     """
 
-    def __init__(self, link: Link, deliver: Deliver) -> None:
+    def __init__(self, link: Link, deliver: Deliver, max_held: int) -> None:
         self.deliver = deliver
         self.on_new_epoch = nothing
         self.ahead: Ahead | None = None
         self.proposed = new_epoch()  # for a log that begins: never that of an earlier one
         self.last = Position(self.proposed, 0)  # of the last event with a place in the order
         self.held: list[bytes] | None = None  # messages that arrive while missed events are read
-        self.is_held_incomplete = False  # whether some of them were dropped: they are in the log
+        self.is_held_incomplete = False  # whether later ones were dropped: they are in the log
+        self._max_held = max_held
         self._held_size = 0
         self._link = link
         self._settled_at = 0  # the log's number then
@@ -55,8 +56,11 @@ class LogReceiver:
     def receive(self, message: bytes) -> None:
         """Handle a message of the log: it begins with `BEGINNING`."""
         if self.held is not None:
-            self.held.append(message)
-            self._bound_held(len(message))
+            self._held_size += len(message) + _HELD_EXTRA
+            if self._held_size > self._max_held:
+                self.is_held_incomplete = True
+            else:
+                self.held.append(message)
             return
         try:
             entry, position = read_message(message)
@@ -64,12 +68,6 @@ class LogReceiver:
             log.warning("log_message_unreadable", problem=str(error))
             return
         self.take(entry, position)
-
-    def _bound_held(self, size: int) -> None:
-        self._held_size += size + _HELD_EXTRA
-        if self._held_size > _MAX_HELD:
-            self.hold()
-            self.is_held_incomplete = True
 
     def hold(self) -> None:
         """Hold the messages that come from now on, until missed events are read."""

@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,31 @@ async def test_a_worker_that_the_system_does_not_start_is_started_later(starts: 
     ] * 2
     (worker,) = parent._workers
     parent._stop.set()  # it is not started again when it ends
+    await worker.ended.wait()
+    parent._kill()
+
+
+async def test_a_process_whose_end_cannot_be_noticed_is_started_later(
+    starts: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system allows the process, and no file descriptor for it."""
+    parent = Parent(Settings(secret=SecretStr("x" * 40)), 1, [[]])
+    starts += [True, True]
+    watch = parent_module._on_end
+    watched: list[subprocess.Popen[bytes]] = []
+
+    def fail_once(process: "subprocess.Popen[bytes]", then: Callable[[], None]) -> None:
+        watched.append(process)
+        if len(watched) == 1:
+            raise OSError(24, "Too many open files")
+        watch(process, then)
+
+    monkeypatch.setattr(parent_module, "_on_end", fail_once)
+    await parent._replace(0, 0)
+    assert watched[0].returncode is not None
+    (worker,) = parent._workers
+    assert worker.process is watched[1]
+    parent._stop.set()
     await worker.ended.wait()
     parent._kill()
 

@@ -23,7 +23,9 @@ class RecoverySettings(BaseModel):
         "RECOVERY_MAX_AWAY", 7200, "Seconds that a lost client may be away; later the client is a new one."
     )
     recovery_log_age: AwayValue = setting(
-        "RECOVERY_LOG_AGE", 7200, "Seconds for which the events of a project are kept."
+        "RECOVERY_LOG_AGE",
+        7200,
+        "Seconds for which the events of a project are kept. A user may edit 500 projects in this time.",
     )
     recovery_log_events: KeptCountValue = setting("RECOVERY_LOG_EVENTS", 10_000, "Events of a project that are kept.")
     recovery_log_bytes: KeptSizeValue = setting(

@@ -180,6 +180,7 @@ class Parent:
             environment |= seat.variables()
             if self._redis is not None:
                 environment["REDIS_URL"] = self._redis.url
+            process = None
             try:
                 process = subprocess.Popen(  # noqa: S603  # this program, as it was started
                     [sys.executable, "-P", "-m", "synkora", *sys.argv[1:]],
@@ -188,15 +189,17 @@ class Parent:
                     pass_fds=(seat.control, *(descriptor for group in seat.listening for descriptor in group)),
                     process_group=0,  # Ctrl-C is for the parent, which tells the workers
                 )
+                worker = _Worker(number, slot, process, ours)
+                _on_end(process, lambda: self._take_end(worker))
             except OSError:
                 ours.close()
+                if process is not None:
+                    process.kill()
+                    process.wait()
                 raise
         ours.setblocking(False)
-        worker = _Worker(number, slot, process, ours)
         self._workers.add(worker)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(ours, self._hear, worker, ours)
-        _on_end(process, lambda: self._take_end(worker))
+        asyncio.get_running_loop().add_reader(ours, self._hear, worker, ours)
         return worker
 
     def _hear(self, worker: _Worker, control: socket.socket) -> None:
