@@ -221,6 +221,40 @@ class TestKeepAlive:
             await check_health(client)
             assert await client.ended() == b""
 
+    async def test_a_client_that_reads_the_last_response_is_not_idle(self, server: SocketServer) -> None:
+        async with (
+            serving(server, app=app, keep_alive=0.1) as address,
+            raw(address, receive_buffer=65_536) as client,
+        ):
+            await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            await client.reader.readuntil(b"\r\n\r\n")
+            for _ in range(20):
+                await client.reader.readexactly(LARGE // 20)
+                await asyncio.sleep(SOON / 5)
+            assert await client.ended() == b""
+        assert not len(server.incidents)
+
+    async def test_a_client_that_does_not_read_the_last_bytes_is_cut_off(
+        self, server: SocketServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They are fewer than those that the event loop reports."""
+        monkeypatch.setattr("synkora.serving.http_limits.READ_TIME", SOON)
+        async with unread(server, "/medium") as (_, protocol):
+            protocol.timeout_keep_alive_handler()
+            await until(lambda: len(server.incidents))
+        assert counted(server) == [("slow client cut off", 1, "")]
+
+    async def test_a_client_that_has_read_the_last_bytes_stays(self, server: SocketServer) -> None:
+        async with unread(server, "/medium") as (client, protocol):
+            protocol.timeout_keep_alive_handler()
+            await client.reader.read(1)
+            while protocol.transport.get_write_buffer_size():
+                await client.reader.read(100_000)
+            protocol.read_timed_out()
+            protocol._timeouts.reads.drop(protocol)
+            assert not protocol.transport.is_closing()
+        assert not len(server.incidents)
+
 
 class TestSlowReaders:
     async def test_a_client_that_does_not_read_is_cut_off(self, server: SocketServer, hasty: Address) -> None:

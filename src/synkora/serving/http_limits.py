@@ -222,12 +222,16 @@ class HttpProtocol(PipelineProtocol):
             self._limit_last_reads()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection."""
-        if self.transport.get_write_buffer_size():
-            self._cut_off()  # the client has not read the last response
-        else:
+        """Close an idle connection. The client may still read the last response, as fast as others must."""
+        unread = self.transport.get_write_buffer_size()
+        if not unread:
             super().timeout_keep_alive_handler()
             self._limit_last_reads()
+            return
+        if self not in self._timeouts.reads:
+            self._unread = unread
+            self._timeouts.reads.add(self)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     # Called by the timeouts
 
@@ -259,6 +263,8 @@ class HttpProtocol(PipelineProtocol):
     def read_timed_out(self) -> None:
         """Disconnect a client that reads too slowly."""
         unread = self.transport.get_write_buffer_size()
+        if not unread and not self.transport.is_closing():
+            return  # the client has caught up
         if unread > self._unread - READ_LEAST:
             self._cut_off()
         else:

@@ -413,12 +413,12 @@ def serve(
     """Run `server` until SIGINT or SIGTERM; `app` handles the HTTP requests outside Socket.IO's path.
 
     An empty `host` means every interface, port 0 any free port; with `tls` the server accepts only TLS. `around` is
-    entered before clients are accepted, when the server can emit, and left when their connections have ended. `started`
-    is called with the listening sockets. To stop, the server refuses new clients and awaits `drain`, which another
-    signal cuts short; then `before_close`; then the remaining connections are closed within `shutdown_timeout` seconds.
-    `reload` is called on SIGHUP, except in a terminal. A connection without a request stays open for `keep_alive`
-    seconds. Sockets from a service manager replace `host` and `port` (sd_listen_fds(3)). Without `started`, a line on
-    stderr has the address.
+    entered before clients are accepted, when the server can emit and gets messages of other servers, and left when the
+    connections have ended. `started` is called with the listening sockets. To stop, the server refuses new clients and
+    awaits `drain`, which another signal cuts short; then `before_close`; then the remaining connections are closed
+    within `shutdown_timeout` seconds. `reload` is called on SIGHUP, except in a terminal. A connection without a
+    request stays open for `keep_alive` seconds. Sockets from a service manager replace `host` and `port`
+    (sd_listen_fds(3)). Without `started`, a line on stderr has the address.
     Raises `OSError` if it cannot listen, and `RuntimeError` within a running event loop.
     """
     if _is_in_a_loop():

@@ -56,7 +56,8 @@ def limit_unsent(connection: asyncio.BaseTransport) -> None:
 
 def close_soon(connection: asyncio.Transport) -> None:
     """Close a connection. A slow client has `CLOSING_TIME` for its last bytes; over TLS, some cannot be seen."""
-    connection.close()
+    if not connection.is_closing():
+        connection.close()
     if connection.get_write_buffer_size() or connection.get_extra_info("ssl_object") is not None:
         asyncio.get_running_loop().call_later(CLOSING_TIME, connection.abort)
 
