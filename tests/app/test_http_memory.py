@@ -93,8 +93,9 @@ async def connected(
 
 def reset(writer: asyncio.StreamWriter) -> None:
     raw = writer.get_extra_info("socket")
-    with contextlib.suppress(OSError):  # the server has closed it
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if raw is not None:  # otherwise the server has closed it, as it may below
+        with contextlib.suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 

@@ -28,7 +28,7 @@ NODE_SERVER: Final = ROOT / "bench" / "peers" / "node" / "server.mjs"
 _FOURTH: Final = 3004
 
 #: Keys that exist while a client is disconnected, and after a quiet project was forgotten.
-_SOMETIMES: Final = {"lost", "times", "floors"}
+_SOMETIMES: Final = {"lost", "times", "floors", "large"}
 
 _POLLING, _UPGRADE, _WEBSOCKET = (WAYS[name] for name in ("js-polling", "js-upgrade", "js-websocket"))
 CROWD = (_POLLING, _UPGRADE, _WEBSOCKET)
