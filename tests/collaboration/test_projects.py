@@ -1,5 +1,6 @@
 """Joins and leaves: recipients, order and number of events."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -323,3 +324,14 @@ async def test_members_of_other_servers_are_announced_in_the_same_way(site: Site
     assert left == ["user:left", {"socketId": "s-elsewhere", "userId": "zoe", "userName": "Zoe"}]
     assert [user["userName"] for user in users[1]["users"]] == ["Alice"]
     assert count == ["users:count", {"count": 1}]
+
+
+async def test_a_connection_of_the_previous_process_with_two_sessions_leaves_all_of_its_projects() -> None:
+    """It had returned with another session, and had left a project since."""
+    site = Site(presence_grace=3600)
+    for project_ids in (("p", "q"), ("q", "r")):
+        site.collaboration.projects.expect(PresenceEntry("sid", "ann", "Ann", "", None), project_ids, time.time())
+    presence = site.collaboration.presence
+    assert [presence.connections(project_id) for project_id in "pqr"] == [1, 1, 1]
+    site.collaboration.projects.drop_lost("sid")
+    assert [presence.connections(project_id) for project_id in "pqr"] == [0, 0, 0]

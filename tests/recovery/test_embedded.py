@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import stat
@@ -24,9 +25,11 @@ from tests.contracts.recovery_model import AGING, CROWDED, LogMachine
 from tests.contracts.session_store import SESSION, ForgettingContract, SessionStoreContract, lost
 from tests.support.clocks import Clock
 from tests.support.processes import PATIENCE
+from tests.support.servers import until
 
 from synkora.recovery import embedded
 from synkora.recovery.changes import Batch, EventAdded, encode
+from synkora.recovery.database import Database
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.floors import bucket_of
 from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, LogUnavailable, RecoveryStore
@@ -603,6 +606,72 @@ async def test_a_failing_disk_leaves_the_memory(start: Start, caplog: pytest.Log
     assert isinstance(found, list)
     assert len(found) == 101
     assert os.listdir(start.folder) == []
+
+
+async def fail_to_write(store: EmbeddedStore, closing: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a write fail; the close of the database then waits."""
+    database = store._database
+    assert database is not None
+    close = database.close
+
+    def close_late() -> None:
+        closing.wait()
+        close()
+
+    monkeypatch.setattr(database, "close", close_late)
+    database._connection.execute("PRAGMA max_page_count = 1")
+    for _ in range(100):
+        log_of(store).append(event("a" * 1000), (), ("p",), ())
+    await until(lambda: not store.is_persistent)
+
+
+async def test_a_process_that_is_killed_while_it_gives_its_files_up_leaves_a_gap(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files stay for a while. What was appended meanwhile is in none of them."""
+    store, closing = await start(), threading.Event()
+    await fail_to_write(store, closing, monkeypatch)
+    log_of(store).append(event("b"), (), ("p",), ())
+    position = log_of(store).position
+    shutil.copytree(start.folder, start.folder / "killed")
+    closing.set()
+    again = await start(folder=start.folder / "killed")
+    log_of(again).append(event("c"), (), ("p",), ())
+    assert await log_of(again).read(("p",), position) is Incomplete.EPOCH
+
+
+async def test_a_stop_waits_until_the_files_that_are_given_up_are_removed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, closing = await start(), threading.Event()
+    await fail_to_write(store, closing, monkeypatch)
+    stopping = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing.set()
+    await stopping
+    assert os.listdir(start.folder) == []
+
+
+async def test_a_file_that_is_damaged_where_it_is_written_first_is_set_aside(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read of the file is dropped: the new file does not have it."""
+    store = await start()
+    log = log_of(store)
+    log.append(event("a"), (), ("p",), ())
+    store.sessions("/").save(SESSION)
+    await store.close()
+    write = Database.write
+
+    def fail_once(database: Database, batch: Batch) -> None:
+        monkeypatch.setattr(Database, "write", write)
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(Database, "write", fail_once)
+    again = await start()
+    assert again.is_persistent
+    assert await log_of(again).read(("p",), log.position) is Incomplete.EPOCH
+    assert await again.sessions("/").take(SESSION.pid) is None
 
 
 async def test_a_start_of_the_machine_is_noticed(

@@ -91,3 +91,10 @@ def test_any_content_is_changes_or_a_gap(tmp_path_factory: pytest.TempPathFactor
         pass
     finally:
         tail.close()
+
+
+def test_changes_that_were_not_written_are_noticed(tail: Tail, tmp_path: Path) -> None:
+    tail.write(1, b"a")
+    tail.spoil()
+    with pytest.raises(TailGap, match="could not be written"):
+        Tail(tmp_path / "tail").read(1)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from tests.support.servers import until
 from synkora import RedisAdapter, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
 from synkora.engine.session import State
-from synkora.recovery.ports import SavedSession
+from synkora.recovery.ports import Incomplete, LogUnavailable, SavedSession
 from synkora.redis.link import Link
 from synkora.redis_adapter.adapter import RedisAdapters
 from synkora.redis_adapter.session_store import RedisSessions
@@ -330,6 +330,35 @@ async def test_an_event_whose_reply_is_lost_comes_once(redis: RedisServer, *, fo
             expected = [["n", number] for number in range(4)]
             assert await got(here, 4) == expected
             assert await got(there, 4) == expected
+
+
+async def test_edits_behind_a_named_event_are_kept_once_if_the_replies_are_lost(redis: RedisServer) -> None:
+    """All are sent again. Redis knows the first one by its name, and the others by their numbers."""
+    async with relaying(redis.port) as relay:
+        deaf, other = server_on(f"redis://127.0.0.1:{relay.port}"), server_on(redis.url)
+        async with deaf.lifespan(), other.lifespan():
+            here, there = await joined(deaf), await joined(other)
+            began = recovery_of(other).log.position
+            relay.is_deaf = True
+            named = recovery_of(deaf).publish_once(Draft(b'["n",0]', ()), ("r",), (), "save-1")
+            publishing = asyncio.create_task(named)
+            await asyncio.sleep(0)
+            for number in (1, 2):
+                deaf.to("r").emit("n", number)
+            await got(there, 3)
+            relay.cut()
+            relay.is_deaf = False
+            await until(lambda: is_alone(deaf))
+            await until(lambda: not is_alone(deaf))
+            with suppress(LogUnavailable):
+                await publishing
+            deaf.to("r").emit("n", 3)
+            expected = [["n", number] for number in range(4)]
+            assert await got(here, 4) == expected
+            assert await got(there, 4) == expected
+            kept = await recovery_of(other).log.read(("r",), began)
+            assert not isinstance(kept, Incomplete)
+            assert [json.loads(each.data) for each in kept] == expected
 
 
 @asynccontextmanager

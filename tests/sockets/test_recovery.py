@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.sockets.recovering import SMALL, joined, lost, recovering
 from tests.support.page import Page, outcomes, recovery_of, without_offsets
 
@@ -322,3 +323,16 @@ async def test_messages_of_a_return_have_the_log_of_its_read(server: SocketServe
     (earlier,) = recovery._messages([old], "epochold")
     (later,) = recovery._messages([new], "epochnew")
     assert (earlier.data, later.data) == (b'["old","epochold.1"]', b'["new","epochnew.1"]')
+
+
+async def test_a_position_of_a_log_before_those_that_a_session_remembers_is_refused(server: SocketServer) -> None:
+    """The log has begun again more often than is kept. What was sent in the first one is unknown."""
+    page = await lost(server)
+    sessions = recovery_of(server)._sessions
+    session = await sessions.take(page.pid or "")
+    assert session is not None
+    sessions.save(replace(session, outlived=tuple(f"later {number}" for number in range(10))))
+    page.offset = "earliest.5"
+    await page.come()
+    assert not page.recovered
+    assert outcomes(server) == {RecoveryOutcome.EPOCH: 1}

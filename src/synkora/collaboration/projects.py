@@ -151,10 +151,15 @@ class Projects:
         self._overdue.add(socket_id)
 
     def expect(self, entry: PresenceEntry, project_ids: Iterable[str], lost_at: float) -> None:
-        """List a connection of the previous process, lost at this time in seconds since 1970, for a while."""
+        """List a connection of the previous process, lost at this time in seconds since 1970, for a while.
+
+        There may be two sessions of the connection, with different projects.
+        """
         if time() < lost_at + self._grace:
-            self._note_lost(entry.socketId, entry.userId, project_ids)
-            for project_id in self._lost[entry.socketId].project_ids:
+            known = self._lost.get(entry.socketId)
+            all_ids = dict.fromkeys((*(known.project_ids if known is not None else ()), *project_ids))
+            self._note_lost(entry.socketId, entry.userId, all_ids)
+            for project_id in all_ids:
                 self._presence.add_connection(project_id, entry)
 
     def restore(self, member: Member, project_id: str, role: Role) -> None:

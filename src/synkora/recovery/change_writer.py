@@ -34,6 +34,10 @@ class ChangeWriter:
         self.batch.forget(namespace)
         self.write(changes.NamespaceForgotten(namespace))
 
+    def give_up(self) -> None:
+        """Let a later process notice that changes are missing, which are no longer written."""
+        self._tail.spoil()
+
     def write(self, change: changes.Change) -> bytes:
         """Keep a change for the case that the process is killed before the batch is written. Returns its encoded form.
 

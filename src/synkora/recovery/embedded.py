@@ -90,9 +90,10 @@ class EmbeddedStore(MemoryStore):
         """Write the remaining changes."""
         self._set_open(False)
         self._is_closing = True
-        if self._writer is not None and self._writing is not None:
+        if self._writer is not None:
             self._writer.changed.set()
-            await self._writing
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
         if self._database is not None:
             await self._in_thread(self._database.end)
         self._detach()
@@ -145,7 +146,15 @@ class EmbeddedStore(MemoryStore):
             self._path.rename(aside)
             for rest in self._folder.glob(f"{_DATABASE}-*"):
                 rest.unlink()
+            self._begin_again()
             self._open()
+
+    def _begin_again(self) -> None:
+        """Drop what was read of a file."""
+        for log in self._logs.values():
+            log.begin()
+        for sessions in self._sessions.values():
+            sessions.clear()
 
     def _load(self) -> None:
         database = Database(self._path)
@@ -259,6 +268,8 @@ class EmbeddedStore(MemoryStore):
     async def _give_up(self, database: Database, error: Exception) -> None:
         """Continue in memory."""
         _log.error("%s cannot be written, so that restarts break sessions: %s", self._path, error)
+        if self._writer is not None:
+            self._writer.give_up()  # the process may be killed before the files are removed
         self._detach()
         await self._in_thread(database.close)
         self._remove_files()

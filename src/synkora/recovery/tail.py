@@ -15,6 +15,7 @@ from zlib import crc32
 
 HALF: Final = 2 << 20  # bytes: a half holds the changes of one interval of the database
 _SKIPPED: Final = struct.Struct("<Q")  # at the start of a half: the number of the last change that did not fit
+_MISSING: Final = 2**63  # no change has this number
 _RECORD: Final = struct.Struct("<IIQ")  # length and checksum of the rest, number of the change
 
 
@@ -47,6 +48,8 @@ class Tail:
             raise TailGap("their file is missing")
         found = dict(record for half in (0, 1) for record in self._records(half) if record[0] > after)
         last = max([after, *found, *(self._skipped(half) for half in (0, 1))])
+        if last == _MISSING:
+            raise TailGap("they could not be written")
         if last != after + len(found):
             raise TailGap(f"of {last - after} changes {len(found)} are there")
         return [found[number] for number in sorted(found)]
@@ -76,6 +79,11 @@ class Tail:
             self.swap()
             start = self._half * HALF + _SKIPPED.size
             self._map[start : start + _RECORD.size] = bytes(_RECORD.size)
+
+    def spoil(self) -> None:
+        """Let a later process notice that changes are missing."""
+        for start in (0, HALF):
+            self._map[start : start + _SKIPPED.size] = _SKIPPED.pack(_MISSING)
 
     def close(self) -> None:
         """Unmap the file."""

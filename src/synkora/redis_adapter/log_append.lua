@@ -34,7 +34,9 @@ local key = has_key and 'key:' .. ARGV[FIRST_FIELD + 7]
 if names and name ~= '' then
   local number = redis.call('ZSCORE', names, name)
   if number then
-    redis.call('HSET', log, sender, ARGV[3])
+    if tonumber(redis.call('HGET', log, sender) or 0) < tonumber(ARGV[3]) then -- it may be sent again, behind later ones
+      redis.call('HSET', log, sender, ARGV[3])
+    end
     return { 0, false, string.format('%s.%x', redis.call('HGET', log, 'epoch'), number) }
   end
 end

@@ -219,7 +219,7 @@ class NamespaceRecovery:
         offset = parse(brought.offset)
         if brought.offset is not None and offset is None:
             found.outcome = RecoveryOutcome.EPOCH  # of another server
-        elif session.outlived and (offset is None or offset.epoch in session.outlived):
+        elif session.outlived and (offset is None or offset.epoch != session.began.epoch):
             found.outcome = RecoveryOutcome.EPOCH  # what the client has got of an earlier log cannot be compared
         else:
             # One after the other, or all of a user's connections would read before the first read has been counted.
