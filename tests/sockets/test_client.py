@@ -186,6 +186,27 @@ async def test_messages_behind_a_connect_that_waits_are_bounded(server: SocketSe
     assert not server.of("/")._core.deciding
 
 
+async def test_invalid_auth_of_a_connect_that_waits_harms_only_its_sender(server: SocketServer) -> None:
+    """It is answered, or ends the connection, as without a wait. A second try decides."""
+    deep = '40{"a":' + "[" * 10_000 + "]" * 10_000 + "}"
+    server.of("/").on("echo", lambda socket, value: value)
+    pages = [await Page(server).come() for _ in range(3)]
+    for page in pages:
+        page.send("41")
+    arrivals = server._registry.arrivals
+    arrivals.share = 1e-9
+    arrivals.run(lambda: None)  # another client
+    for page, first in zip(pages, ("40{]", deep, "40"), strict=True):
+        page.send(first)
+        page.send("40{}")
+        page.send('421["echo",2]')
+    await until(lambda: all(page.packets[-1] == "431[2]" for page in pages[1:]))
+    assert not pages[0].session.is_live
+    assert pages[1].packets[-3] == '44{"message":"auth: nested too deeply"}'
+    assert not server.of("/")._core.deciding
+    assert len(server.of("/").sockets) == 2
+
+
 async def test_a_refusal_has_its_message_and_data(
     server: SocketServer, address: Address, either: Callable[..., Any]
 ) -> None:

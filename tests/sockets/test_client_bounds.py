@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import Polling, socketio, websocket
+from tests.support.page import Page
 from tests.support.servers import serving, until
 from websockets.exceptions import ConnectionClosed
 
@@ -228,6 +229,24 @@ async def test_a_connection_keeps_the_payload_of_connect_unchanged() -> None:
             (found,) = await server.fetch_sockets()
             assert sum(type(item) is list for item in gc.get_objects()) < before + 5_000
             assert len(found.handshake.auth["lists"]) == 15_000
+
+
+async def test_a_connect_that_waits_for_a_turn_is_not_decoded() -> None:
+    """Strangers could let thousands wait, each with thirty times its bytes."""
+    server = SocketServer()
+    seen: list[int] = []
+    server.of("/").on_connect(lambda socket, auth: seen.append(len(auth["lists"])))
+    arrivals = server._registry.arrivals
+    arrivals.share = 1e-9
+    arrivals.run(lambda: None)  # another client
+    before = sum(type(item) is list for item in gc.get_objects())
+    pages = []
+    for _ in range(3):
+        pages.append(Page(server))
+        pages[-1].connect(lists=[[]] * 15_000)
+    assert sum(type(item) is list for item in gc.get_objects()) < before + 5_000
+    await until(lambda: seen == [15_000] * 3)
+    assert sum(type(item) is list for item in gc.get_objects()) < before + 5_000
 
 
 async def test_acks_that_were_asked_for_are_not_counted() -> None:

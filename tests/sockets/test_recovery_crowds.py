@@ -133,3 +133,16 @@ async def test_a_return_that_waits_is_taken_over(server: SocketServer) -> None:
     assert outcomes(server) == {RecoveryOutcome.RECOVERED: 1}
     assert len(server.of("/").sockets) == 1
     assert not server.of("/")._core.deciding
+
+
+async def test_a_return_that_waits_with_its_connect_has_no_secret_for_the_handlers(server: SocketServer) -> None:
+    page = await lost(server)
+    auths: list[dict[str, Any]] = []
+    server.on_connect(lambda socket, auth: auths.extend((auth, socket.auth, socket.handshake.auth)))
+    server._registry.arrivals.share = 0
+    await page.come(note="a")
+    assert not auths
+    release(server)
+    await page.read()
+    assert page.recovered
+    assert auths == [{"note": "a"}] * 3

@@ -41,7 +41,12 @@ class Page:
         self._early: list[list[Any]] = []
 
     async def come(self, **auth: object) -> "Page":
-        """Connect, with pid and offset of the last connection."""
+        """Connect, with pid and offset of the last connection, and read the answer if it comes at once."""
+        self.connect(**auth)
+        await self.read()
+        return self
+
+    def connect(self, **auth: object) -> None:
         self.transport, self._read, self.sid, self.recovered = MemoryTransport(), 0, None, False
         self.session = self._server._registry.open(request_of(), self.transport)
         if self.pid is not None:
@@ -49,8 +54,6 @@ class Page:
             if self.offset is not None:
                 auth = {"offset": self.offset, **auth}
         self.send("40" + json.dumps(auth))
-        await self.read()
-        return self
 
     async def restore(self, **auth: object) -> list[list[Any]]:
         """Connect and be recovered. Returns all events over all connections, without their offsets."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
@@ -17,7 +17,6 @@ from synkora.protocol.socketio import (
     Assembler,
     Packet,
     PacketType,
-    decode_auth,
     encode_packet,
 )
 from synkora.sockets.early_packets import EarlyPackets
@@ -26,7 +25,7 @@ from synkora.sockets.handlers import FAILURES, outcome
 from synkora.sockets.namespace_core import INTERNAL, NamespaceCore, handler_failed
 from synkora.sockets.recovery import NamespaceRecovery
 from synkora.sockets.socket import Socket, SocketState
-from synkora.sockets.socket_recovery import RETURN_KEYS, Return, take_return
+from synkora.sockets.socket_recovery import RETURN_KEYS, take_return
 
 #: Maximum namespaces per connection: it keeps the payload of CONNECT for each.
 MAX_NAMESPACES: Final = 100
@@ -157,36 +156,26 @@ class Client:
         if core is None:
             self._refuse(name, ConnectRefused("Invalid namespace"))
             return
-        try:
-            auth = decode_auth(packet.data)
-        except InvalidPayload as error:
-            self._refuse(name, ConnectRefused(f"auth: {error}"))
-            return
-        payload, brought = packet.data, None
-        if core.recovery is not None and not auth.keys().isdisjoint(RETURN_KEYS):
-            brought = take_return(auth)
-            payload = encode(auth)  # without pid and offset: they are a credential for the session
-        socket = Socket(new_id(), core, self.session, payload, self._disconnect)
+        socket = Socket(new_id(), core, self.session, packet.data, self._disconnect)
         self._sockets[name] = socket
         if self._left is not None:
             self._left.discard(name)
         core.deciding += 1
-        if not self._host.arrivals.run(partial(self._decide, socket, auth, brought)):
+        if not self._host.arrivals.run(partial(self._decide, socket)):  # not decoded: very many may wait
             if self._early is None:
                 self._early = EarlyPackets(MAX_EARLY)
             self._early.expect(name)
 
-    def _decide(self, socket: Socket, auth: dict[str, Any], brought: Return | None) -> None:
+    def _decide(self, socket: Socket) -> None:
         packets = self._take_early(socket.namespace)
-        self._decide_now(socket, auth, brought)
-        for packet in packets:
-            if not self.session.is_live:
-                return
-            try:
+        try:
+            self._decide_now(socket)
+            for packet in packets:
+                if not self.session.is_live:
+                    return
                 self._receive(packet)  # a further CONNECT may wait once more, and the packets behind it
-            except Exception as error:  # it ends the session, as when a message arrives
-                self.session.receive_failed(self.session.transport, error)
-                return
+        except Exception as error:  # it ends the session, as when a message arrives
+            self.session.receive_failed(self.session.transport, error)
 
     def _take_early(self, namespace: str) -> Sequence[Packet]:
         if self._early is None:
@@ -196,13 +185,25 @@ class Client:
             self._early = None
         return packets
 
-    def _decide_now(self, socket: Socket, auth: dict[str, Any], brought: Return | None) -> None:
-        """Let the handlers of CONNECT decide; the socket may have disconnected meanwhile."""
+    def _decide_now(self, socket: Socket) -> None:
+        """Let the handlers of CONNECT decide; the socket may have disconnected meanwhile.
+
+        Raises `ProtocolError` if the payload of CONNECT is not an object in JSON.
+        """
         core = socket._core
         core.deciding -= 1
         if socket._state is not _CONNECTING:
             self._settle(socket)
             return
+        try:
+            auth = socket.auth
+        except InvalidPayload as error:
+            self._settle(socket, ConnectRefused(f"auth: {error}"))
+            return
+        brought = None
+        if core.recovery is not None and not auth.keys().isdisjoint(RETURN_KEYS):
+            brought = take_return(auth)
+            socket._auth = encode(auth)  # without pid and offset: they are a credential for the session
         try:
             if core.recovery is not None and brought is not None:
                 decision = core.decide_return(socket, auth, core.recovery, brought)
