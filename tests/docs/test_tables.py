@@ -17,7 +17,7 @@ from synkora.collaboration.access import MAX_CACHED, MAX_WAITING_PER_USER
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.collaboration.kept_sessions import MAX_LOOKUPS
 from synkora.collaboration.keyed_limit import MAX_PER_KEY, MAX_WAITING_PER_KEY
-from synkora.engine.backlog import VOLATILE_LIMIT
+from synkora.engine.backlog import FULL_OF_USER, MOST_OF_USER, VOLATILE_LIMIT
 from synkora.engine.close_reasons import Reason
 from synkora.engine.handshake import MESSAGES
 from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
@@ -49,6 +49,7 @@ BOUNDS: Final = {
     "CONNECT": {MAX_EARLY},
     "questions about one user to the app or the database": {MAX_PER_KEY, MAX_WAITING_PER_USER},
     "session keys of one address that are looked up": {MAX_PER_KEY, MAX_WAITING_PER_KEY, MAX_LOOKUPS},
+    "messages that wait for one user, over all connections from the fifth on": {MOST_OF_USER, FULL_OF_USER},
     "large frame, fragments of a message": {COMPLETION},
     "packets without use": {OVERHEAD_RATE, OVERHEAD_BURST, OVERHEAD_BYTES, SMALL},
     "Engine.IO packet that is not a message": {MAX_CONTROL},

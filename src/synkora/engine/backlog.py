@@ -15,6 +15,9 @@ MESSAGE_MEMORY: Final = 400
 LEAST_MESSAGES: Final = 1000
 #: Messages that wait for all connections of a user together.
 MOST_OF_USER: Final = 50_000
+#: Full backlogs whose bytes may wait for all connections of a user together: an honest user has a few tabs, whose
+#: backlogs are seldom full even if all return at the same time. A message takes twice its bytes of memory.
+FULL_OF_USER: Final = 16
 _MIN_MAX_LOST: Final = 100  # subjects; more than a client's projects
 
 
@@ -24,12 +27,18 @@ def most_messages(limit: int) -> int:
 
 
 class UserBacklog:
-    """The number of `messages` that wait for all connections of a user."""
+    """The number of `messages` that wait for all connections of a user, and their `bytes`."""
 
-    __slots__ = ("messages",)
+    __slots__ = ("bytes", "messages")
 
     def __init__(self) -> None:
         self.messages = 0
+        self.bytes = 0
+
+    def add(self, messages: int, size: int) -> None:
+        """Count more messages, or fewer if the numbers are negative."""
+        self.messages += messages
+        self.bytes += size
 
 
 class Backlog:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from time import perf_counter, sleep
 from typing import Final, Protocol
 
-from synkora.engine.backlog import MOST_OF_USER, Backlog, UserBacklog, most_messages
+from synkora.engine.backlog import FULL_OF_USER, MOST_OF_USER, Backlog, UserBacklog, most_messages
 from synkora.engine.close_reasons import OutboxFull
 from synkora.engine.histogram import Histogram
 from synkora.engine.logs import Log, fault
@@ -57,6 +57,7 @@ class Outbox:
     __slots__ = (
         "_backlog",
         "_counted",
+        "_counted_bytes",
         "_failed",
         "_flusher",
         "_limit",
@@ -73,7 +74,7 @@ class Outbox:
         self.scheduled = False
         self.is_stranger = False
         self.of_user: UserBacklog | None = None
-        self._counted = 0  # messages, for the user
+        self._counted = self._counted_bytes = 0  # messages and their bytes, for the user
         self._flusher = flusher
         self._limit = limit
         self._failed = failed
@@ -137,21 +138,25 @@ class Outbox:
     def count_for(self, of_user: UserBacklog) -> None:
         """Let what waits count for this user, and no longer for the one before."""
         if self.of_user is not None:
-            self.of_user.messages -= self._counted
-        self._counted = 0
+            self.of_user.add(-self._counted, -self._counted_bytes)
+        self._counted = self._counted_bytes = 0
         self.of_user = of_user
         self._count()
 
     def _count(self) -> None:
         if self.of_user is not None:
             waiting = 0 if self._backlog is None else len(self._backlog)
-            self.of_user.messages += waiting - self._counted
-            self._counted = waiting
+            size = self.waiting_bytes
+            self.of_user.add(waiting - self._counted, size - self._counted_bytes)
+            self._counted, self._counted_bytes = waiting, size
 
     def _is_too_much(self, backlog: Backlog) -> bool:
         if self.is_stranger and backlog.exceeds(STRANGERS_MESSAGES, STRANGERS_BYTES):
             return True
-        return backlog.is_over_limit or (self.of_user is not None and self.of_user.messages > MOST_OF_USER)
+        return backlog.is_over_limit or (self.of_user is not None and self._is_too_much_for(self.of_user))
+
+    def _is_too_much_for(self, user: UserBacklog) -> bool:
+        return user.messages > MOST_OF_USER or user.bytes > FULL_OF_USER * self._limit
 
     def flush(self) -> None:
         """Send the queued messages, or move them to the backlog."""
