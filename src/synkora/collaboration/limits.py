@@ -42,7 +42,7 @@ class Limits:
     user_byte_rate: float = 200_000_000
     join_size: int = JOIN_SIZE
     projects: int = 50
-    connections: int = 1000
+    connections: int = 200
     rates: tuple[Rate | None, ...] = field(init=False, repr=False)
     bytes: Rate | None = field(init=False, repr=False)
 

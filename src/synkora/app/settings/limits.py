@@ -29,7 +29,7 @@ class LimitSettings(BaseModel):
         "counts as 3,000 more, an event as 8,000, a join as 200,000, with WEBHOOK_URL as 1,000,000.",
     )
     limit_projects: CountValue = setting("LIMIT_PROJECTS", 50, "Projects that one connection may be in.")
-    limit_connections_per_user: CountValue = setting("LIMIT_CONNECTIONS_PER_USER", 1000, "Connections of one user.")
+    limit_connections_per_user: CountValue = setting("LIMIT_CONNECTIONS_PER_USER", 200, "Connections of one user.")
     limit_connections_per_address: CountValue = setting(
         "LIMIT_CONNECTIONS_PER_ADDRESS",
         10_000,
