@@ -1,6 +1,8 @@
 """Who may join a project, and what happens until the policy has answered."""
 
+import asyncio
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -26,6 +28,8 @@ from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.admission import MAX_BUFFERED_PER_USER
 from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
+from synkora.engine.incidents import Limit
+from synkora.engine.turn_budget import TurnBudget
 
 #: All that can go wrong with a policy.
 
@@ -438,3 +442,123 @@ async def test_a_removed_user_is_not_admitted_by_an_earlier_question() -> None:
     asked = site.roles.asked["ann", "p"]
     await ask(ann, "join-project", "p")
     assert site.roles.asked["ann", "p"] == asked + 1
+
+
+# What waited for the answer, and the user's limit
+
+
+async def many_wait(connections: int, events: int, **limits: Any) -> tuple[Guarded, MemoryClient, list[MemoryClient]]:
+    """Bob is in the project, and connections of Ann wait for the answer with so many edits each."""
+    site = waiting("ann", limits=replace(UNLIMITED, **{"user_byte_rate": 200_000_000, **limits}))
+    site.roles.roles["bob", "p"] = Role.OWNER
+    site.roles.gates["bob"] = asyncio.Event()
+    site.roles.gates["bob"].set()
+    bob = await site.join("Bob")
+    await settle()
+    bob.take()
+    crowd = [site.come("Ann") for _ in range(connections)]
+    for ann in crowd:
+        for number in range(events):
+            ann.emit("task:create", task(number))
+    await settle()
+    return site, bob, crowd
+
+
+def budget_of(site: Guarded, ann: MemoryClient) -> TurnBudget:
+    work = site.collaboration.members[ann.id].rate_limiter.work
+    assert work is not None
+    return work.budget
+
+
+def go_on(budget: TurnBudget) -> None:
+    budget.share = inf
+    budget._begin_turn()
+
+
+def edits(client: MemoryClient) -> list[object]:
+    return [event[1] for event in client.take_events() if event[0] == "task:create"]
+
+
+async def test_what_waited_is_relayed_in_the_users_share_of_each_turn() -> None:
+    """One answer decides about the edits of all connections of a user, who may have a thousand more in the project."""
+    site, bob, crowd = await many_wait(4, 10)
+    budget_of(site, crowd[0]).share = 1e-9  # one piece of work a turn
+    site.roles.gate.set()
+    got: list[int] = []
+    while sum(got) < 40:
+        await asyncio.sleep(0)
+        got.append(len(edits(bob)))
+        assert len(got) < 1000
+    assert max(got) <= 2  # a write may have those of two turns
+    assert not site.collaboration._admission._buffered_memory
+    assert not any(site.collaboration.members[ann.id].pending for ann in crowd)
+
+
+async def test_what_waited_is_refused_above_the_users_limit() -> None:
+    """As if it had arrived after the answer: one answer may set free more than the user's connections may send."""
+    site, bob, crowd = await many_wait(5, 20, user_byte_rate=1_200_000)
+    work = site.collaboration.members[crowd[0].id].rate_limiter.work
+    assert work is not None
+    work.count_delivery(1_200_000, 2)
+    await site.answer()
+    refused = [error for ann in crowd for error in errors(ann)]
+    assert {error["message"] for error in refused} == {"Too much for one user: slow down"}
+    assert all(error["retryAfter"] > 0 for error in refused)
+    assert (len(edits(bob)), len(refused)) == (0, 100)
+    assert site.collaboration._incidents.limits[Limit.USER_WORK] >= 1
+
+
+async def test_later_events_wait_behind_those_that_wait_for_their_turn() -> None:
+    site, bob, (ann,) = await many_wait(1, 3)
+    budget = budget_of(site, ann)
+    ann.emit("join-project", "p")
+    budget.share = 1e-9
+    site.roles.gate.set()
+    while "users:active" not in names(ann):
+        await asyncio.sleep(0)
+    budget.share = 0
+    first = edits(bob)
+    ann.emit("task:create", task(3))
+    await settle()
+    first += edits(bob)
+    assert len(first) < 3
+    go_on(budget)
+    await settle()
+    ann.emit("task:create", task(4))
+    await settle()
+    assert first + edits(bob) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("end", ["disconnect", "remove"])
+async def test_what_waits_for_its_turn_is_dropped_with_the_connection_or_the_access(end: str) -> None:
+    site, bob, (ann,) = await many_wait(1, 3)
+    budget = budget_of(site, ann)
+    budget.share = 0
+    await site.answer()
+    if end == "disconnect":
+        ann.session.transport_closed(ann.transport, Reason.TRANSPORT_CLOSE)
+    else:
+        site.collaboration.remove("p", "ann")
+    go_on(budget)
+    await settle()
+    assert edits(bob) == []
+    assert not site.collaboration._admission._buffered_memory
+    if end == "remove":
+        assert [error["message"] for error in errors(ann)] == ["task:create: join the project first"] * 3
+
+
+async def test_projects_whose_events_wait_for_their_turn_count_once() -> None:
+    """A member of the project counts once, also while the project's events wait."""
+    site, _, (ann,) = await many_wait(1, 3, projects=2)
+    budget = budget_of(site, ann)
+    ann.emit("join-project", "p")
+    site.roles.roles["ann", "q"] = Role.OWNER
+    budget.share = 1e-9
+    site.roles.gate.set()
+    while "users:active" not in names(ann):
+        await asyncio.sleep(0)
+    budget.share = 0
+    await ask(ann, "join-project", "q")
+    go_on(budget)
+    await settle()
+    assert errors(ann) == []

@@ -3,26 +3,29 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from math import inf
 from typing import Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
 from synkora.collaboration.keyed_limit import KeyedLimit
+from synkora.collaboration.limits import TooMuchForUser
 from synkora.collaboration.members import BufferedEvent, Member, PendingAccess, Waiting, complete
 from synkora.collaboration.periodic_checks import RECHECK
 from synkora.collaboration.projects import Projects
 from synkora.collaboration.rechecks import Rechecks
-from synkora.engine.incidents import IncidentKind, Incidents
+from synkora.engine.incidents import IncidentKind, Incidents, Limit
 from synkora.engine.tasks import Tasks
 from synkora.identity.sign_in import SignedIn
 from synkora.sockets.errors import EventRefused
-from synkora.sockets.internals import emit_once
+from synkora.sockets.internals import emit_once, session_of
 
 _MAX_RETURNS: Final = 50  # members at a time: all may return in the same second
 _MAX_BUFFERED: Final = 100  # events of one member for one project
 _MAX_BUFFERED_MEMORY: Final = 2_200_000  # memory of one member's events, for all projects
 MAX_BUFFERED_PER_USER: Final = 8_000_000  # memory of the events of all connections of a user
 _EVENT_MEMORY: Final = 2_000  # bytes of a buffered event besides its data, which is stored twice: alone, and in frames
+_HANDLER: Final = 0.00002  # seconds that a handler takes after its wait
 _NO_ACCESS: Final = "You do not have access to this project"
 _REVOKED: Final = "You no longer have access to this project"
 _UNAVAILABLE: Final = "Project access cannot be checked right now: try again"
@@ -32,8 +35,9 @@ class Admission:
     """Decides who may join a project, who may stay, and whose edits are relayed.
 
     Edits are relayed for every member who may write to the project, joined or not. While an answer is pending, a
-    member's events for the project are buffered; they are relayed in order after the answer. Every `recheck` seconds
-    the access of joined members is checked again. If the policy cannot answer, members stay.
+    member's events for the project are buffered. After the answer they are relayed in order, in the user's share of
+    each turn and within the user's limit; later events wait behind them. Every `recheck` seconds the access of joined
+    members is checked again. If the policy cannot answer, members stay.
     """
 
     def __init__(
@@ -109,20 +113,20 @@ class Admission:
         ):
             raise EventRefused("Too many events before the project was joined: wait for users:active")
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        pending.buffered.append(BufferedEvent(event, relay, decided))
+        pending.buffered.append(BufferedEvent(event, relay, decided, memory))
         pending.memory += memory
         self._buffered_memory[member.user.id] += memory
         return Waiting(decided)
 
-    def _release(self, member: Member, pending: PendingAccess) -> None:
-        """Subtract the memory of a completed access check."""
+    def _release(self, member: Member, memory: int) -> None:
+        """Subtract the memory of events that no longer wait."""
         user_id = member.user.id
-        self._buffered_memory[user_id] -= pending.memory
+        self._buffered_memory[user_id] -= memory
         if not self._buffered_memory[user_id]:
             del self._buffered_memory[user_id]
 
     def _check_project_limit(self, member: Member) -> None:
-        if 0 < self._max_projects <= len(member.projects) + len(member.pending):
+        if 0 < self._max_projects <= len(member.projects.keys() | member.pending.keys()):
             raise EventRefused(f"Too many projects: {self._max_projects} is the most for one connection")
 
     def _ask(self, member: Member, project_id: str) -> PendingAccess:
@@ -139,16 +143,30 @@ class Admission:
         except AccessUnavailable as error:
             self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
             refusal = _UNAVAILABLE
+        complete_next = partial(self._complete_next, member, project_id, pending, role, refusal)
+        work = member.rate_limiter.work
+        while member.pending.get(project_id) is pending:
+            if work is None:
+                complete_next()
+            else:
+                await work.budget.complete(complete_next, _HANDLER)
+
+    def _complete_next(
+        self, member: Member, project_id: str, pending: PendingAccess, role: Role | None, refusal: str
+    ) -> None:
+        """Complete the joins, or else the oldest event, after the answer; the last one ends the access check."""
         if member.pending.get(project_id) is not pending:
-            return  # the connection has ended
-        del member.pending[project_id]
-        self._release(member, pending)
-        if pending.has_joins:
-            pending.complete_joins(self._join_refusal(member, project_id, role, refusal))
-        for event in pending.buffered:
-            if event.decided.cancelled():
-                continue  # the event was refused meanwhile
-            complete(event.decided, self._event_refusal(event, project_id, role, refusal))
+            return  # the connection has ended, or access was revoked
+        if pending.joins:
+            pending.complete_joins(self._join_refusal(member, project_id, role, refusal) if pending.has_joins else None)
+        elif pending.buffered:
+            event = pending.buffered.popleft()
+            pending.memory -= event.memory
+            self._release(member, event.memory)
+            if not event.decided.cancelled():  # the event was not refused meanwhile
+                complete(event.decided, self._event_failure(member, event, project_id, role, refusal))
+        if not pending.joins and not pending.buffered:
+            member.pending.pop(project_id, None)
 
     def _join_refusal(self, member: Member, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:
         """Join a project; return the refusal, or None."""
@@ -160,16 +178,21 @@ class Admission:
             return refused
         return None
 
-    @staticmethod
-    def _event_refusal(event: BufferedEvent, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:
-        """Relay a buffered event; return the refusal, or None."""
+    def _event_failure(
+        self, member: Member, event: BufferedEvent, project_id: str, role: Role | None, refusal: str
+    ) -> Exception | None:
+        """Relay a buffered event within the user's limit; return the refusal or another failure, or None."""
         if role is None:
             unasked = refusal is _UNAVAILABLE
             return EventRefused(refusal, projectId=project_id) if unasked else _not_joined(event.name)
         try:
-            event.relay(role)
-        except EventRefused as refused:
+            member.rate_limiter.check_user()
+            event.relay(member.projects.get(project_id, role))
+        except TooMuchForUser as refused:
+            self._incidents.note_limit(Limit.USER_WORK, session_of(member.socket).request.address)
             return refused
+        except Exception as failure:  # noqa: BLE001  # the handler raises it
+            return failure
         return None
 
     def _enter(self, member: Member, project_id: str, role: Role) -> None:
@@ -228,7 +251,7 @@ class Admission:
         """
         pending = member.pending.pop(project_id, None)
         if pending is not None:
-            self._release(member, pending)
+            self._release(member, pending.memory)
             pending.complete_joins(EventRefused(_REVOKED, projectId=project_id))
             for event in pending.buffered:
                 complete(event.decided, _not_joined(event.name))
@@ -243,7 +266,7 @@ class Admission:
         """Leave all projects at the end of the connection."""
         for pending in member.pending.values():
             pending.drop()
-            self._release(member, pending)
+            self._release(member, pending.memory)
         member.pending.clear()
         for project_id in member.projects:
             self._rechecks.drop(member, project_id)

@@ -94,7 +94,7 @@ class RateLimiter:
             wait = work.excess(now)
             if wait > 0:
                 self._refuse(now, size)
-                raise TooMuchForUser("Too much for one user: slow down", retryAfter=_rounded(wait))
+                raise _too_much_for_user(wait)
         if rate is not None:
             due = self._due[event_class]
             wait = rate.excess(due, now)
@@ -107,6 +107,12 @@ class RateLimiter:
             self._due[event_class] = rate.after(due, now)
         if work is not None:
             work.count_event(size, now)
+
+    def check_user(self) -> None:
+        """Raise `TooMuchForUser` above the user's limit. Nothing is counted."""
+        wait = 0.0 if self.work is None else self.work.excess(monotonic())
+        if wait > 0:
+            raise _too_much_for_user(wait)
 
     def take_bytes(self, size: int) -> None:
         """Count bytes that are not an event, such as an ack. Raises `TooManyBytes` and `TooManyRefusals`."""
@@ -124,6 +130,10 @@ class RateLimiter:
         if _REFUSALS.excess(self._refusals_due, now) > 0:
             raise TooManyRefusals
         self._refusals_due = _REFUSALS.after(self._refusals_due, now, 1 + size // _REFUSED_BYTES)
+
+
+def _too_much_for_user(wait: float) -> TooMuchForUser:
+    return TooMuchForUser("Too much for one user: slow down", retryAfter=_rounded(wait))
 
 
 def _rounded(wait: float) -> float:

@@ -1,6 +1,7 @@
 """Members: signed-in sockets, with their projects and pending access checks."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Generator
 from time import monotonic
 from typing import NamedTuple
@@ -31,15 +32,19 @@ class Waiting:
 
 
 class BufferedEvent(NamedTuple):
-    """An event that waits for an access check: `relay` sends it, `decided` completes its handler."""
+    """An event that waits for an access check: `relay` sends it, `decided` completes its handler.
+
+    `memory` is the number of bytes that it takes.
+    """
 
     name: str
     relay: Callable[[Role], None]
     decided: asyncio.Future[None]
+    memory: int
 
 
 class PendingAccess:
-    """An access check in progress, and the events that wait for it.
+    """An access check in progress, or answered, and the events that wait for it and for their turn after the answer.
 
     `joins` has the futures of join handlers that wait. `memory` is the number of bytes that all waiting events take.
     """
@@ -47,7 +52,7 @@ class PendingAccess:
     __slots__ = ("buffered", "joins", "memory")
 
     def __init__(self) -> None:
-        self.buffered: list[BufferedEvent] = []
+        self.buffered: deque[BufferedEvent] = deque()
         self.memory = 0
         self.joins: list[asyncio.Future[None]] = []
 

@@ -84,7 +84,7 @@ class Relay:
             message = self._writer.write(delivery, attachments)
         else:
             message = self._writer.draft(delivery, attachments, self._codec.key(payload))
-        if role is not None:
+        if role is not None and project_id not in member.pending:
             self._deliver(member, project_id, message, role)
             return None
         if self._admission.must_ask(member, project_id):
