@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Callable
 from operator import itemgetter
+from time import sleep
 from types import SimpleNamespace
 
 import pytest
@@ -113,6 +114,33 @@ async def test_a_key_that_is_added_again_while_it_expires_delays_no_other(monkey
     for step in range(4, 25):
         clock.move_to(step / 10)
     assert expired == [("a", 1.0), ("b", 1.3), ("a", 2.0)]
+
+
+async def test_timeouts_that_come_due_together_do_not_hold_up_the_event_loop() -> None:
+    """Others have turns in between. The order stays."""
+    turns = 0
+    expired: list[int] = []
+    expired_in: list[int] = []
+
+    def count() -> None:
+        nonlocal turns
+        turns += 1
+        if len(expired) < 20:
+            loop.call_soon(count)
+
+    def on_expired(key: int) -> None:
+        expired.append(key)
+        expired_in.append(turns)
+        sleep(0.001)
+
+    loop = asyncio.get_running_loop()
+    deadlines = TimeoutQueue(0.02, on_expired)
+    for key in range(20):
+        deadlines.add(key)
+    count()
+    await until(lambda: len(expired) == 20)
+    assert expired == list(range(20))
+    assert len(set(expired_in)) == 20
 
 
 async def test_an_error_of_one_key_does_not_cost_the_others_theirs(caplog: pytest.LogCaptureFixture) -> None:

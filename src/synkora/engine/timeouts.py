@@ -3,7 +3,10 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from time import perf_counter
 from typing import Final, Generic, TypeVar
+
+from synkora.engine.turn_budget import SHARE
 
 K = TypeVar("K", bound=Hashable)
 
@@ -13,7 +16,8 @@ _SLACK: Final = 0.02  # of the length; timeouts within this time expire in one w
 class TimeoutQueue(Generic[K]):
     """Calls `expired(key)` for each key about `length` seconds after `add`, unless the key was dropped.
 
-    All timeouts have the same length, so they expire in insertion order, and a queue is enough.
+    All timeouts have the same length, so they expire in insertion order, and a queue is enough. If very many come due
+    together, they expire in several turns of the event loop.
     """
 
     def __init__(self, length: float, expired: Callable[[K], None]) -> None:
@@ -50,10 +54,13 @@ class TimeoutQueue(Generic[K]):
     def _wake(self) -> None:
         loop = asyncio.get_running_loop()
         horizon = loop.time() + self.length * _SLACK
+        end = perf_counter() + SHARE
         try:
             while self._due and next(iter(self._due.values())) <= horizon:
                 key, _ = self._due.popitem(last=False)
                 self._expired(key)
+                if perf_counter() >= end:
+                    break
         finally:
             if self._timer is not None:  # `expired` may have cancelled all and added a key
                 self._timer.cancel()
