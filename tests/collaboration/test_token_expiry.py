@@ -280,7 +280,8 @@ async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
     """Forged ones and other users': above the limit, answers are delayed. A valid token never waits."""
     failures = FailureBackoff(2)
     server = SocketServer()
-    Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), failures=failures, incidents=server.incidents)
+    authenticator = Authenticator(Keyring(SECRET))
+    expiry = Collaboration(server.of("/"), authenticator, failures=failures, incidents=server.incidents)._expiry
     ann = MemoryClient(server, token("Ann", 3600), MemoryTransport(), request_of())
     await settle()
     for wrong in (tampered(token("Ann", 3600)), token("Bob", 3600)):
@@ -291,10 +292,35 @@ async def test_wrong_tokens_of_a_refresh_count_as_failed_sign_ins() -> None:
     ann.send('429["auth:refresh","guess"]')
     await settle()
     assert len(acks(ann)) == before  # it waits
+    assert expiry._delayed == {"ann": 1}
     assert (await refreshed(ann, token("Ann", 7200)))["ok"] is True
     await until(lambda: len(acks(ann)) == before + 2)
     (answer,) = acks(ann)[-1]
     assert answer == {"ok": False, "message": "Authentication failed"}
+
+
+async def test_few_refusals_of_a_user_are_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection that causes one more ends, and may return. A valid token is taken, and others have their own."""
+    monkeypatch.setattr(expiry_module, "MOST_DELAYED", 5)
+    server = SocketServer()
+    collaboration = Collaboration(server.of("/"), Authenticator(Keyring(SECRET)), failures=FailureBackoff(1))
+    expiry = collaboration._expiry
+    ann, tab, bob = [
+        MemoryClient(server, token(name, 3600), MemoryTransport(), request_of()) for name in ("Ann", "Ann", "Bob")
+    ]
+    await settle()
+    for client in (ann, ann, ann, tab, tab, tab):  # the first one is not delayed
+        client.send('429["auth:refresh","guess"]')
+    await settle()
+    assert expiry._delayed == {"ann": 5}
+    assert (await refreshed(tab, token("Ann", 7200)))["ok"] is True
+    bob.send('429["auth:refresh","guess"]')
+    tab.send('429["auth:refresh","guess"]')
+    await settle()
+    assert expiry._delayed == {"ann": 5, "bob": 1}
+    assert tab.transport.closed_with == (Reason.FORCED_SERVER_CLOSE, None)
+    assert not ended(ann)
+    assert not ended(bob)
 
 
 @pytest.mark.parametrize(

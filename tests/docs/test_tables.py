@@ -17,6 +17,7 @@ from synkora.collaboration.access import MAX_CACHED, MAX_WAITING_PER_USER
 from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.collaboration.kept_sessions import MAX_LOOKUPS
 from synkora.collaboration.keyed_limit import MAX_PER_KEY, MAX_WAITING_PER_KEY
+from synkora.collaboration.token_expiry import MOST_DELAYED
 from synkora.engine.backlog import FULL_OF_USER, MOST_OF_USER, VOLATILE_LIMIT
 from synkora.engine.close_reasons import Reason
 from synkora.engine.handshake import MESSAGES
@@ -47,6 +48,7 @@ BOUNDS: Final = {
     "TLS handshake": {TLS_TIME, MOST_UNUSED},
     "message before CONNECT is answered": {MAX_EARLY},
     "CONNECT": {MAX_EARLY},
+    "refusals of `auth:refresh` that are delayed, for one user": {MOST_DELAYED},
     "questions about one user to the app or the database": {MAX_PER_KEY, MAX_WAITING_PER_USER},
     "session keys of one address that are looked up": {MAX_PER_KEY, MAX_WAITING_PER_KEY, MAX_LOOKUPS},
     "messages that wait for one user, over all connections from the fifth on": {MOST_OF_USER, FULL_OF_USER},

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Final
 
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.members import Member
+from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.identity.claims import CLOCK_TOLERANCE
 from synkora.identity.sign_in import Authenticator, SignInRefused
@@ -15,6 +17,7 @@ from synkora.protocol.timestamps import timestamp
 from synkora.sockets.internals import emit_once, session_of
 
 EXPIRED: Final = "Session expired"
+MOST_DELAYED: Final = 20  # refusals of `auth:refresh` of one user, over all connections
 _LONGEST_TIMER: Final = 86_400  # seconds; a corrected system clock takes effect after this time at the latest
 
 
@@ -29,6 +32,7 @@ class TokenExpiry:
         self._failures = failures
         self._incidents = incidents
         self._ends: dict[Member, float] = {}
+        self._delayed: Counter[str] = Counter()  # refusals that wait, by user
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, member: Member) -> None:
@@ -70,7 +74,8 @@ class TokenExpiry:
     def refresh(self, member: Member, payload: object) -> dict[str, object] | Awaitable[dict[str, object]]:
         """Replace the token by a fresh token of the same user, a string or `{token}`; return the ack.
 
-        A refusal counts as a failed sign-in of the client's address, and is delayed in the same way.
+        A refusal counts as a failed sign-in of the client's address, and is delayed in the same way. If too many of the
+        user's refusals are delayed, the connection ends.
         """
         auth = payload if isinstance(payload, dict) else {"token": payload}
         try:
@@ -88,7 +93,20 @@ class TokenExpiry:
         address = session_of(member.socket).request.address
         delay = self._failures.note(address)
         self._incidents.note(IncidentKind.SIGN_IN_REFUSED, f"{message} ({detail})", address)
-        return _later(answer, delay) if delay else answer
+        if not delay:
+            return answer
+        if self._delayed[member.user.id] >= MOST_DELAYED:
+            # A client does not reconnect after a disconnect, but after a closed connection.
+            session_of(member.socket).close(Reason.FORCED_SERVER_CLOSE)
+            return answer
+        self._delayed[member.user.id] += 1
+        asyncio.get_running_loop().call_later(delay, self._no_longer_delayed, member.user.id)
+        return _later(answer, delay)
+
+    def _no_longer_delayed(self, user_id: str) -> None:
+        self._delayed[user_id] -= 1
+        if not self._delayed[user_id]:
+            del self._delayed[user_id]
 
 
 async def _later(answer: dict[str, object], delay: float) -> dict[str, object]:
