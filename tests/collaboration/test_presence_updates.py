@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from tests.collaboration.site import MemoryClient, Site, turn
 from tests.support.processes import PATIENCE
+from tests.support.servers import until
 
 from synkora.collaboration import presence_updates, unsent_presence
 from synkora.collaboration.unsent_presence import MEMBER_RATE
 from synkora.engine.state_updates import Bundle
+from synkora.sockets.internals import adapter_of
 
 PROJECT = "proj_456"
 
@@ -39,9 +42,21 @@ async def newest_list(client: MemoryClient) -> set[str]:
 
 async def lose_track(client: MemoryClient) -> None:
     """Wait until a client that does not read has missed so many events that all are dropped."""
-    async with asyncio.timeout(PATIENCE):
-        while client.session.outbox.waiting_bytes > 1000:
-            await asyncio.sleep(0.01)
+    outbox = client.session.outbox
+    await until(lambda: outbox._backlog is not None and outbox._backlog.lost)
+
+
+async def rosters_may_be_sent(site: Site) -> None:
+    """Wait until the project's changes have been sent, and rosters are below their rate."""
+    updates, loop = site.collaboration.projects._updates, asyncio.get_running_loop()
+    unsent = updates._unsent[PROJECT]
+    await until(
+        lambda: (
+            unsent.batch is None
+            and unsent.roster_pace.due <= loop.time()
+            and not any(outbox.queue for outbox in updates._members(unsent).values())
+        )
+    )
 
 
 async def test_repeated_joins_and_leaves_cause_few_lists(site: Site) -> None:
@@ -136,7 +151,7 @@ async def test_expensive_changes_are_sent_together(site: Site, monkeypatch: pyte
     ]
     assert len(bundles[0]) == 1
     assert bundles[0] == bundles[1]
-    for client, gone in ((carol, ["New 1"]), (third, ["Carol", "New 1"])):
+    for client, gone in ((carol, []), (third, ["Carol", "New 1"])):
         events = [event for event in client.take_events() if event[0].startswith("user")]
         *left, roster, count = events[-len(gone) - 2 :]
         assert [(event[0], event[1]["userName"]) for event in left] == [("user:left", name) for name in gone]
@@ -148,12 +163,14 @@ async def test_a_client_that_does_not_read_stays_and_finally_gets_the_list(site:
     """Missed joins and leaves are replaced by one current list and one count."""
     alice, sloth = await site.meet("Alice", "Sloth", project=PROJECT)
     sloth.transport.writable = False
-    for client in await crowd(site, 100):
+    many = await crowd(site, 100)
+    await lose_track(sloth)
+    for client in many:
         client.send("41")
         await turn()
-    await lose_track(sloth)
     await site.meet("Bob", "Carol", project=PROJECT)
     await alice.act("canvas:update", {"projectId": PROJECT, "changes": 1})
+    await rosters_may_be_sent(site)
     sloth.transport.writable = True
     sloth.session.transport_ready(sloth.transport)
     events = sloth.take_events()
@@ -207,3 +224,74 @@ async def test_the_list_replaces_larger_changes(site: Site, monkeypatch: pytest.
     start = len(alice.transport.writes)
     assert await newest_list(alice) == {"Alice", *(f"Mallory {number}" for number in range(10))}
     assert sum(message.size for write in alice.transport.writes[start:] for message in write) < 6000
+
+
+async def test_many_who_leave_and_come_back_before_it_is_announced_get_a_list(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not each the changes of all others: the changes are encoded for all, and without those who have joined."""
+    alice, bob, *others = await site.meet("Alice", "Bob", *(f"User {number}" for number in range(20)), project=PROJECT)
+    monkeypatch.setattr(presence_updates, "MEMBER_RATE", 1)
+    await others.pop().act("leave-project", PROJECT)  # no list to everyone any more
+    monkeypatch.setattr(presence_updates, "CHANGES_RATE", 40)
+    await others.pop().act("leave-project", PROJECT)
+    for event in ("leave-project", "join-project"):
+        for client in others:
+            client.emit(event, PROJECT)
+        await turn()
+    await bob.act("leave-project", PROJECT)
+    for client in (alice, *others):
+        client.take()
+    starts = [len(client.transport.writes) for client in (alice, *others)]
+    present = {"Alice", *(f"User {number}" for number in range(18))}
+    for client in others:
+        assert await newest_list(client) == present
+    bundles = {
+        id(message): message
+        for client, start in zip((alice, *others), starts, strict=True)
+        for write in client.transport.writes[start:]
+        for message in write
+        if isinstance(message, Bundle)
+    }
+    assert len(bundles) == 1
+    assert names(alice.take_events()) == [*["user:left"] * 18, *["user:joined"] * 18, "user:left", "users:count"]
+
+
+class CountedRoom(dict[str, Any]):
+    """The members of a room; `looks` counts how often all are looked at."""
+
+    looks = 0
+
+    def items(self) -> Any:
+        self.looks += 1
+        return super().items()
+
+
+async def test_very_many_slow_clients_get_their_lists_one_after_the_other(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may read again all at once. Each is found at once, and gets one correct list."""
+    sloths = await site.meet(*(f"Sloth {number}" for number in range(20)), project=PROJECT)
+    for sloth in sloths:
+        sloth.transport.writable = False
+    many = await crowd(site, 100)
+    for sloth in sloths:
+        await lose_track(sloth)
+        sloth.take()
+    for client in many:
+        client.send("41")
+        await turn()
+    await rosters_may_be_sent(site)
+    monkeypatch.setattr(presence_updates, "ROSTER_CHUNK", 1)
+    monkeypatch.setattr(presence_updates, "ROSTER_RATE", 100_000)
+    rooms = adapter_of(site.server.of("/")).rooms
+    room = rooms._rooms[PROJECT] = CountedRoom(rooms._rooms[PROJECT])
+    for sloth in sloths:
+        sloth.transport.writable = True
+        sloth.session.transport_ready(sloth.transport)
+    assert room.looks <= 1
+    got = [names(sloth.take_events()) for sloth in sloths]
+    assert 0 < sum("users:active" in events for events in got) < 20
+    for sloth, events in zip(sloths, got, strict=True):
+        if "users:active" not in events:
+            assert await newest_list(sloth) == {f"Sloth {number}" for number in range(20)}

@@ -77,19 +77,30 @@ class PresenceUpdates:
         self._change(project_id)
 
     def full_state(self, unsent: UnsentPresence, outbox: object) -> list[Message]:
-        """Return roster and count, for a member whose updates were dropped; nothing for a socket that has left."""
+        """Return roster and count, for a member whose updates were dropped; nothing for a socket that has left.
+
+        Above the rate of rosters, or before the roster is complete, they are sent later.
+        """
         present = self._unsent.get(unsent.id)  # the project may have been empty in between
         socket_id = self._member(unsent, outbox)
         if socket_id is None or present is None:
             return []
-        if not self._presence.is_complete(present.id):
-            present.roster_recipients[socket_id] = True
+        time = asyncio.get_running_loop().time()
+        if present.roster_pace.due > time or not self._presence.is_complete(present.id):
+            self.send_roster(present.id, socket_id, with_count=True)
             return []
         present.roster_recipients.pop(socket_id, None)
-        return [self._roster(present), self._counted(present)]
+        roster = self._roster(present)
+        present.roster_pace.spend(time, roster.size / ROSTER_RATE)
+        return [roster, self._counted(present)]
 
     def _member(self, unsent: UnsentPresence, outbox: object) -> str | None:
-        return next((sid for sid, candidate in self._members(unsent).items() if candidate is outbox), None)
+        members = self._members(unsent)
+        if unsent.socket_ids is None:  # for all clients that ask in this turn: they may be very many
+            unsent.socket_ids = {each: socket_id for socket_id, each in members.items()}
+            asyncio.get_running_loop().call_soon(setattr, unsent, "socket_ids", None)
+        socket_id = unsent.socket_ids.get(outbox)
+        return socket_id if socket_id is not None and members.get(socket_id) is outbox else None
 
     def _has_recipient(self, unsent: UnsentPresence, outbox: object) -> bool:
         return self._member(unsent, outbox) is not None

@@ -27,7 +27,8 @@ ENCODING: Final = 10  # deliveries with the same cost as encoding a roster
 class ChangeBatch:
     """Changes to send together, of `size` bytes.
 
-    Members who joined meanwhile get the roster instead of the other joins.
+    Members who joined meanwhile get the roster instead of the other joins; those who left and joined get a roster
+    instead of all changes, since each of them would need changes of its own.
     """
 
     __slots__ = ("_all", "_joined", "_left", "size")
@@ -62,8 +63,7 @@ class ChangeBatch:
                 if departures.updates:
                     outbox.put(departures)
             elif len(self._left) > 1:
-                others = [update for gone, update in self._left.items() if gone != socket_id]
-                outbox.put(Bundle(others, unsent))
+                unsent.roster_recipients.setdefault(socket_id, False)
 
 
 class UnsentPresence:
@@ -82,6 +82,7 @@ class UnsentPresence:
         "roster_pace",
         "roster_recipients",
         "roster_size",
+        "socket_ids",
         "timer",
     )
 
@@ -102,6 +103,7 @@ class UnsentPresence:
         self.leave_pace = Pace(LEAVES_BURST)
         self.roster_pace = Pace(ROSTER_BURST)
         self.timer: asyncio.TimerHandle | None = None
+        self.socket_ids: dict[object, str] | None = None  # of the members, by outbox, in this turn of the event loop
         self._has_recipient = has_recipient
         self._full_state = full_state
 
