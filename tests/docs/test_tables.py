@@ -25,6 +25,7 @@ from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
 from synkora.engine.session import MAX_CONTROL, OVERHEAD_BURST, OVERHEAD_BYTES, OVERHEAD_RATE, TRANSITIONS, State
 from synkora.engine.transports.fragments import SMALL
 from synkora.engine.transports.websocket import CLOSING_TIME
+from synkora.engine.unfinished import MOST_UNFINISHED, STRANGERS_FREE
 from synkora.identity.tokens import MAX_TOKEN_LENGTH
 from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_BYTES, MAX_NAME_BYTES, MAX_NAME_LENGTH
 from synkora.protocol.engineio import MAX_PACKETS
@@ -53,6 +54,8 @@ BOUNDS: Final = {
     "session keys of one address that are looked up": {MAX_PER_KEY, MAX_WAITING_PER_KEY, MAX_LOOKUPS},
     "messages that wait for one user, over all connections from the fifth on": {MOST_OF_USER, FULL_OF_USER},
     "large frame, fragments of a message": {COMPLETION},
+    "unfinished messages of one user, over all connections from the fifth on": {MOST_UNFINISHED},
+    "unfinished messages of one address, before the sign-in": {MOST_UNFINISHED, STRANGERS_FREE},
     "packets without use": {OVERHEAD_RATE, OVERHEAD_BURST, OVERHEAD_BYTES, SMALL},
     "Engine.IO packet that is not a message": {MAX_CONTROL},
     "attachments of a message": {MAX_ATTACHMENTS, COMPLETION},

@@ -1,4 +1,4 @@
-"""What several connections of one user hold of messages that have not arrived completely."""
+"""What connections of one user, or strangers of one address, hold of messages that have not arrived completely."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
@@ -10,9 +10,11 @@ from tests.support.wire import CONTINUATION, TEXT, Connection, WebSocket, client
 
 from synkora import SocketServer
 from synkora.engine import unfinished
-from synkora.engine.unfinished import UnfinishedMessages
+from synkora.engine.session import Session
+from synkora.engine.unfinished import STRANGERS_FREE, UnfinishedMessages
 from synkora.protocol.errors import PayloadTooLarge
 from synkora.protocol.websocket import CloseCode
+from synkora.sockets.client import MAX_EARLY
 from synkora.sockets.internals import session_of
 
 PART = 400_000  # bytes of a message
@@ -135,6 +137,112 @@ async def test_a_post_under_way_counts_for_the_user_who_signed_in_last(engine: E
         await post.send(b"x" * 1000)
         assert await post.status() == 200
         assert (ann.total, bob.total) == (0, 0)
+
+
+def partly(size: int) -> bytes:
+    """A frame without its end."""
+    return client_frame(TEXT, b"4" + b"x" * (size + 100))[:-100]
+
+
+async def test_parts_of_strangers_of_one_address(engine: Engine, address: Address) -> None:
+    """Over WebSocket and by polling together, and without what an ordinary CONNECT has."""
+    held = engine.registry.unfinished("127.0.0.1")
+    async with AsyncExitStack() as stack:
+        large, small, last = [await stack.enter_async_context(raw_websocket(address)) for _ in range(3)]
+        for client in (large, small, last):
+            await client.text()
+        await large.send(partly(WHOLE))
+        await until(lambda: held.total > WHOLE - 50_000)
+        await stack.enter_async_context(Polling(address))
+        post = await Connection.open(address.port)
+        stack.callback(post.abort)
+        target = f"{address.path}?EIO=4&transport=polling&sid={engine.recorders[-1].session.sid}"
+        await post.send(request("POST", target, {"Content-Length": str(WHOLE)}) + b"4" + b"x" * (WHOLE - 10_000))
+        await until(lambda: held.total > 2 * WHOLE - 60_000)
+        part = b"x" * (STRANGERS_FREE // 2)
+        await small.send(client_frame(TEXT, b"4" + part, fin=False))
+        await until(lambda: engine.recorders[1].session.transport.seconds_since_progress() < 30)
+        with suppress(ConnectionError):
+            await last.send(partly(PART))
+        assert (await last.closed()).code == CloseCode.TOO_BIG
+        await small.send(client_frame(CONTINUATION, part))
+        await until(lambda: bool(engine.recorders[1].messages))
+        for client in (large, small, last):
+            client.abort()
+        post.abort()
+        await until(lambda: held.total == 0)
+        await until(lambda: engine.registry.open_websockets == 0)
+
+
+async def test_strangers_of_other_addresses_do_not_share() -> None:
+    """A /64 of IPv6 is one address. What no session of an address needs is forgotten."""
+    registry = Engine().registry
+    first, other = registry.unfinished("192.0.2.1"), registry.unfinished("192.0.2.2")
+    assert first is registry.unfinished("192.0.2.1") is not other
+    customer = registry.unfinished("2001:db8::1")
+    assert customer is registry.unfinished("2001:db8::2") is not registry.unfinished("2001:db8:0:1::1")
+    del first, other, customer
+    assert not registry._unfinished
+
+
+def counted(session: Session) -> UnfinishedMessages | None:
+    return session.unfinished
+
+
+async def test_messages_of_members_do_not_count_for_their_address() -> None:
+    """Those of a client that has left all namespaces do."""
+    server = SocketServer()
+    server.of("/")
+    held = server._registry.unfinished("127.0.0.1")
+    async with serving(server) as address, AsyncExitStack() as stack:
+        client = await stack.enter_async_context(raw_websocket(address))
+        await client.text()
+        (session,) = server._registry
+        for _ in range(2):
+            assert counted(session) is held
+            await client.send(client_frame(TEXT, b"40"))
+            await client.text()
+            assert counted(session) is None
+            await client.send(client_frame(TEXT, b"41"))
+            await until(lambda: counted(session) is held)
+        with suppress(ConnectionError):
+            await client.send(partly(2 * WHOLE))
+        assert (await client.closed()).code == CloseCode.TOO_BIG
+        client.abort()
+        await until(lambda: server._registry.open_websockets == 0)
+
+
+async def test_each_part_of_a_strangers_frame_counts(engine: Engine, address: Address) -> None:
+    """From its first one on, also behind a frame that has ended."""
+    held = engine.registry.unfinished("127.0.0.1")
+    size = 3 * STRANGERS_FREE
+    async with raw_websocket(address) as client:
+        await client.text()
+        first, second = (client_frame(TEXT, b"4" + b"x" * (number * size + 100)) for number in (1, 2))
+        await client.send(first[:-100])
+        await until(lambda: abs(held.total - (size - STRANGERS_FREE)) < 100)
+        await client.send(first[-100:] + second[:-100])
+        await until(lambda: abs(held.total - (2 * size - STRANGERS_FREE)) < 100)
+        assert len(engine.registry.partial_messages)
+        await client.send(second[-100:])
+        await until(lambda: len(engine.recorders[0].messages) == 2)
+        assert held.total == 0
+        assert not len(engine.registry.partial_messages)
+
+
+async def test_a_strangers_frame_may_be_as_large_as_its_message() -> None:
+    """Its head does not count, of which the server learns nothing."""
+    server = SocketServer()
+    server.of("/")
+    held = server._registry.unfinished("127.0.0.1")
+    connect = b'40{"token":"' + b"x" * (MAX_EARLY - 14) + b'"}'
+    frame = client_frame(TEXT, connect)
+    async with serving(server) as address, raw_websocket(address) as client:
+        await client.text()
+        await client.send(frame[:-1])
+        await until(lambda: held.total == len(frame) - 15 - STRANGERS_FREE)
+        await client.send(frame[-1:])
+        assert (await client.text()).startswith('40{"sid"')
 
 
 async def test_attachments() -> None:

@@ -5,7 +5,9 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.close_reasons import Reason
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
@@ -20,6 +22,7 @@ from synkora.engine.session import Session, State
 from synkora.engine.settings import EngineSettings
 from synkora.engine.timeouts import TimeoutQueue
 from synkora.engine.turn_budget import TurnBudget
+from synkora.engine.unfinished import STRANGERS_FREE, UnfinishedMessages
 from synkora.protocol.engineio import open_packet
 
 #: Seconds of a turn. Most of these requests are of members, and some name sessions that do not exist.
@@ -76,6 +79,7 @@ class Registry:
         )
         self._accept = accept
         self._sessions: dict[str, Session] = {}
+        self._unfinished: WeakValueDictionary[str, UnfinishedMessages] = WeakValueDictionary()  # by address
         self._probes: TimeoutQueue[Session] = TimeoutQueue(
             settings.upgrade_timeout, lambda session: session.probe_failed()
         )
@@ -147,6 +151,14 @@ class Registry:
         """Return what shares the turns with the requests of a session: strangers, sessions of its user, or nothing."""
         session = self._sessions.get(sid)
         return self.strangers if session is None else session.budget
+
+    def unfinished(self, address: str) -> UnfinishedMessages:
+        """Return what the unfinished messages of strangers of an address, or a /64 of IPv6, count for."""
+        key = rate_limit_key(address)
+        found = self._unfinished.get(key)
+        if found is None:
+            found = self._unfinished[key] = UnfinishedMessages("address", STRANGERS_FREE)
+        return found
 
     def knows(self, sid: str) -> bool:
         """Whether there is a session with the id `sid`."""

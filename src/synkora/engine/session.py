@@ -97,7 +97,8 @@ _MESSAGE: Final = int(PacketType.MESSAGE)  # a member lookup of an enum runs Pyt
 class SessionHost(Protocol):
     """What sessions share: settings, flusher, heartbeat and incidents, and the owner of their timeouts.
 
-    What clients send that have not signed in counts for `strangers`.
+    What clients send that have not signed in counts for `strangers`, and what has not arrived completely for
+    `unfinished` of their address.
     """
 
     settings: EngineSettings
@@ -105,6 +106,10 @@ class SessionHost(Protocol):
     heartbeat: Heartbeat
     incidents: Incidents
     strangers: TurnBudget
+
+    def unfinished(self, address: str) -> UnfinishedMessages:
+        """Return what the unfinished messages of strangers of an address count for."""
+        ...
 
     def probe_started(self, session: "Session") -> None:
         """Start the timeout of an upgrade."""
@@ -128,7 +133,7 @@ class Session:
     its page is allowed to connect. `page` is the origin of the page as reported by trusted proxies, or `OWN_PAGE`.
     `max_message` is the current limit for received messages, in bytes. What is received counts for `budget`, if there
     is one, which it shares with other sessions: of clients that have not signed in, or of the same user. What has not
-    arrived completely counts for `unfinished`, likewise.
+    arrived completely counts for `unfinished`, likewise, but only with those of the same address before the sign-in.
     """
 
     __slots__ = (
@@ -164,7 +169,7 @@ class Session:
         self.outbox = Outbox(host.flusher, transport, host.settings.max_outbox, self.fail)
         self.max_message = host.settings.max_payload
         self.budget: TurnBudget | None = host.strangers
-        self.unfinished: UnfinishedMessages | None = None
+        self.unfinished: UnfinishedMessages | None = host.unfinished(request.address)
         self._host = host
         self._overhead_due = 0.0
         self._awaits_pong = False  # pinged, and nothing received since
@@ -261,12 +266,17 @@ class Session:
         if self.unfinished is not None:
             self.unfinished.note(holder, size)
 
-    def hold_for(self, unfinished: UnfinishedMessages) -> None:
-        """Let what is held count for this user, from its next part on, and no longer for the one before."""
-        if self.unfinished not in (None, unfinished):
-            self.hold(self.transport, 0)
-            self.hold(self.listener, 0)
+    def hold_for(self, unfinished: UnfinishedMessages | None) -> None:
+        """Let what is held count for this user, if any, from its next part on, and no longer for the one before."""
+        if self.unfinished is not None and self.unfinished is not unfinished:
+            for holder in (self.transport, self._probe, self.listener):
+                self.hold(holder, 0)
         self.unfinished = unfinished
+
+    def count_for_strangers(self) -> None:
+        """Let what is received and held count with that of strangers: the client is in no namespace any more."""
+        self.budget = self._host.strangers
+        self.hold_for(self._host.unfinished(self.request.address))
 
     def too_large(self) -> PayloadTooLarge:
         """Return the error for a message larger than `max_message`."""

@@ -1,4 +1,4 @@
-"""Bounds what the sessions of one user hold of messages that have not arrived completely."""
+"""Bounds what sessions of one user, or strangers of one address, hold of messages that have not arrived completely."""
 
 from typing import Final
 
@@ -6,14 +6,21 @@ from synkora.protocol.errors import PayloadTooLarge
 
 #: Bytes. Each message alone may have `max_payload`, and its parts may come slowly.
 MOST_UNFINISHED: Final = 16_000_000
+#: Bytes of a stranger that do not count: what others at the same address hold never ends an ordinary CONNECT.
+STRANGERS_FREE: Final = 4_096
 
 
 class UnfinishedMessages:
-    """The bytes of unfinished messages, by what holds them: a transport or a client."""
+    """The bytes of unfinished messages of one user or address, by what holds them: a transport or a client.
 
-    __slots__ = ("_sizes", "total")
+    Of each holder, the first `free` bytes do not count.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("__weakref__", "_free", "_sizes", "_whose", "total")
+
+    def __init__(self, whose: str = "user", free: int = 0) -> None:
+        self._whose = whose
+        self._free = free
         self.total = 0
         self._sizes: dict[object, int] = {}
 
@@ -21,9 +28,10 @@ class UnfinishedMessages:
         """Note how much a holder has now; 0 is nothing. Raises `PayloadTooLarge` if that is too much."""
         before = self._sizes.pop(holder, 0)
         self.total -= before
-        if not size:
+        size -= self._free
+        if size <= 0:
             return
         if self.total + size > MOST_UNFINISHED:
-            raise PayloadTooLarge(f"unfinished messages of one user have more than {MOST_UNFINISHED} bytes")
+            raise PayloadTooLarge(f"unfinished messages of one {self._whose} have more than {MOST_UNFINISHED} bytes")
         self.total += size
         self._sizes[holder] = size

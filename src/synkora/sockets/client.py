@@ -244,6 +244,7 @@ class Client:
                 socket._open()
                 if self.session.budget is self._host.strangers:
                     self.session.budget = None
+                    self.session.hold_for(None)
                 self.session.max_message = self._assembler.max_size = self._host.settings.max_payload
                 self._host.client_connected(self)
                 return
@@ -293,7 +294,7 @@ class Client:
     def _remove(self, socket: Socket, reason: Reason) -> None:
         self._sockets.pop(socket.namespace, None)
         if not self._sockets:
-            self.session.budget = self._host.strangers
+            self.session.count_for_strangers()
         core = socket._core
         if core.sockets.get(socket.id) is not socket:
             self._end_early(socket, reason)

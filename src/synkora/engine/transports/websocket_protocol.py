@@ -20,6 +20,7 @@ from synkora.engine.registry import Ask, Registry
 from synkora.engine.request import Request
 from synkora.engine.transports.websocket import WebSocketTransport, close_soon
 from synkora.engine.transports.websocket_heads import Peer, is_key, parse, peer_of, subprotocol
+from synkora.engine.unfinished import STRANGERS_FREE
 from synkora.protocol.websocket import EXTENSION, accepts_compression, is_close_frame
 
 _VERSION: Final = "13"
@@ -27,6 +28,7 @@ _READ_BUFFER: Final = 2048  # bytes, picows' minimum; the buffer grows with the 
 MAX_READ: Final = 16_384  # bytes per read
 MAX_READ_COMPRESSED: Final = 2048  # bytes per read, of compressed messages; DEFLATE makes a thousand times as much
 USUAL_BUFFER: Final = 28_672  # bytes; picows' buffer grows to this size if no frame is larger than `MAX_READ`
+_MAX_HEAD: Final = 14  # bytes of a frame before its payload (RFC 6455 section 5.2)
 _SILENT: Final = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1), {})
 _ANY_KEY: Final = "AAAAAAAAAAAAAAAAAAAAAA=="
 # The request that picows gets. The real one is not passed on: picows' space is small, and picows keeps the request.
@@ -121,7 +123,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._is_lost = False  # the connection has ended, and received bytes wait for their turn
         self._is_put_off = False  # the request, or bytes in the parser's buffer, wait for their turn
         self._early: memoryview | None = None  # frames that were read with the request, and are not handled yet
-        self._unread = 0  # bytes received of a large frame
+        self._unread = 0  # bytes received of a frame that has not ended: a stranger's, or a large one
         self._max_read = MAX_READ
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn passes
@@ -197,8 +199,9 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             raise RuntimeError("read while received bytes wait for their turn")
         room = self._parser.get_buffer(sizehint)
         if len(room) > self._max_read:
-            if len(room) > USUAL_BUFFER:
+            if len(room) > USUAL_BUFFER and not self._is_watched:
                 self._is_watched = True
+                self._unread = 0
             return room[: self._max_read]
         return room
 
@@ -225,11 +228,16 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         if self._is_lost:
             self._receive_last(size)
             return
+        listener = self._listener
         if self._is_watched:
             is_full = self._receive_watched(size)
         else:
-            self._parser.buffer_updated(size)
             is_full = size == self._max_read
+            if listener is None or not self._is_strange(listener):
+                self._parser.buffer_updated(size)
+            else:
+                self._parse(listener, size)
+                self._watch(listener)
         if was_put_off:
             self._resume()
         elif is_full or self._early is not None:
@@ -248,23 +256,42 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         if listener is None or self._has_stopped(listener):
             return False
         data = bytes(self._parser.get_buffer(size)[:size])
-        listener.tail = -1
-        self._parser.buffer_updated(size)
-        tail, listener.tail = listener.tail, max(listener.tail, 0)
+        tail = self._parse(listener, size)
         if tail < 0:
-            self._unread += size
-            listener.frame_progressed(self._unread)
-            if self._has_stopped(listener):
-                self._begin_parsing(listener)  # frees the part that was received
+            self._progressed(listener)
             return False
-        self._unread = 0
         listener.frame_ended()
         if self._has_stopped(listener):
             return False
         self._is_watched = False
         self._begin_parsing(listener)
-        self._feed(data[size - tail :])
+        listener.tail, rest = -1, data[size - tail :]
+        self._feed(rest)
+        self._unread, listener.tail = len(rest) if listener.tail < 0 else listener.tail, max(listener.tail, 0)
+        self._watch(listener)
         return True
+
+    def _is_strange(self, listener: WebSocketTransport) -> bool:
+        return listener.session is not None and listener.session.budget is self._registry.strangers
+
+    def _watch(self, listener: WebSocketTransport) -> None:
+        """Watch a stranger's frame that has not ended if much of it has arrived."""
+        if self._unread > STRANGERS_FREE and self._is_strange(listener):
+            self._is_watched = True
+            self._progressed(listener)
+
+    def _parse(self, listener: WebSocketTransport, size: int) -> int:
+        """Parse received bytes; return how many follow the last frame that has ended, or -1 if none has."""
+        listener.tail = -1
+        self._parser.buffer_updated(size)
+        tail, listener.tail = listener.tail, max(listener.tail, 0)
+        self._unread = self._unread + size if tail < 0 else tail
+        return tail
+
+    def _progressed(self, listener: WebSocketTransport) -> None:
+        listener.frame_progressed(max(self._unread - _MAX_HEAD, 0))
+        if self._has_stopped(listener):
+            self._begin_parsing(listener)  # frees the part that was received
 
     def _has_stopped(self, listener: WebSocketTransport) -> bool:
         """Whether reading has to stop."""
