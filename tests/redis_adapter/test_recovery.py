@@ -547,6 +547,9 @@ async def test_fault_02_a_session_that_another_user_has_asked_for_is_a_lost_one(
     page = await Page(servers[0]).come(user="ann")
     page.emit("join", "r")
     await page.read()
+    here = recovery_of(servers[0])._sessions
+    assert isinstance(here, RedisSessions)
+    await until(lambda: not here._unsaved and not here._sent)  # Redis has the session
     other = Page(servers[1])
     other.pid = page.pid
     await other.come(user="bob")

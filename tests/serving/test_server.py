@@ -309,7 +309,7 @@ async def test_around_is_entered_when_what_is_kept_has_been_loaded() -> None:
 
 
 async def test_what_is_kept_is_closed_when_around_fails() -> None:
-    """Another server can use the files."""
+    """Another server can use the files, and the port."""
     steps: list[str] = []
 
     class Store(MemoryStore):
@@ -322,9 +322,11 @@ async def test_what_is_kept_is_closed_when_around_fails() -> None:
 
         async def __aexit__(self, *_: object) -> None: ...
 
+    sockets = listen("127.0.0.1", 0)
     with pytest.raises(RuntimeError, match="of the test"):
-        await serve_async(SocketServer(recovery=Store()), host="127.0.0.1", port=0, around=Broken())
+        await Server(SocketServer(recovery=Store()), around=Broken()).serve(sockets)
     assert steps == ["closed"]
+    assert [each.fileno() for each in sockets] == [-1]
 
 
 def test_another_signal_cuts_the_drain_short_and_one_more_ends_it(tmp_path: Path) -> None:

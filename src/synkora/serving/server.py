@@ -163,6 +163,8 @@ class Server(uvicorn.Server):
         try:
             await self._entered.enter_async_context(self._around)
         except BaseException:
+            for listening in sockets or []:
+                listening.close()
             await self._sockets_server.close(0)
             raise
         self._listening = sockets or []
