@@ -562,3 +562,17 @@ async def test_projects_whose_events_wait_for_their_turn_count_once() -> None:
     go_on(budget)
     await settle()
     assert errors(ann) == []
+
+
+async def test_a_join_that_fails_after_the_answer_leaves_nothing_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    site, _, (ann,) = await many_wait(1, 3)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("of the test")
+
+    monkeypatch.setattr(site.collaboration._admission, "_enter", fail)
+    ann.emit("join-project", "p")
+    await site.answer()
+    await settle()
+    assert "Internal server error" in [error["message"] for error in errors(ann)]
+    assert not any(member.pending for member in site.collaboration.members.values())

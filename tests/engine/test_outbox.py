@@ -507,6 +507,13 @@ async def test_what_waits_for_all_connections_of_a_user_is_limited_in_bytes(flus
         await client.get(message("b", size=LIMIT // 2 - 100))
     assert FULL_OF_USER * LIMIT - 2000 < backlog.bytes <= FULL_OF_USER * LIMIT
     assert not any(client.failures for client in clients)
+    small = Client(flusher)
+    small.outbox.count_for(backlog)
+    small.carrier.writable = False
+    while backlog.bytes <= FULL_OF_USER * LIMIT:
+        await small.get(message("s", size=LIMIT // (2 * FULL_OF_USER) - 100))
+    assert small.failures == []  # its end would not make room
+    small.outbox.clear()
     await clients[-1].get(message("c", size=LIMIT // 2 - 100))
     (failure,) = clients[-1].failures
     assert str(failure) == "too much waited for the client"

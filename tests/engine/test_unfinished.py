@@ -279,3 +279,16 @@ async def test_attachments_no_longer_count_for_a_former_user() -> None:
         await until(lambda: ann.total > PART)
         session_of(socket).hold_for(bob)
         assert (ann.total, bob.total) == (0, 0)
+
+
+async def test_what_a_stranger_held_is_released_after_the_sign_in(engine: Engine, address: Address) -> None:
+    """A probe with an unfinished frame may be known no more when its client signs in over polling."""
+    held = engine.registry.unfinished("127.0.0.1")
+    async with Polling(address):
+        session = engine.recorders[0].session
+        probe = object()
+        session.hold(probe, WHOLE)
+        assert held.total == WHOLE - STRANGERS_FREE
+        session.hold_for(UnfinishedMessages())
+        session.hold(probe, 0)
+        assert held.total == 0

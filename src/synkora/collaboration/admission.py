@@ -158,7 +158,7 @@ class Admission:
         if member.pending.get(project_id) is not pending:
             return  # the connection has ended, or access was revoked
         if pending.joins:
-            pending.complete_joins(self._join_refusal(member, project_id, role, refusal) if pending.has_joins else None)
+            pending.complete_joins(self._join_failure(member, project_id, role, refusal) if pending.has_joins else None)
         elif pending.buffered:
             event = pending.buffered.popleft()
             pending.memory -= event.memory
@@ -168,14 +168,14 @@ class Admission:
         if not pending.joins and not pending.buffered:
             member.pending.pop(project_id, None)
 
-    def _join_refusal(self, member: Member, project_id: str, role: Role | None, refusal: str) -> EventRefused | None:
-        """Join a project; return the refusal, or None."""
+    def _join_failure(self, member: Member, project_id: str, role: Role | None, refusal: str) -> Exception | None:
+        """Join a project; return the refusal or another failure, or None."""
         if role is None:
             return EventRefused(refusal, projectId=project_id)
         try:
             self._enter(member, project_id, role)
-        except EventRefused as refused:
-            return refused
+        except Exception as failure:  # noqa: BLE001  # the handler raises it
+            return failure
         return None
 
     def _event_failure(

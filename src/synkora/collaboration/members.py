@@ -11,7 +11,6 @@ from synkora.collaboration.events import Sender
 from synkora.collaboration.limits import RateLimiter
 from synkora.identity.sign_in import SignedIn
 from synkora.identity.user import User
-from synkora.sockets.errors import EventRefused
 from synkora.sockets.socket import Socket
 
 
@@ -67,10 +66,10 @@ class PendingAccess:
         self.joins.append(joined)
         return Waiting(joined)
 
-    def complete_joins(self, refusal: EventRefused | None = None) -> None:
-        """Complete the waiting joins, with the refusal if there is one."""
+    def complete_joins(self, failure: Exception | None = None) -> None:
+        """Complete the waiting joins, with the failure if there is one."""
         for joined in self.joins:
-            complete(joined, refusal)
+            complete(joined, failure)
         self.joins.clear()
 
     def drop(self) -> None:

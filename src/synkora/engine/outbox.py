@@ -153,10 +153,13 @@ class Outbox:
     def _is_too_much(self, backlog: Backlog) -> bool:
         if self.is_stranger and backlog.exceeds(STRANGERS_MESSAGES, STRANGERS_BYTES):
             return True
-        return backlog.is_over_limit or (self.of_user is not None and self._is_too_much_for(self.of_user))
+        return backlog.is_over_limit or (self.of_user is not None and self._is_too_much_for(self.of_user, backlog))
 
-    def _is_too_much_for(self, user: UserBacklog) -> bool:
-        return user.messages > MOST_OF_USER or user.bytes > FULL_OF_USER * self._limit
+    def _is_too_much_for(self, user: UserBacklog, backlog: Backlog) -> bool:
+        if user.messages > MOST_OF_USER:
+            return True
+        # The end of a connection with little backlog would not make room.
+        return user.bytes > FULL_OF_USER * self._limit and backlog.bytes > self._limit // FULL_OF_USER
 
     def flush(self) -> None:
         """Send the queued messages, or move them to the backlog."""

@@ -141,6 +141,7 @@ class Session:
         "_awaits_pong",
         "_end_reason",
         "_host",
+        "_of_strangers",
         "_overhead_due",
         "_probe",
         "_upgrade_waiters",
@@ -169,7 +170,8 @@ class Session:
         self.outbox = Outbox(host.flusher, transport, host.settings.max_outbox, self.fail)
         self.max_message = host.settings.max_payload
         self.budget: TurnBudget | None = host.strangers
-        self.unfinished: UnfinishedMessages | None = host.unfinished(request.address)
+        self._of_strangers = host.unfinished(request.address)
+        self.unfinished: UnfinishedMessages | None = self._of_strangers
         self._host = host
         self._overhead_due = 0.0
         self._awaits_pong = False  # pinged, and nothing received since
@@ -265,6 +267,8 @@ class Session:
         """Note how many bytes of an unfinished message `holder` has; 0 is nothing. Raises `PayloadTooLarge`."""
         if self.unfinished is not None:
             self.unfinished.note(holder, size)
+        if not size and self.unfinished is not self._of_strangers:
+            self._of_strangers.note(holder, 0)  # it may be left from before the sign-in
 
     def hold_for(self, unfinished: UnfinishedMessages | None) -> None:
         """Let what is held count for this user, if any, from its next part on, and no longer for the one before."""
@@ -276,7 +280,7 @@ class Session:
     def count_for_strangers(self) -> None:
         """Let what is received and held count with that of strangers: the client is in no namespace any more."""
         self.budget = self._host.strangers
-        self.hold_for(self._host.unfinished(self.request.address))
+        self.hold_for(self._of_strangers)
 
     def too_large(self) -> PayloadTooLarge:
         """Return the error for a message larger than `max_message`."""

@@ -6,8 +6,9 @@ from synkora.protocol.errors import PayloadTooLarge
 
 #: Bytes. Each message alone may have `max_payload`, and its parts may come slowly.
 MOST_UNFINISHED: Final = 16_000_000
-#: Bytes of a stranger that do not count: what others at the same address hold never ends an ordinary CONNECT.
-STRANGERS_FREE: Final = 4_096
+#: Bytes of a stranger that do not count: what others at the same address hold never ends a CONNECT, whose token has up
+#: to 16,384 characters.
+STRANGERS_FREE: Final = 20_480
 
 
 class UnfinishedMessages:

@@ -145,6 +145,8 @@ class HttpProtocol(PipelineProtocol):
     def on_message_begin(self) -> None:
         """Called by httptools at the start of a request."""
         self._head_size = self._headers = self._small_chunks = 0
+        if not self.flow.write_paused:  # the last response may be read by now, and another one follows
+            self._timeouts.reads.drop(self)
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
