@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from tests.collaboration.site import Site, token_of
+from tests.collaboration.tabs import one_lost
 from tests.docs.documents import ROOT, table
 from tests.support.clients import Polling, WebSocket, socketio
 from tests.support.processes import PATIENCE
@@ -214,6 +215,33 @@ async def test_a_token_is_needed_where_there_is_one(authorization: str, status: 
     if status == 401:
         assert answer.headers["www-authenticate"] == "Bearer"
         assert answer.text == "METRICS_TOKEN is needed"
+
+
+async def test_returns_and_what_is_kept_for_them_are_counted() -> None:
+    site = Site(recovery=True)
+    collector = ServerCollector(Instance(site.server, site.collaboration))
+
+    def values() -> dict[str, float]:
+        samples = [sample for family in collector.collect() for sample in family.samples]
+        wanted = [
+            each for each in samples if each.labels.get("outcome") in (None, "recovered") and "le" not in each.labels
+        ]
+        return {sample.name: sample.value for sample in wanted if "recover" in sample.name or "replay" in sample.name}
+
+    ann, bob = await one_lost(site)
+    await bob.create("missed")
+    kept = values()["synkora_recovery_log_bytes"]
+    assert kept > 0
+    await ann.restore()
+    assert values() == {
+        "synkora_recoveries_total": 1,
+        "synkora_replay_events_count": 1,
+        "synkora_replay_events_sum": 1,
+        "synkora_replayed_bytes_total": kept,
+        "synkora_recovery_log_bytes": kept,
+        "synkora_recovery_events_lost_total": 0,
+        "synkora_recovery_gaps_total": 0,
+    }
 
 
 def test_outcomes_are_the_labels_that_alerts_rely_on() -> None:
