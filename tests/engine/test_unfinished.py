@@ -77,10 +77,10 @@ async def test_parts_over_websocket(engine: Engine, address: Address, begin: byt
         for _ in range(4):
             clients.append(await stack.enter_async_context(raw_websocket(address)))
             await clients[-1].text()
-        held = share(engine)
+        held, size = share(engine), PART if end is not None else WHOLE
         for number, client in enumerate(clients[:2], 1):
             await client.send(begin)
-            await until(lambda number=number: held.total > number * PART - 50_000)
+            await until(lambda number=number: held.total > number * size - 10_000)  # all of it has come
         with suppress(ConnectionError):
             await clients[2].send(begin, b"" if end is None else client_frame(CONTINUATION, b"x" * PART, fin=False))
         assert (await clients[2].closed()).code == CloseCode.TOO_BIG
