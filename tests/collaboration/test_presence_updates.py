@@ -229,7 +229,7 @@ async def test_the_list_replaces_larger_changes(site: Site, monkeypatch: pytest.
 async def test_many_who_leave_and_come_back_before_it_is_announced_get_a_list(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not each the changes of all others: the changes are encoded for all, and without those who have joined."""
+    """One roster serves all of them. Otherwise the server would encode the changes again for each."""
     alice, bob, *others = await site.meet("Alice", "Bob", *(f"User {number}" for number in range(20)), project=PROJECT)
     monkeypatch.setattr(presence_updates, "MEMBER_RATE", 1)
     await others.pop().act("leave-project", PROJECT)  # no list to everyone any more

@@ -27,8 +27,8 @@ ENCODING: Final = 10  # deliveries with the same cost as encoding a roster
 class ChangeBatch:
     """Changes to send together, of `size` bytes.
 
-    Members who joined meanwhile get the roster instead of the other joins; those who left and joined get a roster
-    instead of all changes, since each of them would need changes of its own.
+    A member who joined meanwhile gets the roster instead of the other joins. A member who left and joined gets the
+    roster instead of all changes: otherwise each such member would need a message of its own.
     """
 
     __slots__ = ("_all", "_joined", "_left", "size")

@@ -212,7 +212,7 @@ class NamespaceRecovery:
         self, socket: "Socket", session: SavedSession, found: SocketRecovery, brought: Return
     ) -> None:
         """Read what a socket that has got its session back has missed, unless that is declined."""
-        # A turn for each, and only now: strangers, who have no session, would use up the turns of those who sign in.
+        # Only clients with a session wait here: strangers cannot use up the turns.
         await self._core.arrivals.complete(_nothing, _RETURN)
         if not socket._is_connecting or socket._recovery is not found:
             return

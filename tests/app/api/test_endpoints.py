@@ -86,7 +86,7 @@ async def test_a_repeated_request_publishes_nothing_again(backend: Backend) -> N
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "save-1"}], ids=["without a key", "with a key"])
 async def test_an_event_that_cannot_be_kept_yet_or_any_more_is_refused(tmp_path: Path, headers: dict[str, str]) -> None:
-    """The files are not loaded yet, or are closed: the event would be lost to those who return."""
+    """The files are not loaded yet, or are closed: clients that return would miss the event."""
     backend = Backend(Site(recovery=EmbeddedStore(tmp_path)))
 
     async def is_refused() -> None:
