@@ -249,6 +249,22 @@ async def test_a_thousand_members_are_asked_about_fifty_at_a_time(guarded: MakeG
     await until(lambda: all(site.roles.asked[user, "p"] > before[user, "p"] for user in users))
 
 
+async def test_the_rechecks_of_one_user_leave_room_for_others(guarded: MakeGuarded) -> None:
+    """Few of one user run at a time, in however many projects the user is."""
+    site = guarded(Roles(ann=Role.OWNER), recheck=0.05, limits=UNLIMITED, answer_timeout=600)
+    projects = [f"p{number}" for number in range(60)]
+    site.roles.roles |= {("eve", project): Role.OWNER for project in projects}
+    eve, ann = await site.meet("Eve", "Ann")
+    for project in projects:
+        eve.emit("join-project", project)
+    await until(lambda: len(site.collaboration.members[eve.id].projects) == len(projects))
+    site.roles.gates["eve"] = asyncio.Event()
+    await until(lambda: len(site.collaboration._admission._rechecks._checks._tasks) == len(projects))
+    ann.emit("join-project", "p")
+    await until(lambda: site.roles.asked["ann", "p"] > 2)
+    site.roles.gates["eve"].set()
+
+
 async def test_open_access_is_not_rechecked() -> None:
     site = Site()
     await site.meet("Ann", project="p")

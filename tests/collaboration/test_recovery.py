@@ -10,6 +10,7 @@ from tests.collaboration.tabs import PRESENCE, Tab, one_lost, two
 from tests.support.page import held_reads, recovery_of
 from tests.support.servers import until
 
+from synkora.collaboration.limits import Limits
 from synkora.engine.close_reasons import Reason
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.settings import RecoverySettings
@@ -314,6 +315,23 @@ async def test_who_is_disconnected_during_the_last_read_of_a_return_is_gone(site
     assert list(site.collaboration.members) == [bob.sid]
     assert site.collaboration.users == 1
     assert site.collaboration.presence.count("p") == 1
+
+
+async def test_few_lost_connections_of_a_user_stay_in_the_lists() -> None:
+    """The others' events count for each connection in the list. The user's first lost connections leave at once."""
+    site = Site(recovery=True, limits=Limits(connections=3))
+    await Tab(site, "Bob").open()
+    lost = [await Tab(site, "Ann").open() for _ in range(3)]
+    for tab in lost:
+        await tab.lose()
+    assert site.collaboration.presence.connections("p") == 4
+    for _ in range(5):
+        await (await Tab(site, "Ann").open()).lose()
+    assert site.collaboration.presence.connections("p") == 4
+    assert site.collaboration.presence.count("p") == 2
+    assert len(site.collaboration.projects._lost) == 3
+    assert site.collaboration.remove("p", "ann") == 0
+    assert site.collaboration.presence.connections("p") == 1
 
 
 async def test_two_returns_to_one_session_are_one_member(site: Site) -> None:

@@ -12,7 +12,7 @@ from tests.collaboration.site import SECRET, MemoryClient, Site, running_site, t
 from tests.collaboration.tabs import one_lost
 from tests.support.clients import Polling, websocket
 from tests.support.page import held_reads
-from tests.support.servers import until
+from tests.support.servers import most_in_one_turn, until
 from tests.support.sessions import MemoryTransport, request_of
 
 from synkora.collaboration import token_expiry as expiry_module
@@ -193,6 +193,25 @@ async def test_many_sessions_end_each_with_its_own_token(site: Site) -> None:
     sooner = await come(site, "Dan", SOON)
     await until(lambda: ended(sooner))
     assert not ended(late)
+
+
+async def test_sessions_that_end_at_once_share_the_turns(site: Site, clock: Clock) -> None:
+    """A client that sends a fresh token before its turn stays."""
+    clients = [await come(site, f"User {number}", 60) for number in range(20)]
+    site.collaboration._endings.share = 1e-9
+    clock.ahead = 61
+    await until(lambda: any(map(ended, clients)))
+    clients.pop().send('421["auth:refresh",' + json.dumps(token("User 19", 3600)) + "]")
+    assert await most_in_one_turn(lambda: sum(map(ended, clients)), len(clients)) <= 2
+    await settle()
+    assert site.collaboration.connections == 1
+
+
+async def test_connections_that_an_operator_ends_share_the_turns(site: Site) -> None:
+    clients = [await come(site, "Ann", 60) for _ in range(20)]
+    site.collaboration._endings.share = 1e-9
+    assert site.collaboration.disconnect_all("user", "ann") == len(clients)
+    assert await most_in_one_turn(lambda: sum(map(ended, clients)), len(clients)) <= 2
 
 
 async def test_a_websocket_client_gets_a_message_and_is_closed() -> None:

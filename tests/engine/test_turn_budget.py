@@ -40,6 +40,23 @@ async def test_work_beyond_the_share_waits_for_later_turns() -> None:
     assert work.done == ["a", "b", "c", "d", "e", "f", "g"]
 
 
+async def test_sources_take_turns() -> None:
+    """What one source has waiting does not delay the others. The work of each is done in its order."""
+    work = Work()
+    for name in ("a1", "a2", "a3", "a4", "a5", "b1", "c1", "b2"):
+        work.budget.run(partial(work.do, name), source=name[0])
+    assert work.done == ["a1", "a2"]
+    await asyncio.sleep(0)
+    assert work.done[2:] == ["a3", "b1"]
+    work.budget.run(partial(work.do, "d1"), source="d")
+    await asyncio.sleep(0)
+    assert work.done[4:] == ["c1", "a4"]
+    await asyncio.sleep(0)
+    assert work.done[6:] == ["b2", "d1"]
+    await asyncio.sleep(0)
+    assert work.done[8:] == ["a5"]
+
+
 async def test_each_turn_has_its_share() -> None:
     work = Work()
     for name in "abc":

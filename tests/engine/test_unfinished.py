@@ -10,6 +10,7 @@ from tests.support.wire import CONTINUATION, TEXT, Connection, WebSocket, client
 
 from synkora import SocketServer
 from synkora.engine import unfinished
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.session import Session
 from synkora.engine.unfinished import STRANGERS_FREE, UnfinishedMessages
 from synkora.protocol.errors import PayloadTooLarge
@@ -177,10 +178,14 @@ async def test_parts_of_strangers_of_one_address(engine: Engine, address: Addres
 async def test_strangers_of_other_addresses_do_not_share() -> None:
     """A /64 of IPv6 is one address. What no session of an address needs is forgotten."""
     registry = Engine().registry
-    first, other = registry.unfinished("192.0.2.1"), registry.unfinished("192.0.2.2")
-    assert first is registry.unfinished("192.0.2.1") is not other
-    customer = registry.unfinished("2001:db8::1")
-    assert customer is registry.unfinished("2001:db8::2") is not registry.unfinished("2001:db8:0:1::1")
+
+    def of(address: str) -> UnfinishedMessages:
+        return registry.unfinished(rate_limit_key(address))
+
+    first, other = of("192.0.2.1"), of("192.0.2.2")
+    assert first is of("192.0.2.1") is not other
+    customer = of("2001:db8::1")
+    assert customer is of("2001:db8::2") is not of("2001:db8:0:1::1")
     del first, other, customer
     assert not registry._unfinished
 

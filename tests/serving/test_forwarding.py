@@ -45,9 +45,9 @@ async def test_requests_for_sessions_elsewhere_do_not_wait_behind_strangers(
     strangers, run = registry_of(receiving.sockets).strangers, TurnBudget.run
     waiting: list[Any] = []
 
-    def wait(self: TurnBudget, work: Any, afterwards: float = 0.0) -> bool:
+    def wait(self: TurnBudget, work: Any, afterwards: float = 0.0, source: str = "") -> bool:
         if self is not strangers:
-            return run(self, work, afterwards)
+            return run(self, work, afterwards, source)
         waiting.append(work)
         return False
 

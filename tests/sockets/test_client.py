@@ -14,6 +14,7 @@ from tests.support.servers import Address, most_in_one_turn, serving, until
 from tests.support.wire import BINARY, TEXT, client_frame, raw_websocket
 
 from synkora import ConnectRefused, Socket, SocketServer
+from synkora.sockets.internals import session_of
 
 
 async def test_a_client_connects_and_gets_an_id_of_its_own(server: SocketServer, address: Address) -> None:
@@ -103,6 +104,32 @@ async def test_clients_that_connect_at_once_share_the_turns(server: SocketServer
     await until(lambda: not main.sockets)
     assert len(welcomed) in (19, 20)
     assert not main._core.deciding
+
+
+async def test_very_many_connects_of_one_address_do_not_delay_other_addresses(
+    server: SocketServer, address: Address
+) -> None:
+    order: list[str] = []
+    main, arrivals = server.of("/"), server._registry.arrivals
+    main.on_connect(lambda socket, auth: order.append(session_of(socket).request.address))
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(raw_websocket(address, source=source))
+            for source in (*["127.0.0.1"] * 20, "127.0.0.2")
+        ]
+        for client in clients:
+            await client.text()
+        arrivals.share = 0  # no turn
+        *rivals, last = clients
+        for client in rivals:
+            client.writer.write(client_frame(TEXT, b"40"))
+        await until(lambda: main._core.deciding == len(rivals))
+        last.writer.write(client_frame(TEXT, b"40"))
+        await until(lambda: main._core.deciding == len(clients))
+        arrivals.share = 1e-9  # a turn for each
+        arrivals._begin_turn()
+        await until(lambda: len(order) == len(clients))
+    assert order[:3] == ["127.0.0.1", "127.0.0.2", "127.0.0.1"]
 
 
 async def test_messages_behind_a_connect_that_waits_for_a_turn_are_kept(server: SocketServer, address: Address) -> None:

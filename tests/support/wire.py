@@ -296,10 +296,15 @@ async def raw(address: Address, *, slow: bool = False, receive_buffer: int | Non
 
 @asynccontextmanager
 async def raw_websocket(
-    address: Address, sid: str | None = None, *, extensions: str = "", slow: bool = False
+    address: Address,
+    sid: str | None = None,
+    *,
+    source: str = "127.0.0.1",
+    extensions: str = "",
+    slow: bool = False,
 ) -> AsyncIterator[WebSocket]:
     """Open a WebSocket by hand. The server's first messages have not been read."""
-    client = await WebSocket.open(address.port, slow=slow)
+    client = await WebSocket.open(address.port, source, slow=slow)
     try:
         await client.shake(sid, path=address.path, Sec_WebSocket_Extensions=extensions)
         yield client

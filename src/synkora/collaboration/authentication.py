@@ -82,8 +82,9 @@ class Authentication:
         return self._decide(socket, auth)
 
     async def _authenticate_after_upgrade(self, socket: Socket) -> None:
-        await session_of(socket).upgrade_request()
-        later = await arrivals_of(socket).complete(partial(self._decide_late, socket))
+        session = session_of(socket)
+        await session.upgrade_request()
+        later = await arrivals_of(socket).complete(partial(self._decide_late, socket), source=session.source)
         if later is not None:
             await later
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Collection, Iterable, Mapping
+from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any, Final
@@ -50,6 +51,7 @@ from synkora.engine.close_reasons import Reason
 from synkora.engine.counts import Counts, LocalCounts
 from synkora.engine.incidents import IncidentKind, Incidents, Limit
 from synkora.engine.session import Session, State
+from synkora.engine.turn_budget import TurnBudget
 from synkora.identity.sign_in import Authenticator, SignedIn
 from synkora.protocol import surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
@@ -144,13 +146,20 @@ class Collaboration:
         self._connections = LocalCounts() if user_connections is None else user_connections  # empty counts are false
         # Of sockets that have left the namespace while their connection continues.
         self._rate_limiters: WeakKeyDictionary[Session, RateLimiter] = WeakKeyDictionary()
-        self.projects = Projects(namespace, self.presence, leave_delay=leave_delay, grace=presence_grace)
+        self.projects = Projects(
+            namespace,
+            self.presence,
+            leave_delay=leave_delay,
+            grace=presence_grace,
+            max_lost=self._limits.connections,
+        )
         self._admission = Admission(
             self.access, self.projects, self._incidents, max_projects=self._limits.projects, recheck=recheck
         )
         self._draining_clients: ClientDrain | None = None
         failures = failures or FailureBackoff(0)
-        self._expiry = TokenExpiry(authenticator, failures, self._incidents)
+        self._endings = TurnBudget()  # very many connections may end at once, each in very many projects
+        self._expiry = TokenExpiry(authenticator, failures, self._incidents, self._endings)
         self._kept = None
         if sessions is not None:
             self._kept = KeptSessions(
@@ -208,21 +217,24 @@ class Collaboration:
         return True
 
     def disconnect_all(self, kind: BlockedKind, name: str) -> int:
-        """Close all connections of a user or address to this server; return their number."""
+        """Close all connections of a user or address to this server, in some turns; return their number."""
         members = [
             member
             for member in self._members.values()
             if (member.user.id if kind == "user" else rate_limit_key(session_of(member.socket).request.address)) == name
         ]
         for member in members:
-            member.socket.disconnect(close=True)
+            self._close(member)
         return len(members)
 
     def disconnect_blocked(self) -> None:
         """Close all connections of users and addresses that are blocked."""
         for member in list(self._members.values()):
             if self.blocks.remaining(member.user.id, session_of(member.socket).request.address):
-                member.socket.disconnect(close=True)
+                self._close(member)
+
+    def _close(self, member: Member) -> None:
+        self._endings.run(partial(member.socket.disconnect, close=True))
 
     def remove(self, project_id: str, user_id: str) -> int:
         """Remove a user from a project on this server; return the number of connections that were in the project.

@@ -50,7 +50,7 @@ class KeptSessions:
         self._incidents = incidents
         self._end, self._extend = end, extend
         self._answers: AccessAnswers[str, User] = AccessAnswers()
-        self._rechecks: PeriodicChecks[Member] = PeriodicChecks(self._recheck, recheck)
+        self._rechecks: PeriodicChecks[Member] = PeriodicChecks(self._recheck, recheck, lambda member: member.user.id)
         self._lookups = KeyedLimit(MAX_LOOKUPS)
 
     async def find(self, key: str, address: str) -> User | None:

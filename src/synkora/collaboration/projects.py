@@ -36,7 +36,8 @@ class Projects:
 
     `PresenceUpdates` decides when each member gets an update. A leave is announced after `leave_delay` seconds, and not
     at all if the same connection rejoins before. A lost connection whose client may return leaves after `grace`
-    seconds, unless the client returns before.
+    seconds, unless the client returns before, and at once if `max_lost` connections of its user were lost after it: the
+    events of the other members count for each connection in the lists.
     """
 
     def __init__(
@@ -46,9 +47,12 @@ class Projects:
         *,
         leave_delay: float = LEAVE_DELAY,
         grace: float = PRESENCE_GRACE,
+        max_lost: int = 0,
     ) -> None:
         self._grace = grace
+        self._max_lost = max_lost or _MAX_LOST
         self._lost: dict[str, _Lost] = {}  # by socket id
+        self._lost_of: dict[str, dict[str, None]] = {}  # the same by user, the first one first
         self._overdue: TimeoutQueue[str] = TimeoutQueue(grace, self.drop_lost)
         self._leave_delay = leave_delay
         self._leaving: TimeoutQueue[tuple[Member, str]] = TimeoutQueue(
@@ -145,9 +149,13 @@ class Projects:
             self._presence.hold_connection(project_id, socket_id)
 
     def _note_lost(self, socket_id: str, user_id: str, project_ids: Iterable[str]) -> None:
-        if len(self._lost) >= _MAX_LOST:
+        of_user = self._lost_of.get(user_id, ())
+        if socket_id not in of_user and len(of_user) >= self._max_lost:
+            self.drop_lost(next(iter(of_user)))
+        elif len(self._lost) >= _MAX_LOST:
             self.drop_lost(next(iter(self._lost)))
         self._lost[socket_id] = _Lost(user_id, tuple(project_ids))
+        self._lost_of.setdefault(user_id, {})[socket_id] = None
         self._overdue.add(socket_id)
 
     def expect(self, entry: PresenceEntry, project_ids: Iterable[str], lost_at: float) -> None:
@@ -174,13 +182,18 @@ class Projects:
         """Announce that a lost connection has left the projects that its client has not returned to."""
         self._overdue.drop(socket_id)
         lost = self._lost.pop(socket_id, None)
-        for project_id in lost.project_ids if lost is not None else ():
+        if lost is None:
+            return
+        of_user = self._lost_of[lost.user_id]
+        del of_user[socket_id]
+        if not of_user:
+            del self._lost_of[lost.user_id]
+        for project_id in lost.project_ids:
             self._presence.remove_connection(project_id, socket_id)
 
     def drop_lost_of(self, user_id: str, project_id: str) -> None:
         """Announce that the lost connections of a user have left a project."""
-        of_user = [socket_id for socket_id, lost in self._lost.items() if lost.user_id == user_id]
-        for socket_id in of_user:
+        for socket_id in tuple(self._lost_of.get(user_id, ())):
             if self._no_longer_lost(socket_id, project_id):
                 self._presence.remove_connection(project_id, socket_id)
 

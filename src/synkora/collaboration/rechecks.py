@@ -22,7 +22,7 @@ class Rechecks:
     ) -> None:
         self._access, self._incidents, self._remove = access, incidents, remove
         self._members: dict[tuple[str, str], dict[Member, object]] = {}  # by user and project; a new object each join
-        self._checks: PeriodicChecks[tuple[str, str]] = PeriodicChecks(self._check, every)
+        self._checks: PeriodicChecks[tuple[str, str]] = PeriodicChecks(self._check, every, lambda key: key[0])
 
     def add(self, member: Member, project_id: str) -> None:
         """Recheck a member who has joined a project."""

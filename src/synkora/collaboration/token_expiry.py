@@ -5,14 +5,16 @@ import time
 from collections import Counter
 from collections.abc import Awaitable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from synkora.collaboration.failure_backoff import FailureBackoff
 from synkora.collaboration.members import Member
 from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import IncidentKind, Incidents
+from synkora.engine.turn_budget import TurnBudget
 from synkora.identity.claims import CLOCK_TOLERANCE
-from synkora.identity.sign_in import Authenticator, SignInRefused
+from synkora.identity.sign_in import Authenticator, SignedIn, SignInRefused
 from synkora.protocol.timestamps import timestamp
 from synkora.sockets.internals import emit_once, session_of
 
@@ -27,8 +29,11 @@ class TokenExpiry:
     One timer, set for the next expiry, serves all members: a timer per connection would cost memory.
     """
 
-    def __init__(self, authenticator: Authenticator, failures: FailureBackoff, incidents: Incidents) -> None:
+    def __init__(
+        self, authenticator: Authenticator, failures: FailureBackoff, incidents: Incidents, turns: TurnBudget
+    ) -> None:
         self._authenticator = authenticator
+        self._turns = turns
         self._failures = failures
         self._incidents = incidents
         self._ends: dict[Member, float] = {}
@@ -59,14 +64,21 @@ class TokenExpiry:
     def _end_due(self) -> None:
         self._timer = None
         now = time.time()
-        for member in [member for member, end in self._ends.items() if end <= now]:
-            self.end(member)
-        if self._ends and self._timer is None:
-            self._set_timer(min(self._ends.values()) - now)
+        try:
+            for member in [member for member, end in self._ends.items() if end <= now]:
+                self.end(member)
+        finally:
+            if self._ends and self._timer is None:
+                self._set_timer(min(self._ends.values()) - now)
 
     def end(self, member: Member) -> None:
-        """End a member's session now."""
+        """End a member's session, now or in a later turn."""
         self.stop(member)
+        self._turns.run(partial(self._end, member, member.signed_in))
+
+    def _end(self, member: Member, signed_in: SignedIn) -> None:
+        if member.signed_in is not signed_in:
+            return  # a fresh token has come meanwhile
         emit_once(member.socket, "error", {"message": EXPIRED})
         # Close the whole connection: its cookie has expired too, and a new connection sends a new cookie.
         member.socket.disconnect(close=True)

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
-from synkora.engine.addresses import rate_limit_key
 from synkora.engine.close_reasons import Reason
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
@@ -152,12 +151,11 @@ class Registry:
         session = self._sessions.get(sid)
         return self.strangers if session is None else session.budget
 
-    def unfinished(self, address: str) -> UnfinishedMessages:
+    def unfinished(self, source: str) -> UnfinishedMessages:
         """Return what the unfinished messages of strangers of an address, or a /64 of IPv6, count for."""
-        key = rate_limit_key(address)
-        found = self._unfinished.get(key)
+        found = self._unfinished.get(source)
         if found is None:
-            found = self._unfinished[key] = UnfinishedMessages("address", STRANGERS_FREE)
+            found = self._unfinished[source] = UnfinishedMessages("address", STRANGERS_FREE)
         return found
 
     def knows(self, sid: str) -> bool:

@@ -9,6 +9,7 @@ from math import inf
 from time import monotonic
 from typing import Final, Protocol
 
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.close_reasons import ORDERLY, Reason, note_failure, reason_for
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
@@ -107,7 +108,7 @@ class SessionHost(Protocol):
     incidents: Incidents
     strangers: TurnBudget
 
-    def unfinished(self, address: str) -> UnfinishedMessages:
+    def unfinished(self, source: str) -> UnfinishedMessages:
         """Return what the unfinished messages of strangers of an address count for."""
         ...
 
@@ -134,6 +135,7 @@ class Session:
     `max_message` is the current limit for received messages, in bytes. What is received counts for `budget`, if there
     is one, which it shares with other sessions: of clients that have not signed in, or of the same user. What has not
     arrived completely counts for `unfinished`, likewise, but only with those of the same address before the sign-in.
+    `source` is that address, or its /64 of IPv6: addresses take turns in a `TurnBudget`.
     """
 
     __slots__ = (
@@ -153,6 +155,7 @@ class Session:
         "page",
         "request",
         "sid",
+        "source",
         "state",
         "transport",
         "unfinished",
@@ -163,6 +166,7 @@ class Session:
     def __init__(self, sid: str, request: Request, transport: Transport, host: SessionHost) -> None:
         self.sid = sid
         self.request = request
+        self.source = rate_limit_key(request.address)
         self.cookie_request: Request | None = None
         self.page: str | None = None
         self.state = State.OPEN
@@ -170,7 +174,7 @@ class Session:
         self.outbox = Outbox(host.flusher, transport, host.settings.max_outbox, self.fail)
         self.max_message = host.settings.max_payload
         self.budget: TurnBudget | None = host.strangers
-        self._of_strangers = host.unfinished(request.address)
+        self._of_strangers = host.unfinished(self.source)
         self.unfinished: UnfinishedMessages | None = self._of_strangers
         self._host = host
         self._overhead_due = 0.0

@@ -12,7 +12,11 @@ SHARE: Final = 0.001  # seconds of a turn: more would delay the others, less wou
 
 
 class TurnBudget:
-    """Does work until a turn's share, in seconds, is spent, and the rest in later turns, in its order."""
+    """Does work until a turn's share, in seconds, is spent, and the rest in later turns.
+
+    The work of one source, such as an address, is done in its order. Sources take turns: one with much work delays
+    only its own.
+    """
 
     __slots__ = ("_clock", "_is_armed", "_spent", "_waiting", "share")
 
@@ -21,23 +25,25 @@ class TurnBudget:
         self._clock = clock
         self._spent = 0.0
         self._is_armed = False
-        self._waiting: deque[tuple[Callable[[], object], float]] = deque()
+        self._waiting: dict[str, deque[tuple[Callable[[], object], float]]] = {}  # by source, the next one first
 
-    def run(self, work: Callable[[], object], afterwards: float = 0.0) -> bool:
-        """Do `work` and return True, or put it off to a later turn and return False.
+    def run(self, work: Callable[[], object], afterwards: float = 0.0, source: str = "") -> bool:
+        """Do `work` of a source and return True, or put it off to a later turn and return False.
 
         `afterwards` are the seconds that the tasks of this work will take; they count too.
         """
         if self._waiting or self._spent >= self.share:
-            self._waiting.append((work, afterwards))
+            if source not in self._waiting:
+                self._waiting[source] = deque()
+            self._waiting[source].append((work, afterwards))
             return False
         self._do(work, afterwards)
         return True
 
-    async def complete(self, work: Callable[[], T], afterwards: float = 0.0) -> T:
+    async def complete(self, work: Callable[[], T], afterwards: float = 0.0, source: str = "") -> T:
         """Do `work`, in this turn or a later one, and return its result, or raise its error.
 
-        The work is done also if nothing waits for it any more. `afterwards` is that of `run`.
+        The work is done also if nothing waits for it any more. `afterwards` and `source` are those of `run`.
         """
         done: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
         failure: BaseException | None = None  # a future takes no StopIteration
@@ -55,7 +61,7 @@ class TurnBudget:
                 if not done.done():
                     done.set_result(result)
 
-        self.run(do, afterwards)
+        self.run(do, afterwards, source)
         result = await done
         if failure is None:
             return cast("T", result)
@@ -78,4 +84,9 @@ class TurnBudget:
         self._is_armed = False
         self._spent = 0.0
         while self._waiting and self._spent < self.share:
-            self._do(*self._waiting.popleft())
+            source = next(iter(self._waiting))
+            waiting = self._waiting.pop(source)
+            work, afterwards = waiting.popleft()
+            if waiting:
+                self._waiting[source] = waiting  # behind the other sources
+            self._do(work, afterwards)

@@ -1,4 +1,4 @@
-"""Frames from the server, built once and sent to many clients, and permessage-deflate.
+"""Frames from the server, built once and sent to many clients; clients' close codes; permessage-deflate.
 
 Sources: RFC 6455 section 5.2 (framing), RFC 7692 section 7 (permessage-deflate).
 """

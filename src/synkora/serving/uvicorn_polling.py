@@ -9,6 +9,7 @@ from typing import Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.incidents import IncidentKind
 from synkora.engine.logs import Log, fault
 from synkora.engine.transports.poll_responses import PollResponse
@@ -52,6 +53,7 @@ class PollingProtocol(HttpProtocol):
         self._polling = polling
         self._router = router
         self._strangers = polling.strangers
+        self._source = ""  # the peer's address, if it has one
         self._handed_over = b""  # what another worker has read of this connection
         self._put_off = b""  # what was read, and waits for a later turn
         self._is_ending = False  # after the next response
@@ -79,6 +81,8 @@ class PollingProtocol(HttpProtocol):
     def connection_made(self, transport: Any) -> None:
         """Start a connection, or continue one of another worker."""
         super().connection_made(transport)
+        if self.client:
+            self._source = rate_limit_key(self.client[0])
         if self._handed_over:
             self.loop.call_soon(self._continue)
 
@@ -99,7 +103,7 @@ class PollingProtocol(HttpProtocol):
             self._read(data)
             return
         self._put_off = data
-        if not self._budget.run(self._read_put_off):
+        if not self._budget.run(self._read_put_off, source=self._source):
             self.transport.pause_reading()
 
     def _budget_of(self, data: bytes) -> TurnBudget | None:
@@ -218,7 +222,7 @@ class PollingProtocol(HttpProtocol):
             if elsewhere is not None or self._polling.has_session(scope):
                 super().begin(cycle, identified)
             else:
-                self._strangers.run(functools.partial(self._begin_later, cycle, identified), _REQUEST)
+                self._strangers.run(functools.partial(self._begin_later, cycle, identified), _REQUEST, self._source)
 
     def _begin_later(self, cycle: RequestResponseCycle, app: Any) -> None:
         if not self.transport.is_closing():

@@ -161,7 +161,8 @@ class Client:
         if self._left is not None:
             self._left.discard(name)
         core.deciding += 1
-        if not self._host.arrivals.run(partial(self._decide, socket)):  # not decoded: very many may wait
+        decide = partial(self._decide, socket)  # not decoded: very many may wait
+        if not self._host.arrivals.run(decide, source=self.session.source):
             if self._early is None:
                 self._early = EarlyPackets(MAX_EARLY)
             self._early.expect(name)

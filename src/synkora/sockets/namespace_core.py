@@ -184,7 +184,8 @@ class NamespaceCore:
             if socket._recovery is not None:
                 later = self._greet_returned(socket)  # this is its turn
             else:  # very many may come with an unknown pid
-                later = await self.arrivals.complete(partial(self._greet_returned, socket))
+                greet = partial(self._greet_returned, socket)
+                later = await self.arrivals.complete(greet, source=socket._session.source)
             if later is not None:
                 await later
             socket._is_admitted = True

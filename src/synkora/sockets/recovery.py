@@ -213,7 +213,7 @@ class NamespaceRecovery:
     ) -> None:
         """Read what a socket that has got its session back has missed, unless that is declined."""
         # Only clients with a session wait here: strangers cannot use up the turns.
-        await self._core.arrivals.complete(_nothing, _RETURN)
+        await self._core.arrivals.complete(_nothing, _RETURN, socket._session.source)
         if not socket._is_connecting or socket._recovery is not found:
             return
         offset = parse(brought.offset)

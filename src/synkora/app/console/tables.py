@@ -25,7 +25,7 @@ from synkora.collaboration.presence import Occupancy, Presence
 from synkora.sockets.internals import session_of
 
 _FIRST_TIME: Final = time.time() - time.monotonic()  # added to the monotonic clock, gives seconds since 1970
-MOST_PROJECTS: Final = 5  # project ids shown per connection
+SHOWN_PROJECTS: Final = 5  # project ids shown per connection
 
 CONNECTION_KEYS: Final[dict[ConnectionsOrder, Callable[[Member], float | str]]] = {
     "since": lambda member: member.since + _FIRST_TIME,  # the instances' monotonic clocks are not the same
@@ -86,7 +86,7 @@ def _connection(member: Member, instance: str) -> ConnectionRow:
         transport=socket.transport,
         address=session_of(socket).request.address,
         since=round(member.since + _FIRST_TIME, 3),
-        projects=list(islice(member.projects, MOST_PROJECTS)),
+        projects=list(islice(member.projects, SHOWN_PROJECTS)),
         project_count=len(member.projects),
         waiting=session_of(socket).outbox.waiting_bytes,
         received=member.received,

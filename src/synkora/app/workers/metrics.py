@@ -1,4 +1,4 @@
-"""Merges the metrics of all workers into one page, each sample with the number of its worker."""
+"""Merges the metrics of all workers but the leaving ones, each sample with the number of its worker."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final

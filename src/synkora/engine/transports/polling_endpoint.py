@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.close_reasons import Reason
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
 from synkora.engine.message import Message
@@ -99,7 +100,8 @@ class PollingEndpoint:
         if b"sid=" in scope["query_string"]:
             poll()
         else:
-            self._registry.arrivals.run(poll)
+            client = scope.get("client")
+            self._registry.arrivals.run(poll, source=rate_limit_key(client[0]) if client else "")
 
     def get(
         self, request: Request, reply: Callable[[PollResponse], None], has_unread: Callable[[], bool] | None = None
@@ -251,7 +253,7 @@ async def _handle_packets(session: Session, transport: PollingTransport, packets
         if session.budget is None:
             handle()
         else:
-            await session.budget.complete(handle)
+            await session.budget.complete(handle, source=session.source)
         if not waiting or not session.is_live:
             return not waiting
         await asyncio.sleep(0)

@@ -15,6 +15,7 @@ from picows import WSAutoPingStrategy, WSUpgradeResponse
 from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in picows' public types
 
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.handshake import HandshakeRefused, Refusal
 from synkora.engine.registry import Ask, Registry
 from synkora.engine.request import Request
@@ -132,7 +133,9 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle the request that uvicorn has read, once, now or in a later turn."""
-        if not self._registry.arrivals.run(partial(self._handle_request, data)):
+        peer = self._peer or peer_of(self._transport)
+        handle = partial(self._handle_request, data, peer)
+        if not self._registry.arrivals.run(handle, source=rate_limit_key(peer.address)):
             self._put_off()
 
     def continue_with(self, data: bytes) -> None:
@@ -141,11 +144,11 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         self._transport.pause_reading()
         self._resume()
 
-    def _handle_request(self, data: bytes) -> None:
+    def _handle_request(self, data: bytes, peer: Peer) -> None:
         if self._transport.is_closing():
             return
         self._is_put_off = False
-        request = parse(data, self._peer or peer_of(self._transport), self._registry.settings.proxies)
+        request = parse(data, peer, self._registry.settings.proxies)
         try:
             if not self._registry.settings.serves(request.path):
                 raise HandshakeRefused(Refusal.BAD_REQUEST, "Not Found", status=404)
@@ -214,7 +217,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             budget = self._registry.inflating
         if budget is None:
             self._receive(nbytes)
-        elif not budget.run(partial(self._receive, nbytes)):
+        elif not budget.run(partial(self._receive, nbytes), 0.0, "" if session is None else session.source):
             self._put_off()
 
     def _put_off(self) -> None:
