@@ -11,7 +11,7 @@ from tests.support.page import Page, outcomes, recovery_of, without_offsets
 
 from synkora import Namespace, Socket, SocketServer
 from synkora.engine.close_reasons import Reason
-from synkora.recovery.memory import MemorySessions
+from synkora.recovery.memory_sessions import MemorySessions
 from synkora.recovery.ports import LoggedEvent
 from synkora.sockets.socket_recovery import RecoveryOutcome
 

@@ -31,8 +31,9 @@ from synkora.recovery.changes import (
     encode,
 )
 from synkora.recovery.database import Contents, Database, OtherVersion
-from synkora.recovery.memory import Clock, MemoryLog, MemorySessions, MemoryStore
-from synkora.recovery.ports import Deliver
+from synkora.recovery.memory import MemoryLog, MemoryStore
+from synkora.recovery.memory_sessions import MemorySessions
+from synkora.recovery.ports import Clock, Deliver
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.tail import Tail, TailGap
 

@@ -51,6 +51,9 @@ class Kept(NamedTuple):
     bytes: int
 
 
+#: Returns the time in seconds since 1970.
+Clock = Callable[[], float]
+
 #: Sends an event to the members of its rooms. `EventLog.position` is the event's own during the call.
 Deliver = Callable[[LoggedEvent], None]
 
