@@ -167,3 +167,26 @@ async def sent_while_waiting(site: Guarded, packet: str) -> tuple[MemoryClient, 
     assert acks(ann) == []
     await site.answer()
     return ann, eve
+
+
+def waiting(*users: str, role: Role | None = Role.EDITOR, **options: Any) -> Guarded:
+    """A site whose policy does not answer until its gate is opened."""
+    roles = Roles(**dict.fromkeys(users, role))
+    roles.gate.clear()
+    return Guarded(roles, **options)
+
+
+async def waiting_with_bob() -> tuple[Guarded, MemoryClient]:
+    site = waiting("ann", "bob")
+    site.roles.gate.set()
+    bob = await site.join("Bob")
+    site.roles.gate.clear()
+    return site, bob
+
+
+async def ann_waits_for_bob() -> tuple[Guarded, MemoryClient, MemoryClient]:
+    """The same, with Ann's pending join."""
+    site, bob = await waiting_with_bob()
+    ann = site.come("Ann")
+    ann.emit("join-project", "p")
+    return site, bob, ann

@@ -1,61 +1,16 @@
 import asyncio
-import weakref
 
 import pytest
+from tests.engine.outboxes import LIMIT, Client, message, names
 from tests.support.clocks import Clock
 from tests.support.logs import capture_logs
 from tests.support.sessions import MemoryTransport, turn
 
 from synkora.engine import outbox as outbox_module
-from synkora.engine.backlog import FULL_OF_USER, VOLATILE_LIMIT, UserBacklog, most_messages
+from synkora.engine.backlog import VOLATILE_LIMIT, most_messages
 from synkora.engine.close_reasons import OutboxFull
 from synkora.engine.message import Message
 from synkora.engine.outbox import FLUSH_CHUNK, Flusher, Outbox
-from synkora.engine.state_updates import Bundle, Update
-
-LIMIT = 200_000
-
-
-class Client:
-    def __init__(self, flusher: Flusher, limit: int = LIMIT) -> None:
-        self.carrier = MemoryTransport()
-        self.failures: list[Exception] = []
-        self.outbox = Outbox(flusher, self.carrier, limit, self.failures.append)
-
-    def resume(self) -> None:
-        """The transport can be written to again."""
-        self.carrier.writable = True
-        self.outbox.flush()
-
-    async def get(self, *messages: Message) -> None:
-        """Put messages into the outbox, and let the turn end."""
-        for message in messages:
-            self.outbox.put(message)
-        await turn()
-
-
-@pytest.fixture
-def flusher() -> Flusher:
-    return Flusher()
-
-
-@pytest.fixture
-def client(flusher: Flusher) -> Client:
-    return Client(flusher)
-
-
-@pytest.fixture
-def slow(client: Client) -> Client:
-    client.carrier.writable = False
-    return client
-
-
-def message(text: str, *, volatile: bool = False, size: int = 0) -> Message:
-    return Message(text.encode().ljust(size - 1, b"."), volatile=volatile)
-
-
-def names(client: Client) -> list[str]:
-    return [packet[1:].rstrip(b".").decode() for packet in client.carrier.packets]
 
 
 async def test_all_messages_of_a_turn_are_one_write_per_client(flusher: Flusher) -> None:
@@ -467,96 +422,6 @@ async def test_small_messages_are_limited_in_number(flusher: Flusher) -> None:
     assert held.is_empty
 
 
-async def test_what_waits_for_all_connections_of_a_user_is_limited(
-    flusher: Flusher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is sent, dropped or handed over counts no longer."""
-    monkeypatch.setattr(outbox_module, "MOST_OF_USER", 30)
-    backlog, stranger = UserBacklog(), Client(flusher)
-    clients = [Client(flusher) for _ in range(4)]
-    for client in clients:
-        client.outbox.count_for(backlog)
-    for client in (*clients, stranger):
-        client.carrier.writable = False
-        await client.get(*[message("a")] * 7)
-    assert backlog.messages == 28
-    clients[0].resume()
-    clients[1].outbox.retire()
-    clients[2].carrier.writable = True
-    clients[2].outbox.send_all()
-    assert backlog.messages == 7
-    await clients[3].get(*[message("b")] * 23)
-    assert clients[3].failures == []
-    await clients[3].get(message("c"))
-    (failure,) = clients[3].failures
-    assert isinstance(failure, OutboxFull)
-    assert backlog.messages == 0
-    assert stranger.failures == []
-
-
-async def test_what_waits_for_all_connections_of_a_user_is_limited_in_bytes(flusher: Flusher) -> None:
-    """Each connection is within its own limit. The one whose backlog would exceed the limit of the user ends."""
-    backlog, other = UserBacklog(), Client(flusher)
-    clients = [Client(flusher) for _ in range(FULL_OF_USER + 2)]
-    for client in clients:
-        client.outbox.count_for(backlog)
-        client.carrier.writable = False
-        await client.get(message("a", size=LIMIT // 2))
-    other.carrier.writable = False
-    for client in (*clients[: FULL_OF_USER - 2], other):
-        await client.get(message("b", size=LIMIT // 2 - 100))
-    assert FULL_OF_USER * LIMIT - 2000 < backlog.bytes <= FULL_OF_USER * LIMIT
-    assert not any(client.failures for client in clients)
-    small = Client(flusher)
-    small.outbox.count_for(backlog)
-    small.carrier.writable = False
-    while backlog.bytes <= FULL_OF_USER * LIMIT:
-        await small.get(message("s", size=LIMIT // (2 * FULL_OF_USER) - 100))
-    assert small.failures == []  # its end would not make room
-    small.outbox.clear()
-    await clients[-1].get(message("c", size=LIMIT // 2 - 100))
-    (failure,) = clients[-1].failures
-    assert str(failure) == "too much waited for the client"
-    assert not any(client.failures for client in (*clients[:-1], other))
-    await clients[-2].get(message("d", size=LIMIT // 2 - 100))
-    assert clients[-2].failures == []
-
-
-async def test_bytes_that_no_longer_wait_do_not_count_for_the_user(flusher: Flusher) -> None:
-    """They are sent, at once or in parts, or dropped, or the client has gone, or its user has changed."""
-    ann, bob = UserBacklog(), UserBacklog()
-    clients = [Client(flusher, 2 * FLUSH_CHUNK) for _ in range(4)]
-    for client in clients:
-        client.outbox.count_for(ann)
-        client.carrier.writable = False
-        await client.get(message("a", size=50_000))
-    clients[0].outbox.put_all([message("b", size=FLUSH_CHUNK // 2)] * 2)
-    size = message("a", size=50_000).size
-    assert ann.bytes > 4 * size + FLUSH_CHUNK
-    for client in clients[:2]:
-        client.resume()
-    await turn()
-    assert ann.bytes == 2 * size
-    clients[2].outbox.count_for(bob)
-    assert (ann.bytes, bob.bytes) == (size, size)
-    for client in clients[2:]:
-        client.outbox.retire()
-    assert (ann.bytes, bob.bytes) == (0, 0)
-
-
-async def test_what_waits_counts_for_the_user_who_signed_in_last(slow: Client) -> None:
-    """Also what came before. Nothing is left when all is sent."""
-    ann, bob = UserBacklog(), UserBacklog()
-    await slow.get(*[message("a")] * 3)
-    for user, expected in ((ann, (3, 0)), (bob, (0, 3)), (bob, (0, 3))):
-        slow.outbox.count_for(user)
-        assert (ann.messages, bob.messages) == expected
-    await slow.get(message("b"))
-    assert (ann.messages, bob.messages) == (0, 4)
-    slow.resume()
-    assert (ann.messages, bob.messages) == (0, 0)
-
-
 async def test_nothing_is_stored_for_a_disconnected_client(flusher: Flusher, client: Client) -> None:
     """Late messages for a retired outbox are dropped."""
     client.outbox.retire()
@@ -564,95 +429,3 @@ async def test_nothing_is_stored_for_a_disconnected_client(flusher: Flusher, cli
     await client.get(message("a"))
     assert client.outbox.is_empty
     assert flusher.backlogged == set()
-
-
-class Project:
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.renewed: list[object] = []
-        self.is_left = False
-
-    def has_recipient(self, outbox: object) -> bool:
-        return not self.is_left
-
-    def full_state(self, outbox: object) -> list[Message]:
-        self.renewed.append(outbox)
-        return [message(f"all of {self.name}")]
-
-
-async def test_a_client_is_never_cut_off_for_updates(flusher: Flusher) -> None:
-    """It may miss any number of them: little is held, and it gets the whole state afterwards."""
-    client, project = Client(flusher), Project("p")
-    client.carrier.writable = False
-    client.outbox.put(message("edit"))
-    for number in range(1000):
-        await client.get(Update(message(str(number), size=10_000).data, project))
-    assert client.failures == []
-    assert client.outbox.waiting_bytes < 100
-    client.outbox.put(message("last"))
-    client.resume()
-    assert names(client) == ["edit", "last", "all of p"]
-    assert project.renewed == [client.outbox]
-    assert client.outbox.is_empty
-    assert flusher.backlogged == set()
-    await client.get(Update(message("news").data, project))
-    assert names(client)[-1] == "news"
-
-
-async def test_each_subject_is_sent_in_its_own_write() -> None:
-    """After dropped updates of several subjects, each state is written when the client has taken the previous one."""
-    client, projects = Client(Flusher()), [Project("p"), Project("q")]
-    client.carrier.writable = False
-    for project in projects:
-        client.outbox.put(Update(message("x", size=70_000).data, project))
-    await turn()
-    client.resume()
-    assert len(client.carrier.packets) == 1
-    assert not client.outbox.is_empty
-    await turn()
-    assert sorted(names(client)) == ["all of p", "all of q"]
-    assert client.outbox.is_empty
-
-
-async def test_the_full_state_is_sent_with_the_backlog_in_one_poll() -> None:
-    """Between two polls all messages wait. The next poll also gets the full state of dropped subjects."""
-    client, project = Client(Flusher()), Project("p")
-    client.carrier.name = "polling"
-    client.carrier.writable = False
-    client.outbox.put(Update(message("list", size=70_000).data, project))
-    await client.get(message("edit"))
-    client.resume()
-    assert names(client) == ["edit", "all of p"]
-
-
-async def test_a_bundle_is_encoded_like_its_updates() -> None:
-    """In each wire form, the bytes are those of the single updates."""
-    project = Project("p")
-    updates = [Update(f"update {number}".encode(), project) for number in range(3)]
-    bundle = Bundle(updates, project)
-    assert bundle.frames == b"".join(update.frames for update in updates)
-    assert bundle.messages() == ["4update 0", "4update 1", "4update 2"]
-    assert bundle.polling_part() == b"4update 0\x1e4update 1\x1e4update 2"
-    assert bundle.deflated_frames(5) == b"".join(update.deflated_frames(5) for update in updates)
-    assert bundle.size == sum(update.size for update in updates)
-
-
-async def test_subjects_that_a_client_has_left_are_not_kept() -> None:
-    """A client that reads nothing, and joins and leaves projects endlessly, takes little memory."""
-    client, stays = Client(Flusher()), Project("p")
-    client.carrier.writable = False
-    await client.get(Update(message("x", size=70_000).data, stays))
-    left = []
-    for number in range(1000):
-        project = Project(str(number))
-        project.is_left = True
-        left.append(weakref.ref(project))
-        client.outbox.put(Update(message("x", size=70_000).data, project))
-        del project
-        await turn()
-    assert sum(reference() is not None for reference in left) <= 101
-    client.resume()
-    async with asyncio.timeout(60):
-        while not client.outbox.is_empty:
-            await turn()
-    assert stays.renewed == [client.outbox]

@@ -1,17 +1,17 @@
-"""Every kind of hostility by its name: the public functions of three modules."""
+"""Every kind of hostility by its name: the public functions of these modules."""
 
 import inspect
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tests.hostile import by_events, by_http, by_websocket
+from tests.hostile import by_events, by_http, by_packets, by_sign_in, by_websocket
 from tests.hostile.attacker import Attack
 
 KINDS: Mapping[str, Attack] = MappingProxyType(
     {
         name: attack
-        for module in (by_http, by_websocket, by_events)
+        for module in (by_http, by_websocket, by_packets, by_sign_in, by_events)
         for name, attack in vars(module).items()
         if inspect.iscoroutinefunction(attack) and attack.__module__ == module.__name__ and not name.startswith("_")
     }

@@ -1,9 +1,7 @@
-"""The registration of handlers: several per event, catch-all, before CONNECT, in order, and mistakes."""
+"""The registration of handlers: several per event, catch-all, before CONNECT, and mistakes."""
 
 import asyncio
-import functools
-import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -13,7 +11,6 @@ from tests.support.logs import capture_logs
 from tests.support.servers import until
 
 from synkora import ConnectRefused, EventRefused, Namespace, Socket, SocketServer
-from synkora.sockets.namespace_core import MAX_RUNNING_SIZE
 from synkora.testing import ConnectError, connect
 
 
@@ -389,187 +386,6 @@ class TestMistakes:
             assert socket.rooms == {socket.id, "c"}
             assert [each.id for each in await server.in_("c").fetch_sockets()] == [socket.id]
             assert await server.in_("a").fetch_sockets() == []
-
-
-class TestOrder:
-    async def test_ordered_handlers_take_one_event_of_a_client_at_a_time(self, server: SocketServer) -> None:
-        """In the order of the events, whatever their duration. Other clients do not wait."""
-        steps: list[str] = []
-        gate = asyncio.Event()
-
-        @server.on("slow", ordered=True)
-        async def slow(socket: Socket, name: str) -> str:
-            steps.append(f"{name} begins")
-            await gate.wait()
-            steps.append(f"{name} ends")
-            return name
-
-        @server.on("quick", ordered=True)
-        def quick(socket: Socket, name: str) -> str:
-            steps.append(name)
-            return name
-
-        async with connect(server) as ada, connect(server) as bob:
-            calls = [asyncio.create_task(ada.call(event, name)) for event, name in (("slow", "a"), ("quick", "b"))]
-            await until(lambda: steps == ["a begins"])
-            assert await bob.call("quick", "c") == "c"
-            calls.append(asyncio.create_task(ada.call("slow", "d")))
-            gate.set()
-            assert await asyncio.gather(*calls) == ["a", "b", "d"]
-            assert await ada.call("quick", "e") == "e"
-        assert steps == ["a begins", "c", "a ends", "b", "d begins", "d ends", "e"]
-
-    async def test_a_failure_does_not_delay_later_work(self, server: SocketServer) -> None:
-        @server.on("fail", ordered=True)
-        async def fail(socket: Socket) -> None:
-            await asyncio.sleep(0)
-            raise EventRefused("No")
-
-        server.on("echo", lambda socket, value: value, ordered=True)
-        async with connect(server) as client:
-            client.emit("fail")
-            assert await client.call("echo", 1) == 1
-
-    @pytest.mark.parametrize("ordered", [False, True])
-    async def test_a_client_has_a_bound_on_handlers_that_have_not_ended(
-        self, server: SocketServer, ordered: bool
-    ) -> None:
-        """Further events are refused, and accepted when a handler has ended."""
-        main = server.add(Namespace("/", max_handlers=2))
-        gate = asyncio.Event()
-
-        @main.on("wait", ordered=ordered)
-        async def wait(socket: Socket) -> str:
-            await gate.wait()
-            return "done"
-
-        async with connect(server) as client:
-            calls = [asyncio.create_task(client.call("wait")) for _ in range(2)]
-            await asyncio.sleep(0.01)
-            client.emit("wait")
-            assert (await client.receive())[1]["message"] == "Too many events at a time: 2 are being handled"
-            gate.set()
-            assert await asyncio.gather(*calls) == ["done", "done"]
-            assert await client.call("wait") == "done"
-
-    @pytest.mark.parametrize("ordered", [False, True])
-    async def test_the_bytes_of_events_whose_handlers_have_not_ended_have_a_bound(
-        self, server: SocketServer, ordered: bool
-    ) -> None:
-        """A thousand large events would be kept as objects. A single one may have the largest message size."""
-        gate = asyncio.Event()
-
-        @server.on("wait", ordered=ordered)
-        async def wait(socket: Socket, value: str) -> str:
-            await gate.wait()
-            return "done"
-
-        async with connect(server) as client:
-            calls = [asyncio.create_task(client.call("wait", "x" * 900_000)) for _ in range(8)]
-            await asyncio.sleep(0.01)
-            client.emit("wait", "x" * 900_000)
-            words = f"Too much at a time: {MAX_RUNNING_SIZE} bytes of events may be handled"
-            assert (await client.receive())[1]["message"] == words
-            gate.set()
-            assert await asyncio.gather(*calls) == ["done"] * 8
-            assert await client.call("wait", "x" * 900_000) == "done"
-
-
-class TestBackgroundTasks:
-    async def test_they_run_until_the_server_closes(self, server: SocketServer) -> None:
-        """They are cancelled then, and have ended when `close` returns."""
-        server.of("/")
-        steps: list[str] = []
-
-        async def tick(name: str) -> None:
-            try:
-                while True:
-                    server.emit("tick", name)
-                    await asyncio.sleep(0.001)
-            except asyncio.CancelledError:
-                steps.append("cancelled")
-                raise
-
-        async with connect(server) as client:
-            task = server.start_background_task(tick, "a")
-            assert await client.receive() == ["tick", "a"]
-        await server.close(1)
-        assert task.cancelled()
-        assert steps == ["cancelled"]
-
-    async def test_a_failure_is_logged_with_the_functions_name(self, server: SocketServer) -> None:
-        async def fail() -> None:
-            raise RuntimeError("of the test")
-
-        with capture_logs() as logs:
-            await server.start_background_task(fail)
-        (entry,) = logs
-        assert entry["event"] == "background_task_failed"
-        assert entry["task"].endswith("fail")
-        assert entry["exception"].endswith("RuntimeError: of the test")
-
-    async def test_a_coroutine_is_refused(self, server: SocketServer) -> None:
-        """It is closed, so that Python does not warn that it was never awaited."""
-
-        async def tick(seconds: int) -> None: ...
-
-        coroutine = tick(5)
-        with pytest.raises(TypeError, match=r"calls the function: start_background_task\(tick, …\)"):
-            server.start_background_task(coroutine)  # type: ignore[arg-type]  # that is the mistake
-        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
-
-    async def test_a_function_without_a_coroutine_is_refused(self, server: SocketServer) -> None:
-        def tick() -> None: ...
-
-        with pytest.raises(TypeError, match=r"takes an async def, and .*tick is a def"):
-            server.start_background_task(tick)  # type: ignore[arg-type]  # that is the mistake
-        with pytest.raises(TypeError, match="the first argument of start_background_task is an async def, not 5"):
-            server.start_background_task(5)  # type: ignore[arg-type]  # that is the mistake
-
-    async def test_a_def_is_refused_before_it_runs(self, server: SocketServer) -> None:
-        """It could block the event loop. One that is marked as returning a coroutine is called."""
-        calls: list[str] = []
-
-        def tick(name: str):  # type: ignore[no-untyped-def]  # that is the case
-            calls.append(name)
-
-        async def answer() -> int:
-            return 5
-
-        def later() -> Coroutine[Any, Any, int]:
-            return answer()
-
-        for function in (tick, functools.partial(tick), print):
-            with pytest.raises(TypeError, match=r"takes an async def, and .* is a def"):
-                server.start_background_task(function, "a")  # type: ignore[arg-type]  # that is the mistake
-        assert calls == []
-        assert await server.start_background_task(later) == 5
-
-    def test_it_needs_a_running_loop(self, server: SocketServer) -> None:
-        """The error says where to start a task with the server."""
-
-        async def tick() -> None: ...
-
-        with pytest.raises(RuntimeError, match=r"needs a running event loop: .* serve\(server, around=…\)"):
-            server.start_background_task(tick)
-
-    async def test_wrong_arguments_are_seen_at_once(self, server: SocketServer) -> None:
-        async def tick(seconds: int) -> None: ...
-
-        with pytest.raises(TypeError, match="seconds"):
-            server.start_background_task(tick)
-
-    async def test_a_function_may_make_the_coroutine(self, server: SocketServer) -> None:
-        async def add(a: int, b: int) -> int:
-            return a + b
-
-        assert await server.start_background_task(lambda a: add(a, 2), 1) == 3
-
-    async def test_a_result_is_the_tasks(self, server: SocketServer) -> None:
-        async def add(a: int, *, b: int) -> int:
-            return a + b
-
-        assert await server.start_background_task(add, 1, b=2) == 3
 
 
 @pytest.mark.parametrize(
