@@ -84,4 +84,4 @@ def test_each_public_name_can_be_imported() -> None:
 
 def test_a_name_that_is_not_public_is_refused_as_any_module_refuses_it() -> None:
     with pytest.raises(AttributeError, match="module 'synkora' has no attribute 'Nothing'"):
-        _ = synkora.Nothing  # type: ignore[attr-defined]
+        _ = synkora.Nothing  # type: ignore[attr-defined]  # the mistake

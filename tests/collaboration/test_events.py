@@ -203,4 +203,5 @@ def test_updates_with_very_many_fields_leave_nothing_in_memory() -> None:
         tracemalloc.stop()
     assert after - before < 100_000
     assert len(set(keys)) == 64
-    assert key(63) == keys[63] != None  # noqa: E711
+    assert keys[63] is not None
+    assert key(63) == keys[63]

@@ -125,7 +125,8 @@ class LogMachine(RuleBasedStateMachine):
     @classmethod
     def within(cls, bounds: RecoverySettings) -> Any:
         """The machine's test case, with these bounds."""
-        return type(cls.__name__, (cls,), {"bounds": bounds}).TestCase  # type: ignore[attr-defined]
+        machine: type[LogMachine] = type(cls.__name__, (cls,), {"bounds": bounds})
+        return machine.TestCase
 
     def open(self, clock: Clock) -> RecoveryStore:
         """A new store, or the closed one. The caller starts it."""

@@ -399,7 +399,7 @@ async def test_invalid_calls_are_refused_before_anything_is_sent() -> None:
     with pytest.raises(ValueError, match="is no namespace"):
         emitter.of("/a#b")
     with pytest.raises(TypeError, match="the name of a room is a text"):
-        emitter.to(5)  # type: ignore[arg-type]
+        emitter.to(5)  # type: ignore[arg-type]  # the mistake
     with pytest.raises(ValueError, match="connect' is a word of"):
         await emitter.emit("connect")
     with pytest.raises(TypeError):
@@ -407,11 +407,11 @@ async def test_invalid_calls_are_refused_before_anything_is_sent() -> None:
     with pytest.raises(ValueError, match="a traceparent is a text such as 00-"):
         await emitter.emit("n", traceparent="x")
     with pytest.raises(TypeError, match="traceparent"):
-        await emitter.emit("n", traceparent=5)  # type: ignore[arg-type]
+        await emitter.emit("n", traceparent=5)  # type: ignore[arg-type]  # the mistake
     with pytest.raises(AttributeError, match="an emitter gets no answers"):
-        _ = emitter.fetch_sockets  # type: ignore[attr-defined]
+        _ = emitter.fetch_sockets  # type: ignore[attr-defined]  # the mistake
     with pytest.raises(AttributeError, match="disconnect_sockets"):
-        _ = emitter.disconnectSockets  # type: ignore[attr-defined]
+        _ = emitter.disconnectSockets  # type: ignore[attr-defined]  # the mistake
     await emitter.close()
 
 

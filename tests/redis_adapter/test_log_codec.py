@@ -2,6 +2,7 @@
 
 import json
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,9 +24,9 @@ def published(event: LoggedEvent, text: bytes | None = None) -> bytes:
     return head + b"\xdb" + struct.pack(">I", len(text)) + text + tail
 
 
-def an_event(**changes: object) -> LoggedEvent:
+def an_event(**changes: Any) -> LoggedEvent:
     fields = {"data": b'["say",1]', "rooms": ("room",), "except_rooms": ("sid",), "members_only": True, **changes}
-    return LoggedEvent(number=42, attachments=(), key=None, **fields)  # type: ignore[arg-type]
+    return LoggedEvent(number=42, attachments=(), key=None, **fields)
 
 
 @given(st.text(max_size=300), NAMES, NAMES, st.booleans())

@@ -86,7 +86,7 @@ class TestWire:
 
     def test_other_values_are_refused(self) -> None:
         with pytest.raises(TypeError, match="recovery is True"):
-            SocketServer(recovery=120)  # type: ignore[arg-type]
+            SocketServer(recovery=120)  # type: ignore[arg-type]  # the mistake
 
 
 class TestReturning:

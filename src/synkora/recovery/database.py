@@ -122,7 +122,8 @@ class Database:
         )
 
     def _rows(self, query: str, row: type[Row]) -> list[Row]:
-        return msgspec.convert(self._connection.execute(query).fetchall(), list[row])  # type: ignore[valid-type]
+        rows = self._connection.execute(query).fetchall()
+        return msgspec.convert(rows, list[row])  # type: ignore[valid-type]  # a value that is a type
 
     def forget_events(self) -> None:
         """Delete all logs; new ones will begin."""

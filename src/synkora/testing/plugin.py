@@ -19,7 +19,7 @@ from synkora.testing import Client, connect
 try:
     from pytest_asyncio import fixture
 except ImportError:  # with anyio's plugin, or without any
-    fixture = pytest.fixture  # type: ignore[assignment]
+    fixture = pytest.fixture  # type: ignore[assignment]  # called alike
 
 Connect = Callable[..., Awaitable[Client]]
 

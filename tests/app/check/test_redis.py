@@ -1,5 +1,6 @@
 """The checks of Redis: suitable and unsuitable real ones."""
 
+import asyncio
 import re
 import time
 from importlib.resources import files
@@ -183,9 +184,8 @@ async def test_a_frozen_one(settings: MakeSettings) -> None:
 
 
 async def test_a_server_other_than_redis(settings: MakeSettings) -> None:
-    async def serve(reader: object, writer: object) -> None:
-        del reader
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # type: ignore[attr-defined]
+    async def serve(_: object, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async with listening(serve) as listener:
         found = by_name(await check_redis(settings(REDIS_URL=f"redis://127.0.0.1:{listener.port}")))

@@ -46,7 +46,7 @@ def test_the_folder_is_where_one_can_be_made(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
     assert _make_folder() == Path("/dev/shm/synkora-1")  # noqa: S108  # nothing is made
-    assert tried == [str(tmp_path), "/tmp", "/dev/shm"]  # noqa: S108
+    assert tried == [str(tmp_path), "/tmp", "/dev/shm"]  # noqa: S108  # nothing is made
 
 
 @pytest.fixture
