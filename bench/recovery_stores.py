@@ -105,7 +105,7 @@ class AppendFile:
     def dropped(self, event: LoggedEvent) -> None:
         pass
 
-    def floor_raised(self, room: str | None, floor: int) -> None:
+    def floor_raised(self, digest: bytes, floor: int, socket_floor: int) -> None:
         pass
 
     def names_forgotten(self, number: int) -> None:
@@ -145,7 +145,7 @@ class DirectSqlite:
     def dropped(self, event: LoggedEvent) -> None:
         self._gone.append((event.number,))
 
-    def floor_raised(self, room: str | None, floor: int) -> None:
+    def floor_raised(self, digest: bytes, floor: int, socket_floor: int) -> None:
         pass
 
     def names_forgotten(self, number: int) -> None:

@@ -45,12 +45,17 @@ class Trial:
         return cls(store.log(namespace, delivered.append), delivered, clock, settled)
 
     async def append(
-        self, *names: str, rooms: tuple[str, ...] = ("p",), but: tuple[str, ...] = (), key: str | None = None
+        self,
+        *names: str,
+        rooms: tuple[str, ...] = ("p",),
+        but: tuple[str, ...] = (),
+        key: str | None = None,
+        members_only: bool = False,
     ) -> Position:
         """Append an event for each name, and wait until all are delivered. Returns the position after the last."""
         for name in names:
             due = len(self.delivered) + 1
-            self.log.append(event(name), (), rooms, but, key)
+            self.log.append(event(name), (), rooms, but, key, members_only)
             async with asyncio.timeout(5):
                 while len(self.delivered) < due:
                     await asyncio.sleep(0)
@@ -62,9 +67,19 @@ class Trial:
         found = await self.log.read(rooms or ("p", "me"), after)
         return found if isinstance(found, Incomplete) else [name_of(event) for event in found]
 
+    async def missed_by(self, sid: str, after: Position, *joined: str) -> list[str] | Incomplete:
+        """The names of the events that the socket `sid` has missed, which has joined these rooms."""
+        return await missed_by(self.log, sid, after, *joined)
+
     async def kept(self, *rooms: str) -> list[Kept]:
         found = [await self.log.kept(room) for room in rooms]
         return [each for each in found if each is not None]
+
+    async def use_others(self, room: str) -> None:
+        """Use other rooms than this one, until it is forgotten."""
+        for other in ("q", "r", "s", "busy", "quiet"):
+            await self.append("other", rooms=(other,), members_only=True)
+        assert await self.log.kept(room) == Kept(0, 0)
 
 
 class WatchedTrace(Trace):
@@ -81,6 +96,14 @@ class WatchedTrace(Trace):
 
 def event(name: str) -> bytes:
     return b'["%b"]' % name.encode()
+
+
+async def missed_by(log: EventLog, sid: str, after: Position, *joined: str) -> list[str] | Incomplete:
+    """The names of the events that the socket `sid` has missed, which has joined these rooms."""
+    answered: asyncio.Future[Missed] = asyncio.get_running_loop().create_future()
+    log.replay(sid, dict.fromkeys(joined, 0), after, answered.set_result)
+    found = (await answered).events
+    return found if isinstance(found, Incomplete) else [name_of(event) for event in found]
 
 
 def without_key(event: LoggedEvent) -> LoggedEvent:
@@ -188,11 +211,57 @@ class EventLogContract:
         for name, but in (("own room", "p"), ("other room", "q"), ("me", "me"), ("you", "you")):
             await trial.log.append_once(event(name), ("p",), (but,), members_only=True, once=name)
         await trial.settled()
-        read: asyncio.Future[Missed] = asyncio.get_running_loop().create_future()
-        trial.log.replay("me", dict.fromkeys(("p", "q"), began.number), began, read.set_result)
-        found = (await read).events
-        assert not isinstance(found, Incomplete)
-        assert [name_of(each) for each in found] == ["own room", "other room", "you"]
+        assert await trial.missed_by("me", began, "p", "q") == ["own room", "other room", "you"]
+
+    @pytest.mark.parametrize("is_forgotten", [False, True])
+    async def test_the_members_of_a_room_do_not_age_the_socket_that_is_named_like_it(
+        self, make: MakeStore, is_forgotten: bool
+    ) -> None:
+        """Anybody may name a project so. Its events are not looked at either."""
+        trial = await Trial.start(make, RecoverySettings(room_events=2, max_rooms=3))
+        began = trial.log.position
+        await trial.append(*"abcde", rooms=("me",), members_only=True)
+        if is_forgotten:
+            await trial.use_others("me")
+        answered: asyncio.Future[Missed] = asyncio.get_running_loop().create_future()
+        trial.log.replay("me", {}, began, answered.set_result)
+        found, looked_at, _ = await answered
+        assert (found, looked_at) == ([], 0)
+        assert await trial.missed_by("other", began, "me") is Incomplete.TRIMMED
+
+    async def test_a_room_of_members_that_is_forgotten_and_used_again_does_not_age_the_socket_named_like_it(
+        self, make: MakeStore
+    ) -> None:
+        trial = await Trial.start(make, RecoverySettings(max_rooms=2))
+        began = trial.log.position
+        for name in "ab":
+            await trial.append(name, rooms=("me",), members_only=True)
+            await trial.use_others("me")
+            assert await trial.missed_by("me", began) == []
+        await trial.append("d", rooms=("me",), members_only=True)
+        assert await trial.missed_by("me", began) == []
+        await trial.append("to the socket", rooms=("me",))
+        assert await trial.missed_by("me", began) is Incomplete.TRIMMED  # the room's floor counts again
+
+    @pytest.mark.parametrize("rooms", [("me",), ("me", "p")])
+    async def test_what_a_socket_was_sent_itself_ages_the_socket(self, make: MakeStore, rooms: tuple[str, ...]) -> None:
+        """Trimmed among events for members only, forgotten with them, and also when the room is used again."""
+        trial = await Trial.start(make, RecoverySettings(room_events=2, max_rooms=3))
+        before = trial.log.position
+        began = await trial.append("a", rooms=("me",), members_only=True)
+        sent = await trial.append("to the socket", rooms=rooms)
+        assert await trial.missed_by("me", began) == ["to the socket"]
+        await trial.append("b", rooms=("me",), members_only=True)
+        assert await trial.missed_by("me", began) == ["to the socket"]
+        await trial.append("c", rooms=("me",), members_only=True)
+        assert await trial.missed_by("me", began) is Incomplete.TRIMMED
+        assert await trial.missed_by("me", sent) == []
+        await trial.use_others("me")
+        assert await trial.missed_by("me", began) is Incomplete.TRIMMED
+        await trial.append("e", rooms=("me",), members_only=True)
+        assert await trial.missed_by("me", began) is Incomplete.TRIMMED
+        assert await trial.missed_by("me", before) is Incomplete.TRIMMED
+        assert await trial.missed_by("me", trial.log.position) == []
 
     async def test_an_event_with_a_name_is_appended_once(self, trial: Trial) -> None:
         """Later calls return its position. Events without a name are appended each time."""
@@ -459,3 +528,20 @@ class LastingLogContract:
             assert [await log.append_once(event(name), ("p",), key="k", once=name) for name in "ab"] == positions
             assert delivered == []
         assert await log.append_once(event("c"), ("p",), key="k", once="c") not in (None, *positions)
+
+    async def test_what_a_socket_was_sent_itself_and_what_members_were_differ(
+        self, make: MakeStore, restart: Restart
+    ) -> None:
+        """In rooms that are named like sockets: trimmed before a restart, it is missed only by the first one."""
+        store = await make(RecoverySettings(room_events=1), Clock())
+        log = store.log("/", lambda _: None)
+        began = log.position
+        log.append(event("to the socket"), (), ("one",), ())
+        for room in ("one", "two") * 2:
+            log.append(event("a"), (), (room,), (), members_only=True)
+        for _ in range(3):
+            assert await missed_by(log, "one", began) is Incomplete.TRIMMED
+            assert await missed_by(log, "two", began) == []
+            assert await missed_by(log, "other", began, "two") is Incomplete.TRIMMED
+            store = await restart(store)
+            log = store.log("/", lambda _: None)

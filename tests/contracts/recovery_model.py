@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.contracts.event_log import event, name_of
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, Missed, RecoveryStore
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
@@ -28,6 +28,7 @@ _KEYS: Final = (None, None, "k", "l")
 class _ModelRoom:
     events: list[LoggedEvent] = field(default_factory=list)
     floor: int = 0
+    last_open: int = 0  # the last event that was not for members only
 
 
 class Model:
@@ -38,14 +39,16 @@ class Model:
         self.all: list[LoggedEvent] = []
         self._times: dict[int, float] = {}
         self._rooms: dict[str | None, _ModelRoom] = {None: _ModelRoom()}
-        self._forgotten: dict[str, int] = {}
+        self._forgotten: dict[str, _ModelRoom] = {}
 
     def append(self, event: LoggedEvent, now: float) -> None:
         self.all.append(event)
         self._times[event.number] = now
         for name in event.rooms or (None,):
-            room = self._rooms.pop(name, None) or _ModelRoom(floor=self._forgotten.get(name or "", 0))
+            room = self._rooms.pop(name, None) or replace(self._forgotten.get(name or "", _ModelRoom()), events=[])
             self._rooms[name] = room  # the last one is the one with the newest event
+            if not event.members_only:
+                room.last_open = event.number
             room.events = [kept for kept in room.events if kept.key is None or kept.key != event.key]
             room.events.append(event)
             self.age(now)
@@ -54,7 +57,8 @@ class Model:
         while len(self._named()) > self._bounds.max_rooms:
             name = next(iter(self._named()))
             room = self._rooms.pop(name)
-            self._forgotten[name] = max([room.floor, *(event.number for event in room.events)])
+            floor = max([room.floor, *(event.number for event in room.events)])
+            self._forgotten[name] = _ModelRoom([], floor, room.last_open)
         for name in event.rooms:
             self._make_room(self._rooms[name], event)
         if self._size() > self._bounds.total_bytes:
@@ -86,33 +90,38 @@ class Model:
             while room.events and self._times[room.events[0].number] <= now - self._bounds.max_age:
                 room.floor = room.events.pop(0).number
 
-    def due(self, rooms: tuple[str, ...], after: int) -> list[str]:
+    def due(self, sid: str, joined: tuple[str, ...], after: int) -> list[str]:
         """The names of all events that a socket in these rooms needs if nothing was trimmed."""
+        own = {sid, *joined}
         needed = [
             event
             for event in self.all
             if event.number > after
-            and (not event.rooms or set(event.rooms) & set(rooms))
-            and not set(event.except_rooms) & set(rooms)
+            and (not event.rooms or set(event.rooms) & (set(joined) if event.members_only else own))
+            and not set(event.except_rooms) & ({sid} if event.members_only else own)
         ]
-        return [name_of(event) for event in needed if not self._is_replaced(event, rooms)]
+        return [
+            name_of(event)
+            for event in needed
+            if not self._is_replaced(event, set(joined) if event.members_only else own)
+        ]
 
-    def _is_replaced(self, old: LoggedEvent, rooms: tuple[str, ...]) -> bool:
+    def _is_replaced(self, old: LoggedEvent, own: set[str]) -> bool:
         """Whether each room through which the socket would get it has a newer event with its key."""
         return old.key is not None and all(
             any(
                 new.number > old.number and new.key == old.key and (name in new.rooms if name else not new.rooms)
                 for new in self.all
             )
-            for name in set(old.rooms) & set(rooms) or {""}
+            for name in set(old.rooms) & own or {""}
         )
 
-    def is_kept(self, rooms: tuple[str, ...], after: int, now: float) -> bool:
-        """Whether no later event of one of the rooms was trimmed."""
+    def is_kept(self, sid: str, joined: tuple[str, ...], after: int, now: float) -> bool:
+        """Whether no later event of a joined room was trimmed, nor of that with the socket's id if it was sent one."""
         self.age(now)
-        for name in (*rooms, None):
-            room = self._rooms.get(name)
-            if after < (self._forgotten.get(name or "", 0) if room is None else room.floor):
+        for name in (*joined, sid, None):
+            room = self._rooms.get(name) or self._forgotten.get(name or "", _ModelRoom())
+            if after < room.floor and (name != sid or after < room.last_open):
                 return False
         return True
 
@@ -155,16 +164,19 @@ class LogMachine(RuleBasedStateMachine):
             self.loop.close()
 
     @rule(
-        rooms=st.lists(st.sampled_from(ROOMS), max_size=2, unique=True).map(tuple),
+        rooms=st.lists(st.sampled_from(ROOMS + MEMBERS), max_size=2, unique=True).map(tuple),
         but=st.lists(st.sampled_from(MEMBERS), max_size=1).map(tuple),
         key=st.sampled_from(_KEYS),
         padding=st.integers(0, 25),
     )
     def append(self, rooms: tuple[str, ...], but: tuple[str, ...], key: str | None, padding: int) -> None:
         number = self.log.position.number + 1
+        members_only = bool(rooms) and padding % 2 == 0
+        if key is not None:
+            key += "m" * members_only
 
         async def append() -> None:  # as in a server, within a running loop
-            self.log.append(event(f"{number}{'.' * padding}"), (), rooms, but, key)
+            self.log.append(event(f"{number}{'.' * padding}"), (), rooms, but, key, members_only)
 
         self.loop.run_until_complete(append())
         assert self.model.all[-1].number == self.log.position.number == number
@@ -176,24 +188,27 @@ class LogMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.positions)
     @rule(
-        rooms=st.lists(st.sampled_from(ROOMS), max_size=3, unique=True).map(tuple),
+        joined=st.lists(st.sampled_from(ROOMS + MEMBERS), max_size=3, unique=True).map(tuple),
         me=st.sampled_from(MEMBERS),
         back=st.integers(0, 12),
     )
-    def return_to(self, rooms: tuple[str, ...], me: str, back: int) -> None:
+    def return_to(self, joined: tuple[str, ...], me: str, back: int) -> None:
         after = self.positions[-1 - back % len(self.positions)]
-        rooms = (*rooms, me)
+        joined = tuple(room for room in joined if room != me)
         self.model.age(self.clock.now)
-        found = self.loop.run_until_complete(self.log.read(rooms, after))
-        due = self.model.due(rooms, after.number)
+        answers: list[Missed] = []
+        self.log.replay(me, dict.fromkeys(joined, 0), after, answers.append)
+        found, looked_at, _ = answers[0]
+        due = self.model.due(me, joined, after.number)
         if isinstance(found, list):
             assert [name_of(event) for event in found] == due
             return
         assert found in (Incomplete.TRIMMED, Incomplete.TOO_MANY)
-        if self.model.is_kept(rooms, after.number, self.clock.now):
+        if self.model.is_kept(me, joined, after.number, self.clock.now):
             assert found is Incomplete.TOO_MANY
             size = sum(len(event(name)) for name in due)
-            assert len(due) > self.bounds.replay_events or size > self.bounds.replay_bytes
+            is_large = len(due) > self.bounds.replay_events or size > self.bounds.replay_bytes
+            assert is_large or looked_at > self.bounds.read_events
 
 
 def _size(events: list[LoggedEvent]) -> int:

@@ -23,7 +23,6 @@ from tests.support.processes import PATIENCE
 from synkora.recovery import embedded
 from synkora.recovery.changes import Batch
 from synkora.recovery.embedded import EmbeddedStore
-from synkora.recovery.floors import bucket_of
 from synkora.recovery.ports import Incomplete, LoggedEvent, LogUnavailable, RecoveryStore
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.tail import HALF
@@ -54,11 +53,11 @@ class TestRestartedLog(LastingLogContract):
             assert isinstance(store, EmbeddedStore)
             if request.param == "stopped":
                 await store.close()
-                return await start()
+                return await start(store.settings)
             if request.param == "killed later":
                 await asyncio.sleep(embedded.INTERVAL * 3)
             kill(store)
-            return await start()
+            return await start(store.settings)
 
         return restart
 
@@ -386,24 +385,6 @@ async def test_a_name_that_is_not_a_text_is_refused(start: Start) -> None:
     kill(store)
     store = await start()
     assert store.log("/", delivered.append).position == log.position
-
-
-async def test_rooms_of_a_bucket_share_their_floor_after_a_restart(start: Start) -> None:
-    """The floor may be too high then, never too low."""
-    other = next(room for room in map(str, range(100_000)) if bucket_of(room) == bucket_of("p"))
-    store = await start(RecoverySettings(room_events=1))
-    log = log_of(store)
-    began = log.position
-    log.append(event("a"), (), ("p",), ())
-    log.append(event("b"), (), (other,), ())
-    log.append(event("c"), (), (other,), ())
-    await store.close()
-    store = await start(RecoverySettings(room_events=1))
-    again = log_of(store)
-    assert await again.read(("p",), began) is Incomplete.TRIMMED
-    assert await again.read(("p",), began._replace(number=2)) == []
-    assert await again.read((other,), began) is Incomplete.TRIMMED
-    assert await names(again, (other,), began._replace(number=2)) == ["c"]
 
 
 async def test_fault_09_a_read_does_not_suspend(start: Start) -> None:

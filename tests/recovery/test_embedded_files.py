@@ -9,18 +9,21 @@ import sqlite3
 import stat
 import threading
 from typing import Final
+from zlib import crc32
 
 import pytest
-from tests.contracts.event_log import event
+from tests.contracts.event_log import event, missed_by
 from tests.contracts.session_store import SESSION
-from tests.recovery.stores import Start, kill, log_of
+from tests.recovery.stores import Start, kill, log_of, names
 from tests.support.servers import until
 
 from synkora.recovery import embedded
 from synkora.recovery.changes import Batch, EventAdded, encode
 from synkora.recovery.database import Database
 from synkora.recovery.embedded import EmbeddedStore
-from synkora.recovery.ports import Incomplete, LoggedEvent
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent
+from synkora.recovery.position import Position
+from synkora.recovery.settings import RecoverySettings
 
 _EVENT: Final = encode(EventAdded("/", "epoch", 1.0, LoggedEvent(1, b'["a"]', (), ("room",), (), None)))
 
@@ -38,7 +41,7 @@ async def test_a_file_without_a_table_of_names_is_upgraded(start: Start) -> None
     first = await log.append_once(event("a"), ("p",), key="k", once="a")
     await store.close()
     with sqlite3.connect(start.folder / "recovery.db") as database:
-        database.executescript("DROP TABLE names; PRAGMA user_version = 1")
+        database.executescript("DROP TABLE names; DELETE FROM state WHERE name = 'key'; PRAGMA user_version = 1")
     database.close()
     store = await start()
     log_of(store).append(event("b"), (), ("p",), (), "k")
@@ -85,11 +88,12 @@ async def test_an_unreadable_file_is_set_aside(start: Start, content: bytes, cap
         "UPDATE numbers SET number = 'a'",
         "UPDATE numbers SET number = 9223372036854775807",
         "INSERT INTO floors VALUES ('/', 'a', 1)",
-        "INSERT INTO floors VALUES ('/', 8193, 1)",
+        "INSERT INTO floors VALUES ('/', 139265, 1)",
         "INSERT INTO names VALUES ('/', 1, NULL)",
         "INSERT INTO names VALUES ('/', -1, 'a')",
         "UPDATE state SET value = 'a' WHERE name = 'sequence'",
         "UPDATE state SET value = -1 WHERE name = 'sequence'",
+        "UPDATE state SET value = x'00' WHERE name = 'key'",
         "DELETE FROM state",
     ],
 )
@@ -154,7 +158,44 @@ async def test_a_file_of_another_version_is_set_aside(start: Start, caplog: pyte
     database.close()
     store = await start()
     assert store.is_persistent
-    assert "its tables have version 99, not 2" in caplog.text
+    assert "its tables have version 99, not 3" in caplog.text
+
+
+async def test_the_floors_of_a_file_of_an_earlier_version_are_kept(start: Start) -> None:
+    """The file has the floor of all rooms of a bucket, which may be too high, never too low. Later floors are added."""
+    bucket = crc32(b"p") % 8192
+    other = next(room for room in map(str, range(100_000)) if crc32(room.encode()) % 8192 == bucket)
+    bounds = RecoverySettings(room_events=1)
+    store = await start(bounds)
+    log = log_of(store)
+    began = log.position
+    for name in "ab":
+        log.append(event(name), (), ("p",), ())
+    await store.close()
+    with sqlite3.connect(start.folder / "recovery.db") as database:
+        database.execute("DELETE FROM floors")
+        database.execute("INSERT INTO floors VALUES ('/', ?, 1)", (bucket,))
+        database.execute("DELETE FROM state WHERE name = 'key'")
+        database.execute("PRAGMA user_version = 2")
+    database.close()
+    again = log_of(await start(bounds))
+    await again_has(again, began, other)
+    for name in "cd":
+        again.append(event(name), (), ("q",), ())
+    await start.stores[-1].close()
+    last = log_of(await start(bounds))
+    await again_has(last, began, other)
+    assert await last.read(("q",), began) is Incomplete.TRIMMED
+
+
+async def again_has(log: EventLog, began: Position, other: str) -> None:
+    """Check that a log has one of two events of the room p, and the floor of the other for both rooms of its bucket."""
+    assert await log.read(("p",), began) is Incomplete.TRIMMED
+    assert await log.read((other,), began) is Incomplete.TRIMMED
+    for sid in ("p", other):
+        assert await missed_by(log, sid, began) is Incomplete.TRIMMED
+    assert await names(log, ("p",), began._replace(number=1)) == ["b"]
+    assert await log.read(("r",), began) == []
 
 
 async def test_a_folder_that_cannot_be_used_leaves_the_memory(start: Start, caplog: pytest.LogCaptureFixture) -> None:

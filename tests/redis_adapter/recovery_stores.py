@@ -14,7 +14,7 @@ from synkora.redis_adapter.event_log import RedisLog
 from synkora.redis_adapter.recovery_store import RedisStore
 from synkora.sockets.rooms import Rooms
 
-ROOMS = ("p", "q", "r", "s", "busy", "quiet", "p0", "p1", "p2")
+ROOMS = ("p", "q", "r", "s", "me", "busy", "quiet", "p0", "p1", "p2")
 
 
 class Followed(RedisStore):

@@ -6,7 +6,7 @@ from tests.redis_adapter.recovery_stores import Followed
 from tests.support.clocks import Clock
 from tests.support.redis_server import RedisServer
 
-from synkora.recovery.ports import Incomplete
+from synkora.recovery.ports import Incomplete, Kept
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
 
@@ -152,3 +152,18 @@ async def test_what_was_missed_is_read_while_redis_refuses_writes(redis: RedisSe
     trial.clock.now += 40
     redis.do("CONFIG", "SET", "min-replicas-to-write", "1")
     assert await trial.missed(before) == ["b"]
+
+
+async def test_the_floor_of_rooms_that_are_no_longer_listed_is_never_lowered(
+    make: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quiet room is forgotten after large ones whose events are newer, and is the next that is not listed."""
+    monkeypatch.setattr("synkora.redis_adapter.log_appender._MAX_FLOORS", 1)
+    trial = await Trial.start(make, RecoverySettings(total_bytes=100, max_rooms=3))
+    began = await trial.append("a", rooms=("quiet",))
+    for room in ("p", "q", "r", "s"):
+        await trial.append("x" * 36, rooms=(room,))
+    assert await trial.missed(began, "p") is Incomplete.TRIMMED
+    await trial.append("b", rooms=("p0",))
+    assert await trial.log.kept("quiet") == Kept(0, 0)
+    assert await trial.missed(began, "p") is Incomplete.TRIMMED

@@ -71,9 +71,9 @@ class LogChanges:
         """Delete an event."""
         self._writer.batch.drop(self._namespace, event.number)
 
-    def floor_raised(self, room: str | None, floor: int) -> None:
-        """Write a floor."""
-        self._writer.batch.raise_floor(self._namespace, room, floor)
+    def floor_raised(self, digest: bytes, floor: int, socket_floor: int) -> None:
+        """Write the floors of a room."""
+        self._writer.batch.raise_floors(self._namespace, digest, floor, socket_floor)
 
     def names_forgotten(self, number: int) -> None:
         """Delete the names of events up to this number."""

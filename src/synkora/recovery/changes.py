@@ -4,7 +4,6 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from synkora.recovery.floors import bucket_of
 from synkora.recovery.ports import LoggedEvent, SavedSession
 
 K = TypeVar("K")
@@ -80,7 +79,7 @@ class Batch:
         self.gone: list[tuple[str, int]] = []
         self.names: dict[tuple[str, int], str] = {}  # by namespace and number; they outlive their events
         self.forgotten_names: dict[str, int] = {}  # names up to this number are deleted
-        self.floors: dict[tuple[str, int], int] = {}
+        self.floors: dict[tuple[str, bytes], tuple[int, int]] = {}  # by namespace and digest of a room
         self.sessions: dict[tuple[str, str], SavedSession | None] = {}
 
     def add(self, added: EventAdded, record: bytes) -> None:
@@ -96,10 +95,13 @@ class Batch:
         if self.events.pop((namespace, number), None) is None:
             self.gone.append((namespace, number))
 
-    def raise_floor(self, namespace: str, room: str | None, floor: int) -> None:
-        """Raise the floor of a room: events up to this number are dropped."""
-        at = namespace, bucket_of(room)
-        self.floors[at] = max(floor, self.floors.get(at, 0))
+    def raise_floors(self, namespace: str, digest: bytes, floor: int, socket_floor: int) -> None:
+        """Raise the floors of a room: events up to these numbers are dropped."""
+        at = namespace, digest
+        known = self.floors.get(at)
+        if known is not None:
+            floor, socket_floor = max(floor, known[0]), max(socket_floor, known[1])
+        self.floors[at] = floor, socket_floor
 
     def forget(self, namespace: str) -> None:
         """Delete everything of a namespace."""

@@ -7,10 +7,11 @@ from typing import Annotated, Final, NamedTuple, TypeVar
 import msgspec
 
 from synkora.recovery.changes import Batch, EventAdded, SessionSaved, decode_event, decode_session, encode
-from synkora.recovery.floors import BUCKETS
+from synkora.recovery.floors import EVERYONE, FORMER, KEY_LENGTH, new_key, raised
 
-_VERSION: Final = 2  # of the tables
-_WITHOUT_NAMES: Final = 1  # the version before
+_VERSION: Final = 3  # of the tables
+_WITHOUT_NAMES: Final = 1  # an event's name was only in the event
+_WITHOUT_KEY: Final = 2  # floors were in other buckets
 _PATIENCE: Final = 3  # seconds in which a former process may release the file
 _NAMES: Final = (
     "CREATE TABLE names (namespace TEXT, number INTEGER, name TEXT, PRIMARY KEY (namespace, number)) WITHOUT ROWID;"
@@ -27,7 +28,7 @@ CREATE TABLE sessions (namespace TEXT, pid TEXT, session BLOB, PRIMARY KEY (name
 
 #: A damaged file may have any value in any column.
 _Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-_Bucket = Annotated[int, msgspec.Meta(ge=0, le=BUCKETS)]
+_Bucket = Annotated[int, msgspec.Meta(ge=0, le=EVERYONE)]
 Row = TypeVar("Row")
 
 
@@ -37,6 +38,7 @@ class _State(msgspec.Struct):
     sequence: _Number
     boot: str
     is_closed: Annotated[int, msgspec.Meta(ge=0, le=1)]
+    key: Annotated[bytes, msgspec.Meta(min_length=KEY_LENGTH, max_length=KEY_LENGTH)]
 
 
 class OtherVersion(Exception):
@@ -62,7 +64,7 @@ class Database:
     `open` and `load` raise errors of `UNREADABLE` too, for a damaged file.
 
     No other process can use the file once the constructor has returned. `sequence` is the number of the last
-    change in the file.
+    change in the file, and `key` that of the floors' places.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,23 +85,31 @@ class Database:
         (version,) = run("PRAGMA user_version").fetchone()
         if version == 0:
             self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT")
-            self._set(sequence=0, boot="", is_closed=1)
-        elif version == _WITHOUT_NAMES:
-            self._add_names()
+            self._set(sequence=0, boot="", is_closed=1, key=new_key())
+        elif version in (_WITHOUT_NAMES, _WITHOUT_KEY):
+            self._upgrade(version)
         elif version != _VERSION:
             raise OtherVersion(f"its tables have version {version}, not {_VERSION}")
         state = msgspec.convert(dict(run("SELECT name, value FROM state").fetchall()), _State)
         self.sequence: int = state.sequence
         self.boot = state.boot
         self.is_closed = bool(state.is_closed)
+        self.key = state.key
+
+    def _upgrade(self, version: int) -> None:
+        """Upgrade a file of an earlier version."""
+        self._connection.executescript(f"BEGIN; PRAGMA user_version = {_VERSION}")
+        if version == _WITHOUT_NAMES:
+            self._add_names()
+        self._connection.execute("UPDATE floors SET bucket = bucket + ?", (FORMER,))
+        self._set(key=new_key())
+        self._connection.execute("COMMIT")
 
     def _add_names(self) -> None:
-        """Upgrade the file: an event's name was only in the event."""
-        self._connection.executescript(f"BEGIN; {_NAMES} PRAGMA user_version = {_VERSION}")
+        self._connection.execute(_NAMES)
         rows = self._rows("SELECT namespace, number, event FROM events", tuple[str, _Number, bytes])
         names = [(namespace, number, decode_event(event).once) for namespace, number, event in rows]
         self._connection.executemany("INSERT INTO names VALUES (?, ?, ?)", [row for row in names if row[2]])
-        self._connection.execute("COMMIT")
 
     def begin(self, boot: str) -> None:
         """Mark the file as in use since this boot of the machine."""
@@ -147,7 +157,7 @@ class Database:
             many("DELETE FROM names WHERE namespace = ? AND number <= ?", batch.forgotten_names.items())
             many(
                 "INSERT INTO floors VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET floor = max(floor, excluded.floor)",
-                ((*at, floor) for at, floor in batch.floors.items()),
+                ((at, *row) for (at, digest), floors in batch.floors.items() for row in raised(digest, *floors)),
             )
             many("REPLACE INTO numbers VALUES (?, ?, ?)", ((at, *number) for at, number in batch.numbers.items()))
             many("REPLACE INTO sessions VALUES (?, ?, ?)", ((*at, encode(kept)) for at, kept in sessions.items()))

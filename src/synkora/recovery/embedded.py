@@ -165,6 +165,7 @@ class EmbeddedStore(MemoryStore):
             tail = Tail(self._folder / _TAIL)
             changes = _changes(database, tail)
             contents = database.load()
+            self._key = database.key
             writer = self._writer = ChangeWriter(tail, database.sequence + len(changes))
             self._fill(writer, contents)
             for change in changes:
@@ -182,6 +183,7 @@ class EmbeddedStore(MemoryStore):
     def _fill(self, writer: ChangeWriter, contents: Contents) -> None:
         """Fill logs and sessions; the deletions of expired entries go to the first batch."""
         for namespace, log in self._logs.items():
+            log.use_key(self._key)
             log.journal = LogChanges(writer, namespace, log)
         for namespace, sessions in self._sessions.items():
             sessions.journal = SessionChanges(writer, namespace)

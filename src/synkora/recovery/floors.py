@@ -1,22 +1,54 @@
 """The floors of rooms without events, in bounded memory."""
 
 from array import array
+from collections.abc import Iterator
+from hashlib import blake2b
+from secrets import token_bytes
+from struct import Struct
 from typing import Final
 from zlib import crc32
 
-BUCKETS: Final = 8192
+KEY_LENGTH: Final = 16  # bytes
+_ROW: Final = 65_536  # buckets
+FORMER: Final = 2 * _ROW  # the first bucket of files that gave a room a single one, without a key
+_FORMER_ROW: Final = 8192
+EVERYONE: Final = FORMER + _FORMER_ROW  # the bucket of the events for all
+_FOUR: Final = Struct("<4H")
 
 
-def bucket_of(room: str | None) -> int:
-    """Return the bucket of a room, the same in each process; the events for all have their own."""
-    return BUCKETS if room is None else crc32(room.encode(errors="surrogatepass")) % BUCKETS
+def new_key() -> bytes:
+    """Return a key for digests. Without it nobody finds rooms that share their buckets with another."""
+    return token_bytes(KEY_LENGTH)
+
+
+def digest_of(room: str, key: bytes) -> bytes:
+    """Return the digest of a room's name."""
+    return blake2b(_bytes(room), digest_size=_FOUR.size, key=key).digest()
+
+
+def raised(digest: bytes, floor: int, socket_floor: int) -> Iterator[tuple[int, int]]:
+    """Yield the buckets of a room, each with the floor that it gets. The events for all have no digest."""
+    if not digest:
+        yield EVERYONE, floor
+        return
+    one, two, three, four = _FOUR.unpack(digest)
+    yield one, floor
+    yield _ROW + two, floor
+    if socket_floor:
+        yield three, socket_floor
+        yield _ROW + four, socket_floor
+
+
+def _bytes(room: str) -> bytes:
+    return room.encode(errors="surrogatepass")
 
 
 class Floors:
-    """The floor of each room that has no events: at least the number of its last event.
+    """The floors of each room that has no events: at least the number of its last event, and at least that of the last
+    one for the socket whose id is the room's name.
 
-    Rooms share buckets, so that a floor can be too high: a client of a quiet room may then be refused without need.
-    It is never too low.
+    Rooms share buckets, and each floor is in one of either row. It is too high only if both were raised for other
+    rooms: a client of a quiet room may then be refused without need. It is never too low.
     """
 
     __slots__ = ("_buckets",)
@@ -24,16 +56,35 @@ class Floors:
     def __init__(self) -> None:
         self._buckets: array[int] | None = None
 
-    def __getitem__(self, room: str | None) -> int:
-        return 0 if self._buckets is None else self._buckets[bucket_of(room)]
+    def __bool__(self) -> bool:
+        """Whether any floor is above 0."""
+        return self._buckets is not None
 
-    def raise_to(self, room: str | None, floor: int) -> None:
-        """Raise the floor of a room: events up to this number are dropped."""
-        if floor:
-            self.raise_bucket(bucket_of(room), floor)
+    @property
+    def everyone(self) -> int:
+        """The floor of the events for all."""
+        return 0 if self._buckets is None else self._buckets[EVERYONE]
+
+    def of(self, room: str, digest: bytes) -> tuple[int, int]:
+        """Return the floor of a room, and that of the socket."""
+        buckets = self._buckets
+        if buckets is None:
+            return 0, 0
+        one, two, three, four = _FOUR.unpack(digest)
+        former = buckets[FORMER + crc32(_bytes(room)) % _FORMER_ROW]
+        floor = min(buckets[one], buckets[_ROW + two])
+        socket_floor = min(buckets[three], buckets[_ROW + four])
+        return max(floor, former), max(socket_floor, former)
+
+    def raise_to(self, digest: bytes, floor: int, socket_floor: int) -> None:
+        """Raise the floors of a room: events up to these numbers are dropped."""
+        for bucket, number in raised(digest, floor, socket_floor):
+            self.raise_bucket(bucket, number)
 
     def raise_bucket(self, bucket: int, floor: int) -> None:
-        """Raise the floor of all rooms of a bucket."""
-        if self._buckets is None:
-            self._buckets = array("q", bytes(8 * (BUCKETS + 1)))
-        self._buckets[bucket] = max(self._buckets[bucket], floor)
+        """Raise one of the buckets of a room."""
+        buckets = self._buckets
+        if buckets is None:
+            buckets = self._buckets = array("q", bytes(8 * (EVERYONE + 1)))
+        if buckets[bucket] < floor:
+            buckets[bucket] = floor

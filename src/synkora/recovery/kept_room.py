@@ -17,15 +17,31 @@ class KeptRoom:
     """Events in the order of their numbers, at most `most_events` of them and `most_bytes`.
 
     `floor` is the highest trimmed number: all newer events are present. A replaced event leaves its number in its
-    place, and does not raise the floor.
+    place, and does not raise the floor. `last_open` is the number of the last event that was not for members only: a
+    socket whose id is the room's name has missed nothing after it, whatever is trimmed.
     """
 
-    __slots__ = ("_entries", "_first", "_keys", "_most_bytes", "_most_events", "count", "floor", "last", "name", "size")
+    __slots__ = (
+        "_entries",
+        "_first",
+        "_keys",
+        "_most_bytes",
+        "_most_events",
+        "count",
+        "digest",
+        "floor",
+        "last",
+        "last_open",
+        "name",
+        "size",
+    )
 
-    def __init__(self, name: str | None, floor: int, most_events: int, most_bytes: int) -> None:
+    def __init__(self, name: str | None, most_events: int, most_bytes: int) -> None:
         self.name = name  # None for events for the whole namespace
-        self.floor = floor
+        self.digest = b""  # of the name, when it is needed
+        self.floor = 0
         self.last = 0  # number of the newest event so far
+        self.last_open = 0
         self.count = 0  # events
         self.size = 0  # bytes
         self._most_events = most_events
@@ -33,6 +49,11 @@ class KeptRoom:
         self._entries: list[LoggedEvent | int] = []
         self._first = 0  # all entries before it are trimmed
         self._keys: dict[str, int] | None = None  # the index of each key's event in `_entries`
+
+    @property
+    def socket_floor(self) -> int:
+        """Up to this number events that were not for members only may have been trimmed."""
+        return min(self.floor, self.last_open)
 
     def add(self, event: LoggedEvent, too_old: int) -> Sequence[LoggedEvent]:
         """Add an event that is newer than all others.
@@ -59,6 +80,8 @@ class KeptRoom:
             keys[key] = len(entries)
         entries.append(event)
         self.count, self.size, self.last = count, size, event.number
+        if not event.members_only:
+            self.last_open = event.number
         if count <= self._most_events and size <= self._most_bytes and len(entries) <= 2 * count + _SLACK:
             oldest = entries[self._first]
             if (oldest if isinstance(oldest, int) else oldest.number) > too_old:

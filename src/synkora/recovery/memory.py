@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from msgspec.structs import astuple, replace
 
-from synkora.recovery.floors import Floors
+from synkora.recovery.floors import Floors, digest_of, new_key
 from synkora.recovery.kept_room import KeptRoom
 from synkora.recovery.memory_sessions import MemorySessions
 from synkora.recovery.ports import (
@@ -40,8 +40,8 @@ class LogJournal(Protocol):
         """Record the deletion of an event."""
         ...
 
-    def floor_raised(self, room: str | None, floor: int) -> None:
-        """Record a room's floor; None stands for events for the whole namespace."""
+    def floor_raised(self, digest: bytes, floor: int, socket_floor: int) -> None:
+        """Record the floors of a room, by the digest of its name."""
         ...
 
     def names_forgotten(self, number: int) -> None:
@@ -59,7 +59,9 @@ class MemoryLog:
     Each room has an index of its events. `_rooms` is ordered by the last event of each room, the oldest first.
     """
 
-    def __init__(self, settings: RecoverySettings, deliver: Deliver, clock: Clock = time) -> None:
+    def __init__(
+        self, settings: RecoverySettings, deliver: Deliver, clock: Clock = time, key: bytes | None = None
+    ) -> None:
         self.deliver = deliver
         self.on_new_epoch = nothing
         self.ahead: Ahead | None = None
@@ -67,6 +69,7 @@ class MemoryLog:
         self.is_open = True  # otherwise what is appended is not kept for the next process
         self._settings = settings
         self._clock = clock
+        self._key = key or new_key()  # of the places of floors
         self.begin()
 
     def begin(self) -> None:
@@ -238,11 +241,13 @@ class MemoryLog:
         own = frozenset(joined if sid is None else (sid, *joined))
         for name in own:
             start = max(after.number, joined.get(name, 0))
+            is_joined = name in joined
             room = self._rooms.get(name)
-            if room is not None:
+            if room is None:
+                if start < self._floor_of(name, is_joined=is_joined):
+                    return self._missed(Incomplete.TRIMMED)
+            elif is_joined or start < room.last_open:  # else all events since are for members only
                 kept.append((room, start))
-            elif start < self._floors[name]:
-                return self._missed(Incomplete.TRIMMED)
         found: dict[int, LoggedEvent] = {}
         size = read = 0
         for room, start in kept:
@@ -258,7 +263,7 @@ class MemoryLog:
                 if event.members_only:  # leaves out a socket, as at its delivery, and nobody who is in a room
                     if sid in event.except_rooms:
                         continue
-                    if joined.keys().isdisjoint(event.rooms):
+                    if room.name not in joined:
                         continue  # of a room that is named like the socket's id
                 elif not own.isdisjoint(event.except_rooms):
                     continue
@@ -271,12 +276,25 @@ class MemoryLog:
     def _missed(self, events: list[LoggedEvent] | Incomplete, looked_at: int = 0) -> Missed:
         return Missed(events, looked_at, self.position)
 
+    def _floor_of(self, name: str, *, is_joined: bool) -> int:
+        """Return the floor of a room without events: for its members, or for the socket whose id is its name."""
+        if not self._floors:
+            return 0
+        floor, socket_floor = self._floors.of(name, digest_of(name, self._key))
+        return floor if is_joined else socket_floor
+
+    def use_key(self, key: bytes) -> None:
+        """Use the key of the previous process' places. There are no floors yet."""
+        self._key = key
+        for room in self._rooms.values():
+            room.digest = b""
+
     def restore(self, epoch: str, floors: Iterable[tuple[int, int]] = ()) -> None:
         """Continue the log of the previous process, with its floors by bucket."""
         self.epoch = epoch
         for bucket, floor in floors:
             self._floors.raise_bucket(bucket, floor)
-        self._everyone.floor = self._floors[None]
+        self._everyone.floor = self._floors.everyone
 
     def skip_to(self, number: int) -> None:
         """Continue after the number of the last event of the previous process."""
@@ -289,10 +307,22 @@ class MemoryLog:
         self._forget_rooms()
 
     def _new_room(self, name: str | None) -> KeptRoom:
-        return KeptRoom(name, self._floors[name], self._settings.room_events, self._settings.room_bytes)
+        settings = self._settings
+        room = KeptRoom(name, settings.room_events, settings.room_bytes)
+        if self._floors and name is not None:
+            room.floor, room.last_open = self._floors.of(name, self._digest(room))
+        return room
+
+    def _digest(self, room: KeptRoom) -> bytes:
+        if not room.digest and room.name is not None:
+            room.digest = digest_of(room.name, self._key)
+        return room.digest
 
     def _add(self, room: KeptRoom, event: LoggedEvent) -> None:
         if event.number <= room.floor:  # only in the previous process: reads cannot go back so far
+            if not event.members_only:
+                room.last_open = max(room.last_open, event.number)
+                self._record_floors(room)
             self._drop(event)
             return
         count, size, floor = room.count, room.size, room.floor
@@ -361,10 +391,13 @@ class MemoryLog:
         return sorted((room for room in self._rooms.values() if measure(room) > share), key=measure, reverse=True)
 
     def _floor_raised(self, room: KeptRoom) -> None:
-        if self.journal is not None:
-            self.journal.floor_raised(room.name, room.floor)
+        self._record_floors(room)
         if not room.count and room.name is not None:
             self._forget(room.name)
+
+    def _record_floors(self, room: KeptRoom) -> None:
+        if self.journal is not None:
+            self.journal.floor_raised(self._digest(room), room.floor, room.socket_floor)
 
     def _drop(self, event: LoggedEvent) -> None:
         if len(event.rooms) > 1:
@@ -405,9 +438,8 @@ class MemoryLog:
         for event in room.after(0):
             self._drop(event)
         room.floor = max(room.floor, room.last)
-        self._floors.raise_to(name, room.floor)
-        if self.journal is not None:
-            self.journal.floor_raised(name, room.floor)
+        self._floors.raise_to(self._digest(room), room.floor, room.socket_floor)
+        self._record_floors(room)
 
 
 class MemoryStore:
@@ -416,6 +448,7 @@ class MemoryStore:
     def __init__(self, settings: RecoverySettings | None = None, clock: Clock = time) -> None:
         self.settings = settings or RecoverySettings()
         self._clock = clock
+        self._key = new_key()
         self._logs: dict[str, MemoryLog] = {}
         self._sessions: dict[str, MemorySessions] = {}
 
@@ -435,7 +468,7 @@ class MemoryStore:
         return sessions
 
     def _new_log(self, namespace: str, deliver: Deliver) -> MemoryLog:
-        return MemoryLog(self.settings, deliver, self._clock)
+        return MemoryLog(self.settings, deliver, self._clock, self._key)
 
     def _new_sessions(self, namespace: str) -> MemorySessions:
         return MemorySessions(self.settings, self._clock)

@@ -6,9 +6,9 @@
 -- has a name, the names.
 -- ARGV: epoch for a new log, sender, number among the sender's events, now (ms), channel,
 -- the message before and after its place, what comes there: the text ('1') or the position ('0'), max_age (ms),
--- room_events, room_bytes, total_bytes, max_rooms, one that is not used, lifetime of the log (s), how many arguments
--- are the fields of the entry, these fields (s: size, d: data, n: sender and number, then k: key, if any, …), then the
--- rooms' names; then the event's name, if any, with which it is appended once (empty: always).
+-- room_events, room_bytes, total_bytes, max_rooms, whether the event is for members only ('1'), lifetime of the log (s),
+-- how many arguments are the fields of the entry, these fields (s: size, d: data, n: sender and number, then k: key, if any,
+-- …), then the rooms' names; then the event's name, if any, with which it is appended once (empty: always).
 
 if #KEYS % 2 == 0 then -- it may come from a backend with other bounds than those of the servers
   local index = 9
@@ -30,6 +30,7 @@ local name, last_room, MAX_NAMES = names and ARGV[#ARGV], #ARGV - (names and 1 o
 local size, text = tonumber(ARGV[FIRST_FIELD + 1]), ARGV[FIRST_FIELD + 3]
 local has_key = first_room > FIRST_FIELD + 6 and ARGV[FIRST_FIELD + 6] == 'k' -- otherwise a room may have that name
 local key = has_key and 'key:' .. ARGV[FIRST_FIELD + 7]
+local is_open = ARGV[14] ~= '1'
 
 if names and name ~= '' then
   local number = redis.call('ZSCORE', names, name)
@@ -69,9 +70,11 @@ for position = first_room, last_room do
   local before = tonumber(found[1] or 0)
   local state = { bytes = before, count = tonumber(found[2] or 0), first = tonumber(found[3] or number) }
   state.floor = tonumber(found[4])
+  local open = is_open and number
   if not state.floor then
-    local is_expired
-    state.floor, is_expired = floor_of(log, rooms, floors, room)
+    local is_expired, last_open
+    state.floor, is_expired, last_open = floor_of(log, rooms, floors, room)
+    open = open or last_open
     if is_expired then -- nothing says how many bytes it had: the mean
       total = total - math.floor(total / redis.call('ZCARD', rooms))
     end
@@ -116,6 +119,9 @@ for position = first_room, last_room do
   end
   if state.floor ~= floor or not found[4] then
     change('floor', state.floor)
+  end
+  if open then
+    change('open', open)
   end
   if not listed or number - listed >= SELDOM then
     redis.call('ZADD', rooms, number, room)

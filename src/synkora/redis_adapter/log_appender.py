@@ -92,11 +92,7 @@ class LogAppender:
         self._keys = keys
         self._channels = channels
         self._now = now
-        self._bounds = (
-            *bounds_of(settings),
-            ceil(2 * settings.max_age) + 60,
-            LOG_LIFETIME,
-        )
+        self._bounds = bounds_of(settings)
         self._numbers = count(1)
         self._unsent: dict[int, _Unsent] = {}
         self._awaited: dict[int, _Awaited] = {}
@@ -190,6 +186,8 @@ class LogAppender:
             tail,
             int(not event.attachments),
             *self._bounds,
+            int(event.members_only),
+            LOG_LIFETIME,
             len(fields),
             *fields,
             *rooms,

@@ -14,13 +14,23 @@ local function number_of(entry)
   return tonumber(string.match(entry[1], '^%d+'))
 end
 
--- Up to which number the events of a room without an index are gone, and whether it had one, which has expired.
+-- Up to which number the events of any room without an index and a listed floor are gone.
+local function floor_of_all(log)
+  return math.floor(redis.call('HGET', log, 'floor') or 0)
+end
+
+-- Up to which number the events of a room without an index are gone, whether it had one, which has expired, and up to which
+-- number there may have been events that were not for members only: none lately if its floor is listed with a half.
 local function floor_of(log, rooms, floors, room)
   local listed = redis.call('ZSCORE', rooms, room)
   if listed then -- its last event is this one, or one of those after which its place would not have been updated
-    return math.min(listed + SELDOM - 1, tonumber(redis.call('HGET', log, 'number') or 0)), true
+    local floor = math.min(listed + SELDOM - 1, tonumber(redis.call('HGET', log, 'number') or 0))
+    return floor, true, floor
   end
-  return tonumber(redis.call('ZSCORE', floors, room) or redis.call('HGET', log, 'floor') or 0), false
+  local of_all = floor_of_all(log)
+  local known = tonumber(redis.call('ZSCORE', floors, room) or of_all)
+  local floor = math.floor(known)
+  return floor, false, known == floor and floor or of_all
 end
 
 -- Up to which number events are too old, and when that number was given, as its mark says.

@@ -17,15 +17,17 @@ local total, count = tonumber(redis.call('HGET', log, 'bytes') or 0), redis.call
 local most, share = share_of(total_bytes, rooms)
 
 local function forget(last, bytes)
+  local open = tonumber(redis.call('HGET', index, 'open'))
+  local is_closed = open and open <= floor_of_all(log) -- all others were for members only
   redis.call('HSET', log, 'bytes', count > 1 and math.max(total - bytes, 0) or 0)
   redis.call('DEL', stream, index)
   redis.call('ZREM', rooms, room)
   redis.call('ZREM', large, room)
-  redis.call('ZADD', floors, last, room)
+  redis.call('ZADD', floors, is_closed and last + 0.5 or last, room)
   redis.call('EXPIRE', floors, ARGV[8])
   if redis.call('ZCARD', floors) > tonumber(ARGV[7]) then
     local popped = redis.call('ZPOPMIN', floors)
-    redis.call('HSET', log, 'floor', popped[2])
+    redis.call('HSET', log, 'floor', math.max(math.floor(popped[2]), floor_of_all(log)))
   end
   return 1
 end

@@ -14,7 +14,11 @@ class LogKeys:
         return f"{self._prefix}{name}".encode()
 
     def room(self, name: str) -> tuple[bytes, bytes]:
-        """The stream of a room, and its index: a hash with floor, bytes, and the number of each key's event."""
+        """The stream of a room, and its index.
+
+        The index is a hash with floor, bytes, the number of the last event that was not for members only (`open`), and
+        the number of each key's event.
+        """
         return (
             f"{self._prefix}stream:{name}".encode(errors="surrogatepass"),
             f"{self._prefix}index:{name}".encode(errors="surrogatepass"),

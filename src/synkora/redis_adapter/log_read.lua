@@ -4,7 +4,8 @@
 -- ARGV: epoch and number of the position, now (ms), max_age (ms), replay_events,
 -- replay_bytes, read_events, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
 -- number after which it is read, and whether it was joined ('1'): else it is the socket's id, and events for members only
--- are left out. Such events leave out a socket, as at their delivery, and nobody who is in a room.
+-- are left out. They may be all that there is, in a room that others have named like the id: nothing is read then. Such events
+-- leave out a socket, as at their delivery, and nobody who is in a room.
 
 local log, rooms, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[2])
 local max_events, max_bytes, max_read = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -42,7 +43,16 @@ for position = FIRST_ROOM, #ARGV, 3 do
   local is_joined = ARGV[position + 2] == '1'
   local at = 5 + (position - FIRST_ROOM) / 3 * 2
   local stream, index = KEYS[at], KEYS[at + 1]
-  if from < tonumber(redis.call('HGET', index, 'floor') or floor_of(log, rooms, floors, room)) then
+  local state = redis.call('HMGET', index, 'floor', 'open')
+  local floor, open = tonumber(state[1]), tonumber(state[2])
+  if not floor then
+    local _
+    floor, _, open = floor_of(log, rooms, floors, room)
+  end
+  if not is_joined and open and from >= open then
+    from = last
+  end
+  if from < floor then
     return { 'trimmed', epoch, last, read }
   end
   local entries
