@@ -338,3 +338,28 @@ async def test_no_limit_is_needed_for_that(guarded: MakeGuarded) -> None:
     await ann.lose()
     await ann.come()
     assert ann.recovered
+
+
+@pytest.mark.parametrize("ends_while_reading", [True, False])
+async def test_returns_that_are_broken_off_count_too(
+    guarded: MakeGuarded, clock: Clock, ends_while_reading: bool
+) -> None:
+    """What was found for a client counts also if the client left meanwhile, or during the question about access."""
+    roles = Roles(ann=Role.EDITOR, bob=Role.EDITOR)
+    site = guarded(roles, recovery=True, limits=replace(UNLIMITED, user_byte_rate=1_000_000))
+    ann, bob = await one_lost(site)
+    for number in range(80):
+        await bob.create(str(number))
+    clock.now += 60  # until all before is paid for
+    roles.error = AccessUnavailable("the app is down")
+    for _ in range(8):
+        with held_reads(site.server) as reads:
+            await ann.come()
+            if ends_while_reading:
+                await ann.lose()
+            for read in reads:
+                read()
+            await settle()
+    roles.error = None
+    await ann.come()
+    assert outcomes(site.server) == {RecoveryOutcome.DECLINED: 1, RecoveryOutcome.REFUSED: 8}

@@ -67,13 +67,13 @@ from synkora.sockets.internals import (
     is_connecting,
     may_return,
     recovery_of,
-    replay_size,
     returned_rooms,
     session_of,
     sockets_of,
 )
 from synkora.sockets.namespace import Namespace
 from synkora.sockets.socket import Socket
+from synkora.sockets.socket_recovery import ReplaySize
 from synkora.tracing import NO_TRACER, Tracer
 
 log = structlog.get_logger(__name__)
@@ -298,10 +298,11 @@ class Collaboration:
     def _may_replay(self, socket: Socket) -> bool:
         return self._works.excess(socket.identity) <= 0
 
-    def _count_read(self, socket: Socket, events: int) -> None:
+    def _count_read(self, socket: Socket, in_vain: int, found: ReplaySize) -> None:
         work = self._works.of(socket.identity)
         if work is not None:
-            work.count_read(events)
+            work.count_read(in_vain)
+            work.count_replay(*found)
             self._works.store_debt(socket.identity)  # the user may have no other connection yet
 
     def _describe(self, socket: Socket) -> bytes:
@@ -351,8 +352,6 @@ class Collaboration:
         self._admit(socket, signed_in)
         member = self._members[socket.id]
         work = member.rate_limiter.work
-        if work is not None:
-            work.count_replay(*replay_size(socket))
         for project_id, role in roles.items():
             if work is not None:
                 work.count_join()

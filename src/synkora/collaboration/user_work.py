@@ -69,7 +69,7 @@ class UserWork:
         self.due = self._rate.after(self.due, monotonic(), READ_SIZE * events)
 
     def count_replay(self, events: int, size: int) -> None:
-        """Count the events that a connection missed and is sent when it returns, of `size` bytes in all."""
+        """Count the events that were found for a connection that returns, of `size` bytes in all."""
         self.due = self._rate.after(self.due, monotonic(), DELIVERY_SIZE * events + size)
 
 

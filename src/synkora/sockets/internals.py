@@ -18,7 +18,7 @@ from synkora.sockets.namespace_core import DeclaredEvent
 from synkora.sockets.recovery import NamespaceRecovery
 from synkora.sockets.server import SocketServer
 from synkora.sockets.socket import Socket, SocketState
-from synkora.sockets.socket_recovery import LOST, ReplaySize
+from synkora.sockets.socket_recovery import LOST
 
 
 def registry_of(server: SocketServer) -> Registry:
@@ -92,11 +92,6 @@ def recovery_of(namespace: Namespace) -> NamespaceRecovery | None:
 def returned_rooms(socket: Socket) -> frozenset[str]:
     """Return the rooms of a returning client before the reply to CONNECT; an empty set for a new client."""
     return frozenset() if socket._recovery is None else socket.rooms - {socket.id}
-
-
-def replay_size(socket: Socket) -> ReplaySize:
-    """Return the size of a returned client's replay."""
-    return ReplaySize() if socket._recovery is None else socket._recovery.size
 
 
 def may_return(socket: Socket, reason: str) -> bool:

@@ -57,7 +57,8 @@ class NamespaceRecovery:
     """The event log and the sessions of a namespace.
 
     A replay has at most `max_replay` bytes, and is declined for a client that `may_replay` says no to. `count_read` is
-    called with the number of events that were read in vain: a client's own, or all of those that are too many.
+    called after each read for a client, with the number of events that were read in vain (the client's own, or all of
+    those that are too many), and with the size of those that were found for it.
     `outcomes` counts the clients that returned, and `replays` measures their replays in events; `replayed_bytes` is the
     sum of their bytes. `about` returns what the application keeps with a socket's session; `on_start` gets the
     sessions that the previous process has left.
@@ -68,7 +69,7 @@ class NamespaceRecovery:
         self._store = store
         self._max_replay = max_replay
         self.may_replay: Callable[[Socket], bool] = lambda _: True
-        self.count_read: Callable[[Socket, int], None] = lambda _, events: None
+        self.count_read: Callable[[Socket, int, ReplaySize], None] = lambda _, in_vain, found: None
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by identity
         self.about: Callable[[Socket], bytes] = lambda _: b""
         self.on_start: Callable[[Collection[SavedSession]], None] = lambda _: None
@@ -268,8 +269,9 @@ class NamespaceRecovery:
         answered: asyncio.Future[Missed],
         read: Missed,
     ) -> None:
-        missed = read.events
-        self.count_read(socket, read.looked_at - (len(missed) if isinstance(missed, list) else 0))
+        size = _size_of(read.events)  # counted also if the socket has gone meanwhile
+        in_vain = read.looked_at - size.events if isinstance(read.events, list) else read.looked_at
+        self.count_read(socket, in_vain, size)
         if found.held is not None:
             # What the log has delivered until now is among the missed; what it does not keep is still new.
             found.held.queue[:] = [each for each in found.held.queue if not isinstance(each, _LoggedMessage)]
@@ -284,11 +286,9 @@ class NamespaceRecovery:
         if isinstance(missed, list):
             joined = found.joined.keys() & (socket._rooms or ())
             missed = [event for event in (*found.missed, *missed) if _is_for(event, socket.id, joined)]
-            found.size = ReplaySize(len(missed), sum(event.size for event in missed))
+            found.size = _size_of(missed)
             if found.size.bytes > self._max_replay:
                 missed = Incomplete.TOO_MANY
-        if missed is Incomplete.TOO_MANY:
-            found.size = _TOO_MANY
         if isinstance(missed, Incomplete):
             found.missed = []
             found.outcome = RecoveryOutcome(missed.value)
@@ -508,6 +508,13 @@ def _is_for(event: LoggedEvent, sid: str, joined: Set[str]) -> bool:
     """Whether an event that a client has missed is for the client with the rooms that it still has."""
     rooms = event.rooms
     return not rooms or not joined.isdisjoint(rooms) or (not event.members_only and sid in rooms)
+
+
+def _size_of(missed: list[LoggedEvent] | Incomplete) -> ReplaySize:
+    """Return the size of what was found, or what it costs to find that it is too much."""
+    if isinstance(missed, list):
+        return ReplaySize(len(missed), sum(event.size for event in missed))
+    return _TOO_MANY if missed is Incomplete.TOO_MANY else ReplaySize()
 
 
 def _session_of(socket: "Socket") -> SavedSession | None:

@@ -53,7 +53,7 @@ class Return(NamedTuple):
 
 
 class ReplaySize(NamedTuple):
-    """What a client is sent that it missed: as many events, with as many bytes of data and attachments."""
+    """What was found that a client has missed: as many events, with as many bytes of data and attachments."""
 
     events: int = 0
     bytes: int = 0
