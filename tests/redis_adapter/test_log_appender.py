@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from tests.contracts.event_log import TRACEPARENT, WatchedTrace, event, name_of
-from tests.redis_adapter.recovery_stores import Followed, followed, lose
+from tests.redis_adapter.recovery_stores import Followed, followed, lose, lose_until
 from tests.support.clocks import Clock
 from tests.support.links import QUICK, MakeLink, started
 from tests.support.redis_server import RedisServer
@@ -145,6 +145,29 @@ async def test_the_backlog_for_redis_is_bounded(redis: RedisServer, link: Link) 
         log.append(b'["' + b"x" * 1_000_000 + b'"]', (), ("p",), ())
     assert log.lost == 2
     redis.start()
+
+
+async def test_of_the_backlog_for_redis_the_events_of_those_who_sent_most_are_dropped(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others' events stay, however old they are."""
+    log, delivered = followed(link)
+    log.append(event("before"), (), ("p",))
+    await until(lambda: len(delivered) == 1)
+    began = log.position
+    may_return = lose_until(link, monkeypatch)
+    await until(lambda: not link.is_up)
+    for sender in "abc":
+        log.append(event(sender), (), ("p",), (sender,))
+    for number in range(20):
+        log.append(b'["' + b"x" * 1_000_000 + b'"]', (), ("q",), (f"flood {number % 2}",))
+        log.append(event(f"d{number}"), (), ("p",), ("d",))
+    assert log.lost == 5
+    may_return.set()
+    await until(lambda: log.kept_bytes == 0 and log.held is None)
+    found = await log.read(("p",), began)
+    assert not isinstance(found, Incomplete)
+    assert [name_of(each) for each in found] == [*"abc", *(f"d{number}" for number in range(20))]
 
 
 async def test_a_named_event_that_is_dropped_from_the_backlog_can_be_appended_later(

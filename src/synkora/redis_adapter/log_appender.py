@@ -1,9 +1,10 @@
 """Appends events to a log in Redis, which numbers, stores and publishes each one atomically."""
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import ceil
 from typing import Any, Final, NamedTuple
@@ -297,10 +298,27 @@ class LogAppender:
             trace.end(problem)
 
     def _bound(self) -> None:
-        while self.unsent_size > _MAX_UNSENT and self._waiting:
-            number = self._waiting.popleft()
+        """Above the bound, drop the oldest events of the sockets that sent most, so that a flood costs no other socket.
+
+        Makes room for a 64th of the bound at once, since it looks at all events.
+        """
+        if self.unsent_size <= _MAX_UNSENT:
+            return
+        waiting: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
+        for number in self._waiting:
+            unsent = self._unsent.get(number)
+            if unsent is not None:  # as in `send_waiting`
+                waiting[_sender_of(unsent.event)].append((number, unsent.event.size + _UNSENT_EXTRA))
+        largest = [(-sum(size for _, size in events), sender) for sender, events in waiting.items()]
+        heapify(largest)
+        while largest and self.unsent_size > _MAX_UNSENT - _MAX_UNSENT // 64:
+            total, sender = heappop(largest)
+            number, size = waiting[sender].popleft()
+            if waiting[sender]:
+                heappush(largest, (total + size, sender))
             if not self._returns(number):
                 self._give_up(number)
+        self._waiting = deque(number for number in self._waiting if number in self._unsent)
 
     def _make_room(self, found: Sequence[bytes]) -> None:
         """Trim large rooms and forget quiet ones, as far as they are too many, too large or too old."""
@@ -377,6 +395,11 @@ class LogAppender:
         """Let Redis forget this sender, which appends nothing more: Redis knows a bounded number of senders."""
         with suppress(LinkDown, RedisRefused):
             await self._link.call("HDEL", self._link.key(self._keys.of("log")), f"sender:{self._link.uid}")
+
+
+def _sender_of(event: LoggedEvent) -> str:
+    """Return the id of the socket that sent an event, which does not get it, or nothing for an event of a server."""
+    return event.except_rooms[0] if event.except_rooms else ""
 
 
 def _was_known(reply: Any) -> bool:
