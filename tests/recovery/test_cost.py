@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from synkora.recovery.floors import Floors, digest_of, new_key
 from synkora.recovery.kept_room import KeptRoom
 from synkora.recovery.memory import MemoryLog, MemoryStore
 from synkora.recovery.position import Position
@@ -90,3 +91,18 @@ def test_fault_11_a_read_costs_only_the_missed_events(rooms: int) -> None:
 
     asyncio.run(read())
     assert min(times) <= 0.0001
+
+
+def test_the_floors_of_a_few_rooms_take_few_bytes() -> None:
+    """A server of one's own may have very many namespaces, each with floors."""
+    key = new_key()
+    tracemalloc.start()
+    try:
+        floors = Floors()
+        for room in "abc":
+            floors.raise_to(digest_of(room, key), 1, 1)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert all(floors.of(room, digest_of(room, key)) == (1, 1) for room in "abc")
+    assert size < 20_000

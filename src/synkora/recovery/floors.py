@@ -13,6 +13,7 @@ _ROW: Final = 65_536  # buckets
 FORMER: Final = 2 * _ROW  # the first bucket of files that gave a room a single one, without a key
 _FORMER_ROW: Final = 8192
 EVERYONE: Final = FORMER + _FORMER_ROW  # the bucket of the events for all
+_PAGE: Final = 128  # buckets
 _FOUR: Final = Struct("<4H")
 
 
@@ -51,29 +52,29 @@ class Floors:
     rooms: a client of a quiet room may then be refused without need. It is never too low.
     """
 
-    __slots__ = ("_buckets",)
+    __slots__ = ("_pages",)
 
     def __init__(self) -> None:
-        self._buckets: array[int] | None = None
+        self._pages: dict[int, array[int]] = {}  # of buckets, as far as one was raised
 
     def __bool__(self) -> bool:
         """Whether any floor is above 0."""
-        return self._buckets is not None
+        return bool(self._pages)
+
+    def __getitem__(self, bucket: int) -> int:
+        page = self._pages.get(bucket // _PAGE)
+        return 0 if page is None else page[bucket % _PAGE]
 
     @property
     def everyone(self) -> int:
         """The floor of the events for all."""
-        return 0 if self._buckets is None else self._buckets[EVERYONE]
+        return self[EVERYONE]
 
     def of(self, room: str, digest: bytes) -> tuple[int, int]:
         """Return the floor of a room, and that of the socket."""
-        buckets = self._buckets
-        if buckets is None:
-            return 0, 0
         one, two, three, four = _FOUR.unpack(digest)
-        former = buckets[FORMER + crc32(_bytes(room)) % _FORMER_ROW]
-        floor = min(buckets[one], buckets[_ROW + two])
-        socket_floor = min(buckets[three], buckets[_ROW + four])
+        former = self[FORMER + crc32(_bytes(room)) % _FORMER_ROW]
+        floor, socket_floor = min(self[one], self[_ROW + two]), min(self[three], self[_ROW + four])
         return max(floor, former), max(socket_floor, former)
 
     def raise_to(self, digest: bytes, floor: int, socket_floor: int) -> None:
@@ -83,8 +84,8 @@ class Floors:
 
     def raise_bucket(self, bucket: int, floor: int) -> None:
         """Raise one of the buckets of a room."""
-        buckets = self._buckets
-        if buckets is None:
-            buckets = self._buckets = array("q", bytes(8 * (EVERYONE + 1)))
-        if buckets[bucket] < floor:
-            buckets[bucket] = floor
+        page = self._pages.get(bucket // _PAGE)
+        if page is None:
+            page = self._pages[bucket // _PAGE] = array("q", bytes(8 * _PAGE))
+        if page[bucket % _PAGE] < floor:
+            page[bucket % _PAGE] = floor
