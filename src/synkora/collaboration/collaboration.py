@@ -85,6 +85,7 @@ RETRY_AFTER: Final = 10  # seconds; for clients with too many connections or eve
 MAX_DECODED: Final = 65_536
 _MOST_UNSHARED: Final = 4  # connections of a user; further ones share a part of each turn of the event loop
 HALF_SIZE: Final = 100  # bytes that a lone surrogate counts as; to decode one costs as much as this many bytes
+HALVES_TIMES: Final = 4  # a text with lone surrogates counts as this many texts; it is searched and decoded repeatedly
 
 _EVENT_LIMITS: Final = {
     EventClass.VOLATILE: Limit.VOLATILE_EVENTS,
@@ -438,8 +439,8 @@ class Collaboration:
         member = self._members[socket.id]
         member.received += 1
         size = len(data)
-        if b"\\u" in data:
-            size += HALF_SIZE * surrogates.upper_bound(data)
+        if b"\\u" in data and (halves := surrogates.upper_bound(data)):
+            size = HALVES_TIMES * size + HALF_SIZE * halves
         is_decoded = received.event_class is EventClass.OTHER and received is not self.received_others
         if attachments:
             size += sum(map(len, attachments))
