@@ -26,6 +26,64 @@ async def test_all_get_one_order(servers: list[SocketServer]) -> None:
     assert all(order == orders[0] for order in orders)
 
 
+async def test_a_room_that_is_left_and_joined_again_is_not_read(
+    redis: RedisServer, servers: list[SocketServer], page: Page
+) -> None:
+    """However much another client has sent to it meanwhile: Redis says only which event was the last."""
+    page.emit("leave", "r")
+    await page.read()
+    for _ in range(3):
+        servers[1].to("r").emit("large", "x" * 900_000)
+    await servers[1].everyone.fetch_sockets()
+    redis.do("CONFIG", "RESETSTAT")
+    page.emit("join", "r")
+    await servers[0].everyone.fetch_sockets()
+    assert b"cmdstat_xrange" not in redis.do("INFO", "commandstats")
+    servers[1].to("r").emit("n", 1)
+    assert await got(page, 1) == [["n", 1]]
+    await page.lose()
+    page.events, page.offset = [], None
+    await page.restore()
+    assert await got(page, 1) == [["n", 1]]
+
+
+@pytest.mark.parametrize("says", [False, True])
+async def test_a_leave_with_a_join_right_behind_it_is_no_leave(
+    servers: list[SocketServer], page: Page, *, says: bool
+) -> None:
+    """What was sent before may not have arrived. An edit of the client's own is numbered after the leave."""
+    other = await joined(servers[1])
+    servers[1].to("r").emit("on its way", 1)
+    await got(other, 1)
+    await got(page, 1)
+    if says:
+        page.emit("say", "r", "own")
+    page.emit("leave", "r")
+    page.emit("join", "r")
+    await page.read()
+    await servers[0].everyone.fetch_sockets()
+    await page.lose()
+    page.events, page.offset = [], None
+    await page.restore()
+    assert await got(page, 1) == [["on its way", 1]]
+
+
+async def test_a_leave_with_something_missed_behind_it_is_a_leave(servers: list[SocketServer], page: Page) -> None:
+    other = await joined(servers[1])
+    page.emit("leave", "r")
+    await servers[0].everyone.fetch_sockets()
+    servers[1].to("r").emit("between", 1)
+    await got(other, 1)
+    page.emit("join", "r")
+    await servers[0].everyone.fetch_sockets()
+    servers[1].to("r").emit("after", 2)
+    assert await got(page, 1) == [["after", 2]]
+    await page.lose()
+    page.events, page.offset = [], None
+    await page.restore()
+    assert await got(page, 1) == [["after", 2]]
+
+
 async def test_own_events_are_not_replayed(servers: list[SocketServer]) -> None:
     ann, ben = await joined(servers[0]), await joined(servers[1])
     ann.emit("say", "r", 1)

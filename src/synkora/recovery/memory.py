@@ -222,18 +222,20 @@ class MemoryLog:
         """Return the events that a socket in `rooms` has missed, or the reason why they are unknown."""
         return self._read(None, dict.fromkeys(rooms, 0), after).events
 
-    def replay(
-        self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered, most: int | None = None
-    ) -> None:
+    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
         """Call `answered` with the events that a socket has missed, or the reason why they are unknown."""
-        answered(self._read(sid, joined, after, most))
+        answered(self._read(sid, joined, after))
+
+    def last_in(self, room: str, answered: Callable[[int | None], None]) -> None:
+        """Call `answered` with the number of a room's last event."""
+        kept = self._rooms.get(room)
+        answered(0 if kept is None else kept.last)
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Call `found` with the position."""
         found(self.position)
 
-    def _read(self, sid: str | None, joined: Mapping[str, int], after: Position, most: int | None = None) -> Missed:
-        most = self._settings.read_events if most is None else most
+    def _read(self, sid: str | None, joined: Mapping[str, int], after: Position) -> Missed:
         if after.epoch != self.epoch or after.number > self._number:
             return self._missed(Incomplete.EPOCH)
         self._grow_old(self._clock())
@@ -256,7 +258,7 @@ class MemoryLog:
                 return self._missed(Incomplete.TRIMMED, read)
             for event in room.after(start):
                 read += 1
-                if read > most:
+                if read > self._settings.read_events:
                     return self._missed(Incomplete.TOO_MANY, read)
                 if event.number in found:
                     continue

@@ -165,16 +165,19 @@ class EventLog(Protocol):
         """
         ...
 
-    def replay(
-        self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered, most: int | None = None
-    ) -> None:
+    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
         """Read the events that the socket `sid` has missed. `joined` has its rooms.
-
-        If there are more than `most` events to look at, by default `RecoverySettings.read_events`, there are too many.
 
         A room is read after the number that it has in `joined`, if that is later than `after`. `answered` is called
         with the events in their order, or with the reason why they are not known: within the call, or when the answer
         has come. All events that were delivered before belong to it, and none that is delivered later does.
+        """
+        ...
+
+    def last_in(self, room: str, answered: Callable[[int | None], None]) -> None:
+        """Call `answered` with the number of a room's last event, 0 if none is kept: within the call, or later.
+
+        If a shared log cannot be reached, `answered` is called with None.
         """
         ...
 

@@ -6,6 +6,7 @@ missed, and `log_catch_up` reads it after Redis was away.
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from math import ceil
 from time import time
 from typing import Final
@@ -117,9 +118,7 @@ class RedisLog(LogReceiver):
         self._reader.read(dict.fromkeys(rooms, (0, True)), after, found.set_result, leaves_out=True)
         return _missed(await found).events
 
-    def replay(
-        self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered, most: int | None = None
-    ) -> None:
+    def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
         """Read the events that a socket has missed. `answered` is called in order among the deliveries.
 
         While this instance catches up with the log, that comes first. The socket would get twice what the instance has
@@ -137,10 +136,15 @@ class RedisLog(LogReceiver):
             if self._catch_up.is_refused:
                 replied(Found(Incomplete.UNAVAILABLE, 0, after))
             else:
-                self._reader.read(rooms, after, replied, leaves_out=True, most=most)
+                self._reader.read(rooms, after, replied, leaves_out=True)
 
         if not self._catch_up.after(read, _READ_EXTRA + size_of(rooms)):
             answered(Missed(Incomplete.UNAVAILABLE, 0, after))
+
+    def last_in(self, room: str, answered: Callable[[int | None], None]) -> None:
+        """Ask Redis for the number of a room's last event. While this instance catches up, that comes first."""
+        if not self._catch_up.when_even(partial(self._reader.last_in, room, answered)):
+            answered(None)
 
     def locate(self, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position."""

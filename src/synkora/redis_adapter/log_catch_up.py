@@ -20,6 +20,7 @@ P = ParamSpec("P")
 Read = Callable[[Callable[[], None]], None]
 #: Bytes of the commands that read for clients which have returned while this instance caught up: about 10,000 clients.
 _MAX_READS: Final = 8_000_000
+_MAX_QUESTIONS: Final = 10_000  # of clients about their rooms that wait meanwhile
 #: Redis ends a connection with subscriptions that has 32 MB of answers unread, and an answer may have 2 MB and more.
 _READS_AT_ONCE: Final = 10
 _ASK_AGAIN: Final = 1.0  # seconds after a refusal: a new master, for one, has no replica for a moment
@@ -52,6 +53,7 @@ class LogCatchUp:
         self._reads: deque[tuple[Read, int]] = deque()
         self._reads_size = 0
         self._reading = 0  # reads without an answer
+        self._questions: deque[Callable[[], None]] = deque()
         self._refusals = 0
         self._asks_again: asyncio.TimerHandle | None = None
         appender.on_resent = self._read_on
@@ -86,6 +88,17 @@ class LogCatchUp:
         self._read_on()
         return True
 
+    def when_even(self, ask: Callable[[], None]) -> bool:
+        """Call `ask`, whose answer is small, when this instance has caught up, as `after` does, but before all reads.
+
+        Return False if too many wait for this, or Redis has refused: `ask` is not called.
+        """
+        if self.is_refused or len(self._questions) >= _MAX_QUESTIONS:
+            return False
+        self._questions.append(ask)
+        self._ask_on()
+        return True
+
     @property
     def _is_behind(self) -> bool:
         appender = self._appender
@@ -93,11 +106,18 @@ class LogCatchUp:
             not appender.is_settled or self._receiver.held is not None or appender.is_resending
         )
 
+    def _ask_on(self) -> None:
+        while self._questions and not self._is_behind:
+            self._questions.popleft()()
+
     def _read_on(self) -> None:
+        self._ask_on()
         while self._reads and self._reading < _READS_AT_ONCE and not self._is_behind:
             self._read_next()
 
     def _read_all(self) -> None:
+        while self._questions:
+            self._questions.popleft()()
         while self._reads:
             self._read_next()
 

@@ -51,6 +51,19 @@ class LogReader:
             return None
         return Kept(int(events or 0), int(size or 0))
 
+    def last_in(self, room: str, answered: Callable[[int | None], None]) -> None:
+        """Ask Redis for the number of a room's last event."""
+
+        def ended(call: asyncio.Future[Any]) -> None:
+            if call.exception() is not None:
+                answered(None)
+
+        def replied(reply: Any) -> None:
+            answered(self._read(lambda: int(reply or 0)))
+
+        index = self._link.key(self._keys.room(room)[1])
+        self._link.call("HGET", index, "last", answered=replied).add_done_callback(ended)
+
     def locate(self, proposed: str, found: Callable[[Position | None], None]) -> None:
         """Ask Redis for the position; a log that begins gets the epoch `proposed`."""
 
@@ -90,7 +103,6 @@ class LogReader:
         answered: Callable[[Found], None],
         *,
         leaves_out: bool,
-        most: int | None = None,
     ) -> None:
         """Read rooms, each after a number; the bool says whether the events for members only are read too."""
         keys, settings = self._keys, self._settings
@@ -102,7 +114,7 @@ class LogReader:
             ceil(settings.max_age * 1000),
             settings.replay_events,
             settings.replay_bytes,
-            settings.read_events if most is None else most,
+            settings.read_events,
             int(leaves_out),
         ]
         for room, (number, is_joined) in {**rooms, EVERYONE: (0, True)}.items():

@@ -19,7 +19,7 @@ from synkora.recovery.ports import NOT_KEPT, Incomplete, LoggedEvent, Missed, Re
 from synkora.recovery.position import Ahead, Position, after_event, later, parse
 from synkora.sockets import packets
 from synkora.sockets.event_traces import begin_append, begin_delivery
-from synkora.sockets.socket_recovery import LOST, RecoveryOutcome, ReplaySize, Return, SocketRecovery
+from synkora.sockets.socket_recovery import LOST, Left, RecoveryOutcome, ReplaySize, Return, SocketRecovery
 from synkora.tracing import NO_TRACE, NO_TRACER, Trace
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 #: Events of one replay.
 REPLAY_BOUNDS: Final = (0, 1, 10, 100, 1000, 10_000)
 _RETURN: Final = 0.001  # seconds that it takes to read and encode what a client has missed
-_LOOKED_AT: Final = 10  # events after a leave
 _MOST_LEFT: Final = 100  # rooms; a page leaves and joins a few at a time
 _MOST_OUTLIVED: Final = 10  # epochs
 _SLICE: Final = 500  # events of a replay that are encoded in one turn; a few milliseconds
@@ -383,24 +382,23 @@ class NamespaceRecovery:
         new = tuple(room for room in rooms if room not in found.joined)
         found.joined.update(dict.fromkeys(new, position.number))
         for room in found.left.keys() & set(new):
-            self._rejoined(socket, found, room, position)
+            self._rejoined(socket, found, room)
         self._locate(socket, found, new)
         self._save(socket, found)
 
-    def _rejoined(self, socket: "Socket", found: SocketRecovery, room: str, position: Position) -> None:
+    def _rejoined(self, socket: "Socket", found: SocketRecovery, room: str) -> None:
         """Let a membership begin where it first did, if nothing has happened since the socket left the room.
 
         What was sent before the leave may not have arrived yet.
         """
-        joined, left = found.left.pop(room)
+        left, epoch = found.left.pop(room), found.began.epoch
 
-        def answered(since: Missed) -> None:
-            events = since.events
-            if room in found.joined and isinstance(events, list) and not any(room in event.rooms for event in events):
-                found.joined[room] = joined
+        def answered(last: int | None) -> None:
+            if room in found.joined and last is not None and last <= left.number and found.began.epoch == epoch:
+                found.joined[room] = left.joined
                 self._save_again(socket, found)
 
-        self.log.replay(socket.id, {room: left}, Position(position.epoch, left), answered, _LOOKED_AT)
+        self.log.last_in(room, answered)
 
     def _locate(self, socket: "Socket", found: SocketRecovery, rooms: tuple[str, ...], *, begins: bool = False) -> None:
         """Learn where memberships, and with `begins` the session, begin in a log that others append to."""
@@ -453,8 +451,18 @@ class NamespaceRecovery:
                 found.left.clear()
             for room in rooms:
                 if room in found.joined:
-                    found.left[room] = (found.joined.pop(room), self.log.position.number)
+                    self._left(found, room)
             self._save(socket, found)
+
+    def _left(self, found: SocketRecovery, room: str) -> None:
+        """Learn up to which event a membership was: a shared log may number an edit of the socket's own only now."""
+        left = found.left[room] = Left(found.joined.pop(room), self.log.position.number)
+
+        def answered(last: int | None) -> None:
+            if last is not None:
+                left.number = max(left.number, last)
+
+        self.log.last_in(room, answered)
 
     def _save(self, socket: "Socket", found: SocketRecovery) -> None:
         joined = found.joined

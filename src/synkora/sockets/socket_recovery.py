@@ -59,12 +59,22 @@ class ReplaySize(NamedTuple):
     bytes: int = 0
 
 
+class Left:
+    """A room that a socket has left: where its membership began, and the number of the last event before the leave."""
+
+    __slots__ = ("joined", "number")
+
+    def __init__(self, joined: int, number: int) -> None:
+        self.joined = joined
+        self.number = number
+
+
 class SocketRecovery:
     """The state for a socket's return.
 
     `began` and `outlived` are those of `SavedSession`. `session` is as it was saved last, and before the reply to
-    CONNECT as it was found. `joined` has for each room the number of the last event before the join, and `left` for
-    rooms that were left that number and the last one before the leave. `after` is where a replay starts. Until the
+    CONNECT as it was found. `joined` has for each room the number of the last event before the join, and `left` the
+    rooms that were left. `after` is where a replay starts. Until the
     position `until` it has been read, as `missed`, which is encoded as `replay`. `outcome` says whether there is a
     replay, and `size` what it costs. `held` has the messages for the socket after `missed` was read, and before the
     reply to CONNECT. `former` is the `pid` that the client returned with if it was not recovered: it works until the
@@ -95,7 +105,7 @@ class SocketRecovery:
         self.former = ""
         self.session: SavedSession | None = None
         self.joined: dict[str, int] = {}
-        self.left: dict[str, tuple[int, int]] = {}
+        self.left: dict[str, Left] = {}
         self.after: Position | None = None
         self.until: Position | None = None
         self.outcome: RecoveryOutcome | None = None
