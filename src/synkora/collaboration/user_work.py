@@ -18,7 +18,7 @@ JOIN_SIZE: Final = 200_000  # bytes that a join or a question about access count
 TOLD_JOIN_SIZE: Final = 1_000_000
 CONNECT_SIZE: Final = 10_000_000  # bytes that a further CONNECT over the same connection counts as
 SHARED_SIZE: Final = 150_000  # bytes added to an event that Redis numbers and keeps, for the work of Redis
-READ_SIZE: Final = 10_000  # bytes that an event counts as which is read for a return and not sent
+READ_SIZE: Final = 10_000  # bytes added to the size of an event that is read for a return, sent or not
 _MAX_DEBTORS: Final = 50_000  # users without a connection whose debt is stored
 
 
@@ -70,7 +70,7 @@ class UserWork:
 
     def count_replay(self, events: int, size: int) -> None:
         """Count the events that were found for a connection that returns, of `size` bytes in all."""
-        self.due = self._rate.after(self.due, monotonic(), DELIVERY_SIZE * events + size)
+        self.due = self._rate.after(self.due, monotonic(), READ_SIZE * events + size)
 
 
 class UserWorks:
