@@ -397,3 +397,54 @@ async def test_a_log_that_has_begun_late_begins_again_with_another_epoch(redis: 
     await until(lambda: len(delivered) == 3)
     assert log.position.epoch != before.epoch
     assert await log.read(("p",), before) is Incomplete.EPOCH
+
+
+@pytest.mark.parametrize("flood", ["one read", "the room", "all rooms"])
+async def test_a_flood_in_one_room_costs_only_that_room_what_it_has_missed(
+    link: Link, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch, flood: str
+) -> None:
+    """It is more than one read may have, than the room keeps, or than an instance may miss in all."""
+    total = 20_000 if flood == "all rooms" else 64_000_000
+    settings = RecoverySettings(room_events=5 if flood == "the room" else 10_000, total_bytes=total)
+    follower = Followed(link, settings, Clock())
+    delivered: list[LoggedEvent] = []
+    log = follower.log("/", delivered.append)
+    follower.serve("/", used("p", "q", "r", "s"))
+    await until(lambda: not log.is_new)
+    writer = Followed(await started(make_link()), settings, Clock()).log("/", lambda _: None)
+    may_return = lose_until(link, monkeypatch)
+    for number in range(80 if flood == "all rooms" else 8):
+        size = 10 if flood == "all rooms" else 400_000
+        await writer.append_once(event(f"flood {number}" + "x" * size), ("p",))
+        if number < 3:
+            await writer.append_once(event(str(number)), ("qrs"[number],))
+    may_return.set()
+    await until(lambda: link.is_up and not log.is_new and log.held is None)
+    assert [name_of(each) for each in delivered] == [*"012"]
+    assert log.gaps == 1
+    await writer.append_once(event("later"), ("p",))
+    await until(lambda: name_of(delivered[-1]) == "later")
+    lose(link)
+    await until(lambda: link.reconnects == 2 and log.held is None)
+    assert ([name_of(each) for each in delivered], log.gaps) == ([*"012", "later"], 1)
+
+
+async def test_missed_events_of_several_rooms_may_be_more_than_one_read_has(
+    link: Link, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come once and in order, with an event that is in several of the rooms."""
+    follower = Followed(link, RecoverySettings(), Clock())
+    delivered: list[LoggedEvent] = []
+    log = follower.log("/", delivered.append)
+    follower.serve("/", used("p", "q", "r", "s"))
+    await until(lambda: not log.is_new)
+    writer = Followed(await started(make_link()), RecoverySettings(), Clock()).log("/", lambda _: None)
+    may_return = lose_until(link, monkeypatch)
+    names = [f"{number} " + "x" * 300_000 for number in range(20)]
+    for number, name in enumerate(names):
+        rooms = ("p", "q", "r", "s") if number == 10 else ("pqrs"[number % 4],)
+        await writer.append_once(event(name), rooms)
+    may_return.set()
+    await until(lambda: len(delivered) >= 20 and log.held is None)
+    assert [name_of(each) for each in delivered] == names
+    assert log.gaps == 0

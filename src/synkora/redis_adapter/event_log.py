@@ -21,7 +21,8 @@ from synkora.redis_adapter.log_bounds import declare
 from synkora.redis_adapter.log_catch_up import LogCatchUp
 from synkora.redis_adapter.log_codec import AUTHOR, BEGINNING, Found
 from synkora.redis_adapter.log_keys import LogKeys
-from synkora.redis_adapter.log_reader import LogReader, size_of
+from synkora.redis_adapter.log_parts import size_of
+from synkora.redis_adapter.log_reader import LogReader
 from synkora.redis_adapter.log_receiver import LogReceiver
 from synkora.tracing import NO_TRACE, Trace
 
@@ -115,7 +116,7 @@ class RedisLog(LogReceiver):
     async def read(self, rooms: Collection[str], after: Position) -> list[LoggedEvent] | Incomplete:
         """Return the events after a position that a socket in `rooms` has missed."""
         found: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        self._reader.read(dict.fromkeys(rooms, (0, True)), after, found.set_result, leaves_out=True)
+        self._reader.read(dict.fromkeys(rooms, (0, True)), after, found.set_result)
         return _missed(await found).events
 
     def replay(self, sid: str, joined: Mapping[str, int], after: Position, answered: Answered) -> None:
@@ -136,7 +137,7 @@ class RedisLog(LogReceiver):
             if self._catch_up.is_refused:
                 replied(Found(Incomplete.UNAVAILABLE, 0, after))
             else:
-                self._reader.read(rooms, after, replied, leaves_out=True)
+                self._reader.read(rooms, after, replied)
 
         if not self._catch_up.after(read, _READ_EXTRA + size_of(rooms)):
             answered(Missed(Incomplete.UNAVAILABLE, 0, after))

@@ -11,7 +11,7 @@ from synkora.recovery.ports import Incomplete
 from synkora.recovery.position import Position, is_same_log
 from synkora.redis.link import Link
 from synkora.redis_adapter.log_appender import LogAppender
-from synkora.redis_adapter.log_codec import LogEntry
+from synkora.redis_adapter.log_parts import CaughtUp
 from synkora.redis_adapter.log_reader import LogReader
 from synkora.redis_adapter.log_receiver import LogReceiver
 
@@ -23,6 +23,7 @@ _MAX_READS: Final = 8_000_000
 _MAX_QUESTIONS: Final = 10_000  # of clients about their rooms that wait meanwhile
 #: Redis ends a connection with subscriptions that has 32 MB of answers unread, and an answer may have 2 MB and more.
 _READS_AT_ONCE: Final = 10
+_TAKEN_AT_ONCE: Final = 100  # missed events that are delivered in one turn
 _ASK_AGAIN: Final = 1.0  # seconds after a refusal: a new master, for one, has no replica for a moment
 _REFUSALS: Final = 3  # after which events no longer wait: all replicas may be away for hours
 
@@ -202,7 +203,7 @@ class LogCatchUp:
         """Read what was missed. Events that come after the first part was read are held by the receiver, in order."""
         self._reader.read_parts(self._local_rooms(), self._receiver.last, self._safely(self._caught_up))
 
-    def _caught_up(self, missed: list[LogEntry] | Incomplete) -> None:
+    def _caught_up(self, missed: CaughtUp | Incomplete) -> None:
         if not self._link.is_up:
             return
         if missed is Incomplete.EPOCH:
@@ -212,9 +213,23 @@ class LogCatchUp:
             self._note_gap(missed)
             self._locate(self._begin_at)
             return
-        receiver = self._receiver
-        for entry in missed:
+        for reason in missed.failed[:1]:
+            self._note_gap(reason)
+        self._take_some(missed, self._receiver.held)
+
+    def _take_some(self, missed: CaughtUp, held: list[bytes] | None) -> None:
+        """Deliver missed events, some in a turn; unless the link is lost meanwhile: then the others are read again."""
+        receiver, entries = self._receiver, missed.entries
+        if held is None or receiver.held is not held:
+            return
+        for _ in range(min(len(entries), _TAKEN_AT_ONCE)):
+            entry = entries.popleft()
             self._succeeds(receiver.take, entry, Position(receiver.epoch, entry.event.number))
+        if entries:
+            asyncio.get_running_loop().call_soon(self._safely(self._take_some), missed, held)
+            return
+        if missed.until.epoch == receiver.epoch and missed.until.number > receiver.last.number:
+            receiver.move_to(missed.until)  # what has failed would fail again
         self._resume()
 
     def _locate(self, found: Callable[[Position | None], None]) -> None:

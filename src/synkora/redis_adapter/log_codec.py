@@ -54,6 +54,19 @@ class Found(NamedTuple):
     until: Position
 
 
+class Part(NamedTuple):
+    """What an instance found in the first ones of the rooms that it asked for.
+
+    `rooms` is their number, and `failed` says why some of them are unknown.
+    """
+
+    entries: list[tuple[str, LogEntry]]
+    rooms: int
+    failed: list[Incomplete]
+    until: Position
+    is_other_epoch: bool
+
+
 def stored_fields(event: LoggedEvent, sender: str, number: int) -> list[bytes | str | int]:
     """Return the fields of an event's entry in a stream."""
     fields: list[bytes | str | int] = ["s", event.size, "d", event.data, "n", f"{sender}:{number}"]
@@ -136,6 +149,15 @@ def read_reply(reply: Any, ahead: Ahead | None) -> Found:
         entries = [entry for entry in read if not _is_ahead(entry, ahead)]
         entries.sort(key=lambda entry: entry.event.number)
     return Found(entries, looked_at, Position(epoch, last, ahead))
+
+
+def read_part(reply: Any) -> Part:
+    """Return what an instance has read. Raises errors like `read_reply`."""
+    reason, until = reply[0], Position(reply[1].decode(), reply[2])
+    if reason:
+        return Part([], 0, [], until, is_other_epoch=True)
+    entries = [(room.decode(), _entry(number, room.decode(), fields)) for number, room, fields in reply[4]]
+    return Part(entries, reply[5], [Incomplete(each.decode()) for each in reply[6]], until, is_other_epoch=False)
 
 
 def _arguments(event: LoggedEvent) -> list[Any]:

@@ -1,8 +1,9 @@
 -- Return what a socket has missed: a reason why that is not known, or '', the epoch, the last number, how many events
--- were looked at, and the events. It writes nothing: it also runs while Redis refuses writes.
+-- were looked at, the events, and for an instance how many of the rooms were read, and why some of them failed: one room with
+-- too much, or without some of its events, costs the others nothing. It writes nothing: it also runs while Redis refuses writes.
 -- KEYS: log, rooms, floors, marks, then for each room its stream and its index.
 -- ARGV: epoch and number of the position, now (ms), max_age (ms), replay_events,
--- replay_bytes, read_events, whether events are left out that leave out one of the rooms ('1'), then for each room its name, the
+-- replay_bytes, read_events, whether it reads for a client ('1'): events are left out that leave out one of the rooms, then for each room its name, the
 -- number after which it is read, and whether it was joined ('1'): else it is the socket's id, and events for members only
 -- are left out. They may be all that there is, in a room that others have named like the id: nothing is read then. Such events
 -- leave out a socket, as at their delivery, and nobody who is in a room.
@@ -38,7 +39,8 @@ local function is_left_out(entry)
   return except and known[except]
 end
 
-for position = FIRST_ROOM, #ARGV, 3 do
+-- Add what was missed in a room to what was found. Returns a reason why it is not known.
+local function read_room(position)
   local room, from = ARGV[position], math.max(after, tonumber(ARGV[position + 1]))
   local is_joined = ARGV[position + 2] == '1'
   local at = 5 + (position - FIRST_ROOM) / 3 * 2
@@ -53,29 +55,54 @@ for position = FIRST_ROOM, #ARGV, 3 do
     from = last
   end
   if from < floor then
-    return { 'trimmed', epoch, last, read }
+    return 'trimmed'
   end
   local entries
   repeat
     entries = redis.call('XRANGE', stream, string.format('%.0f-0', from + 1), '+', 'COUNT', CHUNK)
     read = read + #entries
     if read > max_read then
-      return { 'too_many', epoch, last, read }
+      return 'too_many'
     end
     for _, entry in ipairs(entries) do
       from = number_of(entry)
       if from <= too_old then
-        return { 'trimmed', epoch, last, read }
+        return 'trimmed'
       end
       if not seen[from] and (is_joined or not field(entry, 'o')) and not is_left_out(entry) then
         seen[from] = true
         found[#found + 1] = { from, room, entry[2] }
         size = size + tonumber(field(entry, 's'))
         if #found > max_events or size > max_bytes then
-          return { 'too_many', epoch, last, read }
+          return 'too_many'
         end
       end
     end
   until #entries < CHUNK
 end
-return { '', epoch, last, read, found }
+
+local done, failed = 0, {}
+for position = FIRST_ROOM, #ARGV, 3 do
+  local read_before, found_before, size_before = read, #found, size
+  local reason = read_room(position)
+  if reason and leaves_out then
+    return { reason, epoch, last, read }
+  end
+  local is_alone = read_before == 0
+  if reason then -- the others are still read
+    for place = #found, found_before + 1, -1 do
+      seen[found[place][1]] = nil
+      found[place] = nil
+    end
+    size = size_before
+    if reason == 'too_many' and not is_alone then -- perhaps together with the rooms before: it is read again
+      break
+    end
+    failed[#failed + 1] = reason
+  end
+  done = done + 1
+  if reason == 'too_many' then
+    break
+  end
+end
+return { '', epoch, last, read, found, done, failed }

@@ -1,8 +1,7 @@
 """Reads a log in Redis: what was missed, where the log is, and what it keeps."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import ceil
 from typing import Any, Final, TypeVar
 
@@ -12,25 +11,18 @@ from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.errors import UNREADABLE
 from synkora.redis.link import Link, LinkDown, RedisRefused, Script
-from synkora.redis_adapter.log_codec import EVERYONE, Found, LogEntry, read_reply
+from synkora.redis_adapter.log_codec import EVERYONE, Found, Part, read_part, read_reply
 from synkora.redis_adapter.log_keys import LogKeys
+from synkora.redis_adapter.log_parts import CaughtUp, LogParts
 
 T = TypeVar("T")
 #: Seconds without an event after which a log is forgotten: a week longer than events are kept and clients may be away.
 LOG_LIFETIME: Final = 14 * 86_400
-#: Bytes of a command that reads what was missed. All rooms of an instance may be more than a link may hold.
-_ROOMS_AT_ONCE: Final = 262_144
-_ROOM_EXTRA: Final = 150  # bytes of a room in such a command besides its name, which is there three times
 _BEGIN: Final = Script.load(__package__, "log_begin")
 _SETTLE: Final = Script.load(__package__, "log_settle")
 _READ: Final = Script.load(__package__, "log_common", "log_read")
 
 log = Log(__name__)
-
-
-def size_of(rooms: Iterable[str]) -> int:
-    """Return how many bytes of a command the rooms take, about."""
-    return sum(_ROOM_EXTRA + 3 * len(room.encode(errors="surrogatepass")) for room in rooms)
 
 
 class LogReader:
@@ -96,15 +88,30 @@ class LogReader:
             log.warning("log_answer_unreadable", problem=type(error).__name__)
             return None
 
-    def read(
+    def read(self, rooms: Mapping[str, tuple[int, bool]], after: Position, answered: Callable[[Found], None]) -> None:
+        """Read rooms, each after a number; the bool says whether the events for members only are read too."""
+        unavailable = Found(Incomplete.UNAVAILABLE, 0, after)
+
+        def replied(reply: Any) -> None:
+            try:
+                found = read_reply(reply, after.ahead)
+            except UNREADABLE as error:
+                log.warning("log_entry_unreadable", problem=str(error))
+                found = unavailable
+            answered(found)
+
+        rooms = {**rooms, EVERYONE: (0, True)}
+        self._ask(rooms, after, replied, lambda: answered(unavailable), leaves_out=True)
+
+    def _ask(
         self,
         rooms: Mapping[str, tuple[int, bool]],
         after: Position,
-        answered: Callable[[Found], None],
+        replied: Callable[[Any], None],
+        failed: Callable[[], None],
         *,
         leaves_out: bool,
     ) -> None:
-        """Read rooms, each after a number; the bool says whether the events for members only are read too."""
         keys, settings = self._keys, self._settings
         names = [*keys.whole]
         args: list[bytes | str | int] = [
@@ -117,57 +124,27 @@ class LogReader:
             settings.read_events,
             int(leaves_out),
         ]
-        for room, (number, is_joined) in {**rooms, EVERYONE: (0, True)}.items():
+        for room, (number, is_joined) in rooms.items():
             names += keys.room(room)
             args += (room, number, int(is_joined))
-        unavailable = Found(Incomplete.UNAVAILABLE, 0, after)
-
-        def replied(reply: Any) -> None:
-            try:
-                found = read_reply(reply, after.ahead)
-            except UNREADABLE as error:
-                log.warning("log_entry_unreadable", problem=str(error))
-                found = unavailable
-            answered(found)
-
-        self._run(_READ, names, args, replied, lambda: answered(unavailable))
+        self._run(_READ, names, args, replied, failed)
 
     def read_parts(
-        self, names: Collection[str], after: Position, answered: Callable[[list[LogEntry] | Incomplete], None]
+        self, names: Collection[str], after: Position, answered: Callable[[CaughtUp | Incomplete], None]
     ) -> None:
-        """Read rooms, some of them at a time, up to where the log is at the first part."""
-        rooms, settings = deque(names), self._settings
-        entries: dict[int, LogEntry] = {}
-        until: Position | None = None
+        """Read what an instance has missed in rooms, some of them at a time."""
+        LogParts(self._read_part, names, after, self._settings.total_bytes, answered).read_on()
 
-        def read_part() -> None:
-            part: dict[str, tuple[int, bool]] = {}
-            size = 0
-            while rooms and size < _ROOMS_AT_ONCE:
-                name = rooms.popleft()
-                part[name] = (0, True)
-                size += size_of((name,))
+    def _read_part(self, rooms: Collection[str], after: Position, collect: Callable[[Part | None], None]) -> None:
+        def replied(reply: Any) -> None:
             try:
-                self.read(part, after, collect, leaves_out=False)
-            except UnicodeEncodeError:  # the name of a room
-                answered(Incomplete.UNAVAILABLE)
+                found = read_part(reply)
+            except UNREADABLE as error:
+                log.warning("log_entry_unreadable", problem=str(error))
+                found = None
+            collect(found)
 
-        def collect(found: Found) -> None:
-            nonlocal until
-            until = until or found.until
-            if isinstance(found.entries, Incomplete):
-                answered(found.entries)
-                return
-            entries.update((each.event.number, each) for each in found.entries if each.event.number <= until.number)
-            size = sum(each.event.size for each in entries.values())
-            if len(entries) > settings.replay_events or size > settings.replay_bytes:
-                answered(Incomplete.TOO_MANY)
-            elif rooms:
-                read_part()
-            else:
-                answered([entries[number] for number in sorted(entries)])
-
-        read_part()
+        self._ask(dict.fromkeys(rooms, (0, True)), after, replied, lambda: collect(None), leaves_out=False)
 
     def _run(
         self,
