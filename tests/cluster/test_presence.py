@@ -17,7 +17,7 @@ from tests.support.servers import until
 from synkora.cluster.lease import Timing
 from synkora.cluster.presence_sync import PresenceSync
 from synkora.cluster.project_sync import SyncState
-from synkora.collaboration.presence import Presence
+from synkora.collaboration.presence import Presence, PresenceEntry
 from synkora.collaboration.projects import PRESENCE_GRACE
 from synkora.redis.link import Link, LinkSettings
 
@@ -276,6 +276,29 @@ async def test_very_many_members_do_not_end_the_link(gather: Gather, redis: Redi
         await until(lambda: all(project.state is SyncState.SYNCED for project in one.presence._projects.values()))
     assert one.link.reconnects == reconnects + 2
     assert all(two.sees(project) == {"a1", "b1", "c1", "d1"} for project in ids)
+
+
+async def test_the_lists_of_large_projects_do_not_end_the_link(gather: Gather, redis: RedisServer) -> None:
+    """Redis ends a connection with too much unread. The lists of large projects are asked for one after the other."""
+    redis.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 2000000 0 0")
+    one, two = await gather(timing=replace(QUICK, timeout=30))
+    ids = [f"p{number}" for number in range(40)]
+    sockets = {f"a{number}" for number in range(90)}
+    for project in ids:
+        one.inside[project] = {
+            socket: PresenceEntry(socket, "user-a", "A", "2026-01-02T03:04:05Z", "https://" + "x" * 1000)
+            for socket in sockets
+        }
+        for socket in sockets:
+            one.join(project, socket)
+    await until(lambda: all(each.state is SyncState.SYNCED for each in one.presence._projects.values()))
+    for project in ids:
+        two.join(project, "b1")
+    await until(lambda: all(two.sees(project) == {*sockets, "b1"} for project in ids))
+    assert (one.link.reconnects, two.link.reconnects) == (0, 0)
+    for project in ids:
+        two.leave(project, "b1")
+    await until(lambda: all(one.sees(project) == sockets for project in ids))
 
 
 async def test_the_others_are_removed_if_redis_stays_away(gather: Gather, redis: RedisServer) -> None:

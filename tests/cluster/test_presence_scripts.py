@@ -43,7 +43,7 @@ class Redis:
         return await self.link.run(CHANGE, (KEYS.instances, KEYS.instance(uid), KEYS.project(PROJECT)), args)
 
     async def enter(self, uid: str, *own: str, project: str = PROJECT, held: str = "") -> Any:
-        args: list[bytes | str | int] = [uid, project, KEYS.channel(project), LIFETIME]
+        args: list[bytes | str | int] = [uid, project, KEYS.channel(project), LIFETIME, -1]
         for socket_id in own:
             args += (socket_id, json.dumps({"socketId": socket_id}), int(socket_id == held))
         reply = await self.link.run(ENTER, (KEYS.instances, KEYS.instance(uid), KEYS.project(project)), args)
@@ -263,7 +263,7 @@ class Told(Redis):
         )
 
     async def enter(self, uid: str, *own: str, project: str = PROJECT, held: str = "") -> Any:
-        args: list[bytes | str | int] = [uid, PROJECT, KEYS.channel(PROJECT), LIFETIME]
+        args: list[bytes | str | int] = [uid, PROJECT, KEYS.channel(PROJECT), LIFETIME, -1]
         for socket_id in own:
             args += (socket_id, self.json(socket_id), int(socket_id == held))
         return await self.link.run(

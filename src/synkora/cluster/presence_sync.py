@@ -27,6 +27,9 @@ _CALLS_AT_ONCE: Final = 64
 #: Bytes of calls that are sent before Redis answers the first of them. Those for very many members are more than a link
 #: may hold: the link would end each time.
 _BYTES_AT_ONCE: Final = 1_000_000
+#: Connections in a snapshot that is asked for beside others. Redis ends a connection that has 32 MB of answers unread.
+_MOST_BESIDE: Final = 80
+_LARGE: Final = b"large"
 _CHANGES_AT_ONCE: Final = 1000  # of one project, so that Redis is not blocked
 _GOODBYE_WITHIN: Final = 2.0  # seconds
 
@@ -232,7 +235,8 @@ class PresenceSync:
     def _entered(self, project: ProjectSync, reply: Any) -> None:
         """Apply a snapshot, in order among the announcements."""
         self._changed(reply)
-        if reply is None or self._projects.get(project.id) is not project:
+        project.is_large = reply == _LARGE
+        if reply is None or project.is_large or self._projects.get(project.id) is not project:
             return
         try:
             snapshot = SNAPSHOT.decode(reply)
@@ -289,7 +293,9 @@ class PresenceSync:
             project_id, _ = self._due.popitem(last=False)
             project = self._projects.get(project_id)
             if project is None:
-                self._call(ProjectSync(project_id, self._link.uid))  # without connections
+                project = ProjectSync(project_id, self._link.uid)  # without connections
+                project.is_large = True
+                self._call(project)
             elif project.has_news and not project.is_calling:
                 self._call(project)
 
@@ -302,6 +308,7 @@ class PresenceSync:
         answered: Callable[[Any], None]
         if project.needs_snapshot:
             script, answered = ENTER, partial(self._entered, project)
+            args.append(-1 if project.is_large else _MOST_BESIDE)
             for entry in project.enter():
                 args += (entry.socketId, encode(entry), int(entry.socketId in project.replica.held))
         else:
@@ -311,6 +318,8 @@ class PresenceSync:
             for connection in joined:
                 args += connection
         size = sum(len(each) for each in (*names, *args) if not isinstance(each, int))
+        if project.is_large:
+            size += _BYTES_AT_ONCE  # no other call beside it
         self._failed.discard(project.id)
         self._calls += 1
         self._in_flight += size
@@ -320,7 +329,9 @@ class PresenceSync:
         self._calls -= 1
         self._in_flight -= size
         error = call.exception()
-        project.move(SyncEvent.ANSWER if error is None and call.result() is not None else SyncEvent.FAIL)
+        is_too_large = error is None and call.result() == _LARGE
+        is_done = error is None and call.result() is not None and not is_too_large
+        project.move(SyncEvent.ANSWER if is_done else SyncEvent.FAIL)
         is_open = self._projects.get(project.id) is project
         if isinstance(error, RedisRefused):
             self._note_refusal(error)
@@ -330,7 +341,7 @@ class PresenceSync:
                 self._lease.is_valid = False  # the next registration returns the projects to leave
         elif project.has_news and is_open and project.id not in self._failed:
             self._plan_call(project.id)
-        if is_open and not isinstance(error, LinkDown):
+        if is_open and not is_too_large and not isinstance(error, LinkDown):
             self._complete(project.id)
             if not (project.replica.own or project.left):
                 self._drop(project)

@@ -54,11 +54,12 @@ _CALLING: Final = (SyncState.ENTERING, SyncState.CHANGING, SyncState.OVERTAKEN)
 class ProjectSync:
     """A project's replica, and the changes that Redis has yet to get: first those in `left`, then those in `joined`."""
 
-    __slots__ = ("id", "joined", "left", "replica", "state")
+    __slots__ = ("id", "is_large", "joined", "left", "replica", "state")
 
     def __init__(self, id: str, instance: str) -> None:
         self.id = id
         self.state = SyncState.NEW
+        self.is_large = False  # too large for its snapshot to be asked for beside others
         self.replica = Replica(instance)
         self.left: dict[str, None] = {}
         self.joined: dict[str, bytes] = {}
