@@ -225,3 +225,22 @@ async def test_an_event_that_was_missed_is_delivered_with_its_trace(link: Link, 
     await writer.append_once(event("a"), ("p",), trace=Trace(TRACEPARENT))
     await until(lambda: len(delivered) == 1)
     assert delivered[0].traceparent == TRACEPARENT
+
+
+async def test_an_answer_leaves_out_the_names_of_rooms_and_keys(link: Link, redis: RedisServer) -> None:
+    """They would make an answer much larger than its events, whose bytes are bounded."""
+    log, _ = followed(link)
+    room = "r" * 200
+    for number in range(500):
+        log.append(event("x"), (), (room,), (), f"{number}".zfill(300))
+    await until(lambda: log.kept_bytes == 0)
+
+    def sent() -> int:
+        stats = redis.do("INFO", "stats").decode()
+        return int(stats.partition("total_net_output_bytes:")[2].split()[0])
+
+    before = sent()
+    found = await log.read((room,), Position(log.position.epoch, 0))
+    assert not isinstance(found, Incomplete)
+    assert [(each.rooms, name_of(each)) for each in found] == [((room,), "x")] * 500
+    assert sent() - before < 100_000

@@ -135,8 +135,8 @@ def read_message(message: bytes) -> tuple[LogEntry, Position]:
     return LogEntry(event, sender, number), position
 
 
-def read_reply(reply: Any, ahead: Ahead | None) -> Found:
-    """Return what has been read, without the events that the client is `ahead` with.
+def read_reply(reply: Any, rooms: Sequence[str], ahead: Ahead | None) -> Found:
+    """Return what has been read in rooms, without the events that the client is `ahead` with.
 
     Raises an error of `synkora.redis.errors.UNREADABLE` for entries that another program or version has written.
     """
@@ -145,18 +145,18 @@ def read_reply(reply: Any, ahead: Ahead | None) -> Found:
     if reason:
         entries = Incomplete(reason)
     else:
-        read = (_entry(number, room.decode(), fields) for number, room, fields in reply[4])
+        read = (_entry(number, rooms[place], fields) for number, place, fields in reply[4])
         entries = [entry for entry in read if not _is_ahead(entry, ahead)]
         entries.sort(key=lambda entry: entry.event.number)
     return Found(entries, looked_at, Position(epoch, last, ahead))
 
 
-def read_part(reply: Any) -> Part:
+def read_part(reply: Any, rooms: Sequence[str]) -> Part:
     """Return what an instance has read. Raises errors like `read_reply`."""
     reason, until = reply[0], Position(reply[1].decode(), reply[2])
     if reason:
         return Part([], 0, [], until, is_other_epoch=True)
-    entries = [(room.decode(), _entry(number, room.decode(), fields)) for number, room, fields in reply[4]]
+    entries = [(rooms[place], _entry(number, rooms[place], fields)) for number, place, fields in reply[4]]
     return Part(entries, reply[5], [Incomplete(each.decode()) for each in reply[6]], until, is_other_epoch=False)
 
 
@@ -194,7 +194,7 @@ def _entry(number: int, room: str, written: Sequence[bytes]) -> LogEntry:
         tuple(msgspec.msgpack.decode(fields[b"a"])) if b"a" in fields else (),
         rooms,
         tuple(_STRINGS.decode(fields[b"x"])) if b"x" in fields else (),
-        fields[b"k"].decode() if b"k" in fields else None,
+        None,
         b"o" in fields,
         fields[b"t"].decode() if b"t" in fields else "",
     )

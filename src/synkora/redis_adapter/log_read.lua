@@ -71,7 +71,11 @@ local function read_room(position)
       end
       if not seen[from] and (is_joined or not field(entry, 'o')) and not is_left_out(entry) then
         seen[from] = true
-        found[#found + 1] = { from, room, entry[2] }
+        local fields = entry[2]
+        if fields[7] == 'k' then -- the key is of no use in the answer
+          fields[8] = ''
+        end
+        found[#found + 1] = { from, (position - FIRST_ROOM) / 3, fields }
         size = size + tonumber(field(entry, 's'))
         if #found > max_events or size > max_bytes then
           return 'too_many'

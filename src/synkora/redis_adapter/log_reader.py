@@ -91,16 +91,16 @@ class LogReader:
     def read(self, rooms: Mapping[str, tuple[int, bool]], after: Position, answered: Callable[[Found], None]) -> None:
         """Read rooms, each after a number; the bool says whether the events for members only are read too."""
         unavailable = Found(Incomplete.UNAVAILABLE, 0, after)
+        rooms = {**rooms, EVERYONE: (0, True)}
 
         def replied(reply: Any) -> None:
             try:
-                found = read_reply(reply, after.ahead)
+                found = read_reply(reply, tuple(rooms), after.ahead)
             except UNREADABLE as error:
                 log.warning("log_entry_unreadable", problem=str(error))
                 found = unavailable
             answered(found)
 
-        rooms = {**rooms, EVERYONE: (0, True)}
         self._ask(rooms, after, replied, lambda: answered(unavailable), leaves_out=True)
 
     def _ask(
@@ -138,7 +138,7 @@ class LogReader:
     def _read_part(self, rooms: Collection[str], after: Position, collect: Callable[[Part | None], None]) -> None:
         def replied(reply: Any) -> None:
             try:
-                found = read_part(reply)
+                found = read_part(reply, tuple(rooms))
             except UNREADABLE as error:
                 log.warning("log_entry_unreadable", problem=str(error))
                 found = None
