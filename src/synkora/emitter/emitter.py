@@ -30,7 +30,21 @@ class EmitterOperators:
     The emitters share one connection.
     """
 
-    _target: Target
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        prefix: str = "socket.io",
+        recovery: bool | RecoverySettings = False,
+        timeout: float = 5,
+    ) -> None:
+        self._target = Target()
+        self._open(_maker(url, token, prefix, recovery, timeout))
+
+    def _open(self, make: Callable[[], Way]) -> None:
+        """Keep the way of the events, or what makes it."""
+        raise NotImplementedError
 
     def of(self, namespace: str) -> Self:
         """Select a namespace in place of the main one."""
@@ -104,17 +118,8 @@ class Emitter(EmitterOperators):
     neither does within `timeout` seconds. Raises `ValueError` and `TypeError` for invalid arguments.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str | None = None,
-        prefix: str = "socket.io",
-        recovery: bool | RecoverySettings = False,
-        timeout: float = 5,
-    ) -> None:
-        self._way = _maker(url, token, prefix, recovery, timeout)()
-        self._target = Target()
+    def _open(self, make: Callable[[], Way]) -> None:
+        self._way = make()
 
     async def emit(
         self, event: str, *args: object, attachments: tuple[bytes, ...] = (), traceparent: str | None = None
@@ -162,19 +167,9 @@ class SyncEmitter(EmitterOperators):
     can make one emitter for all. Do not use it within a coroutine, whose event loop would wait, nor with gevent.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str | None = None,
-        prefix: str = "socket.io",
-        recovery: bool | RecoverySettings = False,
-        timeout: float = 5,
-    ) -> None:
-        make = _maker(url, token, prefix, recovery, timeout)
+    def _open(self, make: Callable[[], Way]) -> None:
         make()  # an invalid argument is an error here, not at the first use
         self._background = Background(make)
-        self._target = Target()
 
     def emit(
         self, event: str, *args: object, attachments: tuple[bytes, ...] = (), traceparent: str | None = None

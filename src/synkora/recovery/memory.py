@@ -369,24 +369,23 @@ class MemoryLog:
 
         Makes room for a 64th of the limit at once, since it looks at all rooms.
         """
-        settings, everyone = self._settings, self._everyone
-        if self._size > settings.total_bytes:
-            most = settings.total_bytes - settings.total_bytes // 64
-            share = self._share(most - everyone.size)
+        if self._size > self._settings.total_bytes:
+            most, share = self._most(self._settings.total_bytes, self._everyone.size)
             for room in self._largest(attrgetter("size"), share):
                 if self._size <= most:
                     break
                 self._trim_to(room, room.count, max(share, room.size - (self._size - most)))
-        if self._count > settings.total_events:
-            most = settings.total_events - settings.total_events // 64
-            share = self._share(most - everyone.count)
+        if self._count > self._settings.total_events:
+            most, share = self._most(self._settings.total_events, self._everyone.count)
             for room in self._largest(attrgetter("count"), share):
                 if self._count <= most:
                     break
                 self._trim_to(room, max(share, room.count - (self._count - most)), room.size)
 
-    def _share(self, most: int) -> int:
-        return max(most, 0) // max(len(self._rooms), 1)
+    def _most(self, limit: int, of_everyone: int) -> tuple[int, int]:
+        """Return what a trimmed log may keep in all, and of each room."""
+        most = limit - limit // 64
+        return most, max(most - of_everyone, 0) // max(len(self._rooms), 1)
 
     def _largest(self, measure: Callable[[KeptRoom], int], share: int) -> list[KeptRoom]:
         """Return the rooms with more than their share, the largest first; of equal ones the quietest."""

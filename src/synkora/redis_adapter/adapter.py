@@ -1,6 +1,6 @@
 """The adapter that connects a namespace with other servers, also Node.js servers, through Redis."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec import UNSET, Raw
@@ -35,6 +35,7 @@ from synkora.redis_adapter.wire_codec import (
 from synkora.sockets.answer_collector import AnswerCollector
 from synkora.sockets.errors import AckTimeout
 from synkora.sockets.local_adapter import LocalAdapter
+from synkora.sockets.rooms import RoomNames
 from synkora.sockets.snapshot import SocketSnapshot
 
 DEFAULT_PREFIX: Final = "socket.io"
@@ -113,9 +114,7 @@ class RedisAdapter:
     def _unsubscribe(self, room: str) -> None:
         self._link.unsubscribe(self._channels.room(room))
 
-    def broadcast(
-        self, message: Message, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
-    ) -> None:
+    def broadcast(self, message: Message, rooms: RoomNames, except_rooms: RoomNames, *, local: bool = False) -> None:
         """Send `message`; to other servers over the room's channel if there is only one room."""
         self._local.broadcast(message, rooms, except_rooms)
         if local:
@@ -175,13 +174,7 @@ class RedisAdapter:
     # Acks
 
     async def call(
-        self,
-        message: Message,
-        rooms: Collection[str],
-        except_rooms: Collection[str],
-        *,
-        timeout: float,
-        local: bool = False,
+        self, message: Message, rooms: RoomNames, except_rooms: RoomNames, *, timeout: float, local: bool = False
     ) -> list[Any]:
         """Send an event, and wait for the acks of all recipients, on all servers.
 
@@ -205,7 +198,7 @@ class RedisAdapter:
     # Sockets
 
     async def fetch_sockets(
-        self, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+        self, rooms: RoomNames, except_rooms: RoomNames, *, local: bool = False
     ) -> list[SocketSnapshot]:
         """Describe sockets, this server's first. Raises `TimeoutError` if another server does not answer."""
         found = self._local.snapshots(rooms, except_rooms)
@@ -220,23 +213,21 @@ class RedisAdapter:
         return found
 
     def sockets_join(
-        self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False
+        self, rooms: RoomNames, except_rooms: RoomNames, joined: RoomNames, *, local: bool = False
     ) -> None:
         """Add sockets to the rooms `joined`."""
         self._local.sockets_join(rooms, except_rooms, joined)
         if not local:
             self._tell(RequestType.REMOTE_JOIN, opts=_options(rooms, except_rooms), rooms=list(joined))
 
-    def sockets_leave(
-        self, rooms: Collection[str], except_rooms: Collection[str], left: Collection[str], *, local: bool = False
-    ) -> None:
+    def sockets_leave(self, rooms: RoomNames, except_rooms: RoomNames, left: RoomNames, *, local: bool = False) -> None:
         """Remove sockets from the rooms `left`."""
         self._local.sockets_leave(rooms, except_rooms, left)
         if not local:
             self._tell(RequestType.REMOTE_LEAVE, opts=_options(rooms, except_rooms), rooms=list(left))
 
     def disconnect_sockets(
-        self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False
+        self, rooms: RoomNames, except_rooms: RoomNames, *, close: bool, local: bool = False
     ) -> None:
         """Disconnect sockets from the namespace; with `close`, end their whole connections."""
         self._local.disconnect_sockets(rooms, except_rooms, close=close)
@@ -340,7 +331,7 @@ def _flags(message: Message) -> dict[str, Any]:
     return flags if message.compress else {**flags, "compress": False}
 
 
-def _options(rooms: Collection[str], except_rooms: Collection[str], flags: Flags = UNSET) -> Options:
+def _options(rooms: RoomNames, except_rooms: RoomNames, flags: Flags = UNSET) -> Options:
     return Options([*dict.fromkeys(rooms)], [*dict.fromkeys(except_rooms)], flags)
 
 

@@ -1,11 +1,10 @@
 """The port to other servers."""
 
-from collections.abc import Collection
 from typing import Any, Protocol
 
 from synkora.engine.message import Message
 from synkora.sockets.broadcast_acks import BroadcastAcks
-from synkora.sockets.rooms import Rooms
+from synkora.sockets.rooms import RoomNames, Rooms
 from synkora.sockets.snapshot import SocketSnapshot
 
 
@@ -28,9 +27,7 @@ class Adapter(Protocol):
         """The pending acks of this server's clients for broadcasts."""
         ...
 
-    def broadcast(
-        self, message: Message, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
-    ) -> None:
+    def broadcast(self, message: Message, rooms: RoomNames, except_rooms: RoomNames, *, local: bool = False) -> None:
         """Send `message`."""
         ...
 
@@ -43,13 +40,7 @@ class Adapter(Protocol):
         ...
 
     async def call(
-        self,
-        message: Message,
-        rooms: Collection[str],
-        except_rooms: Collection[str],
-        *,
-        timeout: float,
-        local: bool = False,
+        self, message: Message, rooms: RoomNames, except_rooms: RoomNames, *, timeout: float, local: bool = False
     ) -> list[Any]:
         """Send an event, and wait up to `timeout` seconds for the acks of all recipients.
 
@@ -58,25 +49,23 @@ class Adapter(Protocol):
         ...
 
     async def fetch_sockets(
-        self, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+        self, rooms: RoomNames, except_rooms: RoomNames, *, local: bool = False
     ) -> list[SocketSnapshot]:
         """Describe sockets. Raises `TimeoutError` if another server does not answer."""
         ...
 
     def sockets_join(
-        self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False
+        self, rooms: RoomNames, except_rooms: RoomNames, joined: RoomNames, *, local: bool = False
     ) -> None:
         """Add sockets to the rooms `joined`."""
         ...
 
-    def sockets_leave(
-        self, rooms: Collection[str], except_rooms: Collection[str], left: Collection[str], *, local: bool = False
-    ) -> None:
+    def sockets_leave(self, rooms: RoomNames, except_rooms: RoomNames, left: RoomNames, *, local: bool = False) -> None:
         """Remove sockets from the rooms `left`."""
         ...
 
     def disconnect_sockets(
-        self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False
+        self, rooms: RoomNames, except_rooms: RoomNames, *, close: bool, local: bool = False
     ) -> None:
         """Disconnect sockets from the namespace; with `close`, end their whole connections."""
         ...

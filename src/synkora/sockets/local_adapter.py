@@ -1,6 +1,6 @@
 """The adapter of a single server, and the local part of any other adapter."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from synkora.engine.message import Message
@@ -9,7 +9,7 @@ from synkora.sockets import packets
 from synkora.sockets.adapter import Adapter
 from synkora.sockets.answer_collector import AnswerCollector
 from synkora.sockets.broadcast_acks import BroadcastAcks, PendingBroadcastAck
-from synkora.sockets.rooms import Rooms
+from synkora.sockets.rooms import RoomNames, Rooms
 from synkora.sockets.server_side_events import ServerSide
 from synkora.sockets.snapshot import SocketSnapshot
 
@@ -51,8 +51,8 @@ class LocalAdapter:
     def broadcast(
         self,
         message: Message,
-        rooms: Collection[str],
-        except_rooms: Collection[str],
+        rooms: RoomNames,
+        except_rooms: RoomNames,
         local: bool = False,  # not keyword-only as elsewhere: calls that omit a keyword-only argument cost more
     ) -> None:
         """Send `message` to the sockets that `Rooms.select` returns."""
@@ -70,11 +70,7 @@ class LocalAdapter:
         self._flusher.broadcast(message, self.rooms.joined(room).values(), skip)
 
     def ask(
-        self,
-        message: Message,
-        rooms: Collection[str],
-        except_rooms: Collection[str],
-        answered: Callable[[Any], None],
+        self, message: Message, rooms: RoomNames, except_rooms: RoomNames, answered: Callable[[Any], None]
     ) -> PendingBroadcastAck:
         """Send an event, and pass the first argument of each ack to `answered`, until the request is closed."""
         chosen = self.rooms.select(rooms, except_rooms)
@@ -83,13 +79,7 @@ class LocalAdapter:
         return self.acks.open(number, chosen, answered)
 
     async def call(
-        self,
-        message: Message,
-        rooms: Collection[str],
-        except_rooms: Collection[str],
-        *,
-        timeout: float,
-        local: bool = False,
+        self, message: Message, rooms: RoomNames, except_rooms: RoomNames, *, timeout: float, local: bool = False
     ) -> list[Any]:
         """Send an event, and wait for the acks of all recipients. Raises `AckTimeout` with the received ones."""
         answers = AnswerCollector()
@@ -101,30 +91,28 @@ class LocalAdapter:
             question.close()
 
     async def fetch_sockets(
-        self, rooms: Collection[str], except_rooms: Collection[str], *, local: bool = False
+        self, rooms: RoomNames, except_rooms: RoomNames, *, local: bool = False
     ) -> list[SocketSnapshot]:
         return self.snapshots(rooms, except_rooms)
 
-    def snapshots(self, rooms: Collection[str], except_rooms: Collection[str]) -> list[SocketSnapshot]:
+    def snapshots(self, rooms: RoomNames, except_rooms: RoomNames) -> list[SocketSnapshot]:
         """Describe sockets, without waiting."""
         return [socket._snapshot() for socket in self._select(rooms, except_rooms)]
 
     def sockets_join(
-        self, rooms: Collection[str], except_rooms: Collection[str], joined: Collection[str], *, local: bool = False
+        self, rooms: RoomNames, except_rooms: RoomNames, joined: RoomNames, *, local: bool = False
     ) -> None:
         """Add sockets to the rooms `joined`."""
         for socket in self._select(rooms, except_rooms):
             socket.join(*joined)
 
-    def sockets_leave(
-        self, rooms: Collection[str], except_rooms: Collection[str], left: Collection[str], *, local: bool = False
-    ) -> None:
+    def sockets_leave(self, rooms: RoomNames, except_rooms: RoomNames, left: RoomNames, *, local: bool = False) -> None:
         """Remove sockets from the rooms `left`."""
         for socket in self._select(rooms, except_rooms):
             socket.leave(*left)
 
     def disconnect_sockets(
-        self, rooms: Collection[str], except_rooms: Collection[str], *, close: bool, local: bool = False
+        self, rooms: RoomNames, except_rooms: RoomNames, *, close: bool, local: bool = False
     ) -> None:
         """Disconnect sockets from the namespace; with `close`, end their whole connections."""
         for socket in self._select(rooms, except_rooms):
@@ -147,7 +135,7 @@ class LocalAdapter:
     def close(self) -> None:
         """Do nothing: there is no other server."""
 
-    def _select(self, rooms: Collection[str], except_rooms: Collection[str]) -> Iterator[LocalSocket]:
+    def _select(self, rooms: RoomNames, except_rooms: RoomNames) -> Iterator[LocalSocket]:
         # A copy, since an operation may change the rooms. An operation on one socket may also disconnect another, which
         # is skipped then.
         for sid in list(self.rooms.select(rooms, except_rooms)):

@@ -5,6 +5,9 @@ from typing import Final
 
 from synkora.engine.outbox import Outbox
 
+#: The names of rooms that select sockets, or that sockets join or leave.
+RoomNames = Collection[str]
+
 _NOBODY: Final[dict[str, Outbox]] = {}
 
 
@@ -107,7 +110,7 @@ class Rooms:
         """Return the rooms with sockets, including the rooms named like a socket's id."""
         return {*self._rooms, *self.members}
 
-    def select(self, rooms: Collection[str], except_rooms: Collection[str]) -> dict[str, Outbox]:
+    def select(self, rooms: RoomNames, except_rooms: RoomNames) -> dict[str, Outbox]:
         """Return the members of any of `rooms` (of the namespace if empty), without the members of `except_rooms`."""
         if not rooms:
             chosen = self.members
