@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from tests.hostile.attack import ATTACKERS
 from tests.hostile.kinds import KINDS
-from tests.hostile.members import Member, join_all, lacking
+from tests.hostile.members import Member, holds_within, join_all, lacking
 from tests.support.server_process import ServerProcess
 
 #: What attackers leave behind ends soon, so that its end can be awaited. Compression is on, so that there can be bombs.
@@ -73,11 +73,11 @@ async def run(course: Course, folder: Path, say: Callable[[str], object]) -> dic
             for number, kind in enumerate(course.kinds, 1):
                 say(f"{number}/{len(course.kinds)} {kind}")
                 kinds.append(await _one(server, course, kind, members, latencies))
-            gone = await _until(lambda: process.num_fds() <= files)
+            gone = await holds_within(lambda: process.num_fds() <= files, _PATIENCE)
             after = server.rss
             for member in members:
                 await member.stop()
-            await _until(lambda: not any(lacking(members)))
+            await holds_within(lambda: not any(lacking(members)), _PATIENCE)
             lost, faults = sum(lacking(members)), [fault for member in members for fault in member.faults]
     finally:
         for member in members:
@@ -122,16 +122,6 @@ def _p99(latencies: Sequence[float]) -> float:
     if not latencies:
         raise CannotMeasure("members got nothing")
     return 1000 * sorted(latencies)[len(latencies) * 99 // 100]
-
-
-async def _until(condition: Callable[[], bool]) -> bool:
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            while not condition():
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        return False
-    return True
 
 
 def tabulate(figures: dict[str, Any]) -> Table:

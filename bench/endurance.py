@@ -1,7 +1,6 @@
 """Keeps very many clients connected for minutes, while some of them work: python -m bench.endurance --help"""
 
 import argparse
-import http.client
 import json
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-from bench.servers import Server, pinned, running, synkora
+from bench.servers import Server, health, pinned, running, synkora
 from bench.workloads import CannotMeasure, allow_open_files, build, cores, write_tokens
 from rich.console import Console
 from rich.table import Table
@@ -57,7 +56,7 @@ def endure(server: Server, endurance: Endurance, folder: Path, say: Callable[[st
             if working.returncode != 0:
                 raise CannotMeasure(f"load ended with exit status {working.returncode}")
             figures = json.loads(said)
-            still_connected = _connections(port)
+            still_connected = health(port)["connections"]
             with_all = process.memory_info().rss
         _until_connected(port, 0, say)
         time.sleep(endurance.settling)
@@ -91,20 +90,10 @@ def _load(
             process.kill()
 
 
-def _connections(port: int) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request("GET", "/health")
-        number: int = json.loads(connection.getresponse().read())["connections"]
-    finally:
-        connection.close()
-    return number
-
-
 def _until_connected(port: int, clients: int, say: Callable[[str], object]) -> None:
     """Wait until exactly so many clients are connected. Raises `CannotMeasure`."""
     deadline = time.monotonic() + _PATIENCE
-    while (connected := _connections(port)) != clients:
+    while (connected := health(port)["connections"]) != clients:
         if time.monotonic() > deadline:
             raise CannotMeasure(f"{connected:,} clients are connected, not {clients:,}")
         say(f"{connected:,} clients are connected")

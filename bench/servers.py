@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 SECRET = "the-secret-of-the-benchmark, long enough for HS256"  # noqa: S105  # it guards nothing
 #: Above every load, so that limits are checked as they are for users, and refuse nothing.
@@ -220,7 +221,7 @@ def _wait_for(server: Server, process: subprocess.Popen[bytes], port: int) -> No
             raise ServerFailed(f"{server.name} ended with exit status {process.returncode} before it listened")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            if server.workers == 1 or _count_workers(port) == server.workers:
+            if server.workers == 1 or health(port)["workers"] == server.workers:
                 return
         except OSError:
             pass
@@ -228,11 +229,12 @@ def _wait_for(server: Server, process: subprocess.Popen[bytes], port: int) -> No
     raise ServerFailed(f"{server.name} does not listen on port {port}")
 
 
-def _count_workers(port: int) -> int:
+def health(port: int) -> dict[str, Any]:
+    """The answer of a server's /health."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
     try:
         connection.request("GET", "/health")
-        number: int = json.loads(connection.getresponse().read())["workers"]
+        answer: dict[str, Any] = json.loads(connection.getresponse().read())
     finally:
         connection.close()
-    return number
+    return answer

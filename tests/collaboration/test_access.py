@@ -235,13 +235,18 @@ async def test_answers_are_counted_and_timed() -> None:
     assert broken.outcomes == {"unavailable": 1}
 
 
+def eve_asks(count: int, **options: Any) -> tuple[Roles, Access, list[asyncio.Task[Role | None]]]:
+    """Questions about Eve and as many projects, to a policy that does not answer yet."""
+    roles = Roles(ann=Role.OWNER)
+    roles.gate.clear()
+    access = Access(roles, **options)
+    return roles, access, [asyncio.create_task(access.role(EVE, f"p{number}")) for number in range(count)]
+
+
 async def test_a_user_with_endless_questions_does_not_delay_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few questions about one user run at a time. Questions about other users do not wait for them."""
     monkeypatch.setattr(keyed_limit, "MAX_PER_KEY", 2)
-    roles = Roles(ann=Role.OWNER)
-    roles.gate.clear()
-    access = Access(roles)
-    questions = [asyncio.create_task(access.role(EVE, f"p{number}")) for number in range(5)]
+    roles, access, questions = eve_asks(5)
     await asyncio.sleep(0.01)
     assert roles.asked.total() == 2
     honest = asyncio.create_task(access.role(ANN, "p"))
@@ -261,10 +266,7 @@ def test_too_many_questions_about_a_user_do_not_wait(monkeypatch: pytest.MonkeyP
     loop = MovedClock()
 
     async def ask() -> int:
-        roles = Roles()
-        roles.gate.clear()
-        access = Access(roles, answer_timeout=60)
-        questions = [asyncio.create_task(access.role(EVE, f"p{number}")) for number in range(3)]
+        roles, _, questions = eve_asks(3, answer_timeout=60)
         with pytest.raises(AccessUnavailable, match="too many questions"):
             await questions[2]
         loop.ahead = 61
@@ -287,10 +289,7 @@ async def test_as_many_questions_wait_as_a_connection_has_projects() -> None:
 async def test_very_many_users_with_many_questions_do_not_stop_rechecks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Further joins are refused. A removed user must not stay by the questions of others."""
     monkeypatch.setattr(access_answers, "MAX_QUESTIONS", 3)
-    roles = Roles(ann=Role.OWNER)
-    roles.gate.clear()
-    access = Access(roles)
-    questions = [asyncio.create_task(access.role(EVE, f"p{number}")) for number in range(3)]
+    roles, access, questions = eve_asks(3)
     await until(lambda: roles.asked.total() == 3)
     with pytest.raises(AccessUnavailable, match="too many questions"):
         await access.role(ANN, "p")

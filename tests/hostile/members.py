@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from tests.support.positions import without_position
@@ -231,3 +232,14 @@ async def join_all(port: int, count: int, projects: int, members: list[Member], 
 def lacking(members: list[Member]) -> list[int]:
     """How many messages each member still lacks."""
     return [member.lacks([other for other in members if other.project == member.project]) for member in members]
+
+
+async def holds_within(condition: Callable[[], bool], within: float) -> bool:
+    """Wait until `condition()` holds. Returns whether it did in time."""
+    try:
+        async with asyncio.timeout(within):
+            while not condition():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        return False
+    return True

@@ -11,7 +11,6 @@ import random
 import re
 import statistics
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import psutil
 import pytest
 from tests.hostile.attacker import PING_INTERVAL
 from tests.hostile.kinds import CHOSEN, KINDS
-from tests.hostile.members import Member, join_all, lacking
+from tests.hostile.members import Member, holds_within, join_all, lacking
 from tests.support.server_process import ServerProcess
 
 from synkora.identity.tokens import sign
@@ -111,9 +110,9 @@ async def _under_attack(server: ServerProcess, members: list[Member]) -> str:
 
     for member in members:
         await member.stop()
-    await _until(lambda: not any(lacking(members)), 20)
+    await holds_within(lambda: not any(lacking(members)), 20)
     lost, faults = sum(lacking(members)), [fault for member in members for fault in member.faults]
-    alone = await _until(lambda: process.num_fds() <= files, CALM)
+    alone = await holds_within(lambda: process.num_fds() <= files, CALM)
     open_files = process.num_fds()
     grown = server.rss - rss
     for member in members:
@@ -151,17 +150,6 @@ async def _attack(port: int, victims: list[str]) -> dict[str, Any]:
     assert attack.returncode == 0, errors.decode()[-3000:]
     account: dict[str, Any] = json.loads(output)
     return account
-
-
-async def _until(condition: Callable[[], bool], within: float) -> bool:
-    """Wait until `condition()` holds. Returns whether it did in time."""
-    try:
-        async with asyncio.timeout(within):
-            while not condition():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        return False
-    return True
 
 
 async def _until_idle(url: str) -> dict[str, Any]:

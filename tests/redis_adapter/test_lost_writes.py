@@ -52,6 +52,7 @@ class Instance:
 
 @pytest.fixture
 async def pair(redis: RedisServer, make_link: MakeLink) -> tuple[Instance, Instance]:
+    """Both have delivered the events a and b, which Redis has saved."""
     links = make_link(), make_link()
     for link in links:
         assert await link.start(PATIENCE)
@@ -63,6 +64,7 @@ async def pair(redis: RedisServer, make_link: MakeLink) -> tuple[Instance, Insta
     await until(lambda: second.names == ["a"])
     second.send("b")
     await until(lambda: first.names == second.names == [*"ab"])
+    redis.do("SAVE")
     return first, second
 
 
@@ -91,32 +93,41 @@ def meanings(*instances: Instance) -> dict[str, set[str]]:
     return found
 
 
-async def test_no_number_is_given_twice(redis: RedisServer, pair: tuple[Instance, Instance]) -> None:
-    """Events that Redis has lost are in the log again, and each instance delivers each event once."""
-    first, second = pair
-    redis.do("SAVE")
+async def send_unsaved(first: Instance, second: Instance) -> None:
+    """Send the events c, d and e, which Redis loses when it goes back."""
     first.send("c")
     second.send("d")
     first.send("e")
     await until(lambda: len(first.delivered) == len(second.delivered) == 5)
+
+
+async def check_once(names: str, first: Instance, second: Instance, lost: Position) -> None:
+    """Check that both have delivered each of the events once, and that the log has all, in a new epoch."""
+    await until(lambda: first.log.kept_bytes == second.log.kept_bytes == 0)
+    assert sorted(first.names) == sorted(second.names) == [*names]
+    assert all(len(found) == 1 for found in meanings(first, second).values())
+    assert await first.since(lost) is Incomplete.EPOCH
+    kept = await first.since(Position(first.log.position.epoch, 0))
+    assert isinstance(kept, list)
+    assert sorted(kept) == [*names]
+    assert (first.log.gaps, second.log.gaps, first.log.lost, second.log.lost) == (0, 0, 0, 0)
+
+
+async def test_no_number_is_given_twice(redis: RedisServer, pair: tuple[Instance, Instance]) -> None:
+    """Events that Redis has lost are in the log again, and each instance delivers each event once."""
+    first, second = pair
+    await send_unsaved(first, second)
     lost = second.log.position
     await go_back(redis, first.link, second.link)
     await until(lambda: first.link.is_up and second.link.is_up)
     first.send("f")
     second.send("g")
     await until(lambda: {"f", "g"} <= {*first.names} & {*second.names})
-    assert sorted(first.names) == sorted(second.names) == [*"abcdefg"]
-    assert all(len(names) == 1 for names in meanings(first, second).values())
     assert first.log.position.epoch != lost.epoch
     for each in pair:
         assert each.epochs
         assert len({*each.epochs}) == len(each.epochs)  # none came back
-    assert await first.since(lost) is Incomplete.EPOCH
-    await until(lambda: first.log.kept_bytes == second.log.kept_bytes == 0)
-    kept = await first.since(Position(first.log.position.epoch, 0))
-    assert isinstance(kept, list)
-    assert sorted(kept) == [*"abcdefg"]
-    assert (first.log.gaps, second.log.gaps, first.log.lost, second.log.lost) == (0, 0, 0, 0)
+    await check_once("abcdefg", first, second, lost)
 
 
 @pytest.mark.parametrize("senders", [(0,), (1,), (0, 1)])
@@ -125,11 +136,7 @@ async def test_no_number_is_given_twice_where_redis_refused_to_settle_the_log(
 ) -> None:
     """Also if one instance sends before the other has settled the log. Events that came meanwhile are in the log."""
     first, second = pair
-    redis.do("SAVE")
-    first.send("c")
-    second.send("d")
-    first.send("e")
-    await until(lambda: len(first.delivered) == len(second.delivered) == 5)
+    await send_unsaved(first, second)
     lost = first.log.position
     await refused(redis, *pair)
     first.send("f")
@@ -138,14 +145,7 @@ async def test_no_number_is_given_twice_where_redis_refused_to_settle_the_log(
     for number, name in enumerate("ghijklmnop"):
         pair[senders[number % len(senders)]].send(name)
     await until(lambda: len(first.delivered) >= 16 and len(second.delivered) >= 16)
-    await until(lambda: first.log.kept_bytes == second.log.kept_bytes == 0)
-    assert sorted(first.names) == sorted(second.names) == [*"abcdefghijklmnop"]
-    assert all(len(names) == 1 for names in meanings(*pair).values())
-    assert await first.since(lost) is Incomplete.EPOCH
-    kept = await first.since(Position(first.log.position.epoch, 0))
-    assert isinstance(kept, list)
-    assert sorted(kept) == [*"abcdefghijklmnop"]
-    assert (first.log.gaps, second.log.gaps, first.log.lost, second.log.lost) == (0, 0, 0, 0)
+    await check_once("abcdefghijklmnop", first, second, lost)
 
 
 async def test_a_new_instance_gives_no_number_twice_where_redis_refused_to_settle_the_log(
@@ -153,7 +153,6 @@ async def test_a_new_instance_gives_no_number_twice_where_redis_refused_to_settl
 ) -> None:
     """Nor does it say before what a client has missed: the others know of lost events."""
     first, second = pair
-    redis.do("SAVE")
     before = first.log.position
     first.send("c")
     second.send("d")
@@ -178,7 +177,6 @@ async def test_instances_serve_each_other_while_redis_refuses_to_settle_the_log(
 ) -> None:
     """Its only replica may be away for hours: events are sent past the log, and clients that return are told so."""
     first, second = pair
-    redis.do("SAVE")
     passed: list[bytes] = []
     second.link.subscribe(Channels.of("test", "/").room("p"), passed.append)
     await refused(redis, *pair)
@@ -201,7 +199,6 @@ async def test_an_event_that_no_server_can_read_does_not_stop_a_log_that_redis_r
 ) -> None:
     """One member's edit may be nested too deeply for others. It is lost, and the events behind it are not."""
     first, second = pair
-    redis.do("SAVE")
     await refused(redis, *pair)
     nested = b'["deep",' + b"[" * 10_000 + b'{"_placeholder":true,"num":0}' + b"]" * 10_000 + b"]"
     first.log.append(nested, (b"attachment",), ("p",), ())
@@ -217,7 +214,6 @@ async def test_an_event_that_reached_one_instance_alone_reaches_the_others(
 ) -> None:
     """Redis dies after it has confirmed an event, before the message has left for the other instance."""
     first, second = pair
-    redis.do("SAVE")
     channel = Channels.of("test", "/").room("p")
     second.link.subscribe(channel, lambda _: None)
     first.send("c")
@@ -234,7 +230,6 @@ async def test_a_position_whose_event_is_lost_is_refused(
 ) -> None:
     """Also if all instances that know of the event have ended with Redis."""
     first, second = pair
-    redis.do("SAVE")
     known = first.log.position
     first.send("c")
     await until(lambda: second.names == [*"abc"])

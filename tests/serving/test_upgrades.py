@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.clients import Polling
+from tests.support.protocols import noted_protocols
 from tests.support.servers import Address, Engine, crowded, most_in_one_turn, serving, serving_engine, until
 from tests.support.wire import TEXT, client_frame, raw
 
 from synkora import SocketServer
-from synkora.engine.transports.websocket_protocol import MAX_READ, WebSocketProtocol
+from synkora.engine.transports.websocket_protocol import MAX_READ
 from synkora.sockets.internals import registry_of
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -18,14 +19,8 @@ WEBSOCKET = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAA
 
 
 @pytest.fixture
-def server() -> SocketServer:
-    server = SocketServer()
-    server.of("/")
-    return server
-
-
-@pytest.fixture
 async def address(server: SocketServer) -> AsyncIterator[Address]:
+    """Without another application: requests outside Socket.IO's path are answered with 404."""
     async with serving(server) as address:
         yield address
 
@@ -151,14 +146,7 @@ async def test_frames_after_a_handshake_share_the_turns() -> None:
 
 async def test_nothing_is_read_while_received_bytes_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second read would be written over them, and bytes that were never received would be handled."""
-    protocols: list[WebSocketProtocol] = []
-    connect = WebSocketProtocol.connection_made
-
-    def note(self: WebSocketProtocol, transport: asyncio.Transport) -> None:
-        protocols.append(self)
-        connect(self, transport)
-
-    monkeypatch.setattr(WebSocketProtocol, "connection_made", note)
+    protocols = noted_protocols(monkeypatch)
     engine = Engine()
     async with serving_engine(engine, polls_by_call=True) as address, raw(address) as client:
         with crowded(engine.registry.strangers):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.support.protocols import noted_protocols
 from tests.support.servers import Address, Engine, serving_engine, until
 from tests.support.wire import CONTINUATION, PING, PONG, TEXT, WebSocket, client_frame, raw_websocket
 
@@ -18,15 +19,7 @@ LARGE = 900_000
 
 @pytest.fixture
 def protocols(monkeypatch: pytest.MonkeyPatch) -> list[WebSocketProtocol]:
-    made: list[WebSocketProtocol] = []
-    connect = WebSocketProtocol.connection_made
-
-    def note(self: WebSocketProtocol, transport: asyncio.Transport) -> None:
-        made.append(self)
-        connect(self, transport)
-
-    monkeypatch.setattr(WebSocketProtocol, "connection_made", note)
-    return made
+    return noted_protocols(monkeypatch)
 
 
 @pytest.fixture
