@@ -33,14 +33,14 @@ def _no_constant(name: str) -> NoReturn:
 def polling_payload(data: bytes) -> None:
     """A payload is split into packets that make the same payload again."""
     try:
-        packets = engineio.split_payload(data)
+        packets = list(engineio.split_payload(data))
     except ProtocolError:
         return
     parts = [
         engineio.encode_polling(b"", (packet,)).removeprefix(b"\x1e") if is_binary else packet
         for is_binary, packet in packets
     ]
-    again = engineio.split_payload(engineio.join_payload(parts))
+    again = list(engineio.split_payload(engineio.join_payload(parts)))
     assert again == packets, "not the same packets again"
 
 

@@ -279,6 +279,27 @@ async def payloads_of_very_many_packets(a: Attacker) -> None:
             await a.expect_refusal(request("POST", f"{PATH}polling&sid={sid}", body=body), 400, 413)
 
 
+async def posts_that_are_slow_to_decode(a: Attacker) -> None:
+    """Base64 without padding, whole at the same time on several sessions, and sent again with the same stamp."""
+    body = b"\x1e".join([b"bQQ"] * 9999)
+    targets = [f"{PATH}polling&t=a&sid={await a.open_polling()}" for _ in range(_FEW)]
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(a.connection()) for _ in range(_FEW)]
+        a.count(2 * _FEW)
+        for first in (b"6", body):
+            for connection, target in zip(crowd, targets, strict=True):
+                with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                    await connection.send(request("POST", target, body=first)[:-1])
+            for connection in crowd:
+                with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                    await connection.send(first[-1:])
+            for connection in crowd:
+                with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                    await connection.response()
+    for target in targets:
+        await a.expect_refusal(request("POST", target.replace("t=a", "t=b"), body=body), 400)
+
+
 async def connects_that_wait_together(a: Attacker) -> None:
     """CONNECTs without credentials, decided together when upgrades bring cookies that are slow to read."""
     forged = "; ".join(f"authjs.session-token={_FORGED % number}" for number in range(_FEW))

@@ -5,6 +5,7 @@ Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "Packet encod
 
 import base64
 import binascii
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final
 
@@ -83,14 +84,24 @@ def is_base64(packet: bytes) -> bool:
     return packet[0] == _BINARY_TYPE
 
 
-def split_payload(payload: bytes) -> list[tuple[bool, bytes]]:
+def count_packets(payload: bytes) -> int:
+    """Return the number of packets of a POST. Raises `ProtocolError` for more than `MAX_PACKETS`."""
+    separators = payload.count(_SEPARATOR)
+    if separators >= MAX_PACKETS:
+        raise ProtocolError("too many packets")
+    return separators + 1
+
+
+def split_payload(payload: bytes) -> Iterator[tuple[bool, bytes]]:
     """Return the packets of a POST as (is binary, data). Binary data is decoded, without the prefix `b`.
 
-    Raises `ProtocolError` for an empty packet, bad base64, or more than `MAX_PACKETS`.
+    Each packet is decoded when it is taken. Raises `ProtocolError` at an empty packet or bad base64.
     """
-    if payload.count(_SEPARATOR) >= MAX_PACKETS:
-        raise ProtocolError("too many packets")
-    return [_read_part(part) for part in payload.split(_SEPARATOR)]
+    start = 0
+    while (end := payload.find(_SEPARATOR, start)) >= 0:
+        yield _read_part(payload[start:end])
+        start = end + 1
+    yield _read_part(payload[start:])
 
 
 def _read_part(part: bytes) -> tuple[bool, bytes]:

@@ -6,8 +6,7 @@ Source: socketio/socket.io, docs/engine.io-protocol/v4-current.md, "HTTP long-po
 import asyncio
 import functools
 import re
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 from synkora.engine.addresses import rate_limit_key
@@ -20,7 +19,7 @@ from synkora.engine.session import Session, State
 from synkora.engine.transports.poll_responses import PollResponse, PollResponses
 from synkora.engine.transports.polling_transport import PollingTransport
 from synkora.engine.turn_budget import TurnBudget
-from synkora.protocol.engineio import split_payload
+from synkora.protocol.engineio import count_packets, split_payload
 from synkora.protocol.errors import PayloadTooLarge, ProtocolError
 
 Scope = MutableMapping[str, Any]
@@ -210,7 +209,13 @@ class PollingEndpoint:
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two posts at a time")
         transport.is_posting = True
         try:
-            packets = split_payload(await _body(receive, session, transport))
+            body = await _body(receive, session, transport)
+            session.trust_cookies(request)
+            if transport.note_post(request.stamp):
+                is_handled = await _handle_packets(session, transport, body)
+            else:
+                session.count_overhead(len(body))
+                is_handled = True
         except ProtocolError as error:
             session.fail(error)
             status = 413 if isinstance(error, PayloadTooLarge) else 400
@@ -218,9 +223,6 @@ class PollingEndpoint:
         except ConnectionError:
             session.transport_closed(transport, Reason.TRANSPORT_ERROR)
             return None
-        else:
-            session.trust_cookies(request)
-            is_handled = not transport.note_post(request.stamp) or await _handle_packets(session, transport, packets)
         finally:
             transport.is_posting = False
             transport.progressed_at = None
@@ -242,32 +244,35 @@ def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
 
-async def _handle_packets(session: Session, transport: PollingTransport, packets: Sequence[tuple[bool, bytes]]) -> bool:
+async def _handle_packets(session: Session, transport: PollingTransport, payload: bytes) -> bool:
     """Pass a payload's packets to their session, and yield to other clients after each slice.
 
-    Returns False if the session has ended before the last of them.
+    Returns False if the session has ended before the last of them. Raises `ProtocolError` at a packet that cannot be
+    decoded.
     """
-    waiting = deque(packets)
+    left, packets = count_packets(payload), split_payload(payload)  # not decoded: very many may wait
     while True:
-        handle = functools.partial(_handle_slice, session, transport, waiting)
+        handle = functools.partial(_handle_slice, session, transport, packets)
         if session.budget is None:
-            handle()
+            left -= handle()
         else:
-            await session.budget.complete(handle, source=session.source)
-        if not waiting or not session.is_live:
-            return not waiting
+            left -= await session.budget.complete(handle, source=session.source)
+        if not left or not session.is_live:
+            return not left
         await asyncio.sleep(0)
 
 
-def _handle_slice(session: Session, transport: PollingTransport, waiting: deque[tuple[bool, bytes]]) -> None:
-    for _ in range(min(_SLICE, len(waiting))):
-        if not session.is_live:
-            return
-        is_binary, packet = waiting.popleft()
+def _handle_slice(session: Session, transport: PollingTransport, packets: Iterator[tuple[bool, bytes]]) -> int:
+    """Handle the next packets while the session lives. Returns their number."""
+    handled = 0
+    while handled < _SLICE and session.is_live and (packet := next(packets, None)) is not None:
+        is_binary, data = packet
         if is_binary:
-            session.receive_binary(transport, packet)
+            session.receive_binary(transport, data)
         else:
-            session.receive_text(transport, packet)
+            session.receive_text(transport, data)
+        handled += 1
+    return handled
 
 
 async def _body(receive: Receive, session: Session, transport: PollingTransport) -> bytes:
