@@ -71,6 +71,18 @@ def test_a_query_without_parameters_or_with_too_many_is_empty(query: str) -> Non
     assert request_of(query).query == {}
 
 
+@pytest.mark.parametrize("number", [500, 501])
+def test_five_hundred_escapes_are_the_most(number: int) -> None:
+    """Each takes as long as some hundred other characters. A long value without escapes is read."""
+    query = "token=" + "x" * 20_000 + "%41" * number
+    assert request_of(query).query == ({"token": "x" * 20_000 + "A" * 500} if number == 500 else {})
+
+
+def test_escapes_among_characters_beyond_ascii_are_not_read() -> None:
+    """Each change between the two is slow. No client sends such characters without escapes."""
+    assert request_of("name=ü%41").query == {}
+
+
 def test_origin_and_host_are_the_headers() -> None:
     request = request_of(origin="https://app.example.com", host="localhost")
     assert (request.origin, request.host) == ("https://app.example.com", "localhost")

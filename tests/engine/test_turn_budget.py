@@ -7,9 +7,14 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
-from tests.support.clocks import Clock
+from tests.support.clocks import Clock, clock
 
-from synkora.engine.turn_budget import TurnBudget
+from synkora.engine import turn_budget
+from synkora.engine.turn_budget import RequestBudget, TurnBudget
+
+__all__ = ["clock"]
+
+TIMED = [turn_budget]
 
 
 class Work:
@@ -55,6 +60,15 @@ async def test_sources_take_turns() -> None:
     assert work.done[6:] == ["b2", "d1"]
     await asyncio.sleep(0)
     assert work.done[8:] == ["a5"]
+
+
+def test_the_first_requests_are_not_measured(clock: Clock) -> None:
+    """Six at once, and then five hundred a second. Other budgets measure everything."""
+    requests = RequestBudget()
+    assert [requests.is_free() for _ in range(7)] == [True] * 6 + [False]
+    clock.now += 0.004
+    assert [requests.is_free() for _ in range(3)] == [True, True, False]
+    assert not TurnBudget().is_free()
 
 
 async def test_each_turn_has_its_share() -> None:

@@ -96,6 +96,27 @@ async def heads_of_very_many_fields(a: Attacker) -> None:
                     await connection.response()
 
 
+async def requests_that_end_no_session(a: Attacker) -> None:
+    """Requests that name a session and leave it open, pipelined, with queries that are slow to read."""
+    sid = await a.open_polling()
+    for name in (sid, "unknown"):
+        target = f"/socket.io/?EIO=4&transport=websocket&sid={name}"
+        for data in (
+            request("OPTIONS", target, {f"x{number}": "y" for number in range(250)}) * 4,
+            request("PUT", target, body=b"x") * 4,
+            request("GET", f"{target}&x=" + "%41" * 10_000),
+        ):
+            async with contextlib.AsyncExitStack() as stack:
+                crowd = [await stack.enter_async_context(a.connection()) for _ in range(_FEW)]
+                a.count(_FEW)
+                for connection in crowd:
+                    with contextlib.suppress(ConnectionError):
+                        await connection.send(data)
+                for connection in crowd:
+                    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                        await connection.response()
+
+
 async def strange_headers(a: Attacker) -> None:
     """Headers that parsers interpret differently."""
     polling = f"{PATH}polling"

@@ -1,6 +1,7 @@
 """Polls answered by a plain call: HTTP. The transport's tests have the rest of polling."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from math import inf
@@ -17,6 +18,9 @@ from tests.support.wire import Connection, raw
 from synkora import SocketServer
 from synkora.engine.message import Message
 from synkora.engine.registry import Registry
+from synkora.engine.transports.polling_endpoint import PollingEndpoint
+from synkora.engine.turn_budget import RequestBudget
+from synkora.serving.http_limits import HttpProtocol
 from synkora.serving.http_pipelining import MAX_WAITING
 from synkora.serving.server import Server
 from synkora.serving.uvicorn_polling import PollingProtocol
@@ -90,6 +94,94 @@ async def test_requests_without_a_session_share_the_turns(sid: str | None) -> No
         assert len(handled) == (20 if sid is None else 0)
         strangers.share = -1
         assert (await polling.post("6")).status_code == 200
+
+
+@pytest.mark.parametrize("sid", ["unknown", "a.b"])
+async def test_polls_of_unknown_sessions_share_the_turns(
+    server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch, sid: str
+) -> None:
+    """To refuse them may take longer than to read them."""
+    refused: list[None] = []
+    get_poll = PollingEndpoint.get
+
+    def refuse(self: PollingEndpoint, *args: Any) -> Any:
+        refused.append(None)
+        return get_poll(self, *args)
+
+    monkeypatch.setattr(PollingEndpoint, "get", refuse)
+    strangers = registry_of(server).strangers
+    strangers.share, strangers._clock = 1, lambda: float(len(refused))  # to read takes no time
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw(address)) for _ in range(20)]
+        for client in clients:
+            client.writer.write(get(address, sid))
+        assert await most_in_one_turn(lambda: len(refused), len(clients)) <= 2
+        for client in clients:
+            assert (await answer(client))[0].startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "GET"])
+@pytest.mark.parametrize("pipelined", [1, 4])
+async def test_requests_of_one_session_share_the_turns(
+    server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch, method: str, pipelined: int
+) -> None:
+    """Over any number of connections. The first small ones are not measured; none of these ends the session."""
+    handled: list[None] = []
+    begin = HttpProtocol.begin
+
+    def note(self: HttpProtocol, *args: Any) -> None:
+        handled.append(None)
+        begin(self, *args)
+
+    get_poll = PollingEndpoint.get
+
+    def note_poll(self: PollingEndpoint, *args: Any) -> Any:
+        handled.append(None)
+        return get_poll(self, *args)
+
+    monkeypatch.setattr(HttpProtocol, "begin", note)
+    monkeypatch.setattr(PollingEndpoint, "get", note_poll)
+    async with AsyncExitStack() as stack:
+        polling = await stack.enter_async_context(Polling(address))
+        await polling.connect()
+        budget = server._registry.find(polling.sid).request_budget
+        assert isinstance(budget, RequestBudget)
+        budget.share, budget._due = 1e-9, inf
+        clients = [await stack.enter_async_context(raw(address)) for _ in range(20)]
+        target = address.url("websocket", polling.sid).partition(str(address.port))[2]
+        request = f"{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * pipelined
+        handled.clear()
+        for client in clients:
+            client.writer.write(request)
+        assert await most_in_one_turn(lambda: len(handled), len(clients) * pipelined) <= 2
+        assert len(server._registry) == 1
+
+
+async def test_of_a_read_that_is_not_measured_only_the_first_request_is_free(
+    server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: Counter[HttpProtocol] = Counter()
+    begin = HttpProtocol.begin
+
+    def note(self: HttpProtocol, *args: Any) -> None:
+        begun[self] += 1
+        begin(self, *args)
+
+    def behind() -> int:
+        return sum(number - 1 for number in begun.values())
+
+    monkeypatch.setattr(HttpProtocol, "begin", note)
+    monkeypatch.setattr(RequestBudget, "is_free", lambda self: True)
+    async with AsyncExitStack() as stack:
+        polling = await stack.enter_async_context(Polling(address))
+        await polling.connect()
+        server._registry.find(polling.sid).request_budget.share = 1e-9
+        clients = [await stack.enter_async_context(raw(address)) for _ in range(20)]
+        target = address.url(sid=polling.sid).removeprefix(address.http)
+        begun.clear()
+        for client in clients:
+            client.writer.write(f"OPTIONS {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 4)
+        assert await most_in_one_turn(behind, 3 * len(clients)) <= 2
 
 
 @asynccontextmanager

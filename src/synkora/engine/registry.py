@@ -146,10 +146,10 @@ class Registry:
             raise HandshakeRefused(Refusal.UNKNOWN_SESSION)
         return session
 
-    def budget(self, sid: str) -> TurnBudget | None:
-        """Return what shares the turns with the requests of a session: strangers, sessions of its user, or nothing."""
+    def budget(self, sid: str) -> TurnBudget:
+        """Return what shares the turns with the requests of a session: strangers, sessions of its user, or its own."""
         session = self._sessions.get(sid)
-        return self.strangers if session is None else session.budget
+        return self.strangers if session is None else session.request_budget
 
     def unfinished(self, source: str) -> UnfinishedMessages:
         """Return what the unfinished messages of strangers of an address, or a /64 of IPv6, count for."""

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 
 _MAX_PARAMETERS: Final = 100
+_MAX_ESCAPES: Final = 500
 _MAX_STAMP: Final = 64  # characters; a session keeps two
 
 
@@ -51,11 +52,16 @@ class Headers:
 
 @lru_cache(maxsize=8)  # one request asks several times
 def parse_query(query: str) -> Mapping[str, str]:
-    """Return the parameters of a query; of parameters with the same name, the last. None of a query with too many."""
+    """Return the parameters of a query; of parameters with the same name, the last.
+
+    None of a query with too many parameters or escapes, or with escapes among characters beyond ASCII.
+    """
     if "%" not in query and "+" not in query:  # the usual case; parse_qsl takes five times as long
         if query.count("&") >= _MAX_PARAMETERS:
             return {}
         return dict([pair.partition("=")[::2] for pair in query.split("&") if pair])
+    if query.count("%") > _MAX_ESCAPES or not query.isascii():  # escapes, and changes between the two, are slow
+        return {}
     try:
         return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_PARAMETERS))
     except ValueError:

@@ -21,7 +21,7 @@ from synkora.engine.ports import SessionListener, Transport
 from synkora.engine.rate import Rate
 from synkora.engine.request import Request
 from synkora.engine.settings import EngineSettings
-from synkora.engine.turn_budget import TurnBudget
+from synkora.engine.turn_budget import RequestBudget, TurnBudget
 from synkora.engine.unfinished import UnfinishedMessages
 from synkora.protocol import engineio
 from synkora.protocol.engineio import PacketType
@@ -146,6 +146,7 @@ class Session:
         "_of_strangers",
         "_overhead_due",
         "_probe",
+        "_requests",
         "_upgrade_waiters",
         "budget",
         "cookie_request",
@@ -181,8 +182,18 @@ class Session:
         self._awaits_pong = False  # pinged, and nothing received since
         self._end_reason = Reason.TRANSPORT_CLOSE
         self._probe: Transport | None = None
+        self._requests: RequestBudget | None = None
         self._upgrade_waiters: list[asyncio.Future[bool]] | None = None
         self.trust_cookies(request)
+
+    @property
+    def request_budget(self) -> TurnBudget:
+        """What shares the turns with this session's HTTP requests."""
+        if self.budget is not None:
+            return self.budget
+        if self._requests is None:
+            self._requests = RequestBudget()
+        return self._requests
 
     @property
     def is_live(self) -> bool:

@@ -3,12 +3,18 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Final, TypeVar, cast
+
+from synkora.engine.rate import Rate
 
 T = TypeVar("T")
 
 SHARE: Final = 0.001  # seconds of a turn: more would delay the others, less would lose time between the turns
+
+#: Small reads of a session's requests that are not measured, each with one request. A client has up to three in a turn:
+#: of a poll, and of the head and the body of a POST.
+_FREE: Final = Rate(per_second=500, burst=6)
 
 
 class TurnBudget:
@@ -39,6 +45,10 @@ class TurnBudget:
             return False
         self._do(work, afterwards)
         return True
+
+    def is_free(self) -> bool:
+        """Whether a small read may be done without this, which would take longer than the read. It is counted."""
+        return False
 
     async def complete(self, work: Callable[[], T], afterwards: float = 0.0, source: str = "") -> T:
         """Do `work`, in this turn or a later one, and return its result, or raise its error.
@@ -90,3 +100,21 @@ class TurnBudget:
             if waiting:
                 self._waiting[source] = waiting  # behind the other sources
             self._do(work, afterwards)
+
+
+class RequestBudget(TurnBudget):
+    """Shares the turns among the HTTP requests of one session, over all its connections, beyond the first ones."""
+
+    __slots__ = ("_due",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._due = 0.0
+
+    def is_free(self) -> bool:
+        """Whether a small read need not be measured. None is free while other work waits."""
+        now = monotonic()
+        if self._waiting or _FREE.excess(self._due, now) > 0:
+            return False
+        self._due = _FREE.after(self._due, now)
+        return True

@@ -26,7 +26,7 @@ from synkora.serving.session_router import CannotForward, SessionRouter
 
 #: Seconds that the application takes for a small request. With more in a turn, floods of requests would delay clients.
 _REQUEST: Final = 0.0001
-_SMALL: Final = 4096  # bytes; to read as much of a client that has signed in takes no longer than to put it off
+_SMALL: Final = 4096  # bytes; a larger read of a client that has signed in is always measured
 _LARGE: Final = 65_536  # bytes; a copy of a larger body for each client would cost more than a write
 
 log = Log(__name__)
@@ -57,7 +57,8 @@ class PollingProtocol(HttpProtocol):
         self._handed_over = b""  # what another worker has read of this connection
         self._put_off = b""  # what was read, and waits for a later turn
         self._is_ending = False  # after the next response
-        self._budget: TurnBudget | None = self._strangers  # of the current request
+        self._budget = self._strangers  # of the current request
+        self._is_free = False  # the next request to begin, by a read that was
         self._leave: Callable[[], None] | None = None
         self._has_unread: Callable[[], bool] | None = None
 
@@ -99,21 +100,19 @@ class PollingProtocol(HttpProtocol):
             data, self._handed_over = self._handed_over + data, b""
         if self._is_idle:
             self._budget = self._budget_of(data)
-        if self._budget is None:
+        if len(data) <= _SMALL and self._budget.is_free():
+            self._is_free = True
             self._read(data)
             return
         self._put_off = data
         if not self._budget.run(self._read_put_off, source=self._source):
             self.transport.pause_reading()
 
-    def _budget_of(self, data: bytes) -> TurnBudget | None:
+    def _budget_of(self, data: bytes) -> TurnBudget:
         """Return what shares the turns with the request that begins with `data`."""
         budget = self._polling.budget(data)
-        if budget is not self._strangers:
-            return None if len(data) <= _SMALL else budget
-        if self._router is not None and self._router.is_elsewhere(data):
-            return self._polling.elsewhere
-        return budget
+        is_elsewhere = budget is self._strangers and self._router is not None and self._router.is_elsewhere(data)
+        return self._polling.elsewhere if is_elsewhere else budget
 
     def _read_put_off(self) -> None:
         """Handle what was put off to this turn: to read heads takes as long as to answer them."""
@@ -194,6 +193,7 @@ class PollingProtocol(HttpProtocol):
 
     def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start the response to a request."""
+        is_free, self._is_free = self._is_free, False  # a request behind it in the same read is not
         scope = cycle.scope
         if self._is_ending or (self._router is not None and self._router.is_closing):
             cycle.keep_alive = False  # nothing arrives over the connection when this instance ends
@@ -211,7 +211,10 @@ class PollingProtocol(HttpProtocol):
             and not self.flow.write_paused  # the client is slow, and ASGI's `send` waits for it
         ):
             # Outside the call of the parser, and outside the previous response.
-            self.loop.call_soon(self._polling.begin, scope, functools.partial(self._poll, cycle, handling))
+            if is_free:
+                self.loop.call_soon(self._poll, cycle, handling)
+            else:
+                self.loop.call_soon(self._polling.begin, scope, functools.partial(self._poll, cycle, handling))
         else:
             cycle.default_headers = [*cycle.default_headers, (HEADER, handling.id)]
 
@@ -219,10 +222,11 @@ class PollingProtocol(HttpProtocol):
                 with handling:
                     await app(scope, receive, send)
 
-            if elsewhere is not None or self._polling.has_session(scope):
+            if is_free or elsewhere is not None:
                 super().begin(cycle, identified)
             else:
-                self._strangers.run(functools.partial(self._begin_later, cycle, identified), _REQUEST, self._source)
+                begin = functools.partial(self._begin_later, cycle, identified)
+                self._polling.budget_of(scope).run(begin, _REQUEST, self._source)
 
     def _begin_later(self, cycle: RequestResponseCycle, app: Any) -> None:
         if not self.transport.is_closing():

@@ -65,14 +65,14 @@ class PollingEndpoint:
         """Whether the decoded `path` belongs to this endpoint."""
         return self._settings.serves(path)
 
-    def has_session(self, scope: Mapping[str, Any]) -> bool:
-        """Whether a request belongs to a session of this server."""
+    def budget_of(self, scope: Mapping[str, Any]) -> TurnBudget:
+        """Return what shares the turns with a request: of strangers, unless it belongs to a session of this server."""
         query = scope["query_string"]
         if b"sid=" not in query or not self.serves(scope["path"]):
-            return False
-        return self._registry.knows(parse_query(query.decode("latin-1")).get("sid", ""))
+            return self._registry.strangers
+        return self._registry.budget(parse_query(query.decode("latin-1")).get("sid", ""))
 
-    def budget(self, data: bytes) -> TurnBudget | None:
+    def budget(self, data: bytes) -> TurnBudget:
         """Return what shares the turns with the request that begins with `data`."""
         end = data.find(b"\n", 0, _FIRST_LINE)
         found = _SID.search(data, 0, _FIRST_LINE if end < 0 else end)
@@ -95,12 +95,10 @@ class PollingEndpoint:
     # Polls
 
     def begin(self, scope: Mapping[str, Any], poll: Callable[[], None]) -> None:
-        """Call `poll` for a GET, now or, if it opens a session, perhaps in a later turn."""
-        if b"sid=" in scope["query_string"]:
-            poll()
-        else:
-            client = scope.get("client")
-            self._registry.arrivals.run(poll, source=rate_limit_key(client[0]) if client else "")
+        """Call `poll` for a GET, now or in a later turn."""
+        budget = self.budget_of(scope) if b"sid=" in scope["query_string"] else self._registry.arrivals
+        client = scope.get("client")
+        budget.run(poll, source=rate_limit_key(client[0]) if client else "")
 
     def get(
         self, request: Request, reply: Callable[[PollResponse], None], has_unread: Callable[[], bool] | None = None
