@@ -68,7 +68,12 @@ BOUNDS: Final = {
     "cached answers about access": {MAX_CACHED},
 }
 #: The rows that name one setting, and its default.
-SET: Final = ("message", "time to sign in", "time to upgrade", "backlog of a slow consumer")
+SET: Final = (
+    "message",
+    "time to sign in, and to connect again after a client has left all namespaces",
+    "time to upgrade",
+    "backlog of a slow consumer",
+)
 
 
 def test_api_reference() -> None:

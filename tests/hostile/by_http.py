@@ -350,6 +350,20 @@ async def answers_that_are_never_polled(a: Attacker) -> None:
                 return
 
 
+async def refusals_after_leaving(a: Attacker) -> None:
+    """Posts whose refusals wait, by a client that has signed in and left."""
+    target = f"{PATH}polling&sid={await a.open_polling()}"
+    refused = b"\x1e".join([b"40/%b," % (b"x" * 150)] * 90)
+    async with a.connection() as connection:
+        for body in (b'40{"token":"%b"}\x1e41' % a.token.encode(), refused, refused, refused):
+            a.count()
+            try:
+                await connection.send(request("POST", target, body=body))
+                await connection.response()
+            except (ConnectionError, asyncio.IncompleteReadError):
+                return
+
+
 async def duplicate_polls(a: Attacker) -> None:
     """Two simultaneous polls of one session, which end it."""
     sid = await a.open_polling()

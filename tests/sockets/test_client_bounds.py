@@ -12,7 +12,7 @@ from tests.support.page import Page
 from tests.support.servers import serving, until
 from websockets.exceptions import ConnectionClosed
 
-from synkora import Socket, SocketServer, TooManyCalls
+from synkora import ConnectRefused, Socket, SocketServer, TooManyCalls
 from synkora.engine.outbox import STRANGERS_MESSAGES
 from synkora.engine.session import OVERHEAD_BURST, OVERHEAD_BYTES
 from synkora.protocol.websocket import CloseCode
@@ -306,3 +306,93 @@ async def test_what_waits_for_a_client_that_has_not_signed_in_is_bounded_in_numb
         await stranger.post(*too_many)
         await until(lambda: [session.sid for session in server._registry] == [member.sid])
         assert await member.poll() == ['44/x,{"message":"Invalid namespace"}'] * len(too_many)
+
+
+async def test_what_waits_for_a_client_that_has_left_is_bounded_like_a_strangers(server: SocketServer) -> None:
+    """It counts for its user no longer, and the user may sign in over another connection."""
+    server.of("/")
+    answers = ["40/x,"] * (STRANGERS_MESSAGES + 1)
+    async with serving(server) as address, Polling(address) as member, Polling(address) as former:
+        for client in (member, former):
+            await client.connect()
+        await former.post("41")
+        for client in (member, former):
+            await client.post(*answers)
+        await until(lambda: [session.sid for session in server._registry] == [member.sid])
+        assert await member.poll() == ['44/x,{"message":"Invalid namespace"}'] * len(answers)
+
+
+async def test_a_client_that_leaves_and_comes_back_is_a_member(server: SocketServer) -> None:
+    server.of("/")
+    async with serving(server) as address, Polling(address) as client:
+        await client.connect()
+        await client.post("41", "40")
+        assert (await client.poll())[0].startswith("40{")
+        await client.post(*["40/x,"] * (STRANGERS_MESSAGES + 1))
+        assert len(await client.poll()) == STRANGERS_MESSAGES + 1
+        assert not server._host.connecting
+
+
+async def test_a_client_that_has_left_all_namespaces_has_the_time_of_a_new_one(server: SocketServer) -> None:
+    """Also one that the server has disconnected. One that is in another namespace stays."""
+    main = server.of("/")
+    server.of("/other")
+    async with (
+        serving(server) as address,
+        socketio(address) as left,
+        socketio(address) as removed,
+        socketio(address) as elsewhere,
+    ):
+        assert not server._host.connecting
+        await elsewhere.connect("/other")
+        await elsewhere.send("41")
+        await left.send("41")
+        await until(lambda: len(main.sockets) == 1)
+        next(iter(main.sockets.values())).disconnect()
+        assert await removed.receive() == "41"
+        assert len(server._host.connecting) == 2
+        for client in list(server._host.connecting._due):
+            server._host.connecting.drop(client)
+            server._host.connecting._expired(client)
+        assert await left.closed() == await removed.closed() == CloseCode.NORMAL
+        await elsewhere.connect()
+
+
+async def test_what_waits_for_a_client_that_does_not_sign_in_in_time_is_dropped(server: SocketServer) -> None:
+    """Its next poll gets the close packet alone."""
+    async with serving(server) as address, Polling(address) as client:
+        await client.post(*["40/x,"] * 5)
+        session = server._registry.find(client.sid)
+        await until(lambda: session.outbox.waiting_bytes > 0)
+        (waiting,) = server._host.connecting._due
+        server._host.connecting.drop(waiting)
+        server._host.connecting._expired(waiting)
+        assert session.outbox.waiting_bytes == 0
+        assert await client.poll() == ["1"]
+
+
+async def test_a_client_that_leaves_while_another_connect_is_refused_has_the_time_of_a_new_one(
+    server: SocketServer,
+) -> None:
+    """Further refusals do not extend the time."""
+    other, gate = server.of("/other"), asyncio.Event()
+
+    @other.on_connect
+    async def refuse(socket: Socket, auth: object) -> None:
+        await gate.wait()
+        raise ConnectRefused("no")
+
+    async with serving(server) as address, socketio(address) as client:
+        (session,) = server._registry
+        await client.send("40/other,")
+        await client.send("41")
+        await until(lambda: not server.of("/").sockets)
+        assert not server._host.connecting
+        gate.set()
+        assert await client.receive() == '44/other,{"message":"no"}'
+        assert session.budget is server._registry.strangers
+        due = dict(server._host.connecting._due)
+        assert len(due) == 1
+        await client.send("40/other,")
+        assert await client.receive() == '44/other,{"message":"no"}'
+        assert server._host.connecting._due == due

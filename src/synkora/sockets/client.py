@@ -57,6 +57,10 @@ class Host(Protocol):
         """Stop a client's timeout to connect to a namespace."""
         ...
 
+    def client_waits(self, client: "Client") -> None:
+        """Start a client's timeout to connect to a namespace again, unless it runs."""
+        ...
+
     def client_left(self, client: "Client") -> None: ...
 
 
@@ -112,6 +116,11 @@ class Client:
             return
         self.session.fail(MessageTimeout("attachments were announced and did not come"))
 
+    def connect_timed_out(self) -> None:
+        """End the session: the client is in no namespace. What waits for it is only refusals."""
+        self.session.outbox.clear()
+        self.session.close(Reason.FORCED_SERVER_CLOSE)
+
     def _receive(self, packet: Packet) -> None:
         if self._early is not None and self._early.keep(packet):
             return
@@ -137,6 +146,8 @@ class Client:
             case PacketType.DISCONNECT:
                 self.session.count_overhead()
                 self._remove(socket, Reason.CLIENT_NAMESPACE_DISCONNECT)
+                if not self._sockets:
+                    self.session.outbox.is_stranger = True
             case PacketType.CONNECT_ERROR:
                 raise UnexpectedPacket("a client does not send CONNECT_ERROR")
 
@@ -148,6 +159,8 @@ class Client:
 
     def _connect(self, packet: Packet) -> None:
         self.session.count_overhead(len(packet.namespace) + len(packet.data))
+        if not self._sockets:  # the server may have disconnected the last one, and what it sent before still waits
+            self.session.outbox.is_stranger = True
         name = packet.namespace
         if len(self._sockets) >= MAX_NAMESPACES:
             self._refuse(name, ConnectRefused("Too many namespaces"))
@@ -255,6 +268,7 @@ class Client:
             socket._core.disconnected(socket, socket._lost_for)
         if not socket.connected and self._sockets.get(socket.namespace) is socket:
             del self._sockets[socket.namespace]
+            self._check_left()  # it may have left the others while this CONNECT was decided
 
     def _refuse(self, namespace: str, error: BaseException, socket: Socket | None = None) -> None:
         """Send CONNECT_ERROR."""
@@ -294,8 +308,7 @@ class Client:
 
     def _remove(self, socket: Socket, reason: Reason) -> None:
         self._sockets.pop(socket.namespace, None)
-        if not self._sockets:
-            self.session.count_for_strangers()
+        self._check_left()
         core = socket._core
         if core.sockets.get(socket.id) is not socket:
             self._end_early(socket, reason)
@@ -306,6 +319,13 @@ class Client:
             core.recovery.end(socket, reason)
         socket._close()
         core.disconnected(socket, reason)
+
+    def _check_left(self) -> None:
+        """Let a client that is in no namespace any more count with strangers, and limit its time."""
+        if not self._sockets:
+            self.session.count_for_strangers()
+            if self.session.is_live:
+                self._host.client_waits(self)
 
     def _end_early(self, socket: Socket, reason: Reason) -> None:
         """End a socket whose CONNECT has not been answered. `on_disconnect` is called after the handler of CONNECT."""

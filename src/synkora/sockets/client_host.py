@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from synkora.engine.close_reasons import Reason
 from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
@@ -13,7 +12,8 @@ from synkora.sockets.namespace_core import NamespaceCore
 
 
 class ClientHost:
-    """Creates a client for each session. A client has `connect_timeout` seconds to connect to a namespace.
+    """Creates a client for each session. A client has `connect_timeout` seconds to connect to a namespace,
+    at its start and after it has left all of them.
 
     `find` returns the namespace of a name, or None.
     """
@@ -29,9 +29,7 @@ class ClientHost:
     ) -> None:
         self.settings = settings
         self.find = find
-        self.connecting: TimeoutQueue[Client] = TimeoutQueue(
-            connect_timeout, lambda client: client.session.close(Reason.FORCED_SERVER_CLOSE)
-        )
+        self.connecting: TimeoutQueue[Client] = TimeoutQueue(connect_timeout, lambda client: client.connect_timed_out())
         self.arrivals = registry.arrivals
         self.strangers = registry.strangers
         self._incomplete = registry.partial_messages
@@ -52,6 +50,11 @@ class ClientHost:
     def client_connected(self, client: Client) -> None:
         """Stop a client's timeout to connect to a namespace."""
         self.connecting.drop(client)
+
+    def client_waits(self, client: Client) -> None:
+        """Start the timeout of a client that is in no namespace any more, unless it runs."""
+        if client not in self.connecting:
+            self.connecting.add(client)
 
     def client_left(self, client: Client) -> None:
         self.connecting.drop(client)
