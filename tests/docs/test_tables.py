@@ -18,9 +18,18 @@ from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.collaboration.kept_sessions import MAX_LOOKUPS
 from synkora.collaboration.keyed_limit import MAX_PER_KEY, MAX_WAITING_PER_KEY
 from synkora.collaboration.token_expiry import MOST_DELAYED
-from synkora.engine.backlog import FULL_OF_USER, MOST_OF_USER, VOLATILE_LIMIT
+from synkora.engine.backlog import (
+    FULL_OF_USER,
+    MOST_BYTES_OF_STRANGERS,
+    MOST_OF_STRANGERS,
+    MOST_OF_USER,
+    STRANGERS_FREE_BYTES,
+    STRANGERS_FREE_MESSAGES,
+    VOLATILE_LIMIT,
+)
 from synkora.engine.close_reasons import Reason
 from synkora.engine.handshake import MESSAGES
+from synkora.engine.outbox import STRANGERS_BYTES, STRANGERS_MESSAGES
 from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
 from synkora.engine.session import MAX_CONTROL, OVERHEAD_BURST, OVERHEAD_BYTES, OVERHEAD_RATE, TRANSITIONS, State
 from synkora.engine.transports.fragments import SMALL
@@ -35,7 +44,8 @@ from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
 from synkora.serving.server import TLS_TIME
 from synkora.serving.tls_records import MOST_UNUSED
 from synkora.sockets.acks import MAX_UNANSWERED
-from synkora.sockets.client import MAX_EARLY
+from synkora.sockets.client import MAX_EARLY, MAX_NAMESPACES, MAX_REFUSED_NAME
+from synkora.sockets.namespace import MAX_NAME
 
 DOCS = ROOT / "docs"
 _ARROW = re.compile(r"^    (\w+) --> (\w+): (\w+)$", re.MULTILINE)
@@ -56,6 +66,14 @@ BOUNDS: Final = {
     "large frame, fragments of a message": {COMPLETION},
     "unfinished messages of one user, over all connections from the fifth on": {MOST_UNFINISHED},
     "unfinished messages of one address, before the sign-in": {MOST_UNFINISHED, STRANGERS_FREE},
+    "backlog of a client that has not signed in, or has left all namespaces": {STRANGERS_MESSAGES, STRANGERS_BYTES},
+    "backlogs of all clients of one address that have not signed in": {
+        MOST_OF_STRANGERS,
+        MOST_BYTES_OF_STRANGERS,
+        STRANGERS_FREE_MESSAGES,
+        STRANGERS_FREE_BYTES,
+    },
+    "namespaces of a connection": {MAX_NAMESPACES, MAX_NAME, MAX_REFUSED_NAME},
     "packets without use": {OVERHEAD_RATE, OVERHEAD_BURST, OVERHEAD_BYTES, SMALL},
     "Engine.IO packet that is not a message": {MAX_CONTROL},
     "attachments of a message": {MAX_ATTACHMENTS, COMPLETION},

@@ -352,7 +352,7 @@ async def test_a_slow_client_is_slow_for_the_owner(site: Site) -> None:
     """Between them a bounded number of bytes waits. When the client reads, it gets everything."""
     receiving, owning, sid = await site.two()
     session = next(iter(registry_of(owning.sockets)))
-    session.outbox.is_stranger = False  # as of a client that has signed in
+    session.outbox.count_for(None)  # as of a client that has signed in
     message = Message(b"x" * 50_000)
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -327,7 +327,7 @@ async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
     messages = [b"4" + letter * LARGE for letter in (b"a", b"b", b"c")]
     async with serving(server) as address, Polling(address) as polling, raw(address, slow=True) as client:
         session = server._registry.find(polling.sid)
-        session.outbox.is_stranger = False  # as of a client that has signed in
+        session.outbox.count_for(None)  # as of a client that has signed in
         await client.send(get(address, polling.sid) * 3)
         for message in messages[:2]:
             await until(lambda: session.transport.writable)

@@ -13,11 +13,12 @@ from tests.support.servers import serving, until
 from websockets.exceptions import ConnectionClosed
 
 from synkora import ConnectRefused, Socket, SocketServer, TooManyCalls
+from synkora.engine.backlog import STRANGERS_FREE_MESSAGES
 from synkora.engine.outbox import STRANGERS_MESSAGES
 from synkora.engine.session import OVERHEAD_BURST, OVERHEAD_BYTES
 from synkora.protocol.websocket import CloseCode
 from synkora.sockets.acks import MAX_UNANSWERED
-from synkora.sockets.client import MAX_EARLY, MAX_NAMESPACES
+from synkora.sockets.client import MAX_EARLY, MAX_NAMESPACES, MAX_REFUSED_NAME
 
 MAX = 10_000
 
@@ -177,7 +178,6 @@ FLOODS = {
 LARGE_FLOODS = {
     "large acks that nobody asked for": "430[" + "[]," * 300_000 + "[]]",
     "second CONNECTs": '40{"a":"' + "x" * 65_000 + '"}',
-    "unknown namespaces with large names": "40/" + "x" * 65_000 + ",",
     "large unknown events where nothing counts them": '42["unknown","' + "x" * 900_000 + '"]',
     "events that are too deep at their end": '42[ "x",' + "[]," * 300_000 + "[" * 10_000 + "]" * 10_000 + "]",
 }
@@ -396,3 +396,59 @@ async def test_a_client_that_leaves_while_another_connect_is_refused_has_the_tim
         await client.send("40/other,")
         assert await client.receive() == '44/other,{"message":"no"}'
         assert server._host.connecting._due == due
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_long_name_of_a_namespace_that_does_not_exist_is_not_sent_back(
+    server: SocketServer, transport: str
+) -> None:
+    """A shorter name is, and a longer one of a namespace that refuses."""
+    longest, existing = "/" + "n" * (MAX_REFUSED_NAME - 1), "/" + "e" * (2 * MAX_REFUSED_NAME)
+    server.of(existing).use(_refuse)
+    answers = [f'44{longest},{{"message":"Invalid namespace"}}', f'44{existing},{{"message":"no"}}']
+    async with serving(server) as address:
+        if transport == "websocket":
+            async with websocket(address) as client:
+                await client.send(f"40{longest},", f"40{existing},")
+                assert await client.receive_many(2) == answers
+                await client.send(f"40{longest}n,")
+                assert await client.closed() == CloseCode.TOO_BIG
+        else:
+            async with Polling(address) as polling:
+                await polling.post(f"40{longest},", f"40{existing},")
+                assert await polling.poll() == answers
+                await polling.post(f"40{longest}n,")
+                assert (await polling.get()).status_code == 400
+        about = "the name of an unknown namespace is longer than 1000 characters"
+        assert about in [tally.label for tally in server.incidents.take()]
+
+
+def _refuse(socket: Socket, auth: object) -> None:
+    raise ConnectRefused("no")
+
+
+async def test_what_waits_for_strangers_of_one_address_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One with few messages stays, whatever the others do; those of another address do not count."""
+    monkeypatch.setattr("synkora.engine.outbox.MOST_OF_STRANGERS", 3 * STRANGERS_FREE_MESSAGES)
+    server = SocketServer(proxies=["127.0.0.1"])
+    server.of("/")
+    few, many = ["40/x,"] * STRANGERS_FREE_MESSAGES, ["40/x,"] * (3 * STRANGERS_FREE_MESSAGES)
+    async with (
+        serving(server) as address,
+        Polling(address, {"X-Forwarded-For": "192.0.2.1"}) as first,
+        Polling(address, {"X-Forwarded-For": "192.0.2.1"}) as second,
+        Polling(address, {"X-Forwarded-For": "192.0.2.1"}) as modest,
+        Polling(address, {"X-Forwarded-For": "192.0.2.2"}) as other,
+    ):
+        await first.post(*many)
+        await second.post(*many)
+        await other.post(*many)
+        await modest.post(*few)
+        await until(lambda: {session.sid for session in server._registry} == {first.sid, modest.sid, other.sid})
+        for client, packets in ((modest, few), (first, many), (other, many)):
+            assert len(await client.poll()) == len(packets)
+        strangers = server._registry.strangers_backlog("192.0.2.1")
+        assert strangers is server._registry.find(first.sid).outbox.of_user
+        assert (strangers.messages, strangers.bytes) == (0, 0)

@@ -26,6 +26,14 @@ def most_messages(limit: int) -> int:
     return max(limit // MESSAGE_MEMORY, LEAST_MESSAGES)
 
 
+#: Of one stranger, these do not count: what waits for others at the same address never ends one with few.
+STRANGERS_FREE_MESSAGES: Final = 20
+STRANGERS_FREE_BYTES: Final = 16_384
+#: Further messages that wait for all strangers of an address together, and their bytes.
+MOST_OF_STRANGERS: Final = 10_000
+MOST_BYTES_OF_STRANGERS: Final = 4_000_000
+
+
 class UserBacklog:
     """The number of `messages` that wait for all connections of a user, and their `bytes`."""
 
@@ -39,6 +47,12 @@ class UserBacklog:
         """Count more messages, or fewer if the numbers are negative."""
         self.messages += messages
         self.bytes += size
+
+
+class StrangersBacklog(UserBacklog):
+    """What waits for all strangers of an address. The first messages and bytes of each do not count."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Backlog:

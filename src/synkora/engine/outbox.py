@@ -5,7 +5,18 @@ from collections.abc import Callable, Collection
 from time import perf_counter, sleep
 from typing import Final, Protocol
 
-from synkora.engine.backlog import FULL_OF_USER, MOST_OF_USER, Backlog, UserBacklog, most_messages
+from synkora.engine.backlog import (
+    FULL_OF_USER,
+    MOST_BYTES_OF_STRANGERS,
+    MOST_OF_STRANGERS,
+    MOST_OF_USER,
+    STRANGERS_FREE_BYTES,
+    STRANGERS_FREE_MESSAGES,
+    Backlog,
+    StrangersBacklog,
+    UserBacklog,
+    most_messages,
+)
 from synkora.engine.close_reasons import OutboxFull
 from synkora.engine.histogram import Histogram
 from synkora.engine.logs import Log, fault
@@ -50,8 +61,8 @@ class Outbox:
     dropped exceed the limit, `failed` is called with `OutboxFull`. The backlog is written `FLUSH_CHUNK` bytes at a
     time, then the full state of each subject whose updates were dropped, one subject per write.
 
-    The backlog of a client that `is_stranger` has other limits: small messages take many times their bytes of memory.
-    What waits counts for `of_user`, if there is one, which the connections of a user share.
+    What waits counts for `of_user`, if there is one, which the connections of a user share, or the strangers of an
+    address. The backlog of a stranger has other limits: small messages take many times their bytes of memory.
     """
 
     __slots__ = (
@@ -62,7 +73,6 @@ class Outbox:
         "_flusher",
         "_limit",
         "carrier",
-        "is_stranger",
         "of_user",
         "queue",
         "scheduled",
@@ -72,7 +82,6 @@ class Outbox:
         self.carrier = carrier
         self.queue: list[Message] = []
         self.scheduled = False
-        self.is_stranger = False
         self.of_user: UserBacklog | None = None
         self._counted = self._counted_bytes = 0  # messages and their bytes, for the user
         self._flusher = flusher
@@ -106,6 +115,11 @@ class Outbox:
         return backlog
 
     @property
+    def is_stranger(self) -> bool:
+        """Whether what waits counts with that of strangers."""
+        return isinstance(self.of_user, StrangersBacklog)
+
+    @property
     def waiting_bytes(self) -> int:
         """Bytes in the backlog."""
         return self._backlog.bytes if self._backlog else 0
@@ -135,8 +149,8 @@ class Outbox:
             self._flusher.backlogged.discard(self)
             self._count()
 
-    def count_for(self, of_user: UserBacklog) -> None:
-        """Let what waits count for this user, and no longer for the one before."""
+    def count_for(self, of_user: UserBacklog | None) -> None:
+        """Let what waits count for this user, if any, and no longer for the one before."""
         if self.of_user is not None:
             self.of_user.add(-self._counted, -self._counted_bytes)
         self._counted = self._counted_bytes = 0
@@ -147,13 +161,28 @@ class Outbox:
         if self.of_user is not None:
             waiting = 0 if self._backlog is None else len(self._backlog)
             size = self.waiting_bytes
+            if self.is_stranger:
+                waiting = max(waiting - STRANGERS_FREE_MESSAGES, 0)
+                size = max(size - STRANGERS_FREE_BYTES, 0)
             self.of_user.add(waiting - self._counted, size - self._counted_bytes)
             self._counted, self._counted_bytes = waiting, size
 
     def _is_too_much(self, backlog: Backlog) -> bool:
-        if self.is_stranger and backlog.exceeds(STRANGERS_MESSAGES, STRANGERS_BYTES):
+        if backlog.is_over_limit:
             return True
-        return backlog.is_over_limit or (self.of_user is not None and self._is_too_much_for(self.of_user, backlog))
+        match self.of_user:
+            case None:
+                return False
+            case StrangersBacklog() as strangers:
+                return self._is_too_much_for_strangers(strangers, backlog)
+            case user:
+                return self._is_too_much_for(user, backlog)
+
+    def _is_too_much_for_strangers(self, strangers: StrangersBacklog, backlog: Backlog) -> bool:
+        if backlog.exceeds(STRANGERS_MESSAGES, STRANGERS_BYTES):
+            return True
+        is_full = strangers.messages > MOST_OF_STRANGERS or strangers.bytes > MOST_BYTES_OF_STRANGERS
+        return is_full and backlog.exceeds(STRANGERS_FREE_MESSAGES, STRANGERS_FREE_BYTES)
 
     def _is_too_much_for(self, user: UserBacklog, backlog: Backlog) -> bool:
         if user.messages > MOST_OF_USER:

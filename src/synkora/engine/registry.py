@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
+from synkora.engine.backlog import StrangersBacklog
 from synkora.engine.close_reasons import Reason
 from synkora.engine.connection_limiter import ConnectionLimiter, ConnectionLimits
 from synkora.engine.handshake import HandshakeRefused, Refusal, check
@@ -79,6 +80,7 @@ class Registry:
         self._accept = accept
         self._sessions: dict[str, Session] = {}
         self._unfinished: WeakValueDictionary[str, UnfinishedMessages] = WeakValueDictionary()  # by address
+        self._strangers_backlogs: WeakValueDictionary[str, StrangersBacklog] = WeakValueDictionary()  # by address
         self._probes: TimeoutQueue[Session] = TimeoutQueue(
             settings.upgrade_timeout, lambda session: session.probe_failed()
         )
@@ -156,6 +158,13 @@ class Registry:
         found = self._unfinished.get(source)
         if found is None:
             found = self._unfinished[source] = UnfinishedMessages("address", STRANGERS_FREE)
+        return found
+
+    def strangers_backlog(self, source: str) -> StrangersBacklog:
+        """Return what the backlogs of strangers of an address, or a /64 of IPv6, count for."""
+        found = self._strangers_backlogs.get(source)
+        if found is None:
+            found = self._strangers_backlogs[source] = StrangersBacklog()
         return found
 
     def knows(self, sid: str) -> bool:

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from synkora.engine.addresses import rate_limit_key
+from synkora.engine.backlog import StrangersBacklog
 from synkora.engine.close_reasons import ORDERLY, Reason, note_failure, reason_for
 from synkora.engine.heartbeat import Heartbeat
 from synkora.engine.incidents import Incidents
@@ -110,6 +111,10 @@ class SessionHost(Protocol):
 
     def unfinished(self, source: str) -> UnfinishedMessages:
         """Return what the unfinished messages of strangers of an address count for."""
+        ...
+
+    def strangers_backlog(self, source: str) -> StrangersBacklog:
+        """Return what the backlogs of strangers of an address count for."""
         ...
 
     def probe_started(self, session: "Session") -> None:
@@ -296,6 +301,11 @@ class Session:
         """Let what is received and held count with that of strangers: the client is in no namespace any more."""
         self.budget = self._host.strangers
         self.hold_for(self._of_strangers)
+
+    def count_backlog_for_strangers(self) -> None:
+        """Let what waits for the client count with that for strangers of its address, and have a stranger's bounds."""
+        self.outbox.count_for(self._host.strangers_backlog(self.source))
+        self._host.flusher.schedule(self.outbox)  # too much may wait
 
     def too_large(self) -> PayloadTooLarge:
         """Return the error for a message larger than `max_message`."""

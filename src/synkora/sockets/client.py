@@ -30,6 +30,7 @@ from synkora.sockets.socket_recovery import RETURN_KEYS, take_return
 #: Maximum namespaces per connection: it keeps the payload of CONNECT for each.
 MAX_NAMESPACES: Final = 100
 MAX_EARLY: Final = 65_536  # bytes of a message before the reply to CONNECT: a token has up to 16,384
+MAX_REFUSED_NAME: Final = 1000  # characters
 
 _CONNECTING: Final = SocketState.CONNECTING
 _CONNECTED: Final = SocketState.CONNECTED
@@ -76,7 +77,7 @@ class Client:
         self.session = session
         self._host = host
         session.max_message = min(MAX_EARLY, host.settings.max_payload)
-        session.outbox.is_stranger = True
+        session.count_backlog_for_strangers()
         self._assembler = Assembler(host.max_attachments, session.max_message)
         self._sockets: dict[str, Socket] = {}
         self._left: set[str] | None = None
@@ -147,7 +148,7 @@ class Client:
                 self.session.count_overhead()
                 self._remove(socket, Reason.CLIENT_NAMESPACE_DISCONNECT)
                 if not self._sockets:
-                    self.session.outbox.is_stranger = True
+                    self.session.count_backlog_for_strangers()
             case PacketType.CONNECT_ERROR:
                 raise UnexpectedPacket("a client does not send CONNECT_ERROR")
 
@@ -160,14 +161,14 @@ class Client:
     def _connect(self, packet: Packet) -> None:
         self.session.count_overhead(len(packet.namespace) + len(packet.data))
         if not self._sockets:  # the server may have disconnected the last one, and what it sent before still waits
-            self.session.outbox.is_stranger = True
+            self.session.count_backlog_for_strangers()
         name = packet.namespace
         if len(self._sockets) >= MAX_NAMESPACES:
-            self._refuse(name, ConnectRefused("Too many namespaces"))
+            self._refuse_name(name, "Too many namespaces")
             return
         core = self._host.find(name)
         if core is None:
-            self._refuse(name, ConnectRefused("Invalid namespace"))
+            self._refuse_name(name, "Invalid namespace")
             return
         socket = Socket(new_id(), core, self.session, packet.data, self._disconnect)
         self._sockets[name] = socket
@@ -254,7 +255,8 @@ class Client:
         if socket._state is _CONNECTING:
             if error is None:
                 socket._core.sockets[socket.id] = socket
-                self.session.outbox.is_stranger = False
+                if self.session.outbox.is_stranger:
+                    self.session.outbox.count_for(None)
                 socket._open()
                 if self.session.budget is self._host.strangers:
                     self.session.budget = None
@@ -269,6 +271,12 @@ class Client:
         if not socket.connected and self._sockets.get(socket.namespace) is socket:
             del self._sockets[socket.namespace]
             self._check_left()  # it may have left the others while this CONNECT was decided
+
+    def _refuse_name(self, name: str, words: str) -> None:
+        """Send CONNECT_ERROR, which repeats the name. Raises `PayloadTooLarge` for a very long one."""
+        if len(name) > MAX_REFUSED_NAME:
+            raise PayloadTooLarge(f"the name of an unknown namespace is longer than {MAX_REFUSED_NAME} characters")
+        self._refuse(name, ConnectRefused(words))
 
     def _refuse(self, namespace: str, error: BaseException, socket: Socket | None = None) -> None:
         """Send CONNECT_ERROR."""

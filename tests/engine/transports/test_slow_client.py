@@ -162,7 +162,7 @@ async def behind_an_unread_answer(engine: Engine) -> AsyncIterator[tuple[Connect
         raw(address, slow=True) as connection,
     ):
         session = engine.recorders[0].session
-        session.outbox.is_stranger = False  # as of a client that has signed in
+        session.outbox.count_for(None)  # as of a client that has signed in
         target = address.url(sid=polling.sid).removeprefix(address.http)
         await connection.send(request("GET", target))
         await until(lambda: session.transport.writable)
@@ -178,7 +178,7 @@ async def test_a_handshake_behind_an_unread_answer_leads_to_the_same_limit() -> 
         await connection.send(upgrade(path=address.path))
         await until(lambda: len(engine.recorders) == 2)
         recorder, count = engine.recorders[1], 0
-        recorder.session.outbox.is_stranger = False
+        recorder.session.outbox.count_for(None)
         while not recorder.reasons:
             recorder.session.outbox.put(Message(b"x" * LIMIT))
             count += 1
