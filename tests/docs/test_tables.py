@@ -56,6 +56,10 @@ BOUNDS: Final = {
     "requests of a connection behind an unanswered one (pipelining)": {MAX_WAITING, MAX_WAITING_SIZE},
     "body of a request": {413, BODY_TIME, 408},
     "answer to a slow reader": {READ_LEAST, READ_TIME},
+    "unread answer to the last poll of a session that has ended, has left all namespaces, or has upgraded": {
+        CLOSING_TIME,
+        READ_LEAST,
+    },
     "TLS handshake": {TLS_TIME, MOST_UNUSED},
     "message before CONNECT is answered": {MAX_EARLY},
     "CONNECT": {MAX_EARLY},

@@ -68,5 +68,11 @@ class MemoryTransport:
         self.closed_with = (reason, error)
         return not (self.lingers and reason in ORDERLY)
 
+    @property
+    def has_unread(self) -> bool:
+        return False
+
+    def limit_unread(self, *, ended: bool) -> None: ...
+
     def discard(self) -> None:
         self.discarded = True

@@ -44,6 +44,15 @@ class Transport(Protocol):
         """End the connection; return False if the client may still fetch messages from the outbox."""
         ...
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether the server's memory has bytes of earlier messages that the client has not read."""
+        ...
+
+    def limit_unread(self, *, ended: bool) -> None:
+        """Limit the time for what the client has not read. If the session has not ended, it may read on slowly."""
+        ...
+
     def discard(self) -> None:
         """Detach from a session that has ended or uses another transport now."""
         ...

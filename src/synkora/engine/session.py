@@ -493,6 +493,7 @@ class Session:
                 self._end()
             elif not self._end_if_fetched():
                 self._move(SessionEvent.LINGER)
+                self.transport.limit_unread(ended=False)
                 self._host.ended(self)
             self._notify_closed(self._end_reason)
 
@@ -541,6 +542,7 @@ class Session:
         self._drop_probe()
         self._move(SessionEvent.END)
         self.outbox.retire()
+        self.transport.limit_unread(ended=True)
         self._wake_upgrade_waiters(came=False)
         self._host.ended(self)
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from synkora.engine.incidents import IncidentKind, Incidents
 from synkora.engine.timeouts import TimeoutQueue
-from synkora.engine.transports.websocket import limit_unsent
+from synkora.engine.transports.websocket import CLOSING_TIME, limit_unsent
 from synkora.serving.http_pipelining import PipelineProtocol
 
 MAX_HEAD: Final = 32_768  # bytes: a session may use several cookies of 4 kB each
@@ -40,18 +40,23 @@ class HttpTimeouts:
         self.heads: TimeoutQueue[HttpProtocol] = TimeoutQueue(HEAD_TIME, lambda protocol: protocol.head_timed_out())
         self.bodies: TimeoutQueue[HttpProtocol] = TimeoutQueue(BODY_TIME, lambda protocol: protocol.body_timed_out())
         self.reads: TimeoutQueue[HttpProtocol] = TimeoutQueue(READ_TIME, lambda protocol: protocol.read_timed_out())
+        self.last_answers: TimeoutQueue[HttpProtocol] = TimeoutQueue(
+            CLOSING_TIME, lambda protocol: protocol.last_answer_timed_out()
+        )
 
     def forget(self, protocol: "HttpProtocol") -> None:
         """Drop all timeouts of a connection."""
         self.heads.drop(protocol)
         self.bodies.drop(protocol)
         self.reads.drop(protocol)
+        self.last_answers.drop(protocol)
 
     def cancel(self) -> None:
         """Cancel all timeouts."""
         self.heads.cancel()
         self.bodies.cancel()
         self.reads.cancel()
+        self.last_answers.cancel()
 
 
 class _TooLarge(Exception):
@@ -81,6 +86,8 @@ class HttpProtocol(PipelineProtocol):
         self._head_came = False  # in the latest data of the client
         self._in_body = False
         self._unread = 0
+        self._unread_answer = 0  # to a poll of a session that ends
+        self._has_session_ended = False
 
     # Called by the event loop
 
@@ -147,6 +154,8 @@ class HttpProtocol(PipelineProtocol):
         self._head_size = self._headers = self._small_chunks = 0
         if not self.flow.write_paused:  # the last response may be read by now, and another one follows
             self._timeouts.reads.drop(self)
+        if self in self._timeouts.last_answers and not self.transport.get_write_buffer_size():
+            self._timeouts.last_answers.drop(self)
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -235,6 +244,25 @@ class HttpProtocol(PipelineProtocol):
             self._timeouts.reads.add(self)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
+    # Called by the session of the last poll
+
+    def limit_last_answer(self, *, ended: bool) -> None:
+        """Give the client `CLOSING_TIME` for the rest of its last answer, which counts for no user any more.
+
+        Before the session has `ended`, each `READ_LEAST` bytes that the client reads extend the time.
+        """
+        unread = self.transport.get_write_buffer_size()
+        if not unread:
+            return
+        last_answers = self._timeouts.last_answers
+        if self not in last_answers:
+            self._unread_answer = unread
+            self._has_session_ended = False
+            last_answers.add(self)
+        if ended and not self._has_session_ended:
+            self._has_session_ended = True
+            last_answers.add(self)
+
     # Called by the timeouts
 
     def _is_body_read(self) -> bool:
@@ -272,6 +300,17 @@ class HttpProtocol(PipelineProtocol):
         else:
             self._unread = unread
             self._timeouts.reads.add(self)
+
+    def last_answer_timed_out(self) -> None:
+        """Disconnect a client that has not read its last answer in time."""
+        unread = self.transport.get_write_buffer_size()
+        if not unread:
+            return
+        if self._has_session_ended or unread > self._unread_answer - READ_LEAST:
+            self._cut_off()
+        else:
+            self._unread_answer = unread
+            self._timeouts.last_answers.add(self)
 
     def _cut_off(self) -> None:
         self._timeouts.incidents.note(IncidentKind.SLOW_CLIENT_CUT_OFF)

@@ -13,7 +13,7 @@ from synkora.engine.addresses import rate_limit_key
 from synkora.engine.incidents import IncidentKind
 from synkora.engine.logs import Log, fault
 from synkora.engine.transports.poll_responses import PollResponse
-from synkora.engine.transports.polling_endpoint import HAS_UNREAD, PollingEndpoint
+from synkora.engine.transports.polling_endpoint import CONNECTION, PollingEndpoint
 from synkora.engine.transports.websocket_heads import Peer, peer_of
 from synkora.engine.turn_budget import TurnBudget
 from synkora.serving.forward_signature import BadSignature
@@ -60,7 +60,7 @@ class PollingProtocol(HttpProtocol):
         self._budget = self._strangers  # of the current request
         self._is_free = False  # the next request to begin, by a read that was
         self._leave: Callable[[], None] | None = None
-        self._has_unread: Callable[[], bool] | None = None
+        self._connection: _Connection | None = None
 
     @property
     def has_left(self) -> bool:
@@ -202,9 +202,9 @@ class PollingProtocol(HttpProtocol):
         is_poll = elsewhere is None and self._is_poll(scope)
         app = elsewhere or app
         if is_poll:
-            if self._has_unread is None:
-                self._has_unread = _unread(weakref.ref(self))
-            scope[HAS_UNREAD] = self._has_unread  # type: ignore[typeddict-unknown-key]  # our own extension
+            if self._connection is None:
+                self._connection = _Connection(self)
+            scope[CONNECTION] = self._connection  # type: ignore[typeddict-unknown-key]  # our own extension
         if (
             is_poll
             and not cycle.waiting_for_100_continue
@@ -262,7 +262,7 @@ class PollingProtocol(HttpProtocol):
             try:
                 request = self._polling.request(cycle.scope)
                 reply = functools.partial(self._reply, cycle, handling)
-                self._leave = self._polling.get(request, reply, self._has_unread)
+                self._leave = self._polling.get(request, reply, self._connection)
             except Exception as error:  # noqa: BLE001  # it is logged
                 log.error("poll_failed", **fault(error))
                 self._reply(cycle, handling, PollResponse(500, [], b""))
@@ -309,11 +309,19 @@ async def _answer_with(status: HTTPStatus, words: str, scope: Any, receive: Any,
     await send({"type": "http.response.body", "body": body})
 
 
-def _unread(reference: "weakref.ref[PollingProtocol]") -> Callable[[], bool]:
-    """Return a function that says whether a connection has unread data, without keeping the connection in memory."""
+class _Connection:
+    """What a session keeps of the connection of its last poll, without keeping it in memory."""
 
-    def has_unread() -> bool:
-        protocol = reference()
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: PollingProtocol) -> None:
+        self._protocol = weakref.ref(protocol)
+
+    def has_unread(self) -> bool:
+        protocol = self._protocol()
         return protocol is not None and bool(protocol.transport.get_write_buffer_size())
 
-    return has_unread
+    def limit_unread(self, *, ended: bool) -> None:
+        protocol = self._protocol()
+        if protocol is not None:
+            protocol.limit_last_answer(ended=ended)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from synkora.engine.close_reasons import Reason
+from synkora.engine.close_reasons import OutboxFull, Reason
 from synkora.engine.message import Message
 from synkora.engine.registry import COMPLETION, new_id
 from synkora.engine.session import Session
@@ -60,6 +60,10 @@ class Host(Protocol):
 
     def client_waits(self, client: "Client") -> None:
         """Start a client's timeout to connect to a namespace again, unless it runs."""
+        ...
+
+    def client_leaves(self, client: "Client") -> None:
+        """Start a client's timeout to read what it was sent before it left all namespaces."""
         ...
 
     def client_left(self, client: "Client") -> None: ...
@@ -122,6 +126,11 @@ class Client:
         self.session.outbox.clear()
         self.session.close(Reason.FORCED_SERVER_CLOSE)
 
+    def leave_timed_out(self) -> None:
+        """End the session if the client has not read what it was sent before it left all namespaces."""
+        if self.session.transport.has_unread:
+            self.session.fail(OutboxFull("unread messages from before it left all namespaces"))
+
     def _receive(self, packet: Packet) -> None:
         if self._early is not None and self._early.keep(packet):
             return
@@ -147,8 +156,9 @@ class Client:
             case PacketType.DISCONNECT:
                 self.session.count_overhead()
                 self._remove(socket, Reason.CLIENT_NAMESPACE_DISCONNECT)
-                if not self._sockets:
+                if not self._sockets and self.session.is_live:
                     self.session.count_backlog_for_strangers()
+                    self._host.client_leaves(self)
             case PacketType.CONNECT_ERROR:
                 raise UnexpectedPacket("a client does not send CONNECT_ERROR")
 

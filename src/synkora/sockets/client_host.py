@@ -6,6 +6,7 @@ from synkora.engine.registry import Registry
 from synkora.engine.session import Session
 from synkora.engine.settings import EngineSettings
 from synkora.engine.timeouts import TimeoutQueue
+from synkora.engine.transports.websocket import CLOSING_TIME
 from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.sockets.client import Client
 from synkora.sockets.namespace_core import NamespaceCore
@@ -30,6 +31,7 @@ class ClientHost:
         self.settings = settings
         self.find = find
         self.connecting: TimeoutQueue[Client] = TimeoutQueue(connect_timeout, lambda client: client.connect_timed_out())
+        self.leaving: TimeoutQueue[Client] = TimeoutQueue(CLOSING_TIME, lambda client: client.leave_timed_out())
         self.arrivals = registry.arrivals
         self.strangers = registry.strangers
         self._incomplete = registry.partial_messages
@@ -50,12 +52,18 @@ class ClientHost:
     def client_connected(self, client: Client) -> None:
         """Stop a client's timeout to connect to a namespace."""
         self.connecting.drop(client)
+        self.leaving.drop(client)
 
     def client_waits(self, client: Client) -> None:
         """Start the timeout of a client that is in no namespace any more, unless it runs."""
         if client not in self.connecting:
             self.connecting.add(client)
 
+    def client_leaves(self, client: Client) -> None:
+        """Start the timeout of what a client that has left all namespaces has not read."""
+        self.leaving.add(client)
+
     def client_left(self, client: Client) -> None:
+        self.leaving.drop(client)
         self.connecting.drop(client)
         self._incomplete.drop(client)

@@ -301,6 +301,7 @@ class SocketServer(Registration, BroadcastOperators):
         """
         self._registry.close()
         self._host.connecting.cancel()
+        self._host.leaving.cancel()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
         while not self._registry.is_drained and loop.time() < deadline:

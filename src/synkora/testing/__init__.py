@@ -219,6 +219,12 @@ class _MemoryTransport:
         self._client._end(reason.value)  # noqa: SLF001  # as above
         return True
 
+    @property
+    def has_unread(self) -> bool:
+        return False
+
+    def limit_unread(self, *, ended: bool) -> None: ...
+
     def discard(self) -> None:
         self._client._end(Reason.TRANSPORT_CLOSE.value)  # noqa: SLF001  # as above
 

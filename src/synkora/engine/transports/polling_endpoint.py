@@ -17,7 +17,7 @@ from synkora.engine.registry import Ask, Registry
 from synkora.engine.request import Headers, Request, parse_query
 from synkora.engine.session import Session, State
 from synkora.engine.transports.poll_responses import PollResponse, PollResponses
-from synkora.engine.transports.polling_transport import PollingTransport
+from synkora.engine.transports.polling_transport import PollConnection, PollingTransport
 from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol.engineio import count_packets, split_payload
 from synkora.protocol.errors import PayloadTooLarge, ProtocolError
@@ -26,7 +26,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-HAS_UNREAD: Final = "synkora.has_unread"  # scope key of a function that returns whether the connection has unread data
+CONNECTION: Final = "synkora.connection"  # scope key of the `PollConnection`
 _FIRST_LINE: Final = 2048  # bytes that are searched for a session's id
 _SID: Final = re.compile(rb"[?&]sid=([\w.-]+)")
 _OVER_TLS: Final = ("https", "wss")
@@ -101,11 +101,11 @@ class PollingEndpoint:
         budget.run(poll, source=rate_limit_key(client[0]) if client else "")
 
     def get(
-        self, request: Request, reply: Callable[[PollResponse], None], has_unread: Callable[[], bool] | None = None
+        self, request: Request, reply: Callable[[PollResponse], None], connection: PollConnection | None = None
     ) -> Callable[[], None] | None:
         """Respond to a GET through `reply`, immediately or when there are messages for the client.
 
-        `has_unread` returns whether this connection has data that the client has not read. A poll over another
+        `connection` knows whether it has data that the client has not read. A poll over another
         connection means that the client has read the last response; if the client has not read it, the session ends.
 
         Returns a function for the case that the client disconnects before the response, or None after the response.
@@ -115,7 +115,7 @@ class PollingEndpoint:
             self._asking.add(asking)
             asking.add_done_callback(self._asking.discard)
             return functools.partial(_cancel, asking)
-        return self._get(request, reply, has_unread)
+        return self._get(request, reply, connection)
 
     async def _ask_first(self, ask: Ask, request: Request, reply: Callable[[PollResponse], None]) -> None:
         """Let the application decide on a session, and respond."""
@@ -128,11 +128,11 @@ class PollingEndpoint:
             self._get(request, lambda answer: reply(answer._replace(headers=[*answer.headers, *headers])), None)
 
     def _get(
-        self, request: Request, reply: Callable[[PollResponse], None], has_unread: Callable[[], bool] | None
+        self, request: Request, reply: Callable[[PollResponse], None], connection: PollConnection | None
     ) -> Callable[[], None] | None:
         stamp = request.stamp
         try:
-            session, transport = self._session_to_poll(request, stamp, has_unread)
+            session, transport = self._session_to_poll(request, stamp, connection)
         except HandshakeRefused as refused:
             reply(self._refuse(request, refused))
             return None
@@ -144,15 +144,15 @@ class PollingEndpoint:
             transport.abandon_poll()
             session.transport_closed(transport, Reason.TRANSPORT_ERROR)
 
-        transport.open_poll(answer, has_unread, stamp)
+        transport.open_poll(answer, connection, stamp)
         session.transport_ready(transport)
         return leave if transport.writable else None
 
     def _session_to_poll(
-        self, request: Request, stamp: str | None, has_unread: Callable[[], bool] | None
+        self, request: Request, stamp: str | None, connection: PollConnection | None
     ) -> tuple[Session, PollingTransport]:
         session, transport = self._session_of(request)
-        if transport.writable or transport.has_left_unread(has_unread):
+        if transport.writable or transport.has_left_unread(connection):
             session.close(Reason.TRANSPORT_ERROR)
             raise HandshakeRefused(Refusal.BAD_REQUEST, "two polls at a time")
         if transport.lost_answer_to(stamp):
@@ -174,7 +174,7 @@ class PollingEndpoint:
     async def _wait(self, scope: Scope, receive: Receive) -> PollResponse | None:
         """Return the response to a GET, or None if the client disconnects before."""
         answered: asyncio.Future[PollResponse] = asyncio.get_running_loop().create_future()
-        leave = self.get(self.request(scope), answered.set_result, scope.get(HAS_UNREAD))
+        leave = self.get(self.request(scope), answered.set_result, scope.get(CONNECTION))
         if leave is not None:
             gone = asyncio.ensure_future(_disconnected(receive))
             try:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from math import inf
+from typing import Final, Protocol
 
 from synkora.engine.close_reasons import ORDERLY, Reason
 from synkora.engine.message import CLOSE, NOOP, Message
@@ -10,8 +11,28 @@ from synkora.engine.settings import TransportName
 from synkora.protocol.errors import ProtocolError
 
 
-def _no_unread() -> bool:
-    return False
+class PollConnection(Protocol):
+    """The connection of a poll."""
+
+    def has_unread(self) -> bool:
+        """Whether the client has yet to read bytes of its last response."""
+        ...
+
+    def limit_unread(self, *, ended: bool) -> None:
+        """Limit the time for these bytes: they count for nobody any more. If `ended` is false, progress extends it."""
+        ...
+
+
+class _AnyConnection:
+    """A connection that the server cannot look into."""
+
+    def has_unread(self) -> bool:
+        return False
+
+    def limit_unread(self, *, ended: bool) -> None: ...
+
+
+_ANY: Final = _AnyConnection()
 
 
 class PollingTransport:
@@ -19,11 +40,11 @@ class PollingTransport:
 
     name: TransportName = "polling"
 
-    __slots__ = ("_has_unread", "_last_poll", "_last_post", "_poll", "failed", "is_posting", "progressed_at")
+    __slots__ = ("_connection", "_last_poll", "_last_post", "_poll", "failed", "is_posting", "progressed_at")
 
     def __init__(self) -> None:
         self._poll: Callable[[list[Message]], None] | None = None
-        self._has_unread: Callable[[], bool] = _no_unread
+        self._connection: PollConnection = _ANY  # of the last poll
         self._last_poll: str | None = None  # stamps of the last requests
         self._last_post: str | None = None
         self.is_posting = False
@@ -61,14 +82,24 @@ class PollingTransport:
         self.failed = error is not None or reason not in ORDERLY
         return self.failed and not isinstance(error, ProtocolError)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether the client has yet to read bytes of the last response."""
+        return self._connection.has_unread()
+
+    def limit_unread(self, *, ended: bool) -> None:
+        """Limit the time for the last response."""
+        self._connection.limit_unread(ended=ended)
+
     def discard(self) -> None:
-        """Release the pending poll."""
+        """Release the pending poll. A client that upgrades has read the last response before."""
         if self._poll is not None:
             self.send([NOOP])
+        self.limit_unread(ended=True)
 
-    def has_left_unread(self, connection: Callable[[], bool] | None) -> bool:
+    def has_left_unread(self, connection: PollConnection | None) -> bool:
         """Whether the client has not read the last response, and polls over another connection."""
-        return self._has_unread is not connection and self._has_unread()
+        return self._connection is not connection and self.has_unread
 
     def lost_answer_to(self, stamp: str | None) -> bool:
         """Whether a poll is sent again: the client did not get the response to it, and what was in it."""
@@ -83,15 +114,15 @@ class PollingTransport:
     def open_poll(
         self,
         answer: Callable[[list[Message]], None],
-        has_unread: Callable[[], bool] | None,
+        connection: PollConnection | None,
         stamp: str | None = None,
     ) -> None:
         """Store a pending poll. `answer` is called once, with the messages to send.
 
-        At the next poll, `has_unread` returns whether the client has yet to read the response.
+        `connection` knows whether the client has yet to read the response, also after the answer.
         """
         self._poll = answer
-        self._has_unread = has_unread or _no_unread
+        self._connection = connection or _ANY
         self._last_poll = stamp
 
     def abandon_poll(self) -> None:

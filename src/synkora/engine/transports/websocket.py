@@ -361,6 +361,14 @@ class WebSocketTransport(WSListener):
             self.writable = False
         return True
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether the client is slow."""
+        return not self.writable
+
+    def limit_unread(self, *, ended: bool) -> None:
+        """Do nothing: `close` limits the time."""
+
     def discard(self) -> None:
         """Close after the end of the session by the client."""
         self.close(Reason.TRANSPORT_CLOSE, None)
