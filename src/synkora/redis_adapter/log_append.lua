@@ -21,8 +21,7 @@ local log, rooms, floors, marks = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sender, max_age = 'sender:' .. ARGV[2], tonumber(ARGV[9])
 local room_events, room_bytes, total_bytes = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local FIRST_FIELD, MAX_SENDERS = 17, 1000
--- The log outlives its rooms: a log that begins again could not number events of a stream that has higher numbers.
-local room_lifetime = ARGV[15] - 86400
+local lifetime = room_lifetime(ARGV[15])
 local first_room = FIRST_FIELD + tonumber(ARGV[16])
 local names = #KEYS % 2 == 0 and KEYS[#KEYS]
 local large = KEYS[#KEYS - (names and 1 or 0)]
@@ -98,11 +97,11 @@ for position = first_room, last_room do
   end
   redis.call('XADD', stream, number .. '-0', unpack(ARGV, FIRST_FIELD, first_room - 1))
   state.bytes, state.count = state.bytes + size, state.count + 1
-  trim(stream, index, state, too_old, room_events, room_bytes, number)
+  trim(stream, index, state, too_old, room_events, room_bytes, lifetime)
   local excess = total + state.bytes - before - total_bytes
   if excess > 0 then -- a room with more than its share makes room for itself: a flood costs no other room
     local share = math.floor(total_bytes / (redis.call('ZCARD', rooms) + (listed and 0 or 1)))
-    trim(stream, index, state, too_old, room_events, math.max(share, state.bytes - excess, size), number)
+    trim(stream, index, state, too_old, room_events, math.max(share, state.bytes - excess, size), lifetime)
   end
   -- What has not changed is not written: each field costs time.
   local changes = { 'bytes', state.bytes, 'count', state.count, 'last', number }
@@ -134,8 +133,8 @@ for position = first_room, last_room do
   end
   redis.call('HSET', index, unpack(changes))
   if is_renewed then
-    redis.call('EXPIRE', stream, room_lifetime)
-    redis.call('EXPIRE', index, room_lifetime)
+    redis.call('EXPIRE', stream, lifetime)
+    redis.call('EXPIRE', index, lifetime)
   end
   total = total + state.bytes - before
   if state.bytes > total_bytes / 1024 then

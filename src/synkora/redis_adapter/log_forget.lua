@@ -38,7 +38,9 @@ if ARGV[2] == '' then
   local state = { bytes = before, count = tonumber(found[2] or 0), first = tonumber(found[3]), floor = tonumber(found[4]) }
   local is_trimmed = total > total_bytes and before > share
   if is_trimmed then
-    trim(stream, index, state, 0, math.huge, math.max(share, before - (total - most)), last)
+    local may_stay = total <= total_bytes * 9 / 8 -- the next events drop the rest
+    local most_bytes = math.max(share, before - (total - most))
+    trim(stream, index, state, 0, math.huge, most_bytes, room_lifetime(ARGV[8]), may_stay)
     if state.count == 0 then
       return forget(last, before)
     end

@@ -55,6 +55,7 @@ PROBES: Final[tuple[tuple[str | int, ...], ...]] = (
     ("EXPIRE", _LIFETIME),
     ("XRANGE", "-", "+"),
     ("XLEN",),
+    ("XTRIM", "MAXLEN", 1),
     ("XDEL", "1-0"),
     ("DEL",),  # a stream stays without entries
     ("SET", "1", "EX", _LIFETIME),
