@@ -1,6 +1,7 @@
 """The sessions of lost connections in Redis."""
 
 import asyncio
+import sys
 from dataclasses import replace
 
 import msgspec
@@ -326,3 +327,12 @@ async def test_a_session_whose_take_redis_has_lost_stays_with_its_instance(
     assert ended == []
     assert await formers.take("pid-1") == MOVED
     await until(lambda: ended == ["sid-1"])
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "語", "🚀"])
+def test_a_session_counts_for_at_least_what_is_kept_of_it(letter: str) -> None:
+    """In Redis and in memory, whatever the letters of its rooms are: by these bytes a user's sessions are bounded."""
+    rooms = tuple(f"{number:03}".ljust(200, letter) for number in range(50))
+    session = msgspec.structs.replace(SESSION, identity=letter * 200, rooms=rooms, joined=(2**40,) * 50)
+    assert session.size >= len(encode(session))
+    assert session.size >= sum(map(sys.getsizeof, rooms))

@@ -217,8 +217,14 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def size(self) -> int:
-        """Bytes in memory, estimated."""
-        return 600 + 120 * len(self.rooms) + 2 * (sum(map(len, self.rooms)) + len(self.identity)) + len(self.about)
+        """Bytes in memory or in Redis, estimated: a store keeps no more."""
+        names = sum(map(_most_bytes, self.rooms)) + _most_bytes(self.identity)
+        return 600 + 120 * len(self.rooms) + names + len(self.about)
+
+
+def _most_bytes(text: str) -> int:
+    """Return how many bytes a text takes at most: in memory, with its UTF-8 form, which Python keeps beside it."""
+    return len(text) if text.isascii() else 8 * len(text)
 
 
 class SessionStore(Protocol):
