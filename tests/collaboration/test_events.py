@@ -205,3 +205,24 @@ def test_updates_with_very_many_fields_leave_nothing_in_memory() -> None:
     assert len(set(keys)) == 64
     assert keys[63] is not None
     assert key(63) == keys[63]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("title\0status",),
+        ("title, status",),
+        ("title', 'status",),
+        ("title", "kzqambai"),  # with the same CRC-32
+    ],
+)
+def test_no_other_names_of_fields_give_the_key_of_an_update(names: tuple[str, ...]) -> None:
+    """An update that changes nothing would take the place of another's, which clients that return would miss."""
+    codec = Codec(next(event for event in CATALOGUE if event.name == "task:update"))
+
+    def key(*names: str) -> str | None:
+        task = {"id": "task_1"} | dict.fromkeys(names, "x")
+        return codec.key(codec.decode(encode(["task:update", {"projectId": "p", "task": task}])))
+
+    assert key("title", "status") == key("title", "status") != key(*names)
+    assert key("title", "status") != key("status", "title")

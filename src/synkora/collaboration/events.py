@@ -6,9 +6,9 @@ A new event needs only a row: the payload type, the checks and the delivery foll
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
-from zlib import crc32
 
 import msgspec
 
@@ -259,7 +259,7 @@ class Codec:
 @lru_cache(maxsize=64)  # the app's tasks have few combinations of fields
 def _fingerprint(names: tuple[str, ...]) -> str:
     """Return what tells one combination of fields from others."""
-    return f"{crc32(chr(0).join(names).encode(errors='surrogatepass')):x}"
+    return blake2b(ascii(names).encode(), digest_size=8).hexdigest()
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
