@@ -90,6 +90,16 @@ def test_an_event_with_half_a_surrogate_pair_is_handed_on_as_its_text(text: str)
     assert published_event_of(pair, "/", may_be_text=True).data == ["x", "😀"]
 
 
+@pytest.mark.parametrize("value", ["Ą", 196, 1.5], ids=["letter", "integer", "float"])
+def test_few_values_that_look_like_binary_data_are_decoded(value: object) -> None:
+    """For other servers, a byte of such a value could be the mark of binary data: they would search all values."""
+    sent = packets.event("/", "canvas:cursor", [value, [[]] * 600])
+    message = write(BroadcastMessage("abcdef", published_event_of(sent, "/", may_be_text=True), Options()))
+    packet = msgpack.decode(message)[1]
+    assert "data" not in packet
+    assert packet["id"] == sent.data.decode()
+
+
 def test_an_event_becomes_text_from_a_size_on() -> None:
     """Smaller ones, ones with attachments, and ones that need the id for acks keep Node.js' form."""
     text = "x" * (LARGE - len('["x",""]'))

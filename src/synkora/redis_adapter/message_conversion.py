@@ -23,7 +23,7 @@ from synkora.redis_adapter.wire_codec import InvalidMessage, PublishedEvent
 from synkora.sockets.packets import event_of_json
 
 _ARGUMENTS: Final[json.Decoder[list[Any]]] = json.Decoder(list[Any], js_numbers.parse)
-LARGE: Final = 16_384  # bytes of JSON from which an event is forwarded as text: decoding it would cost too much
+LARGE: Final = 1_024  # bytes of JSON from which an event is forwarded as text: decoding it would cost too much
 _EVENTS: Final = (PacketType.EVENT, PacketType.BINARY_EVENT)
 _LEAVES: Final = frozenset((str, int, float, bool, NoneType))
 
