@@ -284,21 +284,39 @@ async def test_acks_count_too(clock: Clock) -> None:
     assert error["retryAfter"] > 0
 
 
+async def test_values_of_events_with_attachments_count_for_more(clock: Clock) -> None:
+    """All instances decode them. Without attachments, and as long texts, they count by their bytes."""
+    site = limited(byte_rate=1_000_000)
+    ann, _ = await site.join_both()
+    text, values = '"%s"' % ("x" * 15_000), "[%s[]]" % ("[]," * 5_000)
+    edit = '42["canvas:update",{"projectId":"p","changes":%s}]'
+    binary = '451-["canvas:update",{"projectId":"p","changes":[{"_placeholder":true,"num":0},%s]}]'
+    for changes in (text, values):
+        for _ in range(20):
+            ann.send(edit % changes)
+    clock.now += 10
+    for changes in (*[text] * 20, *[values] * 5):
+        ann.send(binary % changes)
+        ann.session.receive_binary(ann.session.transport, b"x")
+    await settle()
+    assert [error["message"] for error in errors(ann)] == ["Too much data: slow down"] * 3
+
+
 @pytest.mark.parametrize("event", ["ping", "auth:refresh", "join-project"])
 async def test_only_small_events_are_decoded_completely(event: str) -> None:
     """An event that is not relayed, and one with attachments, has little JSON. Attachments may be large."""
     site = limited()
     ann, _ = await site.join_both()
-    await ask(ann, event, [[]] * 40_000)
+    await ask(ann, event, [[]] * 10_000)
     (error,) = errors(ann)
-    assert error == {"message": "Too large: 65536 bytes of JSON at most", "event": event}
+    assert error == {"message": "Too large: 20480 bytes of JSON at most", "event": event}
     placeholder = {"_placeholder": True, "num": 0}
-    for extra in (40_000, 0):
+    for extra in (10_000, 0):
         payload = {"projectId": "p", "changes": [placeholder, [[]] * extra]}
         ann.send("451-" + json.dumps(["canvas:update", payload]))
         ann.session.receive_binary(ann.session.transport, bytes(200_000))
     await settle()
-    assert [error["message"] for error in errors(ann)] == ["Too large: 65536 bytes of JSON at most"]
+    assert [error["message"] for error in errors(ann)] == ["Too large: 20480 bytes of JSON at most"]
 
 
 # In the server

@@ -13,6 +13,7 @@ from synkora.collaboration.collaboration import HALF_SIZE, HALVES_TIMES
 from synkora.collaboration.limits import EventClass, Limits, RateLimiter
 from synkora.collaboration.user_work import (
     CONNECT_SIZE,
+    DECODED_SIZE,
     DELIVERY_SIZE,
     EVENT_SIZE,
     JOIN_SIZE,
@@ -68,6 +69,26 @@ async def test_a_delivery_counts_for_each_recipient(clock: Clock) -> None:
         await site.join("Bob")
     await settle()
     assert await cost() - alone == pytest.approx(10 * DELIVERY_SIZE, rel=0.1)
+
+
+async def test_values_of_an_event_with_attachments_count_for_the_user(clock: Clock) -> None:
+    """Each instance decodes them, for each connection of the user."""
+    site = limited(user_byte_rate=10_000_000)
+    ann = await site.join("Ann")
+    await settle()
+    work = site.collaboration.members[ann.id].rate_limiter.work
+    assert work is not None
+
+    binary = '451-["canvas:update",{"projectId":"p","changes":[{"_placeholder":true,"num":0}%s]}]'
+
+    async def cost(changes: str) -> float:
+        clock.now += 100
+        ann.send(binary % changes)
+        ann.session.receive_binary(ann.session.transport, b"x")
+        await settle()
+        return (work.due - clock.now) * 10_000_000
+
+    assert await cost(",0" * 500) - await cost("") == pytest.approx(500 * DECODED_SIZE, rel=0.15)
 
 
 async def test_a_join_counts_for_more(clock: Clock) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from tests.hostile.attacker import Attacker
 from tests.hostile.floods import FLOOD, flood
 from tests.support.users import SECRET
-from tests.support.wire import TEXT, client_frame
+from tests.support.wire import BINARY, TEXT, client_frame
 
 from synkora.collaboration.events import CATALOGUE
 from synkora.identity.tokens import sign
@@ -156,6 +156,14 @@ async def floods_of_large_edits(a: Attacker) -> None:
     await flood(a, 40, *[client_frame(TEXT, data)] * 40)
 
 
+async def floods_of_binary_edits(a: Attacker) -> None:
+    """Edits with an attachment and very many small values, nested or not. A client that continues is disconnected."""
+    for value in (b",[]", b"," + b"[" * 400 + b"]" * 400):
+        changes = b'{"_placeholder":true,"num":0}' + value * (19_000 // len(value))
+        data = b'451-["canvas:update",{"projectId":"%b","changes":[%b]}]' % (a.project.encode(), changes)
+        await flood(a, 40, *[client_frame(TEXT, data) + client_frame(BINARY, b"x")] * 40)
+
+
 async def crowds_that_write(a: Attacker) -> None:
     """Several connections of one user in one project, each at its limits."""
     edit = json.dumps(["task:create", {"projectId": a.project, "task": "x" * 30_000}]).encode()
@@ -189,10 +197,10 @@ async def halves_of_pairs(a: Attacker) -> None:
 async def half_and_private_use(a: Attacker) -> None:
     """Large edits with one half of a surrogate pair, and small values or characters that could stand for the half."""
     async with a.member() as socket:
-        for text in (rb'"\ud83d%b"' % (rb"\ue000" * 150_000), rb'"\ud83d%b"' % ("\ue001".encode() * 300_000)):
+        for text in (rb'"\ud83d%b"' % (rb"\ue000" * 60_000), rb'"\ud83d%b"' % ("\ue001".encode() * 100_000)):
             a.count()
             await socket.send_text(b'42["canvas:update",{"projectId":"%b","changes":%b}]' % (a.project.encode(), text))
-        for values in (b",0" * 30_000, b",[]" * 20_000, b',{"a":1}' * 8_000):
+        for values in (b",0" * 10_000, b",[]" * 6_600, b',{"a":1}' * 2_500):
             a.count()
             await socket.send_text(rb'42["ping","\ud83d"%b]' % values)
         await a.expect_life(socket)

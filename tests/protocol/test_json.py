@@ -10,7 +10,7 @@ from tests.support.json_values import json_values
 
 from synkora.protocol import surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
-from synkora.protocol.json import Decoder, Raw, encode, is_utf8
+from synkora.protocol.json import Decoder, Raw, encode, is_utf8, most_values
 
 ANYTHING: Decoder[Any] = Decoder(Any)
 RAW_LIST: Decoder[list[Raw]] = Decoder(list[Raw])
@@ -35,6 +35,16 @@ def test_raw_values_keep_their_bytes(value: object) -> None:
     (raw,) = RAW_LIST.decode(b"[" + text + b"]")
     assert bytes(raw) == text
     assert encode([raw]) == b"[" + text + b"]"
+
+
+def values_in(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(1 + values_in(item) for item in inner)
+
+
+@given(JSON)
+def test_no_text_has_more_values_than_are_counted(value: object) -> None:
+    assert values_in(value) <= most_values(encode(value))
 
 
 @given(st.binary())

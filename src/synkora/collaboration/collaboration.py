@@ -55,7 +55,7 @@ from synkora.engine.turn_budget import TurnBudget
 from synkora.identity.sign_in import Authenticator, SignedIn
 from synkora.protocol import surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
-from synkora.protocol.json import Decoder, encode
+from synkora.protocol.json import Decoder, encode, most_values
 from synkora.protocol.timestamps import now
 from synkora.recovery.ports import SavedSession
 from synkora.recovery.settings import LOG_AGE
@@ -81,8 +81,10 @@ log = structlog.get_logger(__name__)
 #: The message to a blocked client.
 BLOCKED: Final = "Blocked by the operators of this server"
 RETRY_AFTER: Final = 10  # seconds; for clients with too many connections or events
-#: Bytes of JSON that may be decoded completely: of binary events, and of events that are not relayed.
-MAX_DECODED: Final = 65_536
+#: Bytes of JSON that may be decoded completely: of binary events, and of events that are not relayed, such as the one
+#: with a token, which has up to 16,384 characters.
+MAX_DECODED: Final = 20_480
+VALUE_SIZE: Final = 200  # bytes that each value of an event with attachments counts as besides: all instances decode it
 _MOST_UNSHARED: Final = 4  # connections of a user; further ones share a part of each turn of the event loop
 HALF_SIZE: Final = 100  # bytes that a lone surrogate counts as; to decode one costs as much as this many bytes
 HALVES_TIMES: Final = 4  # a text with lone surrogates counts as this many texts; it is searched and decoded repeatedly
@@ -443,11 +445,14 @@ class Collaboration:
             size = HALVES_TIMES * size + HALF_SIZE * halves
         is_decoded = received.event_class is EventClass.OTHER and received is not self.received_others
         if attachments:
-            size += sum(map(len, attachments))
+            values = most_values(data) if len(data) <= MAX_DECODED else 0
+            size += VALUE_SIZE * values + sum(map(len, attachments))
             is_decoded = True
         self._take(member, received.event_class, size)
         if is_decoded and len(data) > MAX_DECODED:
             raise EventRefused(f"Too large: {MAX_DECODED} bytes of JSON at most")
+        if attachments and member.rate_limiter.work is not None:
+            member.rate_limiter.work.count_decoded(values)
 
     def _take(self, member: Member, event_class: EventClass, size: int = 0) -> None:
         """Count an event. Raises `EventRefused` above a limit."""

@@ -18,6 +18,7 @@ JOIN_SIZE: Final = 200_000  # bytes that a join or a question about access count
 TOLD_JOIN_SIZE: Final = 1_000_000
 CONNECT_SIZE: Final = 10_000_000  # bytes that a further CONNECT over the same connection counts as
 SHARED_SIZE: Final = 150_000  # bytes added to an event that Redis numbers and keeps, for the work of Redis
+DECODED_SIZE: Final = 2_000  # bytes that each value of an event with attachments counts as besides its size
 READ_SIZE: Final = 10_000  # bytes added to the size of an event that is read for a return, sent or not
 _MAX_DEBTORS: Final = 50_000  # users without a connection whose debt is stored
 
@@ -47,6 +48,10 @@ class UserWork:
     def count_event(self, size: int, now: float) -> None:
         """Count a received event of `size` bytes."""
         self.due = self._rate.after(self.due, now, EVENT_SIZE + size)
+
+    def count_decoded(self, values: int) -> None:
+        """Count the values of an event with attachments, which all instances decode."""
+        self.due = self._rate.after(self.due, monotonic(), DECODED_SIZE * values)
 
     def count_join(self) -> None:
         """Count a join, or another event that requires a question about access."""
