@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from tests.collaboration.guarded import EDIT, errors, limited, names, settle
-from tests.collaboration.site import token_of
+from tests.collaboration.guarded import EDIT, Guarded, errors, limited, names, settle
+from tests.collaboration.site import MemoryClient, token_of
 from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
@@ -18,12 +18,22 @@ from synkora.collaboration.user_work import (
     EVENT_SIZE,
     JOIN_SIZE,
     TOLD_JOIN_SIZE,
+    UserWork,
     UserWorks,
 )
 from synkora.engine.incidents import Limit
 from synkora.sockets.internals import session_of
 
 TIMED = (limits_module, spending_module)
+
+
+async def join_counted(site: Guarded) -> tuple[MemoryClient, UserWork]:
+    """Join a client; return it with the work of its user."""
+    client = await site.join("Ann")
+    await settle()
+    work = site.collaboration.members[client.id].rate_limiter.work
+    assert work is not None
+    return client, work
 
 
 async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
@@ -53,10 +63,7 @@ async def test_connections_of_one_user_share_a_rate(clock: Clock) -> None:
 async def test_a_delivery_counts_for_each_recipient(clock: Clock) -> None:
     """An event for a large project costs more than one without recipients."""
     site = limited(user_byte_rate=10_000_000)
-    ann = await site.join("Ann")
-    await settle()
-    work = site.collaboration.members[ann.id].rate_limiter.work
-    assert work is not None
+    ann, work = await join_counted(site)
 
     async def cost() -> float:
         clock.now += 100
@@ -74,11 +81,7 @@ async def test_a_delivery_counts_for_each_recipient(clock: Clock) -> None:
 async def test_values_of_an_event_with_attachments_count_for_the_user(clock: Clock) -> None:
     """Each instance decodes them, for each connection of the user."""
     site = limited(user_byte_rate=10_000_000)
-    ann = await site.join("Ann")
-    await settle()
-    work = site.collaboration.members[ann.id].rate_limiter.work
-    assert work is not None
-
+    ann, work = await join_counted(site)
     binary = '451-["canvas:update",{"projectId":"p","changes":[{"_placeholder":true,"num":0}%s]}]'
 
     async def cost(changes: str) -> float:

@@ -85,15 +85,7 @@ async def heads_of_very_many_fields(a: Attacker) -> None:
     sid = await a.open_polling()
     for target in ("/nowhere", f"{PATH}polling&sid=unknown", f"{PATH}polling&sid={sid}"):
         data = request("POST", target, {f"x{number}": "y" for number in range(250)}, b"3")
-        async with contextlib.AsyncExitStack() as stack:
-            crowd = [await stack.enter_async_context(a.connection()) for _ in range(_FEW)]
-            a.count(_FEW)
-            for connection in crowd:
-                with contextlib.suppress(ConnectionError):
-                    await connection.send(data)
-            for connection in crowd:
-                with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                    await connection.response()
+        await _send_by_crowd(a, data)
 
 
 async def requests_that_end_no_session(a: Attacker) -> None:
@@ -106,15 +98,7 @@ async def requests_that_end_no_session(a: Attacker) -> None:
             request("PUT", target, body=b"x") * 4,
             request("GET", f"{target}&x=" + "%41" * 10_000),
         ):
-            async with contextlib.AsyncExitStack() as stack:
-                crowd = [await stack.enter_async_context(a.connection()) for _ in range(_FEW)]
-                a.count(_FEW)
-                for connection in crowd:
-                    with contextlib.suppress(ConnectionError):
-                        await connection.send(data)
-                for connection in crowd:
-                    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                        await connection.response()
+            await _send_by_crowd(a, data)
 
 
 async def strange_headers(a: Attacker) -> None:
@@ -487,3 +471,16 @@ async def upgrade_of_a_websocket(a: Attacker) -> None:
             await second.send(upgrade(sid) + client_frame(TEXT, b"2probe"))
             await a.expect_end(second)
         await socket.connect(a.token)
+
+
+async def _send_by_crowd(a: Attacker, data: bytes) -> None:
+    """Send the same requests over many connections, then wait for a response on each."""
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(a.connection()) for _ in range(_FEW)]
+        a.count(_FEW)
+        for connection in crowd:
+            with contextlib.suppress(ConnectionError):
+                await connection.send(data)
+        for connection in crowd:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await connection.response()

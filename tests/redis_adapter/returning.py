@@ -61,6 +61,13 @@ async def until_count(page: Page, count: int) -> None:
             await page.read()
 
 
+async def restore_from_the_start(page: Page) -> None:
+    """Let a page lose its connection, and return without an offset: it gets all that its memberships had."""
+    await page.lose()
+    page.events, page.offset = [], None
+    await page.restore()
+
+
 async def got(page: Page, count: int) -> list[Any]:
     """The events of a page, when there are this many."""
     await until_count(page, count)

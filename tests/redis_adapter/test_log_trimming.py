@@ -107,7 +107,7 @@ async def test_events_above_a_bound_that_was_lowered_are_dropped_a_part_at_a_tim
 
 
 async def test_a_large_event_in_place_of_very_many_small_ones_leaves_the_newest(redis: RedisServer, link: Link) -> None:
-    """The room's bound in bytes holds, and whoever was away for a moment is recovered."""
+    """The room's bound in bytes holds. A client that was away for a moment is recovered."""
     settings = RecoverySettings(room_bytes=100_000)
     store = Followed(link, settings, Clock())
     log = store.log("/", lambda _: None)

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.redis_adapter.returning import Page, got, joined, link_of
+from tests.redis_adapter.returning import Page, got, joined, link_of, restore_from_the_start
 from tests.support.page import Page as LocalPage
 from tests.support.page import recovery_of, without_offsets
 from tests.support.redis_server import RedisServer
@@ -41,9 +41,7 @@ async def test_a_room_that_is_left_and_joined_again_is_not_read(
     assert b"cmdstat_xrange" not in redis.do("INFO", "commandstats")
     servers[1].to("r").emit("n", 1)
     assert await got(page, 1) == [["n", 1]]
-    await page.lose()
-    page.events, page.offset = [], None
-    await page.restore()
+    await restore_from_the_start(page)
     assert await got(page, 1) == [["n", 1]]
 
 
@@ -62,9 +60,7 @@ async def test_a_leave_with_a_join_right_behind_it_is_no_leave(
     page.emit("join", "r")
     await page.read()
     await servers[0].everyone.fetch_sockets()
-    await page.lose()
-    page.events, page.offset = [], None
-    await page.restore()
+    await restore_from_the_start(page)
     assert await got(page, 1) == [["on its way", 1]]
 
 
@@ -78,9 +74,7 @@ async def test_a_leave_with_something_missed_behind_it_is_a_leave(servers: list[
     await servers[0].everyone.fetch_sockets()
     servers[1].to("r").emit("after", 2)
     assert await got(page, 1) == [["after", 2]]
-    await page.lose()
-    page.events, page.offset = [], None
-    await page.restore()
+    await restore_from_the_start(page)
     assert await got(page, 1) == [["after", 2]]
 
 

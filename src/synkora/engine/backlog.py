@@ -18,20 +18,18 @@ MOST_OF_USER: Final = 50_000
 #: Full backlogs whose bytes may wait for all connections of a user together: an honest user has a few tabs, whose
 #: backlogs are seldom full even if all return at the same time. A message takes twice its bytes of memory.
 FULL_OF_USER: Final = 16
+#: These do not count of one stranger: a stranger with few waiting messages never ends because of others at the address.
+STRANGERS_FREE_MESSAGES: Final = 20
+STRANGERS_FREE_BYTES: Final = 16_384
+#: Further messages that wait for all strangers of an address together, and their bytes.
+MOST_OF_STRANGERS: Final = 10_000
+MOST_BYTES_OF_STRANGERS: Final = 4_000_000
 _MIN_MAX_LOST: Final = 100  # subjects; more than a client's projects
 
 
 def most_messages(limit: int) -> int:
     """Return how many messages may wait where `limit` bytes may."""
     return max(limit // MESSAGE_MEMORY, LEAST_MESSAGES)
-
-
-#: Of one stranger, these do not count: what waits for others at the same address never ends one with few.
-STRANGERS_FREE_MESSAGES: Final = 20
-STRANGERS_FREE_BYTES: Final = 16_384
-#: Further messages that wait for all strangers of an address together, and their bytes.
-MOST_OF_STRANGERS: Final = 10_000
-MOST_BYTES_OF_STRANGERS: Final = 4_000_000
 
 
 class UserBacklog:

@@ -13,9 +13,9 @@ from synkora.sockets.namespace_core import NamespaceCore
 
 
 class ClientHost:
-    """Creates a client for each session. A client has `connect_timeout` seconds to connect to a namespace,
-    at its start and after it has left all of them.
+    """Creates a client for each session.
 
+    A client has `connect_timeout` seconds to connect to a namespace, at its start and after it has left all of them.
     `find` returns the namespace of a name, or None.
     """
 

@@ -74,8 +74,8 @@ class SocketRecovery:
 
     `began` and `outlived` are those of `SavedSession`. `session` is as it was saved last, and before the reply to
     CONNECT as it was found. `joined` has for each room the number of the last event before the join, and `left` the
-    rooms that were left. `after` is where a replay starts. Until the
-    position `until` it has been read, as `missed`, which is encoded as `replay`. `outcome` says whether there is a
+    rooms that were left. `after` is where a replay starts. Until the position `until` it has been read, as `missed`,
+    which is encoded as `replay`. `outcome` says whether there is a
     replay, and `size` what it costs. `held` has the messages for the socket after `missed` was read, and before the
     reply to CONNECT. `former` is the `pid` that the client returned with if it was not recovered: it works until the
     client is known to have got the reply.

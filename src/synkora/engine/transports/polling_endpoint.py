@@ -105,8 +105,8 @@ class PollingEndpoint:
     ) -> Callable[[], None] | None:
         """Respond to a GET through `reply`, immediately or when there are messages for the client.
 
-        `connection` knows whether it has data that the client has not read. A poll over another
-        connection means that the client has read the last response; if the client has not read it, the session ends.
+        `connection` knows whether it has data that the client has not read. A poll over another connection means that
+        the client has read the last response; if the client has not read it, the session ends.
 
         Returns a function for the case that the client disconnects before the response, or None after the response.
         """
