@@ -2,8 +2,9 @@
 -- instances as JSON, and the adopted connections, whose clients have returned from another instance. False
 -- if the instance is not registered; 'large' without a change if the project has more connections than were asked for.
 -- KEYS: instances, the instance's projects, the project; with webhooks the project's known users, the queue, its state.
--- ARGV: instance, project id, channel, lifetime (s), most connections besides the given ones (-1: any), then socket id and JSON of each of its connections, and whether it
--- is held ('1'): its client is disconnected, and may have returned to another instance.
+-- ARGV: instance, project id, channel, lifetime (s), most connections besides the given ones (-1: any), then socket id
+-- and JSON of each of its connections, and whether it is held ('1'): its client is disconnected, and may have returned
+-- to another instance.
 
 local instance, id, channel, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not is_registered(KEYS[1], instance) then

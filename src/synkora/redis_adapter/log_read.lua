@@ -3,10 +3,10 @@
 -- too much, or without some of its events, costs the others nothing. It writes nothing: it also runs while Redis refuses writes.
 -- KEYS: log, rooms, floors, marks, then for each room its stream and its index.
 -- ARGV: epoch and number of the position, now (ms), max_age (ms), replay_events,
--- replay_bytes, read_events, whether it reads for a client ('1'): events are left out that leave out one of the rooms, then for each room its name, the
--- number after which it is read, and whether it was joined ('1'): else it is the socket's id, and events for members only
--- are left out. They may be all that there is, in a room that others have named like the id: nothing is read then. Such events
--- leave out a socket, as at their delivery, and nobody who is in a room.
+-- replay_bytes, read_events, whether it reads for a client ('1'): events that leave out one of the rooms are left out;
+-- then for each room its name, the number after which it is read, and whether it was joined ('1'). A room that was not
+-- joined is the socket's id. Events for members only are left out there. If there are no others, because somebody has
+-- named a project like the id, nothing is read. Events for members only leave out a socket, and nobody who is in a room.
 
 local log, rooms, floors, marks, after = KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[2])
 local max_events, max_bytes, max_read = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
