@@ -39,6 +39,7 @@ PROBE_PING: Final = b"2probe"
 PROBE_PONG: Final = b"3probe"
 
 _SEPARATOR: Final = b"\x1e"
+_EMPTY_PACKET: Final = 2 * _SEPARATOR
 _STORED_SEPARATOR: Final = stored_blocks(_SEPARATOR)
 _BINARY: Final = b"b"
 _BINARY_TYPE: Final = ord(_BINARY)
@@ -85,18 +86,24 @@ def is_base64(packet: bytes) -> bool:
 
 
 def count_packets(payload: bytes) -> int:
-    """Return the number of packets of a POST. Raises `ProtocolError` for more than `MAX_PACKETS`."""
-    separators = payload.count(_SEPARATOR)
-    if separators >= MAX_PACKETS:
-        raise ProtocolError("too many packets")
-    return separators + 1
+    """Return the number of packets of a POST."""
+    return payload.count(_SEPARATOR) + 1
 
 
 def split_payload(payload: bytes) -> Iterator[tuple[bool, bytes]]:
     """Return the packets of a POST as (is binary, data). Binary data is decoded, without the prefix `b`.
 
-    Each packet is decoded when it is taken. Raises `ProtocolError` at an empty packet or bad base64.
+    Raises `ProtocolError` for more than `MAX_PACKETS` and for an empty packet. Each packet is decoded when it is taken,
+    and bad base64 raises `ProtocolError` there.
     """
+    if count_packets(payload) > MAX_PACKETS:
+        raise ProtocolError("too many packets")
+    if not payload or _EMPTY_PACKET in payload or payload.startswith(_SEPARATOR) or payload.endswith(_SEPARATOR):
+        raise ProtocolError("empty packet")
+    return _packets(payload)
+
+
+def _packets(payload: bytes) -> Iterator[tuple[bool, bytes]]:
     start = 0
     while (end := payload.find(_SEPARATOR, start)) >= 0:
         yield _read_part(payload[start:end])
@@ -105,8 +112,6 @@ def split_payload(payload: bytes) -> Iterator[tuple[bool, bytes]]:
 
 
 def _read_part(part: bytes) -> tuple[bool, bytes]:
-    if not part:
-        raise ProtocolError("empty packet")
     return (True, decode_base64(part)) if is_base64(part) else (False, part)
 
 
