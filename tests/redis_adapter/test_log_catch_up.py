@@ -22,6 +22,7 @@ from synkora.redis.link import Link
 from synkora.redis_adapter import log_catch_up
 from synkora.redis_adapter.channels import Channels
 from synkora.redis_adapter.event_log import RedisLog
+from synkora.redis_adapter.log_parts import CaughtUp
 
 
 async def test_an_instance_with_very_many_rooms_catches_up(redis: RedisServer, make_link: MakeLink) -> None:
@@ -448,3 +449,20 @@ async def test_missed_events_of_several_rooms_may_be_more_than_one_read_has(
     await until(lambda: len(delivered) >= 20 and log.held is None)
     assert [name_of(each) for each in delivered] == names
     assert log.gaps == 0
+
+
+async def test_rooms_that_an_instance_has_missed_are_read_in_order_with_an_empty_name(link: Link) -> None:
+    """An event for a room that fails and another one is found in the other one."""
+    log = Followed(link, RecoverySettings(total_bytes=20_000), Clock()).log("/", lambda _: None)
+    await until(lambda: not log.is_new)
+    began = log.position
+    await log.append_once(event("both"), ("p", "q"))
+    for number in range(80):
+        await log.append_once(event(f"flood {number}"), ("p",))
+    await log.append_once(event("r"), ("r",))
+    found: asyncio.Future[CaughtUp | Incomplete] = asyncio.get_running_loop().create_future()
+    log._reader.read_parts(("p", "", "q", "r", "s"), Position(began.epoch, 0), found.set_result)
+    missed = await found
+    assert not isinstance(missed, Incomplete)
+    assert [(name_of(each.event), each.event.rooms) for each in missed.entries] == [("both", ("p", "q")), ("r", ("r",))]
+    assert missed.failed == [Incomplete.TOO_MANY]

@@ -53,7 +53,7 @@ class LogParts:
         self._max_bytes = max_bytes
         self._answered = answered
         self._failed: list[Incomplete] = []
-        self._rooms = deque((EVERYONE, *filter(self._is_readable, names)))
+        self._rooms = deque(dict.fromkeys((EVERYONE, *filter(self._is_readable, names))))
         self._until: Position | None = None
         self._found: dict[str, list[LogEntry]] = {}
         self._sizes: dict[str, int] = {}

@@ -69,7 +69,7 @@ local function read_room(position)
       if from <= too_old then
         return 'trimmed'
       end
-      if not seen[from] and (is_joined or not field(entry, 'o')) and not is_left_out(entry) then
+      if not (leaves_out and seen[from]) and (is_joined or not field(entry, 'o')) and not is_left_out(entry) then
         seen[from] = true
         local fields = entry[2]
         if fields[7] == 'k' then -- the key is of no use in the answer
