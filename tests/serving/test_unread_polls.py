@@ -109,6 +109,27 @@ async def test_a_client_that_reads_in_time_gets_the_last_answer_and_goes_on(serv
     assert not len(server.incidents)
 
 
+async def test_the_end_of_a_session_leaves_the_answer_to_another_client_alone(server: SocketServer) -> None:
+    """A proxy sends the polls of both over one connection."""
+    async with unread(server) as client, Polling(client.address) as other:
+        await client.connection.head()
+        await client.connection.reader.readexactly(LARGE + 1)
+        await other.connect()
+        await client.connection.send(
+            request("GET", client.address.url(sid=other.sid).removeprefix(client.address.http))
+        )
+        session = server._registry.find(other.sid)
+        await until(lambda: session.transport.writable)
+        session.outbox.put(Message(b"x" * LARGE))
+        await until(lambda: client.protocol.transport.get_write_buffer_size() > READ_LEAST)
+        assert session.transport.has_unread
+        assert not client.session.transport.has_unread
+        client.session.close(Reason.PING_TIMEOUT)
+        assert not client.protocol._timeouts.last_answers
+        session.close(Reason.PING_TIMEOUT)
+        assert list(client.protocol._timeouts.last_answers._due) == [client.protocol]
+
+
 async def test_a_session_that_the_server_ends_waits_for_a_slow_reader(server: SocketServer) -> None:
     """While the client makes progress. It gets the close packet by its next poll."""
     async with unread(server) as client:

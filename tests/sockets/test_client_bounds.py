@@ -391,6 +391,7 @@ async def test_a_client_that_leaves_while_another_connect_is_refused_has_the_tim
         gate.set()
         assert await client.receive() == '44/other,{"message":"no"}'
         assert session.budget is server._registry.strangers
+        assert session.outbox.is_stranger
         due = dict(server._host.connecting._due)
         assert len(due) == 1
         await client.send("40/other,")

@@ -442,7 +442,7 @@ class Collaboration:
         member.received += 1
         size = len(data)
         if b"\\u" in data and (halves := surrogates.upper_bound(data)):
-            size = HALVES_TIMES * size + HALF_SIZE * halves
+            size = size * (HALVES_TIMES if surrogates.has_half(data) else 1) + HALF_SIZE * halves
         is_decoded = received.event_class is EventClass.OTHER and received is not self.received_others
         if attachments:
             values = most_values(data) if len(data) <= MAX_DECODED else 0

@@ -16,7 +16,7 @@ from synkora.engine.turn_budget import TurnBudget
 from synkora.identity.claims import CLOCK_TOLERANCE
 from synkora.identity.sign_in import Authenticator, SignedIn, SignInRefused
 from synkora.protocol.timestamps import timestamp
-from synkora.sockets.internals import emit_once, session_of
+from synkora.sockets.internals import emit_once, is_connecting, session_of
 
 EXPIRED: Final = "Session expired"
 MOST_DELAYED: Final = 20  # refusals of `auth:refresh` of one user, over all connections
@@ -77,8 +77,9 @@ class TokenExpiry:
         self._turns.run(partial(self._end, member, member.signed_in))
 
     def _end(self, member: Member, signed_in: SignedIn) -> None:
-        if member.signed_in is not signed_in:
-            return  # a fresh token has come meanwhile
+        has_left = not (member.socket.connected or is_connecting(member.socket))
+        if has_left or member.signed_in is not signed_in:
+            return  # the client has left, or has sent a fresh token
         emit_once(member.socket, "error", {"message": EXPIRED})
         # Close the whole connection: its cookie has expired too, and a new connection sends a new cookie.
         member.socket.disconnect(close=True)

@@ -86,7 +86,8 @@ class HttpProtocol(PipelineProtocol):
         self._head_came = False  # in the latest data of the client
         self._in_body = False
         self._unread = 0
-        self._unread_answer = 0  # to a poll of a session that ends
+        self.answer = 0  # the number of what is written; a new one when the client has read what came before
+        self._unread_answer = 0  # bytes of an answer to a poll of a session that ends
         self._has_session_ended = False
 
     # Called by the event loop
@@ -154,7 +155,8 @@ class HttpProtocol(PipelineProtocol):
         self._head_size = self._headers = self._small_chunks = 0
         if not self.flow.write_paused:  # the last response may be read by now, and another one follows
             self._timeouts.reads.drop(self)
-        if self in self._timeouts.last_answers and not self.transport.get_write_buffer_size():
+        if not self.transport.get_write_buffer_size():
+            self.answer += 1
             self._timeouts.last_answers.drop(self)
         super().on_message_begin()
 

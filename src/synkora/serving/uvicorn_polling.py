@@ -202,7 +202,7 @@ class PollingProtocol(HttpProtocol):
         is_poll = elsewhere is None and self._is_poll(scope)
         app = elsewhere or app
         if is_poll:
-            if self._connection is None:
+            if self._connection is None or self._connection.answer != self.answer:
                 self._connection = _Connection(self)
             scope[CONNECTION] = self._connection  # type: ignore[typeddict-unknown-key]  # our own extension
         if (
@@ -310,18 +310,26 @@ async def _answer_with(status: HTTPStatus, words: str, scope: Any, receive: Any,
 
 
 class _Connection:
-    """What a session keeps of the connection of its last poll, without keeping it in memory."""
+    """What a session keeps of the connection of its last poll, without keeping it in memory.
 
-    __slots__ = ("_protocol",)
+    A proxy sends the requests of many clients over one connection. Answers after that one are not the session's.
+    """
+
+    __slots__ = ("_protocol", "answer")
 
     def __init__(self, protocol: PollingProtocol) -> None:
         self._protocol = weakref.ref(protocol)
+        self.answer = protocol.answer
+
+    def _writes_it(self) -> PollingProtocol | None:
+        protocol = self._protocol()
+        return protocol if protocol is not None and protocol.answer == self.answer else None
 
     def has_unread(self) -> bool:
-        protocol = self._protocol()
+        protocol = self._writes_it()
         return protocol is not None and bool(protocol.transport.get_write_buffer_size())
 
     def limit_unread(self, *, ended: bool) -> None:
-        protocol = self._protocol()
+        protocol = self._writes_it()
         if protocol is not None:
             protocol.limit_last_answer(ended=ended)

@@ -156,9 +156,7 @@ class Client:
             case PacketType.DISCONNECT:
                 self.session.count_overhead()
                 self._remove(socket, Reason.CLIENT_NAMESPACE_DISCONNECT)
-                if not self._sockets and self.session.is_live:
-                    self.session.count_backlog_for_strangers()
-                    self._host.client_leaves(self)
+                self._limit_backlog()
             case PacketType.CONNECT_ERROR:
                 raise UnexpectedPacket("a client does not send CONNECT_ERROR")
 
@@ -281,6 +279,7 @@ class Client:
         if not socket.connected and self._sockets.get(socket.namespace) is socket:
             del self._sockets[socket.namespace]
             self._check_left()  # it may have left the others while this CONNECT was decided
+            self._limit_backlog()
 
     def _refuse_name(self, name: str, words: str) -> None:
         """Send CONNECT_ERROR, which repeats the name. Raises `PayloadTooLarge` for a very long one."""
@@ -344,6 +343,12 @@ class Client:
             self.session.count_for_strangers()
             if self.session.is_live:
                 self._host.client_waits(self)
+
+    def _limit_backlog(self) -> None:
+        """Bound what waits for a client that has left all namespaces, and the time for it."""
+        if not self._sockets and self.session.is_live and not self.session.outbox.is_stranger:
+            self.session.count_backlog_for_strangers()
+            self._host.client_leaves(self)
 
     def _end_early(self, socket: Socket, reason: Reason) -> None:
         """End a socket whose CONNECT has not been answered. `on_disconnect` is called after the handler of CONNECT."""
