@@ -196,15 +196,18 @@ async def test_many_sessions_end_each_with_its_own_token(site: Site) -> None:
 
 
 async def test_sessions_that_end_at_once_share_the_turns(site: Site, clock: Clock) -> None:
-    """A client that sends a fresh token before its turn stays."""
+    """A client that sends a fresh token before its turn stays, by a refresh or by a new CONNECT."""
     clients = [await come(site, f"User {number}", 60) for number in range(20)]
     site.collaboration._endings.share = 1e-9
     clock.ahead = 61
     await until(lambda: any(map(ended, clients)))
     clients.pop().send('421["auth:refresh",' + json.dumps(token("User 19", 3600)) + "]")
+    again = clients.pop()
+    again.send("41")
+    again.send("40" + json.dumps({"token": token("User 18", 3600)}))
     assert await most_in_one_turn(lambda: sum(map(ended, clients)), len(clients)) <= 2
     await settle()
-    assert site.collaboration.connections == 1
+    assert site.collaboration.connections == 2
 
 
 async def test_connections_that_an_operator_ends_share_the_turns(site: Site) -> None:
