@@ -7,20 +7,20 @@ import pytest
 from tests.collaboration.guarded import UNLIMITED, settle
 from tests.collaboration.site import MemoryClient, Site
 from tests.collaboration.tabs import Tab, one_lost
-from tests.support.clocks import Clock
+from tests.support.clocks import Clock, clock
 
 from synkora.collaboration import edited_projects
 from synkora.engine.incidents import Limit
 
+__all__ = ["clock"]
+
+TIMED = [edited_projects]
 LIMITS = replace(UNLIMITED, user_byte_rate=1e12)
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(edited_projects, "monotonic", clock)
+@pytest.fixture(autouse=True)
+def few_projects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edited_projects, "MOST_PROJECTS", 3)
-    return clock
 
 
 @pytest.mark.parametrize("joins", [False, True])

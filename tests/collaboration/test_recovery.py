@@ -1,6 +1,8 @@
 """Members who return after a lost connection: their events, and what the others learn."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -302,16 +304,23 @@ async def test_who_is_lost_again_while_returning_leaves_nothing(site: Site, turn
     assert site.collaboration.presence.connections("p") == 2
 
 
+@asynccontextmanager
+async def last_read(site: Site, tab: Tab) -> AsyncIterator[None]:
+    """The last read of the log for a client that returns, which ends with the context."""
+    with held_reads(site.server) as reads:
+        await tab.come()
+        reads.pop()()
+        await settle()
+        yield
+        reads.pop()()
+        await settle()
+
+
 async def test_who_is_disconnected_during_the_last_read_of_a_return_is_gone(site: Site) -> None:
     """The user stayed in the lists, and counted as connected, until a restart."""
     ann, bob = await one_lost(site)
-    with held_reads(site.server) as reads:
-        await ann.come()
-        reads.pop()()
-        await settle()
+    async with last_read(site, ann):
         assert site.collaboration.disconnect_all("user", "ann") == 1
-        reads.pop()()
-        await settle()
     assert list(site.collaboration.members) == [bob.sid]
     assert site.collaboration.users == 1
     assert site.collaboration.presence.count("p") == 1
@@ -337,14 +346,9 @@ async def test_few_lost_connections_of_a_user_stay_in_the_lists() -> None:
 async def test_two_returns_to_one_session_are_one_member(site: Site) -> None:
     """The log is not read for the second one, which comes during the last read of the first one."""
     ann, bob = await one_lost(site)
-    with held_reads(site.server) as reads:
-        await ann.come()
-        reads.pop()()
-        await settle()
+    async with last_read(site, ann):
         ann.offset = "bad"
         await ann.come()
-        reads.pop()()
-        await settle()
     assert set(site.collaboration.members) == {ann.sid, bob.sid}
     assert site.collaboration._connections.total("ann") == 1
     assert site.collaboration.presence.connections("p") == 2

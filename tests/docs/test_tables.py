@@ -18,15 +18,7 @@ from synkora.collaboration.events import CATALOGUE, MAX_PROJECT_ID
 from synkora.collaboration.kept_sessions import MAX_LOOKUPS
 from synkora.collaboration.keyed_limit import MAX_PER_KEY, MAX_WAITING_PER_KEY
 from synkora.collaboration.token_expiry import MOST_DELAYED
-from synkora.engine.backlog import (
-    FULL_OF_USER,
-    MOST_BYTES_OF_STRANGERS,
-    MOST_OF_STRANGERS,
-    MOST_OF_USER,
-    STRANGERS_FREE_BYTES,
-    STRANGERS_FREE_MESSAGES,
-    VOLATILE_LIMIT,
-)
+from synkora.engine import backlog
 from synkora.engine.close_reasons import Reason
 from synkora.engine.handshake import MESSAGES
 from synkora.engine.outbox import STRANGERS_BYTES, STRANGERS_MESSAGES
@@ -66,16 +58,19 @@ BOUNDS: Final = {
     "refusals of `auth:refresh` that are delayed, for one user": {MOST_DELAYED},
     "questions about one user to the app or the database": {MAX_PER_KEY, MAX_WAITING_PER_USER},
     "session keys of one address that are looked up": {MAX_PER_KEY, MAX_WAITING_PER_KEY, MAX_LOOKUPS},
-    "messages that wait for one user, over all connections from the fifth on": {MOST_OF_USER, FULL_OF_USER},
+    "messages that wait for one user, over all connections from the fifth on": {
+        backlog.MOST_OF_USER,
+        backlog.FULL_OF_USER,
+    },
     "large frame, fragments of a message": {COMPLETION},
     "unfinished messages of one user, over all connections from the fifth on": {MOST_UNFINISHED},
     "unfinished messages of one address, before the sign-in": {MOST_UNFINISHED, STRANGERS_FREE},
     "backlog of a client that has not signed in, or has left all namespaces": {STRANGERS_MESSAGES, STRANGERS_BYTES},
     "backlogs of all clients of one address that have not signed in": {
-        MOST_OF_STRANGERS,
-        MOST_BYTES_OF_STRANGERS,
-        STRANGERS_FREE_MESSAGES,
-        STRANGERS_FREE_BYTES,
+        backlog.MOST_OF_STRANGERS,
+        backlog.MOST_BYTES_OF_STRANGERS,
+        backlog.STRANGERS_FREE_MESSAGES,
+        backlog.STRANGERS_FREE_BYTES,
     },
     "namespaces of a connection": {MAX_NAMESPACES, MAX_NAME, MAX_REFUSED_NAME},
     "packets without use": {OVERHEAD_RATE, OVERHEAD_BURST, OVERHEAD_BYTES, SMALL},
@@ -132,7 +127,7 @@ def test_bounds() -> None:
     numbers = {what: {int(number.replace(",", "")) for number in _NUMBER.findall(bounds[what])} for what in bounds}
     assert {what: numbers.get(what) for what in BOUNDS} == BOUNDS
     assert MAX_PACKETS in numbers["packets of a POST"]
-    assert VOLATILE_LIMIT in numbers["backlog of a slow consumer"]
+    assert backlog.VOLATILE_LIMIT in numbers["backlog of a slow consumer"]
     defaults = {variable.name: variable.default or "" for variable in describe()}
     for what in SET:
         (setting,) = re.findall(r"`(WS_\w+)`", bounds[what])

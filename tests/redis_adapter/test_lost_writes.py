@@ -152,11 +152,10 @@ async def test_a_new_instance_gives_no_number_twice_where_redis_refused_to_settl
     redis: RedisServer, pair: tuple[Instance, Instance], make_link: MakeLink
 ) -> None:
     """Nor does it say before what a client has missed: the others know of lost events."""
-    first, second = pair
-    before = first.log.position
-    first.send("c")
-    second.send("d")
-    await until(lambda: len(first.delivered) == len(second.delivered) == 4)
+    before = pair[0].log.position
+    for instance, name in zip(pair, "cd", strict=True):
+        instance.send(name)
+    await until(lambda: all(len(each.delivered) == 4 for each in pair))
     await refused(redis, *pair)
     late = Instance(await started(make_link()), Clock())
     await until(lambda: late.link.problem is not None)
@@ -165,7 +164,7 @@ async def test_a_new_instance_gives_no_number_twice_where_redis_refused_to_settl
     redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
     late.send(*"efgh")
     await until(lambda: all(len(each.delivered) >= 8 for each in pair))
-    assert sorted(first.names) == sorted(second.names) == [*"abcdefgh"]
+    assert [sorted(each.names) for each in pair] == [[*"abcdefgh"]] * 2
     assert all(len(names) == 1 for names in meanings(*pair, late).values())
     await until(lambda: bool(missed))
     if isinstance(missed[0].events, list):

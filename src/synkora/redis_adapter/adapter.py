@@ -1,6 +1,7 @@
 """The adapter that connects a namespace with other servers, also Node.js servers, through Redis."""
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, Final
 
 from msgspec import UNSET, Raw
@@ -188,12 +189,11 @@ class RedisAdapter:
             opts=_options(rooms, except_rooms, {**_flags(message), "timeout": round(timeout * 1000)}),
         )
         answers = AnswerCollector()
-        question = self._local.ask(message, rooms, except_rooms, answers.add)
-        try:
-            with self._requests.poll(request, answers, question.asked):
-                return await answers.wait(timeout)
-        finally:
-            question.close()
+        with (
+            closing(self._local.ask(message, rooms, except_rooms, answers.add)) as question,
+            self._requests.poll(request, answers, question.asked),
+        ):
+            return await answers.wait(timeout)
 
     # Sockets
 

@@ -1,6 +1,7 @@
 """The adapter of a single server, and the local part of any other adapter."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any, Protocol, runtime_checkable
 
 from synkora.engine.message import Message
@@ -83,12 +84,9 @@ class LocalAdapter:
     ) -> list[Any]:
         """Send an event, and wait for the acks of all recipients. Raises `AckTimeout` with the received ones."""
         answers = AnswerCollector()
-        question = self.ask(message, rooms, except_rooms, answers.add)
-        answers.expect(question.asked)
-        try:
+        with closing(self.ask(message, rooms, except_rooms, answers.add)) as question:
+            answers.expect(question.asked)
             return await answers.wait(timeout)
-        finally:
-            question.close()
 
     async def fetch_sockets(
         self, rooms: RoomNames, except_rooms: RoomNames, *, local: bool = False

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
+from tests.support.calls import first_arguments
 from tests.support.clients import Polling
 from tests.support.clocks import Clock, clock
 from tests.support.servers import Engine, most_in_one_turn, serving_engine
@@ -54,14 +55,7 @@ async def test_sessions_share_the_turns_in_which_their_payloads_are_handled() ->
 
 async def test_sessions_share_the_turns_in_which_their_payloads_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also up to a bad packet, which ends the session. Base64 without padding is the slowest."""
-    decoded: list[bytes] = []
-    decode = engineio.decode_base64
-
-    def note(packet: bytes) -> bytes:
-        decoded.append(packet)
-        return decode(packet)
-
-    monkeypatch.setattr(engineio, "decode_base64", note)
+    decoded = first_arguments(monkeypatch, engineio, "decode_base64")
     engine = Engine()
     async with serving_engine(engine) as address, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Polling(address)) for _ in range(5)]

@@ -5,6 +5,7 @@ import zlib
 from contextlib import AsyncExitStack
 
 import pytest
+from tests.support.calls import first_arguments
 from tests.support.servers import Engine, most_in_one_turn, serving_engine
 from tests.support.wire import TEXT, client_frame, raw_websocket
 
@@ -20,14 +21,7 @@ LARGE = b"4" + "größe ".encode() * 1000
 
 async def test_a_broadcast_is_compressed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """All clients with the extension get the same bytes. Others, or those with another window, get it uncompressed."""
-    compressed: list[bytes] = []
-    original = deflate.compressed_blocks
-
-    def counted(data: bytes) -> bytes:
-        compressed.append(data)
-        return original(data)
-
-    monkeypatch.setattr(websocket, "compressed_blocks", counted)
+    compressed = first_arguments(monkeypatch, websocket, "compressed_blocks")
     engine = Engine(compression=True)
     async with serving_engine(engine) as address, AsyncExitStack() as stack:
         offers = [CHROMIUM, FIREFOX, f"{OTHER_WINDOW}, {FIREFOX}", OTHER_WINDOW, ""]

@@ -8,22 +8,7 @@ import structlog
 from synkora.engine.incidents import IncidentKind, Incidents, Tally
 
 WINDOW: Final = 60  # seconds
-#: Singular and plural.
-_WORDS: Final = {
-    IncidentKind.ORIGIN_REFUSED: ("origin refused", "origins refused"),
-    IncidentKind.SIGN_IN_REFUSED: ("sign-in refused", "sign-ins refused"),
-    IncidentKind.BLOCKED_CLIENT_REFUSED: ("blocked client refused", "blocked clients refused"),
-    IncidentKind.CONSOLE_SIGN_IN_REFUSED: ("console sign-in refused", "console sign-ins refused"),
-    IncidentKind.API_SIGN_IN_REFUSED: ("API sign-in refused", "API sign-ins refused"),
-    IncidentKind.ACCESS_CHECK_FAILED: ("access check failed", "access checks failed"),
-    IncidentKind.LIMIT_HIT: ("limit hit", "limits hit"),
-    IncidentKind.FILE_LIMIT_HIT: ("file limit hit", "file limits hit"),
-    IncidentKind.FLOODING_CLIENT_CUT_OFF: ("flooding client cut off", "flooding clients cut off"),
-    IncidentKind.REQUEST_REFUSED: ("request refused", "requests refused"),
-    IncidentKind.SLOW_REQUEST_CUT_OFF: ("slow request cut off", "slow requests cut off"),
-    IncidentKind.SLOW_CLIENT_CUT_OFF: ("slow client cut off", "slow clients cut off"),
-    IncidentKind.PROTOCOL_ERROR: ("protocol error", "protocol errors"),
-}
+_ENDS: Final = (" refused", " failed", " hit", " cut off")  # of the kinds' names
 
 log = structlog.get_logger(__name__)
 
@@ -58,8 +43,7 @@ class IncidentLog:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._window, self.tell)
         source = {"address": address} if address else {}
-        words, _ = _WORDS[kind]
-        log.warning("incident", what=words[:1].upper() + words[1:], reason=label or None, **source)
+        log.warning("incident", what=kind[:1].upper() + kind[1:], reason=label or None, **source)
 
 
 def _by_address(tallies: list[Tally]) -> dict[str, list[str]]:
@@ -68,13 +52,18 @@ def _by_address(tallies: list[Tally]) -> dict[str, list[str]]:
     for tally in tallies:
         for address, times in tally.addresses.items():
             if times > 1:
-                found.setdefault(address, []).append(f"{times} {_WORDS[tally.kind][1]}")
+                found.setdefault(address, []).append(f"{times} {_plural(tally.kind)}")
     return found
 
 
 def summary(tally: Tally) -> str:
     """A tally as text: `3 origins refused (https://evil.example and 2 more)`."""
-    one, several = _WORDS[tally.kind]
-    what = one if tally.times == 1 else several
+    what = tally.kind if tally.times == 1 else _plural(tally.kind)
     label = tally.label + (f" and {tally.other_labels} more" if tally.other_labels else "")
     return f"{tally.times} {what}" + (f" ({label})" if label else "")
+
+
+def _plural(kind: IncidentKind) -> str:
+    """Return `origins refused` for "origin refused", and `protocol errors` for "protocol error"."""
+    end = next((end for end in _ENDS if kind.endswith(end)), "")
+    return f"{kind.removesuffix(end)}s{end}"

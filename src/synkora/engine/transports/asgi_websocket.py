@@ -18,7 +18,7 @@ from synkora.engine.request import Request
 from synkora.engine.session import Session
 from synkora.engine.settings import TransportName
 from synkora.engine.transports.polling_endpoint import Receive, Send
-from synkora.engine.transports.websocket import CLOSING_TIME
+from synkora.engine.transports.websocket import CLOSING_TIME, ClosedByTime
 from synkora.protocol.errors import ProtocolError
 
 _SLICE: Final = 100  # messages that are handled in one turn; a few milliseconds
@@ -27,7 +27,7 @@ _LONGEST_REASON: Final = 120  # bytes; a close frame has 123
 log = Log(__name__)
 
 
-class AsgiWebSocket:
+class AsgiWebSocket(ClosedByTime):
     """A WebSocket of an ASGI server: the transport of a session, or the probe of an upgrade.
 
     It is writable while the server has accepted all earlier messages: the server's `send` waits for a slow consumer.
@@ -184,18 +184,6 @@ class AsgiWebSocket:
                 self._limit_time(0)
             self.writable = False
         return True
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether the client is slow."""
-        return not self.writable
-
-    def limit_unread(self, *, ended: bool) -> None:
-        """Do nothing: `close` limits the time."""
-
-    def discard(self) -> None:
-        """Close after the end of the session by the client."""
-        self.close(Reason.TRANSPORT_CLOSE, None)
 
     def _limit_time(self, seconds: float) -> None:
         """Limit the connection's remaining time; 0 ends it."""

@@ -17,6 +17,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from synkora.engine.close_reasons import ORDERLY, Reason, close_code
 from synkora.engine.handshake import HandshakeRefused
 from synkora.engine.message import Message
+from synkora.engine.ports import Transport
 from synkora.engine.registry import Registry
 from synkora.engine.request import Request
 from synkora.engine.session import Session
@@ -62,7 +63,25 @@ def close_soon(connection: asyncio.Transport) -> None:
         asyncio.get_running_loop().call_later(CLOSING_TIME, connection.abort)
 
 
-class WebSocketTransport(WSListener):
+class ClosedByTime:
+    """The end of a transport whose `close` limits the time for the last messages."""
+
+    __slots__ = ()
+
+    @property
+    def has_unread(self: Transport) -> bool:
+        """Whether the client is slow."""
+        return not self.writable
+
+    def limit_unread(self, *, ended: bool) -> None:
+        """Do nothing: `close` limits the time."""
+
+    def discard(self: Transport) -> None:
+        """Close after the end of the session by the client."""
+        self.close(Reason.TRANSPORT_CLOSE, None)
+
+
+class WebSocketTransport(ClosedByTime, WSListener):
     """A WebSocket: the transport of a session, or the probe of an upgrade."""
 
     name: TransportName = "websocket"
@@ -360,18 +379,6 @@ class WebSocketTransport(WSListener):
                 self._connection.abort()
             self.writable = False
         return True
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether the client is slow."""
-        return not self.writable
-
-    def limit_unread(self, *, ended: bool) -> None:
-        """Do nothing: `close` limits the time."""
-
-    def discard(self) -> None:
-        """Close after the end of the session by the client."""
-        self.close(Reason.TRANSPORT_CLOSE, None)
 
 
 def _encoder(request: Request, threshold: int | None) -> Callable[[Message], bytes] | None:
