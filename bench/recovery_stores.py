@@ -18,7 +18,7 @@ from rich.table import Table
 from synkora.recovery.changes import EventAdded, encode
 from synkora.recovery.embedded import EmbeddedStore
 from synkora.recovery.memory import MemoryLog, MemoryStore
-from synkora.recovery.ports import LoggedEvent
+from synkora.recovery.ports import LoggedEvent, new_event
 from synkora.recovery.settings import RecoverySettings
 
 _TURN: Final = 10  # events of one turn of the event loop
@@ -196,11 +196,12 @@ async def measure(kind: type[Store], events: int, rate: int) -> Figures:
             for event in range(number, number + _TURN):
                 room, key = event % _ROOMS, event // _ROOMS % _KEYS
                 log.append(
-                    b'["task:update",{"id":"task-%d","text":"%b"}]' % (key, _TEXT),
-                    (),
-                    (f"project-{room}",),
-                    ("sender-" + str(event % 7),),
-                    f"task:update task-{key}",
+                    new_event(
+                        b'["task:update",{"id":"task-%d","text":"%b"}]' % (key, _TEXT),
+                        (f"project-{room}",),
+                        ("sender-" + str(event % 7),),
+                        f"task:update task-{key}",
+                    )
                 )
             await asyncio.sleep(0)  # what is done at the end of the turn belongs to it
             busy += time.thread_time() - turn_cpu

@@ -18,7 +18,7 @@ TIMED = [edited_projects]
 LIMITS = replace(UNLIMITED, user_byte_rate=1e12)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def few_projects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edited_projects, "MOST_PROJECTS", 3)
 
@@ -57,7 +57,7 @@ async def refusals(client: MemoryClient, *projects: str, event: str = "task:crea
     return sum(event[0] == "error" for event in client.take_events())
 
 
-async def test_a_user_may_go_on_in_the_projects_that_are_counted(clock: Clock) -> None:
+async def test_a_user_may_go_on_in_the_projects_that_are_counted(few_projects: None, clock: Clock) -> None:
     """Over all connections. Other users may edit any project."""
     site = Site(recovery=True, limits=LIMITS)
     ann, tab, bob = await site.meet("Ann", "Ann", "Bob")
@@ -66,7 +66,7 @@ async def test_a_user_may_go_on_in_the_projects_that_are_counted(clock: Clock) -
     assert await refusals(bob, "4", "5", "6") == 0
 
 
-async def test_the_count_begins_again_when_the_log_drops_the_events(clock: Clock) -> None:
+async def test_the_count_begins_again_when_the_log_drops_the_events(few_projects: None, clock: Clock) -> None:
     """Also for the projects that the user goes on editing."""
     site = Site(recovery=True, limits=LIMITS, log_age=60)
     (ann,) = await site.meet("Ann")
@@ -77,7 +77,7 @@ async def test_the_count_begins_again_when_the_log_drops_the_events(clock: Clock
     assert await refusals(ann, "5", "1", "2", "3") == 1
 
 
-async def test_what_the_log_does_not_keep_does_not_count(clock: Clock) -> None:
+async def test_what_the_log_does_not_keep_does_not_count(few_projects: None, clock: Clock) -> None:
     site = Site(recovery=True, limits=LIMITS)
     (ann,) = await site.meet("Ann")
     for number in range(5):
@@ -87,12 +87,16 @@ async def test_what_the_log_does_not_keep_does_not_count(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("options", [{"recovery": False, "limits": LIMITS}, {"recovery": True, "limits": UNLIMITED}])
-async def test_there_is_no_bound_without_a_log_or_a_limit(clock: Clock, options: dict[str, Any]) -> None:
+async def test_there_is_no_bound_without_a_log_or_a_limit(
+    few_projects: None, clock: Clock, options: dict[str, Any]
+) -> None:
     (ann,) = await Site(**options).meet("Ann")
     assert await refusals(ann, *"12345") == 0
 
 
-async def test_very_many_users_and_projects_are_not_remembered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_very_many_users_and_projects_are_not_remembered(
+    few_projects: None, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The count begins again for everyone."""
     monkeypatch.setattr(edited_projects, "_MAX_PAIRS", 4)
     site = Site(recovery=True, limits=LIMITS)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, Missed, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, Kept, LoggedEvent, Missed, RecoveryStore, new_event
 from synkora.recovery.position import Position, parse
 from synkora.recovery.settings import RecoverySettings
 from synkora.tracing import Trace
@@ -55,7 +55,7 @@ class Trial:
         """Append an event for each name, and wait until all are delivered. Returns the position after the last."""
         for name in names:
             due = len(self.delivered) + 1
-            self.log.append(event(name), (), rooms, but, key, members_only)
+            self.log.append(new_event(event(name), rooms, but, key, members_only=members_only))
             async with asyncio.timeout(5):
                 while len(self.delivered) < due:
                     await asyncio.sleep(0)
@@ -146,7 +146,7 @@ class EventLogContract:
 
     async def test_attachments_are_kept(self, trial: Trial) -> None:
         began = trial.log.position
-        trial.log.append(event("a"), (b"\x00one", b""), ("p",), ())
+        trial.log.append(new_event(event("a"), ("p",), attachments=(b"\x00one", b"")))
         await trial.append("b")
         found = await trial.log.read(("p",), began)
         assert not isinstance(found, Incomplete)
@@ -156,8 +156,8 @@ class EventLogContract:
         """The trace of the append ends once. The next event has none, and neither has what a client has missed."""
         began = trial.log.position
         one, two = WatchedTrace(trial.delivered), WatchedTrace(trial.delivered)
-        trial.log.append(event("a"), (), ("p",), trace=one)
-        await trial.log.append_once(event("b"), ("p",), once="name", trace=two)
+        trial.log.append(new_event(event("a"), ("p",)), trace=one)
+        await trial.log.append_once(new_event(event("b"), ("p",)), once="name", trace=two)
         await trial.append("c")
         assert [each.traceparent for each in trial.delivered] == [TRACEPARENT, TRACEPARENT, ""]
         await trial.settled()
@@ -191,7 +191,7 @@ class EventLogContract:
     async def test_a_room_that_is_named_twice_gets_an_event_once(self, trial: Trial) -> None:
         """It is kept once, and so are the events after it."""
         began = await trial.append("a", rooms=("p", "p"))
-        await trial.log.append_once(event("b"), ("p", "q", "p"))
+        await trial.log.append_once(new_event(event("b"), ("p", "q", "p")))
         await trial.append("c")
         assert await trial.missed(Position(began.epoch, 0), "p", "q") == ["a", "b", "c"]
         assert [name_of(each) for each in trial.delivered] == ["a", "b", "c"]
@@ -209,7 +209,7 @@ class EventLogContract:
         """As at its delivery. With the name of a room, an event would be hidden from its members when they return."""
         began = trial.log.position
         for name, but in (("own room", "p"), ("other room", "q"), ("me", "me"), ("you", "you")):
-            await trial.log.append_once(event(name), ("p",), (but,), members_only=True, once=name)
+            await trial.log.append_once(new_event(event(name), ("p",), (but,), members_only=True), once=name)
         await trial.settled()
         assert await trial.missed_by("me", began, "p", "q") == ["own room", "other room", "you"]
 
@@ -266,10 +266,10 @@ class EventLogContract:
     async def test_an_event_with_a_name_is_appended_once(self, trial: Trial) -> None:
         """Later calls return its position. Events without a name are appended each time."""
         began = trial.log.position
-        first = await trial.log.append_once(event("a"), ("p",), members_only=True, once="save-1")
-        unnamed = [await trial.log.append_once(event("b"), ("p",)) for _ in range(2)]
-        again = await trial.log.append_once(event("a"), ("p",), once="save-1")
-        other = await trial.log.append_once(event("c"), ("q",), ("me",), "key", once="save-2")
+        first = await trial.log.append_once(new_event(event("a"), ("p",), members_only=True), once="save-1")
+        unnamed = [await trial.log.append_once(new_event(event("b"), ("p",))) for _ in range(2)]
+        again = await trial.log.append_once(new_event(event("a"), ("p",)), once="save-1")
+        other = await trial.log.append_once(new_event(event("c"), ("q",), ("me",), "key"), once="save-2")
         await trial.settled()
         assert first == again
         found = await trial.log.read(("p", "q", "you"), began)
@@ -364,7 +364,7 @@ class EventLogContract:
     async def test_any_name_may_be_that_of_a_room(self, trial: Trial) -> None:
         began = await trial.append("a")
         for name in ("k", "s", "x", "o", "listed", "{log}", "*", "\x00", "é"):
-            trial.log.append(event(name.encode().hex()), (), (name,), ())
+            trial.log.append(new_event(event(name.encode().hex()), (name,)))
         await trial.settled()
         for name in ("k", "s", "x", "o", "listed", "{log}", "*", "\x00", "é"):
             assert await trial.missed(began, name, "me") == [name.encode().hex()]
@@ -398,7 +398,7 @@ class EventLogContract:
         assert await trial.missed(first) == ["cd", "ef", "gh"]
         assert await trial.missed(began) is Incomplete.TOO_MANY
         last = trial.log.position
-        trial.log.append(event("a"), (bytes(30),), ("p",), ())
+        trial.log.append(new_event(event("a"), ("p",), attachments=(bytes(30),)))
         assert await trial.missed(last) is Incomplete.TOO_MANY
 
     async def test_a_room_is_bounded_in_events(self, make: MakeStore) -> None:
@@ -513,7 +513,7 @@ class EventLogContract:
         delivered: list[LoggedEvent] = []
         one, other = store.log("/", delivered.append), store.log("/other", delivered.append)
         began = other.position
-        one.append(event("a"), (), ("p",), ())
+        one.append(new_event(event("a"), ("p",)))
         assert await other.read(("p",), began) == []
 
     async def test_positions_have_a_text(self, trial: Trial) -> None:
@@ -529,14 +529,16 @@ class LastingLogContract:
         """Also through a second restart: of two events with a key, the older one is not appended again."""
         store = await make(RecoverySettings(), Clock())
         log = store.log("/", lambda _: None)
-        positions = [await log.append_once(event(name), ("p",), key="k", once=name) for name in "ab"]
+        positions = [await log.append_once(new_event(event(name), ("p",), key="k"), once=name) for name in "ab"]
         for _ in range(2):
             store = await restart(store)
             delivered: list[LoggedEvent] = []
             log = store.log("/", delivered.append)
-            assert [await log.append_once(event(name), ("p",), key="k", once=name) for name in "ab"] == positions
+            assert [
+                await log.append_once(new_event(event(name), ("p",), key="k"), once=name) for name in "ab"
+            ] == positions
             assert delivered == []
-        assert await log.append_once(event("c"), ("p",), key="k", once="c") not in (None, *positions)
+        assert await log.append_once(new_event(event("c"), ("p",), key="k"), once="c") not in (None, *positions)
 
     async def test_what_a_socket_was_sent_itself_and_what_members_were_differ(
         self, make: MakeStore, restart: Restart
@@ -545,9 +547,9 @@ class LastingLogContract:
         store = await make(RecoverySettings(room_events=1), Clock())
         log = store.log("/", lambda _: None)
         began = log.position
-        log.append(event("to the socket"), (), ("one",), ())
+        log.append(new_event(event("to the socket"), ("one",)))
         for room in ("one", "two") * 2:
-            log.append(event("a"), (), (room,), (), members_only=True)
+            log.append(new_event(event("a"), (room,), members_only=True))
         for _ in range(3):
             assert await missed_by(log, "one", began) is Incomplete.TRIMMED
             assert await missed_by(log, "two", began) == []

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.contracts.event_log import event, name_of
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, Missed, RecoveryStore
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, Missed, RecoveryStore, new_event
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
@@ -176,7 +176,7 @@ class LogMachine(RuleBasedStateMachine):
             key += "m" * members_only
 
         async def append() -> None:  # as in a server, within a running loop
-            self.log.append(event(f"{number}{'.' * padding}"), (), rooms, but, key, members_only)
+            self.log.append(new_event(event(f"{number}{'.' * padding}"), rooms, but, key, members_only=members_only))
 
         self.loop.run_until_complete(append())
         assert self.model.all[-1].number == self.log.position.number == number

@@ -6,7 +6,7 @@ import msgspec
 from tests.contracts.event_log import MakeStore, event
 from tests.support.clocks import Clock
 
-from synkora.recovery.ports import Incomplete, SavedSession
+from synkora.recovery.ports import Incomplete, SavedSession, new_event
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.user_shares import SHARE
@@ -159,7 +159,7 @@ class ForgettingContract:
         """Without sessions, and with positions that differ from all former ones."""
         store = await make(RecoverySettings(), Clock())
         log = store.log("/", lambda _: None)
-        log.append(event("a"), (), ("p",), ())
+        log.append(new_event(event("a"), ("p",)))
         store.sessions("/").save(SESSION)
         store.forget("/")
         assert await store.sessions("/").take("pid-1") is None

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from synkora.recovery.embedded import EmbeddedStore
-from synkora.recovery.ports import LoggedEvent
+from synkora.recovery.ports import LoggedEvent, new_event
 
 
 def _tell(event: LoggedEvent) -> None:
@@ -19,7 +19,7 @@ async def main() -> None:
     log = store.log("/", _tell)
     while True:
         for _ in range(50):
-            log.append(b'["edit"]', (), ("p",), ())
+            log.append(new_event(b'["edit"]', ("p",)))
         await asyncio.sleep(0)
 
 

@@ -12,6 +12,7 @@ import pytest
 from synkora.recovery.floors import Floors, digest_of, new_key
 from synkora.recovery.kept_room import KeptRoom
 from synkora.recovery.memory import MemoryLog, MemoryStore
+from synkora.recovery.ports import new_event
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
@@ -25,7 +26,7 @@ def _filled(rooms: int, *, keyed: bool, events: int = KEPT) -> MemoryLog:
     for number in range(events):
         key = f"task:update task-{number}" if keyed else None
         project, sender = f"project-{number % rooms}", f"{number % 100:020}"
-        log.append(b'["task:update",{"id":"task-%d"}]' % number, (), (project,), (sender,), key)
+        log.append(new_event(b'["task:update",{"id":"task-%d"}]' % number, (project,), (sender,), key))
     return log
 
 
@@ -49,9 +50,9 @@ def test_fault_11_a_kept_event_takes_few_bytes(rooms: int, keyed: bool) -> None:
 def test_very_many_small_events_are_bounded_in_number() -> None:
     """Each takes up to 300 bytes besides its own. The largest rooms make room: a flood costs no quiet room."""
     log = MemoryLog(RecoverySettings(total_events=1000), lambda _: None)
-    log.append(b'["x"]', (), ("quiet",), ())
+    log.append(new_event(b'["x"]', ("quiet",)))
     for number in range(3000):
-        log.append(b'["x"]', (), (f"project-{number // 100}",), ())
+        log.append(new_event(b'["x"]', (f"project-{number // 100}",)))
     assert 1000 - 1000 / 64 <= log._count == sum(room.count for room in log._rooms.values()) <= 1000
     assert log._rooms["quiet"].count == 1
     assert min(log._rooms[f"project-{number}"].count for number in range(30)) >= 1000 // 31 - 1
@@ -67,9 +68,9 @@ def test_a_full_log_looks_at_all_rooms_only_now_and_then(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(MemoryLog, "_largest", look)
     log = MemoryLog(RecoverySettings(total_bytes=640_000), lambda _: None)
-    log.append(b'["%b"]' % (b"x" * 100_000), ())
+    log.append(new_event(b'["%b"]' % (b"x" * 100_000)))
     for number in range(20_000):
-        log.append(b'["%b"]' % (b"x" * 96), (), (f"project-{number % 500}",), ())
+        log.append(new_event(b'["%b"]' % (b"x" * 96), (f"project-{number % 500}",)))
     assert log.kept_bytes <= 640_000
     assert 10 <= next(looks) <= (2_100_000 - 640_000) / 10_000
 

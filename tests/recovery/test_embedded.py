@@ -23,7 +23,7 @@ from tests.support.processes import PATIENCE
 from synkora.recovery import embedded
 from synkora.recovery.changes import Batch
 from synkora.recovery.embedded import EmbeddedStore
-from synkora.recovery.ports import Incomplete, LoggedEvent, LogUnavailable, RecoveryStore
+from synkora.recovery.ports import Incomplete, LoggedEvent, LogUnavailable, RecoveryStore, new_event
 from synkora.recovery.settings import RecoverySettings
 from synkora.recovery.tail import HALF
 
@@ -121,9 +121,9 @@ async def test_a_stop_during_a_write_keeps_what_came_meanwhile(start: Start, mon
         write(batch)
 
     monkeypatch.setattr(database, "write", slow)
-    log.append(event("a"), (), ("p",), ())
+    log.append(new_event(event("a"), ("p",)))
     assert await asyncio.to_thread(writes.wait, PATIENCE)
-    log.append(event("b"), (), ("p",), ())
+    log.append(new_event(event("b"), ("p",)))
     closing = asyncio.create_task(store.close())
     await asyncio.sleep(0)
     goes_on.set()
@@ -138,9 +138,9 @@ async def test_an_answer_says_that_an_event_is_kept(start: Start, monkeypatch: p
     delivered: list[LoggedEvent] = []
     log = store.log("/", delivered.append)
     with pytest.raises(LogUnavailable):
-        await log.append_once(event("a"), ("p",), once="a")
+        await log.append_once(new_event(event("a"), ("p",)), once="a")
     await store.start()
-    first = await log.append_once(event("a"), ("p",), once="a")
+    first = await log.append_once(new_event(event("a"), ("p",)), once="a")
     database = store._database
     assert database is not None
     ends, goes_on, end = threading.Event(), threading.Event(), database.end
@@ -157,15 +157,15 @@ async def test_an_answer_says_that_an_event_is_kept(start: Start, monkeypatch: p
     for late in (log, log_of(store, "/late")):
         for name in ("", "b"):
             with pytest.raises(LogUnavailable):
-                await late.append_once(event("b"), ("p",), once=name)
+                await late.append_once(new_event(event("b"), ("p",)), once=name)
     goes_on.set()
     await closing
     with pytest.raises(LogUnavailable):
-        await log.append_once(event("b"), ("p",), once="b")
+        await log.append_once(new_event(event("b"), ("p",)), once="b")
     assert len(delivered) == 1
     again = log_of(await start())
     assert again.position == first
-    assert await again.append_once(event("b"), ("p",), once="b") == again.position
+    assert await again.append_once(new_event(event("b"), ("p",)), once="b") == again.position
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
@@ -178,8 +178,8 @@ async def test_fault_08_a_restart_keeps_all(start: Start, is_killed: bool, is_wr
     log = store.log("/", delivered.append)
     began = log.position
     for name in "abcd":
-        log.append(event(name), (b"\x00",), ("p",), ("me",), "k" if name in "bc" else None)
-    log.append(event("all"), (), (), ())
+        log.append(new_event(event(name), ("p",), ("me",), "k" if name in "bc" else None, attachments=(b"\x00",)))
+    log.append(new_event(event("all")))
     for pid in ("pid-1", "pid-2", "pid-3", "pid-4"):
         store.sessions("/").save(msgspec.structs.replace(SESSION, pid=pid))
     store.sessions("/").forget("pid-2")
@@ -200,7 +200,7 @@ async def test_fault_08_a_restart_keeps_all(start: Start, is_killed: bool, is_wr
     assert await restored.read(("p",), began._replace(number=2)) == delivered[2:]
     assert await restored.read(("p",), began) is Incomplete.TRIMMED
     assert await restored.read(("q",), began) == [delivered[4]]
-    restored.append(event("e"), (), ("q",), ())
+    restored.append(new_event(event("e"), ("q",)))
     assert delivered[-1].number == 6
     sessions = again.sessions("/")
     assert await sessions.take("pid-1") == msgspec.structs.replace(SESSION, lost_at=clock.now)
@@ -235,14 +235,14 @@ async def test_a_forgotten_namespace_is_not_back_after_a_restart(start: Start, i
     """Neither its events nor its sessions. Later contents of the namespace are kept."""
     store = await start()
     for namespace in ("/a", "/b"):
-        await log_of(store, namespace).append_once(event("old"), ("p",), once="name")
+        await log_of(store, namespace).append_once(new_event(event("old"), ("p",)), once="name")
         store.sessions(namespace).save(lost("pid-1"))
         if is_written:
             await asyncio.sleep(embedded.INTERVAL * 3)
         store.forget(namespace)
     again = log_of(store, "/b")
     began = again.position
-    again.append(event("new"), (), ("p",), ())
+    again.append(new_event(event("new"), ("p",)))
     store.sessions("/b").save(lost("pid-2"))
     if is_written:
         await asyncio.sleep(embedded.INTERVAL * 3)
@@ -252,7 +252,7 @@ async def test_a_forgotten_namespace_is_not_back_after_a_restart(start: Start, i
     assert log_of(store, "/a").position.number == 0
     assert await names(log_of(store, "/b"), ("p",), began) == ["new"]
     assert await store.sessions("/b").take("pid-2") == lost("pid-2")
-    await log_of(store, "/b").append_once(event("newer"), ("p",), once="name")
+    await log_of(store, "/b").append_once(new_event(event("newer"), ("p",)), once="name")
     assert await names(log_of(store, "/b"), ("p",), began) == ["new", "newer"]
 
 
@@ -276,7 +276,7 @@ async def test_namespaces_that_are_never_used_again_leave_the_files(start: Start
     """When their events and sessions have expired."""
     clock = Clock()
     store = await start(clock=clock)
-    log_of(store, "/gone").append(event("a"), (), ("p",), ())
+    log_of(store, "/gone").append(new_event(event("a"), ("p",)))
     kill(store)
     await (await start(clock=clock)).close()
     assert rows_in(start.folder, "numbers") == 1
@@ -291,7 +291,7 @@ async def test_entries_that_expire_while_the_server_is_down_are_dropped(start: S
     store = await start(clock=clock)
     log = log_of(store)
     began = log.position
-    log.append(event("a"), (), ("p",), ())
+    log.append(new_event(event("a"), ("p",)))
     store.sessions("/").save(lost("pid-1"))
     await store.close()
     clock.now += 10_000
@@ -311,14 +311,14 @@ async def test_the_file_has_the_last_names(start: Start, is_written: bool, monke
     store = await start()
     log = log_of(store)
     for name in "abcde":
-        await log.append_once(event(name), ("p",), once=name)
+        await log.append_once(new_event(event(name), ("p",)), once=name)
         if is_written:
             await asyncio.sleep(embedded.INTERVAL * 3)
     kill(store)
     await (await start()).close()
     assert rows_in(start.folder, "names") == 3
     log = log_of(await start())
-    positions = [await log.append_once(event(name), ("p",), once=name) for name in "cdeab"]
+    positions = [await log.append_once(new_event(event(name), ("p",)), once=name) for name in "cdeab"]
     assert [position.number for position in positions if position is not None] == [3, 4, 5, 6, 7]
 
 
@@ -326,9 +326,9 @@ async def test_an_event_that_cannot_be_kept_leaves_no_name(start: Start) -> None
     """The call can be repeated."""
     log = log_of(await start())
     with pytest.raises(UnicodeEncodeError):
-        await log.append_once(event("a"), ("\ud800",), once="a")
+        await log.append_once(new_event(event("a"), ("\ud800",)), once="a")
     assert log.position.number == 0
-    assert await log.append_once(event("a"), ("p",), once="a") == log.position._replace(number=1)
+    assert await log.append_once(new_event(event("a"), ("p",)), once="a") == log.position._replace(number=1)
     assert log.position.number == 1
 
 
@@ -336,8 +336,8 @@ async def test_replaced_and_trimmed_events_leave_the_file(start: Start) -> None:
     store = await start(RecoverySettings(room_events=10))
     log = log_of(store)
     for number in range(50):
-        log.append(event("a"), (), ("p", "q"), (), f"k{number % 5}")
-        log.append(event("b"), (), ("r",), ())
+        log.append(new_event(event("a"), ("p", "q"), key=f"k{number % 5}"))
+        log.append(new_event(event("b"), ("r",)))
         if number % 10 == 0:
             await asyncio.sleep(embedded.INTERVAL * 1.5)
     await store.close()
@@ -350,7 +350,7 @@ async def test_a_start_of_the_machine_is_noticed(
     """Changes that were not on the disk may be lost, so no client is recovered. Sessions are kept."""
     store = await start()
     log = log_of(store)
-    log.append(event("a"), (), ("p",), ())
+    log.append(new_event(event("a"), ("p",)))
     store.sessions("/").save(lost("pid-1"))
     await asyncio.sleep(embedded.INTERVAL * 3)
     kill(store)
@@ -366,7 +366,7 @@ async def test_more_than_the_tail_holds_is_noticed(start: Start, caplog: pytest.
     store = await start(RecoverySettings(room_bytes=10 * HALF, total_bytes=10 * HALF))
     log = log_of(store)
     for size in (HALF // 2, HALF, 1):
-        log.append(event("a" * size), (), ("p",), ())
+        log.append(new_event(event("a" * size), ("p",)))
     kill(store)
     again = await start()
     assert await log_of(again).read(("p",), log.position) is Incomplete.EPOCH
@@ -379,8 +379,8 @@ async def test_a_name_that_is_not_a_text_is_refused(start: Start) -> None:
     delivered: list[LoggedEvent] = []
     log = store.log("/", delivered.append)
     with pytest.raises(UnicodeEncodeError):
-        log.append(event("a"), (), ("\ud800",), ())
-    log.append(event("b"), (), ("p",), ())
+        log.append(new_event(event("a"), ("\ud800",)))
+    log.append(new_event(event("b"), ("p",)))
     assert [(event.number, name_of(event)) for event in delivered] == [(1, "b")]
     kill(store)
     store = await start()
@@ -391,7 +391,7 @@ async def test_fault_09_a_read_does_not_suspend(start: Start) -> None:
     """Nothing comes between a read and the rest of the caller's turn."""
     store = await start()
     log = log_of(store)
-    log.append(event("a"), (), ("p",), ())
+    log.append(new_event(event("a"), ("p",)))
     for waiting in (log.read(("p",), log.position), store.sessions("/").take("pid-1")):
         with pytest.raises(StopIteration):
             waiting.send(None)

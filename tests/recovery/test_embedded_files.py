@@ -21,7 +21,7 @@ from synkora.recovery import embedded
 from synkora.recovery.changes import Batch, EventAdded, encode
 from synkora.recovery.database import Database
 from synkora.recovery.embedded import EmbeddedStore
-from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, new_event
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
@@ -31,31 +31,31 @@ _EVENT: Final = encode(EventAdded("/", "epoch", 1.0, LoggedEvent(1, b'["a"]', ()
 async def test_without_its_files_the_store_takes_events_too(start: Start) -> None:
     (start.folder / "state").write_text("a file")
     log = log_of(await start(folder=start.folder / "state"))
-    assert await log.append_once(event("a"), ("p",), once="a") == log.position
+    assert await log.append_once(new_event(event("a"), ("p",)), once="a") == log.position
 
 
 async def test_a_file_without_a_table_of_names_is_upgraded(start: Start) -> None:
     """The names of the events that it has are kept, also when the events are replaced."""
     store = await start()
     log = log_of(store)
-    first = await log.append_once(event("a"), ("p",), key="k", once="a")
+    first = await log.append_once(new_event(event("a"), ("p",), key="k"), once="a")
     await store.close()
     with sqlite3.connect(start.folder / "recovery.db") as database:
         database.executescript("DROP TABLE names; DELETE FROM state WHERE name = 'key'; PRAGMA user_version = 1")
     database.close()
     store = await start()
-    log_of(store).append(event("b"), (), ("p",), (), "k")
+    log_of(store).append(new_event(event("b"), ("p",), key="k"))
     await store.close()
     log = log_of(await start())
     assert log.position.number == 2
-    assert await log.append_once(event("a"), ("p",), key="k", once="a") == first
+    assert await log.append_once(new_event(event("a"), ("p",), key="k"), once="a") == first
 
 
 async def test_only_the_owner_can_read_the_files(start: Start) -> None:
     mask = os.umask(0)
     try:
         store = await start(folder=start.folder / "new" / "state")
-        log_of(store).append(event("a"), (), ("p",), ())
+        log_of(store).append(new_event(event("a"), ("p",)))
         await asyncio.sleep(embedded.INTERVAL * 3)
         folder = start.folder / "new" / "state"
         files = sorted(folder.iterdir())
@@ -125,7 +125,7 @@ async def is_set_aside(start: Start, damage: str, *values: bytes) -> None:
     """Check that the next start begins a new file."""
     store = await start()
     log = log_of(store)
-    log.append(event("a"), (), ("p",), ())
+    log.append(new_event(event("a"), ("p",)))
     store.sessions("/").save(SESSION)
     await store.close()
     with sqlite3.connect(start.folder / "recovery.db") as database:
@@ -170,7 +170,7 @@ async def test_the_floors_of_a_file_of_an_earlier_version_are_kept(start: Start)
     log = log_of(store)
     began = log.position
     for name in "ab":
-        log.append(event(name), (), ("p",), ())
+        log.append(new_event(event(name), ("p",)))
     await store.close()
     with sqlite3.connect(start.folder / "recovery.db") as database:
         database.execute("DELETE FROM floors")
@@ -181,7 +181,7 @@ async def test_the_floors_of_a_file_of_an_earlier_version_are_kept(start: Start)
     again = log_of(await start(bounds))
     await again_has(again, began, other)
     for name in "cd":
-        again.append(event(name), (), ("q",), ())
+        again.append(new_event(event(name), ("q",)))
     await start.stores[-1].close()
     last = log_of(await start(bounds))
     await again_has(last, began, other)
@@ -206,7 +206,7 @@ async def test_a_folder_that_cannot_be_used_leaves_the_memory(start: Start, capl
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert f"{start.folder / 'state' / 'recovery.db'} cannot be used" in caplog.text
     log = log_of(store)
-    log.append(event("a"), (), ("p",), ())
+    log.append(new_event(event("a"), ("p",)))
     store.sessions("/").save(SESSION)
     assert await store.sessions("/").take("pid-1") == SESSION
 
@@ -217,7 +217,7 @@ async def test_a_folder_serves_one_process(
     """Another process works in memory, and does not change the files."""
     monkeypatch.setattr("synkora.recovery.database._PATIENCE", 0.1)
     store = await start()
-    log_of(store).append(event("a"), (), ("p",), ())
+    log_of(store).append(new_event(event("a"), ("p",)))
     other = await start()
     assert not other.is_persistent
     assert f"Another process uses {start.folder / 'recovery.db'}" in caplog.text
@@ -232,7 +232,7 @@ async def test_a_process_that_cannot_open_the_files_leaves_them_to_another(
 ) -> None:
     """It may not open another file, for example, so it does not know of the other process."""
     store = await start()
-    log_of(store).append(event("a"), (), ("p",), ())
+    log_of(store).append(new_event(event("a"), ("p",)))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
@@ -254,9 +254,9 @@ async def test_a_failing_disk_leaves_the_memory(start: Start, caplog: pytest.Log
     assert store._database is not None
     store._database._connection.execute("PRAGMA max_page_count = 1")
     for _ in range(100):
-        log.append(event("a" * 1000), (), ("p",), ())
+        log.append(new_event(event("a" * 1000), ("p",)))
     await asyncio.sleep(embedded.INTERVAL * 4)
-    log.append(event("b"), (), ("p",), ())
+    log.append(new_event(event("b"), ("p",)))
     assert not store.is_persistent
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "database or disk is full" in caplog.text
@@ -279,7 +279,7 @@ async def fail_to_write(store: EmbeddedStore, closing: threading.Event, monkeypa
     monkeypatch.setattr(database, "close", close_late)
     database._connection.execute("PRAGMA max_page_count = 1")
     for _ in range(100):
-        log_of(store).append(event("a" * 1000), (), ("p",), ())
+        log_of(store).append(new_event(event("a" * 1000), ("p",)))
     await until(lambda: not store.is_persistent)
 
 
@@ -289,12 +289,12 @@ async def test_a_process_that_is_killed_while_it_gives_its_files_up_leaves_a_gap
     """The files stay for a while. What was appended meanwhile is in none of them."""
     store, closing = await start(), threading.Event()
     await fail_to_write(store, closing, monkeypatch)
-    log_of(store).append(event("b"), (), ("p",), ())
+    log_of(store).append(new_event(event("b"), ("p",)))
     position = log_of(store).position
     shutil.copytree(start.folder, start.folder / "killed")
     closing.set()
     again = await start(folder=start.folder / "killed")
-    log_of(again).append(event("c"), (), ("p",), ())
+    log_of(again).append(new_event(event("c"), ("p",)))
     assert await log_of(again).read(("p",), position) is Incomplete.EPOCH
 
 
@@ -316,7 +316,7 @@ async def test_a_file_that_is_damaged_where_it_is_written_first_is_set_aside(
     """What was read of the file is dropped: the new file does not have it."""
     store = await start()
     log = log_of(store)
-    log.append(event("a"), (), ("p",), ())
+    log.append(new_event(event("a"), ("p",)))
     store.sessions("/").save(SESSION)
     await store.close()
     write = Database.write
@@ -337,7 +337,7 @@ async def test_a_missing_tail_is_noticed(start: Start, caplog: pytest.LogCapture
     store = EmbeddedStore(start.folder)
     log = log_of(store)
     await store.start()
-    log.append(event("a"), (), ("p",), ())
+    log.append(new_event(event("a"), ("p",)))
     await store.close()
     (start.folder / "recovery.tail").unlink()
     store = await start()

@@ -9,7 +9,7 @@ from tests.support.clocks import Clock
 
 from synkora.recovery.floors import digest_of, new_key, raised
 from synkora.recovery.memory import LogJournal, MemoryStore
-from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent
+from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, new_event
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 
@@ -36,7 +36,7 @@ async def test_trimmed_events_leave_the_memory() -> None:
     log = MemoryStore(settings, Clock()).log("/", lambda _: None)
     for _ in range(20):
         for room in range(20):
-            log.append(Watched(b'["x","%s"]' % (b"y" * 5000)), rooms=(str(room),))
+            log.append(new_event(Watched(b'["x","%s"]' % (b"y" * 5000)), (str(room),)))
     assert log.kept_bytes <= settings.total_bytes
     assert 0 < Watched.in_memory <= settings.total_bytes
 
@@ -46,7 +46,7 @@ async def empty(rooms: Iterable[str]) -> EventLog:
     settings = RecoverySettings(total_bytes=1000)
     log = MemoryStore(settings, Clock()).log("/", lambda _: None)
     for room in rooms:
-        log.append(b'["%s"]' % (b"a" * 300), rooms=(room,), members_only=True)
+        log.append(new_event(b'["%s"]' % (b"a" * 300), (room,), members_only=True))
     return log
 
 

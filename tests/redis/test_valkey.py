@@ -9,6 +9,7 @@ from tests.support.redis_sets import running_cluster, running_sentinels
 from tests.support.servers import until
 
 from synkora.cluster.presence_scripts import RENEW_LEASE, Keys
+from synkora.recovery.ports import new_event
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, Script
 from synkora.redis_adapter.event_log import RedisLog
@@ -35,7 +36,7 @@ class Trial:
     async def works(self, data: bytes) -> None:
         """Append an event, which waits until the link is up, and read it."""
         before = self._log.position
-        self._log.append(data, (), ("p",), ())
+        self._log.append(new_event(data, ("p",)))
         await until(lambda: data in self.delivered and self._log.kept_bytes == 0)
         assert self._log.position.number > before.number
 

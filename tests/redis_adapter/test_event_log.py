@@ -20,7 +20,7 @@ from tests.support.links import MakeLink, started
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore
+from synkora.recovery.ports import Incomplete, LoggedEvent, RecoveryStore, new_event
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
@@ -47,7 +47,7 @@ class TestRestartedRedisLog(LastingLogContract):
 async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, link: Link, restarts: bool) -> None:
     """Redis has lost its data: no earlier position is valid, however many events follow."""
     log, delivered = followed(link)
-    log.append(event("a"), (), ("p",), ())
+    log.append(new_event(event("a"), ("p",)))
     await until(lambda: len(delivered) == 1)
     before = log.position
     if restarts:
@@ -59,7 +59,7 @@ async def test_a_log_that_begins_again_has_another_epoch(redis: RedisServer, lin
     else:
         redis.do("FLUSHALL")
     for name in ("b", "c"):
-        log.append(event(name), (), ("p",), ())
+        log.append(new_event(event(name), ("p",)))
     await until(lambda: len(delivered) == 3)
     assert log.position.epoch != before.epoch
     assert await log.read(("p",), before) is Incomplete.EPOCH
@@ -70,7 +70,7 @@ async def test_an_event_after_a_quiet_time_renews_the_lifetime_of_its_room(redis
     log = Followed(link, settings, clock).log("/", lambda _: None)
     names = "synkora:test:{log:/}:stream:p", "synkora:test:{log:/}:index:p"
     for _ in range(2):
-        log.append(event("a"), (), ("p",), ())
+        log.append(new_event(event("a"), ("p",)))
         await until(lambda: all(redis.do("TTL", name) > 2 * settings.max_age for name in names))
         clock.now += settings.max_age
         for name in names:
@@ -81,7 +81,7 @@ async def test_each_key_has_a_lifetime(redis: RedisServer, link: Link) -> None:
     store = Followed(link, RecoverySettings(max_rooms=1, total_bytes=1000), Clock())
     log = store.log("/", lambda _: None)
     for room in ("p", "q", "r", "p"):
-        log.append(event("a"), (), (room,), ())
+        log.append(new_event(event("a"), (room,)))
         await link.call("PING")
         await store.settled()
     assert redis.do("EXISTS", "synkora:test:{log:/}:floors", "synkora:test:{log:/}:large") == 2
@@ -97,11 +97,11 @@ async def test_a_full_log_knows_what_its_rooms_hold(redis: RedisServer, link: Li
         room = f"large {chance.randrange(8)}" if number % 3 else f"small {number}"
         key = f"{chance.randrange(30)}" if number % 5 else None
         rooms = (room, "small") if number % 100 == 0 else (room,)
-        log.append(event("x" * (chance.randrange(1500) if number % 3 else 10)), (), rooms, (), key)
+        log.append(new_event(event("x" * (chance.randrange(1500) if number % 3 else 10)), rooms, key=key))
         if number % 20 == 0:
             await store.settled()
     for _ in range(3):
-        await log.append_once(event("x"), ("small",), key="k")
+        await log.append_once(new_event(event("x"), ("small",), key="k"))
         await store.settled()
     held, large = {}, redis.do("ZRANGE", f"{prefix}large", 0, -1)
     for room in redis.do("ZRANGE", f"{prefix}rooms", 0, -1):
@@ -122,12 +122,12 @@ async def test_a_full_log_knows_what_its_rooms_hold(redis: RedisServer, link: Li
 async def test_a_room_that_is_small_again_or_forgotten_is_not_listed_as_large(redis: RedisServer, link: Link) -> None:
     store = Followed(link, RecoverySettings(max_rooms=1, total_bytes=20_000), Clock())
     log, large = store.log("/", lambda _: None), "synkora:test:{log:/}:large"
-    await log.append_once(event("x" * 1000), ("p",), key="k")
+    await log.append_once(new_event(event("x" * 1000), ("p",), key="k"))
     assert redis.do("ZRANGE", large, 0, -1) == [b"p"]
-    await log.append_once(event("x"), ("p",), key="k")
+    await log.append_once(new_event(event("x"), ("p",), key="k"))
     assert redis.do("ZRANGE", large, 0, -1) == []
     for room in ("q", "r"):
-        await log.append_once(event("x" * 1000), (room,))
+        await log.append_once(new_event(event("x" * 1000), (room,)))
         await store.settled()
     assert redis.do("ZRANGE", large, 0, -1) == redis.do("ZRANGE", "synkora:test:{log:/}:rooms", 0, -1) == [b"r"]
 
@@ -139,7 +139,7 @@ def _entries(redis: RedisServer, room: bytes) -> Any:
 async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
     """A read that finds something else in a stream has an answer, and the instance goes on."""
     log = Followed(link, RecoverySettings(), Clock()).log("/", lambda _: None)
-    log.append(event("a"), (), ("p",), ())
+    log.append(new_event(event("a"), ("p",)))
     await until(lambda: log.position.number == 1)
     redis.do("XADD", log._keys.room("p")[0], "2-0", "s", "1", "junk", "junk")
     redis.do("HSET", log._keys.of("log"), "number", "2")
@@ -149,14 +149,14 @@ async def test_an_entry_of_another_program_is_no_reason_to_wait(redis: RedisServ
 async def test_a_log_that_another_program_has_changed_is_no_reason_to_wait(redis: RedisServer, link: Link) -> None:
     """When the link is back, an answer of another form counts as none. Messages would be held for ever."""
     log, delivered = followed(link)
-    log.append(event("a"), (), ("p",))
+    log.append(new_event(event("a"), ("p",)))
     await until(lambda: len(delivered) == 1)
     epoch = log.position.epoch
     redis.do("HSET", log._keys.of("log"), "epoch", b"\xff")
     lose(link)
     await until(lambda: log._catch_up.is_refused)
     redis.do("HSET", log._keys.of("log"), "epoch", epoch)
-    log.append(event("b"), (), ("p",))
+    log.append(new_event(event("b"), ("p",)))
     await until(lambda: len(delivered) == 2)
 
 
@@ -165,7 +165,7 @@ async def test_a_room_that_another_program_has_named_is_no_reason_to_wait(redis:
     redis.do("ZADD", log._keys.of("rooms"), 0, b"\xff")
     failures: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
-    assert await log.append_once(event("a"), ("p",), once="a") == log.position
+    assert await log.append_once(new_event(event("a"), ("p",)), once="a") == log.position
     assert not failures
 
 
@@ -186,7 +186,7 @@ async def test_a_message_with_a_number_that_redis_cannot_give_is_ignored(redis: 
     await until(lambda: log.position.number == 0)
     packet = PublishedEvent(2, nsp="/", id=f'["forged","{log.position.epoch}.{2**53:x}"]')
     log.receive(write(BroadcastMessage(AUTHOR, packet, Options(["p"], [], {"sender": "x", "number": 1}))))
-    log.append(event("a"), (), ("p",))
+    log.append(new_event(event("a"), ("p",)))
     await until(lambda: [name_of(each) for each in delivered] == ["a"])
 
 
@@ -207,7 +207,7 @@ async def test_an_event_that_waits_for_redis_is_delivered_with_its_trace(redis: 
     redis.pause()
     await until(lambda: not link.is_up)
     trace = WatchedTrace(delivered)
-    log.append(event("a"), (), ("p",), trace=trace)
+    log.append(new_event(event("a"), ("p",)), trace=trace)
     assert (delivered[0].traceparent, trace.ends) == (TRACEPARENT, [])
     redis.resume()
     await until(lambda: trace.ends == [(1, "")])
@@ -222,7 +222,7 @@ async def test_an_event_that_was_missed_is_delivered_with_its_trace(link: Link, 
     writer, _ = followed(other)
     await until(lambda: log.position.number == 0 and writer.position.epoch == log.position.epoch)
     lose(link)
-    await writer.append_once(event("a"), ("p",), trace=Trace(TRACEPARENT))
+    await writer.append_once(new_event(event("a"), ("p",)), trace=Trace(TRACEPARENT))
     await until(lambda: len(delivered) == 1)
     assert delivered[0].traceparent == TRACEPARENT
 
@@ -232,7 +232,7 @@ async def test_an_answer_leaves_out_the_names_of_rooms_and_keys(link: Link, redi
     log, _ = followed(link)
     room = "r" * 200
     for number in range(500):
-        log.append(event("x"), (), (room,), (), f"{number}".zfill(300))
+        log.append(new_event(event("x"), (room,), key=f"{number}".zfill(300)))
     await until(lambda: log.kept_bytes == 0)
 
     def sent() -> int:

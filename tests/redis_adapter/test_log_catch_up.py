@@ -15,7 +15,7 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.servers import until
 
-from synkora.recovery.ports import Incomplete, LoggedEvent, Missed
+from synkora.recovery.ports import Incomplete, LoggedEvent, Missed, new_event
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
@@ -46,7 +46,7 @@ async def test_an_instance_with_very_many_rooms_catches_up(redis: RedisServer, m
     await until(lambda: writer.position.epoch == log.position.epoch)
     lose(link)
     for number in range(2000):
-        writer.append(event(str(number)), (), (rooms[number * 1237 % 3000],), ())
+        writer.append(new_event(event(str(number)), (rooms[number * 1237 % 3000],)))
         if number > 200:
             await asyncio.sleep(0)
     await until(lambda: log.position.number == 2000)
@@ -69,13 +69,13 @@ async def test_a_client_that_returns_while_its_instance_catches_up_is_read_for_a
         happened.append(f"replayed {[name_of(each) for each in missed.events]}")
 
     follower.serve("/", used("p", *rooms))
-    log.append(event("before"), (), ("p",))
+    log.append(new_event(event("before"), ("p",)))
     await until(lambda: happened == ["before"])
     began = log.position
     may_return = lose_until(link, monkeypatch)
     writer = Followed(other, RecoverySettings(), Clock()).log("/", lambda _: None)
     for name in ("a", "b"):
-        await writer.append_once(event(name), ("p",), once=name)
+        await writer.append_once(new_event(event(name), ("p",)), once=name)
     returning: list[bool] = []
 
     def come() -> None:
@@ -97,7 +97,7 @@ async def test_messages_that_are_held_while_an_instance_catches_up_are_bounded_a
     follower = Followed(link, RecoverySettings(), Clock())
     log = follower.log("/", delivered.append)
     follower.serve("/", used("p"))
-    log.append(event("before"), (), ("p",))
+    log.append(new_event(event("before"), ("p",)))
     await until(lambda: len(delivered) == 1)
     answers: list[Callable[[], None]] = []
     read_parts = log._reader.read_parts
@@ -113,7 +113,7 @@ async def test_messages_that_are_held_while_an_instance_catches_up_are_bounded_a
         writer = Followed(await started(make_link()), RecoverySettings(), Clock()).log("/", lambda _: None)
         names = [f"held {number}" for number in range(20)]
         for name in names:
-            await writer.append_once(event(name), ("p",), once=name)
+            await writer.append_once(new_event(event(name), ("p",)), once=name)
         await link.call("PING")  # all have come
         assert log.held is not None
         assert len(log.held) < len(names)
@@ -124,7 +124,7 @@ async def test_messages_that_are_held_while_an_instance_catches_up_are_bounded_a
 
 async def test_a_client_is_answered_when_the_link_is_lost_while_its_instance_catches_up(link: Link) -> None:
     log, delivered = followed(link)
-    log.append(event("before"), (), ("p",))
+    log.append(new_event(event("before"), ("p",)))
     await until(lambda: len(delivered) == 1)
     found: list[Missed] = []
     lose(link)
@@ -146,7 +146,7 @@ async def test_a_client_that_returns_while_its_instance_sends_what_has_waited_is
 ) -> None:
     """More has waited than is sent at once. The instance delivers none of it again when it comes back from Redis."""
     log, delivered = followed(link)
-    log.append(event("before"), (), ("p",))
+    log.append(new_event(event("before"), ("p",)))
     await until(lambda: len(delivered) == 1)
     began = log.position
     found: list[Missed] = []
@@ -164,7 +164,7 @@ async def test_a_client_that_returns_while_its_instance_sends_what_has_waited_is
     lose(link)
     names = [str(number) for number in range(2000)]
     for name in names:
-        log.append(event(name), (), ("p",))
+        log.append(new_event(event(name), ("p",)))
     if comes == "at once":
         link.on_up.append(come)
     else:
@@ -184,7 +184,7 @@ async def test_clients_that_wait_for_their_instance_to_catch_up_are_bounded(
     """Those above the bound are answered at once, without what they missed."""
     monkeypatch.setattr(log_catch_up, "_MAX_READS", 10_000)
     log, delivered = followed(link)
-    log.append(event("before"), (), ("p",))
+    log.append(new_event(event("before"), ("p",)))
     await until(lambda: len(delivered) == 1)
     found: list[Missed] = []
     at_once: list[int] = []
@@ -213,7 +213,7 @@ async def test_clients_that_return_together_do_not_end_the_link_by_what_they_mis
     await until(lambda: not log.is_new)
     began = log.position
     for number in range(18):
-        log.append(b'["%d","%b"]' % (number, b"x" * 100_000), (), ("p",))
+        log.append(new_event(b'["%d","%b"]' % (number, b"x" * 100_000), ("p",)))
     await until(lambda: log.kept_bytes == 0)
     found: list[Missed] = []
 
@@ -254,12 +254,12 @@ async def test_a_room_that_cannot_be_asked_for_does_not_stop_the_log(link: Link,
     await until(lambda: not log.is_new)
     follower.serve("/", used("p", "\ud800"))
     lose(link)
-    writer.append(event("a"), (), ("p",), ())
+    writer.append(new_event(event("a"), ("p",)))
     await until(lambda: link.is_up and log.held is None)
     assert log.gaps == 1
-    log.append(event("b"), (), ("p",), ())
+    log.append(new_event(event("b"), ("p",)))
     await until(lambda: [name_of(each) for each in delivered][-1:] == ["b"])
-    writer.append(event("c"), (), ("p",), ())
+    writer.append(new_event(event("c"), ("p",)))
     await until(lambda: [name_of(each) for each in delivered][-2:] == ["b", "c"])
     assert log.kept_bytes == 0
 
@@ -274,13 +274,13 @@ async def test_a_fault_while_an_instance_catches_up_does_not_stop_the_log(
     log._catch_up._local_rooms = lambda: ("p",)
     await until(lambda: not log.is_new and not writer.is_new)
     lose(link)
-    writer.append(event("a"), (), ("p",), ())
+    writer.append(new_event(event("a"), ("p",)))
     with monkeypatch.context() as patch, capture_logs() as logs:
         patch.setattr(log_catch_up, broken, None)
         await until(lambda: link.is_up and log.held is None)
     assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["catch_up_failed"]
-    log.append(event("b"), (), ("p",), ())
-    writer.append(event("c"), (), ("p",), ())
+    log.append(new_event(event("b"), ("p",)))
+    writer.append(new_event(event("c"), ("p",)))
     await until(lambda: {name_of(each) for each in delivered} >= {"b", "c"})
     assert log.kept_bytes == 0
 
@@ -300,10 +300,10 @@ async def test_an_event_whose_delivery_fails_is_no_reason_to_lose_the_others(lin
     await until(lambda: not log.is_new)
     lose(link)
     for name in "abc":
-        writer.append(event(name), (), ("p",), ())
+        writer.append(new_event(event(name), ("p",)))
     await until(lambda: link.is_up)
     for name in "def":
-        writer.append(event(name), (), ("p",), ())
+        writer.append(new_event(event(name), ("p",)))
     await until(lambda: log.position.number == 6)
     assert delivered == [*"bcef"]
     assert log.gaps == 0
@@ -315,7 +315,7 @@ async def test_an_instance_catches_up_from_where_its_clients_came(link: Link, ma
     delivered: list[LoggedEvent] = []
     log = follower.log("/", delivered.append)
     writer, _ = followed(await started(make_link()))
-    assert await writer.append_once(event("old"), ("new room",)) is not None
+    assert await writer.append_once(new_event(event("old"), ("new room",))) is not None
     link.subscribe(Channels.of("test", "/").room("new room"), log.receive)
     follower.serve("/", used("new room"))
     located: list[Position | None] = []
@@ -323,7 +323,7 @@ async def test_an_instance_catches_up_from_where_its_clients_came(link: Link, ma
     await until(lambda: bool(located))
     lose(link)
     await until(lambda: link.is_up)
-    assert await writer.append_once(event("new"), ("new room",)) is not None
+    assert await writer.append_once(new_event(event("new"), ("new room",))) is not None
     await until(lambda: log.position.number == 2)
     assert [name_of(each) for each in delivered] == ["new"]
 
@@ -333,7 +333,7 @@ async def test_an_instance_whose_clients_came_before_redis_may_have_missed_event
 ) -> None:
     """Others have delivered and sent them before this instance was connected. It does not know which are new."""
     writer, _ = followed(link)
-    assert await writer.append_once(event("a"), ("p",)) is not None
+    assert await writer.append_once(new_event(event("a"), ("p",))) is not None
     logs: list[RedisLog] = []
     links = [make_link(), make_link()]
     for late, rooms in zip(links, (("p",), ()), strict=True):
@@ -353,7 +353,7 @@ async def test_an_instance_whose_clients_came_before_redis_has_missed_nothing_of
     follower.serve("/", used("p"))
     delivered: list[LoggedEvent] = []
     log = follower.log("/", delivered.append)
-    log.append(event("a"), (), ("p",))
+    log.append(new_event(event("a"), ("p",)))
     await started(link)
     await until(lambda: log.position.number == 1)
     assert ([name_of(each) for each in delivered], log.gaps) == (["a"], 0)
@@ -372,13 +372,13 @@ async def test_an_instance_that_redis_refused_at_its_start_catches_up_later(
     follower.serve("/", used("p"))
     redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
     writer, _ = followed(await started(make_link()))
-    assert await writer.append_once(event("a"), ("p",)) is not None
+    assert await writer.append_once(new_event(event("a"), ("p",))) is not None
     await until(lambda: len(delivered) == 1)
     may_return = lose_until(link, monkeypatch)
-    assert await writer.append_once(event("b"), ("p",)) is not None
+    assert await writer.append_once(new_event(event("b"), ("p",))) is not None
     may_return.set()
     await until(lambda: link.is_up)
-    assert await writer.append_once(event("c"), ("p",)) is not None
+    assert await writer.append_once(new_event(event("c"), ("p",))) is not None
     await until(lambda: log.position.number == 3)
     assert ([name_of(each) for each in delivered], log.gaps) == ([*"abc"], 0)
 
@@ -390,11 +390,11 @@ async def test_a_log_that_has_begun_late_begins_again_with_another_epoch(redis: 
     await until(lambda: link.problem is not None)
     redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
     for name in ("a", "b"):
-        log.append(event(name), (), ("p",))
+        log.append(new_event(event(name), ("p",)))
     await until(lambda: len(delivered) == log.position.number == 2)
     before = log.position
     redis.do("FLUSHALL")
-    log.append(event("c"), (), ("p",))
+    log.append(new_event(event("c"), ("p",)))
     await until(lambda: len(delivered) == 3)
     assert log.position.epoch != before.epoch
     assert await log.read(("p",), before) is Incomplete.EPOCH
@@ -416,14 +416,14 @@ async def test_a_flood_in_one_room_costs_only_that_room_what_it_has_missed(
     may_return = lose_until(link, monkeypatch)
     for number in range(80 if flood == "all rooms" else 8):
         size = 10 if flood == "all rooms" else 400_000
-        await writer.append_once(event(f"flood {number}" + "x" * size), ("p",))
+        await writer.append_once(new_event(event(f"flood {number}" + "x" * size), ("p",)))
         if number < 3:
-            await writer.append_once(event(str(number)), ("qrs"[number],))
+            await writer.append_once(new_event(event(str(number)), ("qrs"[number],)))
     may_return.set()
     await until(lambda: link.is_up and not log.is_new and log.held is None)
     assert [name_of(each) for each in delivered] == [*"012"]
     assert log.gaps == 1
-    await writer.append_once(event("later"), ("p",))
+    await writer.append_once(new_event(event("later"), ("p",)))
     await until(lambda: name_of(delivered[-1]) == "later")
     lose(link)
     await until(lambda: link.reconnects == 2 and log.held is None)
@@ -444,7 +444,7 @@ async def test_missed_events_of_several_rooms_may_be_more_than_one_read_has(
     names = [f"{number} " + "x" * 300_000 for number in range(20)]
     for number, name in enumerate(names):
         rooms = ("p", "q", "r", "s") if number == 10 else ("pqrs"[number % 4],)
-        await writer.append_once(event(name), rooms)
+        await writer.append_once(new_event(event(name), rooms))
     may_return.set()
     await until(lambda: len(delivered) >= 20 and log.held is None)
     assert [name_of(each) for each in delivered] == names
@@ -456,10 +456,10 @@ async def test_rooms_that_an_instance_has_missed_are_read_in_order_with_an_empty
     log = Followed(link, RecoverySettings(total_bytes=20_000), Clock()).log("/", lambda _: None)
     await until(lambda: not log.is_new)
     began = log.position
-    await log.append_once(event("both"), ("p", "q"))
+    await log.append_once(new_event(event("both"), ("p", "q")))
     for number in range(80):
-        await log.append_once(event(f"flood {number}"), ("p",))
-    await log.append_once(event("r"), ("r",))
+        await log.append_once(new_event(event(f"flood {number}"), ("p",)))
+    await log.append_once(new_event(event("r"), ("r",)))
     found: asyncio.Future[CaughtUp | Incomplete] = asyncio.get_running_loop().create_future()
     log._reader.read_parts(("p", "", "q", "r", "s"), Position(began.epoch, 0), found.set_result)
     missed = await found

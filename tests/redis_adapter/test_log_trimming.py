@@ -9,7 +9,7 @@ from tests.support.clocks import Clock
 from tests.support.links import MakeLink, started
 from tests.support.redis_server import RedisServer
 
-from synkora.recovery.ports import Incomplete, Kept
+from synkora.recovery.ports import Incomplete, Kept, new_event
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
@@ -24,8 +24,8 @@ AT_ONCE = 100  # commands on streams and indexes that a run may take
 async def fill(log: RedisLog, count: int = EVENTS) -> str:
     """Append events to the room `p`. Returns the epoch."""
     for number in range(1, count):
-        log.append(event(f"{number:04}"), (), ("p",), (), f"key {number}")
-    last = await log.append_once(event(f"{count:04}"), ("p",), key=f"key {count}")
+        log.append(new_event(event(f"{number:04}"), ("p",), key=f"key {number}"))
+    last = await log.append_once(new_event(event(f"{count:04}"), ("p",), key=f"key {count}"))
     assert last is not None
     assert last.number == count
     assert await log.kept("p") == Kept(count, count * SIZE)
@@ -72,19 +72,19 @@ async def test_events_that_grow_old_together_are_dropped_a_part_at_a_time(redis:
     log = Followed(link, RecoverySettings(max_age=60), clock).log("/", lambda _: None)
     epoch = await fill(log)
     clock.now += 1
-    await log.append_once(event("old"), ("p",))
+    await log.append_once(new_event(event("old"), ("p",)))
     clock.now += 30
-    await log.append_once(event("young"), ("p",))
+    await log.append_once(new_event(event("young"), ("p",)))
     clock.now += 31
     before = commands(redis)
-    await log.append_once(event("new"), ("p",))
+    await log.append_once(new_event(event("new"), ("p",)))
     assert commands(redis) - before < AT_ONCE
     assert check(redis, "p") == EVENTS + 3 - 100
     assert await missed(log, epoch, 0) is Incomplete.TRIMMED
     assert await missed(log, epoch, EVENTS - 1) is Incomplete.TRIMMED
     assert await missed(log, epoch, EVENTS + 1) == ["young", "new"]
     for number in range(20):
-        await log.append_once(event(f"{number}"), ("p",))
+        await log.append_once(new_event(event(f"{number}"), ("p",)))
     assert check(redis, "p") == 22
     assert await missed(log, epoch, EVENTS) is Incomplete.TRIMMED
     assert await missed(log, epoch, EVENTS + 2) == ["new", *map(str, range(20))]
@@ -97,11 +97,11 @@ async def test_events_above_a_bound_that_was_lowered_are_dropped_a_part_at_a_tim
     lowered = Followed(await started(make_link()), RecoverySettings(room_events=10), Clock())
     log = lowered.log("/", lambda _: None)
     before = commands(redis)
-    await log.append_once(event("new"), ("p",))
+    await log.append_once(new_event(event("new"), ("p",)))
     assert commands(redis) - before < AT_ONCE
     assert check(redis, "p") == EVENTS + 1 - 100
     for _ in range(20):
-        await log.append_once(event("next"), ("p",))
+        await log.append_once(new_event(event("next"), ("p",)))
     assert check(redis, "p") == 10
     assert await missed(log, epoch, EVENTS) is Incomplete.TRIMMED
 
@@ -114,7 +114,7 @@ async def test_a_large_event_in_place_of_very_many_small_ones_leaves_the_newest(
     epoch = await fill(log)
     before = commands(redis)
     large = "x" * 95_000
-    await log.append_once(event(large), ("p",), key="large")
+    await log.append_once(new_event(event(large), ("p",), key="large"))
     assert commands(redis) - before < AT_ONCE
     left = check(redis, "p")
     assert 400 <= left <= (settings.room_bytes - len(large)) // SIZE
@@ -122,9 +122,9 @@ async def test_a_large_event_in_place_of_very_many_small_ones_leaves_the_newest(
     oldest = EVENTS + 2 - left
     assert await missed(log, epoch, oldest - 1) == [*(f"{n:04}" for n in range(oldest, EVENTS + 1)), large]
     assert await missed(log, epoch, oldest - 2) is Incomplete.TRIMMED
-    await log.append_once(event("again"), ("p",), key=f"key {EVENTS}")
+    await log.append_once(new_event(event("again"), ("p",), key=f"key {EVENTS}"))
     assert check(redis, "p") == left
-    await log.append_once(event("again"), ("p",), key="key 1")
+    await log.append_once(new_event(event("again"), ("p",), key="key 1"))
     assert check(redis, "p") == left + 1
     assert (await missed(log, epoch, EVENTS))[-2:] == ["again", "again"]
 
@@ -135,12 +135,12 @@ async def test_an_event_that_is_too_large_in_place_of_very_many_small_ones_leave
     log = Followed(link, RecoverySettings(room_bytes=50_000), Clock()).log("/", lambda _: None)
     epoch = await fill(log)
     before = commands(redis)
-    await log.append_once(event("x" * 60_000), ("p",), key="key 1")
+    await log.append_once(new_event(event("x" * 60_000), ("p",), key="key 1"))
     assert commands(redis) - before < AT_ONCE
     assert await log.kept("p") == Kept(0, 0)
     assert await missed(log, epoch, EVENTS) is Incomplete.TRIMMED
     assert await missed(log, epoch, EVENTS + 1) == []
-    await log.append_once(event("a"), ("p",), key="key 1")
+    await log.append_once(new_event(event("a"), ("p",), key="key 1"))
     assert check(redis, "p") == 1
     assert await missed(log, epoch, EVENTS + 1) == ["a"]
 
@@ -155,7 +155,7 @@ async def test_a_room_with_very_many_small_events_that_makes_room_keeps_the_newe
     epoch = await fill(log)
     before = commands(redis)
     large = "x" * (EVENTS * SIZE * 2 // 5)
-    await log.append_once(event(large), ("q",))
+    await log.append_once(new_event(event(large), ("q",)))
     await store.settled()
     assert commands(redis) - before < AT_ONCE
     left = check(redis, "p")
@@ -177,12 +177,12 @@ async def test_a_room_with_very_many_small_events_makes_little_room_a_part_at_a_
     epoch = await fill(log, 6000)
     before = commands(redis)
     large = "x" * (900 * SIZE)
-    await log.append_once(event(large), ("q",))
+    await log.append_once(new_event(event(large), ("q",)))
     await store.settled()
     assert commands(redis) - before < AT_ONCE
     assert 5480 <= check(redis, "p") <= 5500
     before = commands(redis)
-    await log.append_once(event("next"), ("q",))
+    await log.append_once(new_event(event("next"), ("q",)))
     await store.settled()
     assert commands(redis) - before < AT_ONCE
     left = check(redis, "p")

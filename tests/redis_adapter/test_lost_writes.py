@@ -12,7 +12,7 @@ from tests.support.processes import PATIENCE
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import until
 
-from synkora.recovery.ports import Incomplete, LoggedEvent, LogUnavailable, Missed
+from synkora.recovery.ports import Incomplete, LoggedEvent, LogUnavailable, Missed, new_event
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link
@@ -43,7 +43,7 @@ class Instance:
 
     def send(self, *names: str) -> None:
         for name in names:
-            self.log.append(event(name), (), ("p",), ())
+            self.log.append(new_event(event(name), ("p",)))
 
     async def since(self, position: Position) -> list[str] | Incomplete:
         found = await self.log.read(("p",), position)
@@ -182,7 +182,7 @@ async def test_instances_serve_each_other_while_redis_refuses_to_settle_the_log(
     first.send("c")
     await until(lambda: first.names[-1] == "c")
     with pytest.raises(LogUnavailable):
-        await first.log.append_once(event("d"), ("p",), once="d")
+        await first.log.append_once(new_event(event("d"), ("p",)), once="d")
     missed: list[Missed] = []
     first.log.replay("me", {"p": 0}, first.delivered[0][1], missed.append)
     await until(lambda: len(passed) == 1 and len(missed) == 1)
@@ -200,7 +200,7 @@ async def test_an_event_that_no_server_can_read_does_not_stop_a_log_that_redis_r
     first, second = pair
     await refused(redis, *pair)
     nested = b'["deep",' + b"[" * 10_000 + b'{"_placeholder":true,"num":0}' + b"]" * 10_000 + b"]"
-    first.log.append(nested, (b"attachment",), ("p",), ())
+    first.log.append(new_event(nested, ("p",), attachments=(b"attachment",)))
     await until(lambda: first.log.lost == 1)
     redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
     await until(lambda: first.link.problem is None and second.link.problem is None)

@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw
 from synkora.emitter.ports import EmitFailed, Target
 from synkora.engine.logs import Log
 from synkora.engine.message import Message
-from synkora.recovery.ports import LoggedEvent, LogUnavailable
+from synkora.recovery.ports import LoggedEvent, LogUnavailable, new_event
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
 from synkora.redis.link import Link, LinkDown, RedisRefused
@@ -106,14 +106,8 @@ class RedisWay:
 
     async def _append(self, target: Target, draft: packets.Draft) -> None:
         once = _name(target) if target.once else ""
-        await self._log(target.namespace).append_once(
-            draft.data,
-            target.rooms,
-            target.except_rooms,
-            once=once,
-            trace=Trace(target.traceparent),
-            attachments=draft.attachments,
-        )
+        event = new_event(draft.data, target.rooms, target.except_rooms, attachments=draft.attachments)
+        await self._log(target.namespace).append_once(event, once, Trace(target.traceparent))
 
     async def _publish(self, target: Target, channels: Channels, message: Message) -> None:
         flags: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from operator import attrgetter
 from time import time
 from typing import Final, Protocol
 
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from synkora.recovery.floors import Floors, digest_of, new_key
 from synkora.recovery.kept_room import KeptRoom
@@ -107,20 +107,9 @@ class MemoryLog:
     def kept_bytes(self) -> int:
         return self._size
 
-    def append(
-        self,
-        data: bytes,
-        attachments: tuple[bytes, ...] = (),
-        rooms: tuple[str, ...] = (),
-        except_rooms: tuple[str, ...] = (),
-        key: str | None = None,
-        members_only: bool = False,
-        trace: Trace = NO_TRACE,
-    ) -> None:
+    def append(self, event: LoggedEvent, trace: Trace = NO_TRACE) -> None:
         """Number, store and deliver an event."""
-        if len(rooms) > 1:
-            rooms = tuple(dict.fromkeys(rooms))
-        event = self._event(self._number + 1, data, attachments, rooms, except_rooms, key, members_only)
+        event = self._numbered(self._number + 1, event)
         now = self._clock()
         if self.journal is not None:
             self.journal.added(event, now, self._name)
@@ -132,16 +121,7 @@ class MemoryLog:
             event = replace(event, traceparent=trace.traceparent)
         self.deliver(event)
 
-    async def append_once(
-        self,
-        data: bytes,
-        rooms: tuple[str, ...],
-        except_rooms: tuple[str, ...] = (),
-        key: str | None = None,
-        members_only: bool = False,
-        once: str = "",
-        trace: Trace = NO_TRACE,
-    ) -> Position:
+    async def append_once(self, event: LoggedEvent, once: str = "", trace: Trace = NO_TRACE) -> Position:
         """Append an event, unless one with the same `once` was appended; return its position.
 
         Raises `LogUnavailable` if the log is not open.
@@ -152,7 +132,7 @@ class MemoryLog:
             return Position(self.epoch, self._once[once])
         self._name = once
         try:
-            self.append(data, (), rooms, except_rooms, key, members_only, trace)
+            self.append(event, trace)
         finally:
             self._name = ""
         return self.position
@@ -167,24 +147,21 @@ class MemoryLog:
 
     def restore_event(self, event: LoggedEvent, time: float) -> None:
         """Store an event of the previous process."""
-        self._keep(self._event(*astuple(event)[:-1]), time)  # its trace is not kept
+        self._keep(self._numbered(event.number, event), time)
 
-    def _event(
-        self,
-        number: int,
-        data: bytes,
-        attachments: tuple[bytes, ...],
-        rooms: tuple[str, ...],
-        except_rooms: tuple[str, ...],
-        key: str | None,
-        members_only: bool,
-    ) -> LoggedEvent:
-        """Return an event that shares equal names of rooms with others, which saves some 200 bytes."""
+    def _numbered(self, number: int, event: LoggedEvent) -> LoggedEvent:
+        """Return an event with its number, with each room once, and without its trace, which is not kept.
+
+        The event shares equal names of rooms with others, which saves some 200 bytes.
+        """
         names = self._names
         if len(names) > _MAX_NAMES:
             names.clear()
+        rooms, except_rooms = event.rooms, event.except_rooms
+        if len(rooms) > 1:
+            rooms = tuple(dict.fromkeys(rooms))
         rooms, except_rooms = names.setdefault(rooms, rooms), names.setdefault(except_rooms, except_rooms)
-        return LoggedEvent(number, data, attachments, rooms, except_rooms, key, members_only)
+        return LoggedEvent(number, event.data, event.attachments, rooms, except_rooms, event.key, event.members_only)
 
     def _keep(self, event: LoggedEvent, time: float) -> None:
         """Store an event that is newer than all others."""

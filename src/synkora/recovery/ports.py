@@ -44,6 +44,19 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return len(self.data) + sum(map(len, self.attachments)) if self.attachments else len(self.data)
 
 
+def new_event(
+    data: bytes,
+    rooms: tuple[str, ...] = (),
+    except_rooms: tuple[str, ...] = (),
+    key: str | None = None,
+    *,
+    attachments: tuple[bytes, ...] = (),
+    members_only: bool = False,
+) -> LoggedEvent:
+    """Return an event to append. Its number is 0: the log gives it one."""
+    return LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only)
+
+
 class Kept(NamedTuple):
     """What a log keeps of one room: the number of events, and their bytes."""
 
@@ -113,19 +126,10 @@ class EventLog(Protocol):
         """Whether other instances append too: `position` may be behind theirs."""
         ...
 
-    def append(
-        self,
-        data: bytes,
-        attachments: tuple[bytes, ...] = (),
-        rooms: tuple[str, ...] = (),
-        except_rooms: tuple[str, ...] = (),
-        key: str | None = None,
-        members_only: bool = False,
-        trace: Trace = NO_TRACE,
-    ) -> None:
-        """Number and keep an event, and deliver it: within the call, or when it comes back from the other servers.
+    def append(self, event: LoggedEvent, trace: Trace = NO_TRACE) -> None:
+        """Number and keep a new event, and deliver it: within the call, or when it comes back from the other servers.
 
-        The arguments are the fields of `LoggedEvent`. `trace` ends when the event is kept, before its delivery.
+        `trace` ends when the event is kept, before its delivery.
 
         An event replaces the kept one with the same room and key, so a key is unique for what it describes: the name of
         the event and the id of the thing. Sockets that the newer event leaves out never get the older one: the newer
@@ -133,16 +137,7 @@ class EventLog(Protocol):
         """
         ...
 
-    async def append_once(
-        self,
-        data: bytes,
-        rooms: tuple[str, ...],
-        except_rooms: tuple[str, ...] = (),
-        key: str | None = None,
-        members_only: bool = False,
-        once: str = "",
-        trace: Trace = NO_TRACE,
-    ) -> Position | None:
+    async def append_once(self, event: LoggedEvent, once: str = "", trace: Trace = NO_TRACE) -> Position | None:
         """Append an event like `append`, and return its position.
 
         `once` is a short name, or empty. If an event with this name is among the last `MAX_ONCE` named ones, nothing is

@@ -11,6 +11,8 @@ from math import ceil
 from time import time
 from typing import Final
 
+from msgspec.structs import replace
+
 from synkora.recovery.ports import Answered, Deliver, Incomplete, Kept, LoggedEvent, Missed
 from synkora.recovery.position import Position
 from synkora.recovery.settings import RecoverySettings
@@ -72,42 +74,19 @@ class RedisLog(LogReceiver):
     def kept_bytes(self) -> int:
         return self._appender.unsent_size  # the others are in Redis
 
-    def append(
-        self,
-        data: bytes,
-        attachments: tuple[bytes, ...] = (),
-        rooms: tuple[str, ...] = (),
-        except_rooms: tuple[str, ...] = (),
-        key: str | None = None,
-        members_only: bool = False,
-        trace: Trace = NO_TRACE,
-    ) -> None:
+    def append(self, event: LoggedEvent, trace: Trace = NO_TRACE) -> None:
         """Let Redis number, store and publish an event.
 
         Raises `UnicodeEncodeError` for a name with a lone surrogate.
         """
-        rooms = _checked(rooms, except_rooms)
-        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only, trace.traceparent)
-        self._appender.append(event, trace)
+        self._appender.append(_checked(event, trace), trace)
 
-    async def append_once(
-        self,
-        data: bytes,
-        rooms: tuple[str, ...],
-        except_rooms: tuple[str, ...] = (),
-        key: str | None = None,
-        members_only: bool = False,
-        once: str = "",
-        trace: Trace = NO_TRACE,
-        attachments: tuple[bytes, ...] = (),
-    ) -> Position | None:
+    async def append_once(self, event: LoggedEvent, once: str = "", trace: Trace = NO_TRACE) -> Position | None:
         """Let Redis number, store and publish an event, and return its position.
 
         Raises `LogUnavailable`, and `UnicodeEncodeError` for a name with a lone surrogate.
         """
-        rooms = _checked(rooms, except_rooms)
-        event = LoggedEvent(0, data, attachments, rooms, except_rooms, key, members_only, trace.traceparent)
-        return await self._appender.append_once(event, once, trace)
+        return await self._appender.append_once(_checked(event, trace), once, trace)
 
     async def kept(self, room: str) -> Kept | None:
         """Ask Redis for the kept state of a room."""
@@ -180,10 +159,13 @@ class RedisLog(LogReceiver):
         return self._catch_up.gaps
 
 
-def _checked(rooms: tuple[str, ...], except_rooms: tuple[str, ...]) -> tuple[str, ...]:
-    """Return each room once. Raises `UnicodeEncodeError` for a name that Redis and its scripts cannot read."""
-    "".join((*rooms, *except_rooms)).encode()
-    return tuple(dict.fromkeys(rooms))
+def _checked(event: LoggedEvent, trace: Trace) -> LoggedEvent:
+    """Return an event with each room once, and with its trace.
+
+    Raises `UnicodeEncodeError` for a name that Redis and its scripts cannot read.
+    """
+    "".join((*event.rooms, *event.except_rooms)).encode()
+    return replace(event, rooms=tuple(dict.fromkeys(event.rooms)), traceparent=trace.traceparent)
 
 
 def _missed(found: Found) -> Missed:
