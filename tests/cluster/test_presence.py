@@ -16,6 +16,7 @@ from tests.support.servers import until
 
 from synkora.cluster.lease import Timing
 from synkora.cluster.presence_sync import PresenceSync
+from synkora.cluster.project_sizes import UNKNOWN
 from synkora.cluster.project_sync import SyncState
 from synkora.collaboration.presence import Presence, PresenceEntry
 from synkora.collaboration.projects import PRESENCE_GRACE
@@ -70,6 +71,19 @@ class TestPresenceSyncWhileRedisIsAway(PresenceContract):
     @pytest.fixture
     async def presence(self, make_link: MakeLink) -> Presence:
         return PresenceSync(make_link())
+
+
+async def test_the_connections_of_other_instances_count_where_no_member_is(gather: Gather) -> None:
+    """Edits need no join: without a member here, an edit would cost its sender nothing."""
+    one, two = await gather()
+    await one.enter("p", "a1")
+    await one.enter("p", "b1")
+    assert two.presence.connections("p") == UNKNOWN
+    await until(lambda: two.presence.connections("p") == 2)
+    two.join("p", "c1")
+    assert two.presence.connections("p") == 2  # its list has not come
+    await everyone_sees({"a", "b", "c"}, one, two)
+    assert two.presence.connections("p") == one.presence.connections("p") == 3
 
 
 async def test_every_join_is_announced_once_to_every_member(gather: Gather) -> None:

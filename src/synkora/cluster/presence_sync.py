@@ -12,6 +12,7 @@ import structlog
 
 from synkora.cluster.lease import InstanceLease, Timing
 from synkora.cluster.presence_scripts import CHANGE, ENTER, Keys
+from synkora.cluster.project_sizes import ProjectSizes
 from synkora.cluster.project_sync import ProjectSync, SyncEvent, SyncState
 from synkora.cluster.replica import ANNOUNCEMENT, SNAPSHOT, Changes
 from synkora.collaboration.presence import Occupancy, PresenceEntry, PresenceListener, Roster
@@ -66,6 +67,7 @@ class PresenceSync:
         self._lease = InstanceLease(link, keys, timing, webhooks=webhooks)
         self._listener: PresenceListener | None = None
         self._projects: dict[str, ProjectSync] = {}
+        self._sizes = ProjectSizes(link, keys)
         self._inhabited = 0  # projects with a connection; counted, since it is read often
         self._incomplete = TimeoutQueue(timing.timeout, self._completed)
         self._doubts = TimeoutQueue(timing.doubt, self._settle)
@@ -136,8 +138,14 @@ class PresenceSync:
         return self._attendance(project_id).count
 
     def connections(self, project_id: str) -> int:
-        """Return the number of connections in a project, on all instances."""
-        return len(self._attendance(project_id))
+        """Return the number of connections in a project, on all instances: what an event for the project costs.
+
+        Connections of other instances count too if this instance has none, or has not got their list yet.
+        """
+        project = self._projects.get(project_id)
+        if project is None or project_id in self._incomplete:
+            return self._sizes.get(project_id)
+        return len(project.replica.presence)
 
     def is_complete(self, project_id: str) -> bool:
         """Whether Redis has answered with the other connections, or has failed."""

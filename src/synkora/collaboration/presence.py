@@ -86,7 +86,7 @@ class Presence(Protocol):
         ...
 
     def connections(self, project_id: str) -> int:
-        """Return the number of connections in a project, on all servers, as far as this server knows."""
+        """Return the number of connections in a project, on all servers; an assumed one while it is not known."""
         ...
 
     def is_complete(self, project_id: str) -> bool:
