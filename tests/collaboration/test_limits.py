@@ -20,6 +20,7 @@ from tests.collaboration.guarded import (
     settle,
 )
 from tests.collaboration.site import MemoryClient, token_of
+from tests.support.calls import first_arguments
 from tests.support.clocks import Clock
 
 from synkora.collaboration import limits as limits_module
@@ -28,6 +29,7 @@ from synkora.collaboration.limits import EventClass, Limits, RateLimiter, TooMan
 from synkora.engine.close_reasons import Reason
 from synkora.engine.incidents import Limit
 from synkora.engine.rate import Rate
+from synkora.protocol import surrogates
 from synkora.sockets.errors import EventRefused
 
 TIMED = (limits_module,)
@@ -317,6 +319,19 @@ async def test_only_small_events_are_decoded_completely(event: str) -> None:
         ann.session.receive_binary(ann.session.transport, bytes(200_000))
     await settle()
     assert [error["message"] for error in errors(ann)] == ["Too large: 20480 bytes of JSON at most"]
+
+
+@pytest.mark.parametrize("event", ["ping", "auth:refresh"])
+async def test_halves_in_what_is_not_relayed_are_not_restored(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would build all values again, for milliseconds."""
+    built = first_arguments(monkeypatch, surrogates, "_changed")
+    site = limited()
+    ann, _ = await site.join_both()
+    ann.send(f'427["{event}","\\ud800",[[1]]]')
+    await settle()
+    assert len(built) <= 1
+    answers = acks(ann) + [name for name, *_ in ann.take_events() if name == "pong"]
+    assert len(answers) == (2 if event == "ping" else 1)
 
 
 # In the server

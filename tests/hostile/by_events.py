@@ -13,6 +13,8 @@ from tests.support.wire import BINARY, TEXT, client_frame
 from synkora.collaboration.events import CATALOGUE
 from synkora.identity.tokens import sign
 
+_NESTED = b"," + b",".join([b"[" * 100 + b"]" * 100] * 98)  # arrays, just below what is decoded
+
 
 async def wrong_shapes(a: Attacker) -> None:
     """Each event of the catalogue without a payload, and with invalid payloads."""
@@ -200,9 +202,20 @@ async def half_and_private_use(a: Attacker) -> None:
         for text in (rb'"\ud83d%b"' % (rb"\ue000" * 60_000), rb'"\ud83d%b"' % ("\ue001".encode() * 100_000)):
             a.count()
             await socket.send_text(b'42["canvas:update",{"projectId":"%b","changes":%b}]' % (a.project.encode(), text))
-        for values in (b",0" * 10_000, b",[]" * 6_600, b',{"a":1}' * 2_500):
+        for values in (b",0" * 10_000, b",[]" * 6_600, b',{"a":1}' * 2_500, _NESTED):
             a.count()
             await socket.send_text(rb'42["ping","\ud83d"%b]' % values)
+        await a.expect_life(socket)
+
+
+async def tasks_of_very_many_fields(a: Attacker) -> None:
+    """Updates whose fields say what they replace, each with a half of a surrogate pair in its name."""
+    fields = b"".join(rb',"\ud83d%d":0' % number for number in range(4000))
+    update = b'42["task:update",{"projectId":"%b","task":{"id":"t"%b}}]' % (a.project.encode(), fields)
+    async with a.member() as socket:
+        for _ in range(3):
+            a.count()
+            await socket.send_text(update)
         await a.expect_life(socket)
 
 

@@ -305,6 +305,22 @@ async def posts_that_are_slow_to_decode(a: Attacker) -> None:
         await a.expect_refusal(request("POST", target.replace("t=a", "t=b"), body=body), 400)
 
 
+async def posts_of_slow_packets(a: Attacker) -> None:
+    """Large events that are slow to decode, many in one request, over several sessions of one user."""
+    nested = b",".join([b"[" * 100 + b"]" * 100] * 95)
+    slow = (rb'42["ping","\ud83d",%b]' % nested, rb'42["auth:refresh","\ud83d",%b]' % nested)
+    targets = [await _join_by_polling(a) for _ in range(4)]
+    for packet in slow:
+        async with contextlib.AsyncExitStack() as stack:
+            crowd = [await stack.enter_async_context(a.connection()) for _ in targets]
+            a.count(40 * len(targets))
+            for connection, target in zip(crowd, targets, strict=True):
+                await connection.send(request("POST", target, body=b"\x1e".join([packet] * 40)))
+            for connection in crowd:
+                with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                    await connection.response()
+
+
 async def connects_that_wait_together(a: Attacker) -> None:
     """CONNECTs without credentials, decided together when upgrades bring cookies that are slow to read."""
     forged = "; ".join(f"authjs.session-token={_FORGED % number}" for number in range(_FEW))

@@ -55,7 +55,7 @@ from synkora.engine.turn_budget import TurnBudget
 from synkora.identity.sign_in import Authenticator, SignedIn
 from synkora.protocol import surrogates
 from synkora.protocol.errors import InvalidPayload, ProtocolError
-from synkora.protocol.json import Decoder, encode, most_values
+from synkora.protocol.json import Decoder, Raw, encode, most_values
 from synkora.protocol.timestamps import now
 from synkora.recovery.ports import SavedSession
 from synkora.recovery.settings import LOG_AGE
@@ -106,6 +106,8 @@ class _ProjectArguments(msgspec.Struct, array_like=True):
 #: A user's name and image.
 _DESCRIPTION: Final[Decoder[tuple[str, str | None]]] = Decoder(tuple[str, str | None])
 _PROJECT: Final[Decoder[_ProjectArguments]] = Decoder(_ProjectArguments)
+_ANYTHING: Final[Decoder[Raw]] = Decoder(Raw)  # is checked, and not built
+_ARGUMENTS: Final[Decoder[list[object]]] = Decoder(list[Any])
 
 
 def _decode_project_id(data: bytes) -> str:
@@ -188,8 +190,8 @@ class Collaboration:
         namespace.on_disconnect(self._dismiss)
         namespace.before_data(self._count)
         namespace.before_ack(self._count_ack)
-        namespace.on("ping", self._answer_ping)
-        namespace.on("auth:refresh", self._refresh)
+        namespace.route("ping", _ANYTHING.decode, self._answer_ping)
+        namespace.route("auth:refresh", _ARGUMENTS.decode, self._refresh)
         namespace.route("join-project", _decode_project_id, self._join)
         namespace.route("leave-project", _decode_project_id, self._leave)
         edited = EditedProjects(log_age, self._note_user_work)
@@ -499,9 +501,9 @@ class Collaboration:
         emit_once(socket, "pong", Pong(now()))
 
     def _refresh(
-        self, socket: Socket, payload: object = None, *_: object
+        self, socket: Socket, arguments: list[object], _: tuple[bytes, ...]
     ) -> dict[str, object] | Awaitable[dict[str, object]]:
-        return self._expiry.refresh(self._members[socket.id], payload)
+        return self._expiry.refresh(self._members[socket.id], arguments[1] if len(arguments) > 1 else None)
 
     def _join(self, socket: Socket, project_id: str, _: tuple[bytes, ...]) -> Awaitable[None] | None:
         member = self._members[socket.id]

@@ -16,11 +16,13 @@ from synkora.collaboration.limits import EventClass
 from synkora.collaboration.payloads import SocketId, UserId, UserName
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.json import Decoder, Raw
+from synkora.protocol.surrogates import has_half
 from synkora.sockets.errors import EventRefused
 
 MAX_PROJECT_ID: Final = 200  # characters
 _LONGEST_KEY: Final = 200  # characters of JSON
 _LONGEST_KEYED: Final = 65_536  # bytes; to look for a key in more costs too much
+_MOST_FIELDS: Final = 1000  # and colons elsewhere in the JSON
 _LONGEST_CACHED: Final = 2048  # bytes; the names of very many fields take far more memory
 _OBJECT: Final[Decoder[dict[str, Raw]]] = Decoder(dict[str, Raw])
 _NULL: Final = Raw(b"null")
@@ -237,7 +239,7 @@ class Codec:
             text, fields = str(getattr(payload, key), "utf-8"), ""
         else:
             data = bytes(getattr(payload, event.whole))
-            if len(data) > _LONGEST_KEYED:
+            if len(data) > _LONGEST_KEYED or data.count(b":") > _MOST_FIELDS or has_half(data):
                 return None
             try:
                 whole = _OBJECT.decode(data)

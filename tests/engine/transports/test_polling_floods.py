@@ -11,6 +11,7 @@ from tests.support.servers import Engine, most_in_one_turn, serving_engine
 
 from synkora.engine import session
 from synkora.engine.close_reasons import Reason
+from synkora.engine.transports import polling_endpoint
 from synkora.engine.turn_budget import TurnBudget
 from synkora.protocol import engineio
 from synkora.protocol.engineio import MAX_PACKETS
@@ -37,6 +38,26 @@ async def test_other_tasks_run_while_a_large_payload_is_handled() -> None:
     assert answer.status_code == 200
     assert recorder.messages == [str(number).encode() for number in range(MAX_PACKETS)]
     assert len(seen - {0, MAX_PACKETS}) >= 10
+
+
+async def test_large_packets_of_a_payload_are_handled_in_turns() -> None:
+    """As over WebSocket, where a read is small."""
+    engine = Engine()
+    async with serving_engine(engine) as address, Polling(address) as client:
+        (recorder,) = engine.recorders
+        post = asyncio.create_task(client.post(*["4" + "x" * 20_000] * 40))
+        assert await most_in_one_turn(lambda: len(recorder.messages), 40) == 1
+        assert (await post).status_code == 200
+
+
+async def test_slow_packets_of_a_payload_are_handled_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling_endpoint, "SHARE", 0.0)
+    engine = Engine()
+    async with serving_engine(engine) as address, Polling(address) as client:
+        (recorder,) = engine.recorders
+        post = asyncio.create_task(client.post(*["4hello"] * 40))
+        assert await most_in_one_turn(lambda: len(recorder.messages), 40) == 1
+        assert (await post).status_code == 200
 
 
 async def test_sessions_share_the_turns_in_which_their_payloads_are_handled() -> None:

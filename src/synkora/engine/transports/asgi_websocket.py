@@ -21,7 +21,8 @@ from synkora.engine.transports.polling_endpoint import Receive, Send
 from synkora.engine.transports.websocket import CLOSING_TIME, ClosedByTime
 from synkora.protocol.errors import ProtocolError
 
-_SLICE: Final = 100  # messages that are handled in one turn; a few milliseconds
+_SLICE: Final = 100  # messages that are handled in one turn
+_SLICE_BYTES: Final = 16_384  # of all messages of a turn but the last one
 _LONGEST_REASON: Final = 120  # bytes; a close frame has 123
 
 log = Log(__name__)
@@ -109,11 +110,12 @@ class AsgiWebSocket(ClosedByTime):
         self.close(Reason.TRANSPORT_ERROR, None)
 
     async def _read(self, receive: Receive) -> None:
-        taken = 0
+        taken = size = 0
         while (message := await receive())["type"] != "websocket.disconnect":
             taken += 1
-            if taken % _SLICE == 0:
+            if taken > _SLICE or size >= _SLICE_BYTES:
                 await asyncio.sleep(0)  # `receive` does not suspend while a server has messages
+                taken, size = 1, 0
             session = self.session
             if session is None or self._closing:
                 continue
@@ -121,6 +123,7 @@ class AsgiWebSocket(ClosedByTime):
             if data is None:
                 # Not every server checks UTF-8. The session does.
                 data, is_binary = (message.get("text") or "").encode("utf-8", "surrogatepass"), False
+            size += len(data)
             if len(data) > session.max_message:
                 session.transport_failed(self, session.too_large())
             elif is_binary:

@@ -7,6 +7,7 @@ import asyncio
 import functools
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from time import perf_counter
 from typing import Any, Final
 
 from synkora.engine.addresses import rate_limit_key
@@ -18,7 +19,7 @@ from synkora.engine.request import Headers, Request, parse_query
 from synkora.engine.session import Session, State
 from synkora.engine.transports.poll_responses import PollResponse, PollResponses
 from synkora.engine.transports.polling_transport import PollConnection, PollingTransport
-from synkora.engine.turn_budget import TurnBudget
+from synkora.engine.turn_budget import SHARE, TurnBudget
 from synkora.protocol.engineio import count_packets, split_payload
 from synkora.protocol.errors import PayloadTooLarge, ProtocolError
 
@@ -30,7 +31,10 @@ CONNECTION: Final = "synkora.connection"  # scope key of the `PollConnection`
 _FIRST_LINE: Final = 2048  # bytes that are searched for a session's id
 _SID: Final = re.compile(rb"[?&]sid=([\w.-]+)")
 _OVER_TLS: Final = ("https", "wss")
-_SLICE: Final = 200  # packets of a request handled in one turn; a few milliseconds
+#: What is handled of a request in one turn: packets, and bytes without the last one. It is as much as of a WebSocket.
+#: The time is bounded too, without that of the last packet: the cost of packets of one size differs.
+_SLICE: Final = 200
+_SLICE_BYTES: Final = 16_384
 
 
 class PollingEndpoint:
@@ -262,14 +266,18 @@ async def _handle_packets(session: Session, transport: PollingTransport, payload
 
 def _handle_slice(session: Session, transport: PollingTransport, packets: Iterator[tuple[bool, bytes]]) -> int:
     """Handle the next packets while the session lives. Returns their number."""
-    handled = 0
-    while handled < _SLICE and session.is_live and (packet := next(packets, None)) is not None:
+    handled = size = 0
+    end = perf_counter() + SHARE
+    while session.is_live and (packet := next(packets, None)) is not None:
         is_binary, data = packet
         if is_binary:
             session.receive_binary(transport, data)
         else:
             session.receive_text(transport, data)
         handled += 1
+        size += len(data)
+        if handled >= _SLICE or size >= _SLICE_BYTES or perf_counter() >= end:
+            break
     return handled
 
 
