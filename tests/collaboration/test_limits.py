@@ -290,14 +290,14 @@ async def test_values_of_events_with_attachments_count_for_more(clock: Clock) ->
     """All instances decode them. Without attachments, and as long texts, they count by their bytes."""
     site = limited(byte_rate=1_000_000)
     ann, _ = await site.join_both()
-    text, values = '"%s"' % ("x" * 15_000), "[%s[]]" % ("[]," * 5_000)
+    text, values = '"%s"' % ("x" * 15_000), "[%s[]]" % ("[]," * 900)
     edit = '42["canvas:update",{"projectId":"p","changes":%s}]'
     binary = '451-["canvas:update",{"projectId":"p","changes":[{"_placeholder":true,"num":0},%s]}]'
     for changes in (text, values):
         for _ in range(20):
             ann.send(edit % changes)
     clock.now += 10
-    for changes in (*[text] * 20, *[values] * 5):
+    for changes in (*[text] * 20, *[values] * 11):
         ann.send(binary % changes)
         ann.session.receive_binary(ann.session.transport, b"x")
     await settle()
@@ -313,12 +313,15 @@ async def test_only_small_events_are_decoded_completely(event: str) -> None:
     (error,) = errors(ann)
     assert error == {"message": "Too large: 20480 bytes of JSON at most", "event": event}
     placeholder = {"_placeholder": True, "num": 0}
-    for extra in (10_000, 0):
+    for extra in (10_000, 3000, 0):
         payload = {"projectId": "p", "changes": [placeholder, [[]] * extra]}
         ann.send("451-" + json.dumps(["canvas:update", payload]))
         ann.session.receive_binary(ann.session.transport, bytes(200_000))
     await settle()
-    assert [error["message"] for error in errors(ann)] == ["Too large: 20480 bytes of JSON at most"]
+    assert [error["message"] for error in errors(ann)] == [
+        "Too large: 20480 bytes of JSON at most",
+        "Too large: 2000 values beside attachments at most",
+    ]
 
 
 @pytest.mark.parametrize("event", ["ping", "auth:refresh"])

@@ -84,7 +84,8 @@ RETRY_AFTER: Final = 10  # seconds; for clients with too many connections or eve
 #: Bytes of JSON that may be decoded completely: of binary events, and of events that are not relayed, such as the one
 #: with a token, which has up to 16,384 characters.
 MAX_DECODED: Final = 20_480
-VALUE_SIZE: Final = 200  # bytes that each value of an event with attachments counts as besides: all instances decode it
+MAX_VALUES: Final = 2000  # `[`, `{` and `,` of an event with attachments: all instances decode it, in Python
+VALUE_SIZE: Final = 200  # bytes that each of these counts as besides
 _MOST_UNSHARED: Final = 4  # connections of a user; further ones share a part of each turn of the event loop
 HALF_SIZE: Final = 100  # bytes that a lone surrogate counts as; to decode one costs as much as this many bytes
 HALVES_TIMES: Final = 4  # a text with lone surrogates counts as this many texts; it is searched and decoded repeatedly
@@ -453,6 +454,8 @@ class Collaboration:
         self._take(member, received.event_class, size)
         if is_decoded and len(data) > MAX_DECODED:
             raise EventRefused(f"Too large: {MAX_DECODED} bytes of JSON at most")
+        if attachments and values > MAX_VALUES:
+            raise EventRefused(f"Too large: {MAX_VALUES} values beside attachments at most")
         if attachments and member.rate_limiter.work is not None:
             member.rate_limiter.work.count_decoded(values)
 
