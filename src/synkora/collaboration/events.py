@@ -239,7 +239,9 @@ class Codec:
             text, fields = str(getattr(payload, key), "utf-8"), ""
         else:
             data = bytes(getattr(payload, event.whole))
-            if len(data) > _LONGEST_KEYED or data.count(b":") > _MOST_FIELDS or has_half(data):
+            if len(data) > _MOST_FIELDS and (len(data) > _LONGEST_KEYED or data.count(b":") > _MOST_FIELDS):
+                return None
+            if b"\\u" in data and has_half(data):
                 return None
             try:
                 whole = _OBJECT.decode(data)

@@ -111,7 +111,8 @@ class NamespaceRecovery:
         self._compress = draft.compress
         if trace is not NO_TRACE:
             trace = begin_append(self.tracer, trace, draft, rooms)
-        self.log.append(_event(draft, rooms, except_rooms, members_only=members_only), trace)
+        event = LoggedEvent(0, draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only)
+        self.log.append(event, trace)
 
     async def publish_once(
         self,
@@ -124,7 +125,8 @@ class NamespaceRecovery:
         """Like `publish`, for members only. The arguments and the result are those of `EventLog.append_once`."""
         self._compress = draft.compress
         with begin_append(self.tracer, trace, draft, rooms) as trace:
-            return await self.log.append_once(_event(draft, rooms, except_rooms, members_only=True), once, trace)
+            event = LoggedEvent(0, draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only=True)
+            return await self.log.append_once(event, once, trace)
 
     def _deliver(self, event: LoggedEvent) -> None:
         if event.traceparent:
@@ -504,12 +506,6 @@ class NamespaceRecovery:
         if found.former:
             self._sessions.forget(found.former)
             found.former = ""
-
-
-def _event(
-    draft: packets.Draft, rooms: tuple[str, ...], except_rooms: tuple[str, ...], *, members_only: bool
-) -> LoggedEvent:
-    return LoggedEvent(0, draft.data, draft.attachments, rooms, except_rooms, draft.key, members_only)
 
 
 def _nothing() -> None:
