@@ -62,13 +62,44 @@ async def test_sources_take_turns() -> None:
     assert work.done[8:] == ["a5"]
 
 
-def test_the_first_requests_are_not_measured(clock: Clock) -> None:
-    """Six at once, and then five hundred a second. Other budgets measure everything."""
-    requests = RequestBudget()
-    assert [requests.is_free() for _ in range(7)] == [True] * 6 + [False]
+def test_the_first_reads_are_free(clock: Clock) -> None:
+    """Six at once, and then five hundred a second. Other budgets have none."""
+    requests, read = RequestBudget(), []
+    assert [requests.read_free(read.append, b"a") for _ in range(7)] == [True] * 6 + [False]
     clock.now += 0.004
-    assert [requests.is_free() for _ in range(3)] == [True, True, False]
-    assert not TurnBudget().is_free()
+    assert [requests.read_free(read.append, b"b") for _ in range(3)] == [True, True, False]
+    assert not TurnBudget().read_free(read.append, b"c")
+    assert read == [b"a"] * 6 + [b"b"] * 2
+
+
+@pytest.mark.parametrize("seconds", [0.0005, 0.5])
+def test_free_reads_take_a_twentieth_of_the_time_at_most(clock: Clock, seconds: float) -> None:
+    """If each takes long, the next one is not free, and others follow when the time of the first is paid for."""
+    requests, began, free = RequestBudget(), clock.now, 0.0
+
+    def read(_: bytes) -> None:
+        nonlocal free
+        clock.now += seconds
+        free += seconds
+
+    assert requests.read_free(read, b"")
+    assert not requests.read_free(read, b"")
+    while clock.now < began + 1000 * seconds:
+        clock.now += seconds / 10
+        requests.read_free(read, b"")
+    assert 0.04 < free / (clock.now - began) < 0.055
+
+
+def test_a_free_read_that_fails_counts(clock: Clock) -> None:
+    requests = RequestBudget()
+
+    def fail(_: bytes) -> None:
+        clock.now += 1
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        requests.read_free(fail, b"")
+    assert not requests.read_free(fail, b"")
 
 
 async def test_each_turn_has_its_share() -> None:

@@ -101,6 +101,14 @@ async def requests_that_end_no_session(a: Attacker) -> None:
             await _send_by_crowd(a, data)
 
 
+async def small_requests_that_are_slow_to_read(a: Attacker) -> None:
+    """Small reads of very many fields and chunks that name an own session, for other paths and other sessions too."""
+    target = await _join_by_polling(a)
+    for path in (target, f"{target}&sid=x", target.replace("/socket.io/", "/nowhere")):
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n".encode() + b"a:\r\n" * 240 + b"\r\n"
+        await _send_by_crowd(a, head + b"1\r\n6\r\n" * ((4090 - len(head)) // 6) + b"0\r\n\r\n")
+
+
 async def strange_headers(a: Attacker) -> None:
     """Headers that parsers interpret differently."""
     polling = f"{PATH}polling"

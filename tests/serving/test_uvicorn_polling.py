@@ -16,6 +16,7 @@ from tests.support.sessions import turn
 from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
+from synkora.engine import turn_budget
 from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
@@ -125,7 +126,7 @@ async def test_polls_of_unknown_sessions_share_the_turns(
 async def test_requests_of_one_session_share_the_turns(
     server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch, method: str, pipelined: int
 ) -> None:
-    """Over any number of connections. The first small ones are not measured; none of these ends the session."""
+    """Over any number of connections. The first small ones are free; none of these ends the session."""
     handled: list[None] = []
     begin = HttpProtocol.begin
 
@@ -157,7 +158,34 @@ async def test_requests_of_one_session_share_the_turns(
         assert len(server._registry) == 1
 
 
-async def test_of_a_read_that_is_not_measured_only_the_first_request_is_free(
+async def test_small_requests_that_are_slow_to_read_share_the_turns(
+    server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of the first one is not time in which more become free."""
+    read: list[bytes] = []
+    on_url = PollingProtocol.on_url
+
+    def note(self: PollingProtocol, url: bytes) -> None:
+        read.append(url)
+        on_url(self, url)
+
+    monkeypatch.setattr(PollingProtocol, "on_url", note)
+    monkeypatch.setattr(turn_budget, "monotonic", lambda: float(len(read)))  # to read each takes a second
+    async with AsyncExitStack() as stack:
+        polling = await stack.enter_async_context(Polling(address))
+        await polling.connect()
+        budget = server._registry.find(polling.sid).request_budget
+        assert isinstance(budget, RequestBudget)
+        clients = [await stack.enter_async_context(raw(address)) for _ in range(20)]
+        target = address.url(sid=polling.sid).removeprefix(address.http)
+        read.clear()
+        budget.share, budget._due = 1e-9, 0.0
+        for client in clients:
+            client.writer.write(f"OPTIONS {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert await most_in_one_turn(lambda: len(read), len(clients)) <= 2
+
+
+async def test_of_a_free_read_only_the_first_request_is_free(
     server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: Counter[HttpProtocol] = Counter()
@@ -171,7 +199,7 @@ async def test_of_a_read_that_is_not_measured_only_the_first_request_is_free(
         return sum(number - 1 for number in begun.values())
 
     monkeypatch.setattr(HttpProtocol, "begin", note)
-    monkeypatch.setattr(RequestBudget, "is_free", lambda self: True)
+    monkeypatch.setattr(RequestBudget, "read_free", lambda self, read, data: (read(data), True)[1])
     async with AsyncExitStack() as stack:
         polling = await stack.enter_async_context(Polling(address))
         await polling.connect()

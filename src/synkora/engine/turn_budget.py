@@ -12,9 +12,11 @@ T = TypeVar("T")
 
 SHARE: Final = 0.001  # seconds of a turn: more would delay the others, less would lose time between the turns
 
-#: Small reads of a session's requests that are not measured, each with one request. A client has up to three in a turn:
-#: of a poll, and of the head and the body of a POST.
+#: Small reads of a session's requests that wait for no share, each with one request. A client has up to three in a
+#: turn: of a poll, and of the head and the body of a POST. Their time counts too: one of many fields and chunks takes
+#: as long as fifty others.
 _FREE: Final = Rate(per_second=500, burst=6)
+_FREE_SECOND: Final = 10_000  # reads that a second of them counts as; all of them take a twentieth of the time at most
 
 
 class TurnBudget:
@@ -46,8 +48,8 @@ class TurnBudget:
         self._do(work, afterwards)
         return True
 
-    def is_free(self) -> bool:
-        """Whether a small read may be done without this, which would take longer than the read. It is counted."""
+    def read_free(self, read: Callable[[bytes], None], data: bytes) -> bool:
+        """Do a small read without a share of the turn and return True, or do nothing and return False."""
         return False
 
     async def complete(self, work: Callable[[], T], afterwards: float = 0.0, source: str = "") -> T:
@@ -111,10 +113,13 @@ class RequestBudget(TurnBudget):
         super().__init__()
         self._due = 0.0
 
-    def is_free(self) -> bool:
-        """Whether a small read need not be measured. None is free while other work waits."""
-        now = monotonic()
-        if self._waiting or _FREE.excess(self._due, now) > 0:
+    def read_free(self, read: Callable[[bytes], None], data: bytes) -> bool:
+        """Do a small read as one of the first ones. None is free while other work waits, or after slow ones."""
+        began = monotonic()
+        if self._waiting or _FREE.excess(self._due, began) > 0:
             return False
-        self._due = _FREE.after(self._due, now)
+        try:
+            read(data)
+        finally:
+            self._due = _FREE.after(self._due, began, 1 + (monotonic() - began) * _FREE_SECOND)
         return True

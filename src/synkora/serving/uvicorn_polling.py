@@ -100,9 +100,7 @@ class PollingProtocol(HttpProtocol):
             data, self._handed_over = self._handed_over + data, b""
         if self._is_idle:
             self._budget = self._budget_of(data)
-        if len(data) <= _SMALL and self._budget.is_free():
-            self._is_free = True
-            self._read(data)
+        if len(data) <= _SMALL and self._budget.read_free(self._read_free, data):
             return
         self._put_off = data
         if not self._budget.run(self._read_put_off, source=self._source):
@@ -113,6 +111,10 @@ class PollingProtocol(HttpProtocol):
         budget = self._polling.budget(data)
         is_elsewhere = budget is self._strangers and self._router is not None and self._router.is_elsewhere(data)
         return self._polling.elsewhere if is_elsewhere else budget
+
+    def _read_free(self, data: bytes) -> None:
+        self._is_free = True
+        self._read(data)
 
     def _read_put_off(self) -> None:
         """Handle what was put off to this turn: to read heads takes as long as to answer them."""

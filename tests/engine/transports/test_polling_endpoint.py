@@ -10,6 +10,7 @@ from tests.support.servers import Address, Engine, serving_engine, until
 from synkora.engine.close_reasons import Reason
 from synkora.engine.origins import Origins
 from synkora.engine.session import State
+from synkora.engine.transports.polling_endpoint import PollingEndpoint
 
 PAGE = "https://app.example.com"
 MAX = 10_000
@@ -358,3 +359,18 @@ async def test_a_server_that_stops_tells_new_clients(engine: Engine, address: Ad
         answer = await client.http.get(address.url())
     assert answer.status_code == 503
     assert json.loads(answer.text)["message"] == "Server is shutting down"
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["sid={0}", "EIO=4&sid={0}", "sid={0}&sid=x", "sid=x&sid={0}", "x=1&sid=x&sid={0}", "sid={0}&sid=", "xsid={0}"],
+)
+async def test_a_head_belongs_to_the_session_that_its_request_is_for(
+    client: Polling, engine: Engine, query: str
+) -> None:
+    """The last one that it names, as everywhere."""
+    engine.recorders[0].session.budget = None
+    endpoint = PollingEndpoint(engine.registry)
+    target = query.format(client.sid).encode()
+    expected = endpoint.budget_of({"path": engine.registry.settings.path, "query_string": target})
+    assert endpoint.budget(b"GET /engine.io/?%b HTTP/1.1\r\nReferer: /?a=b&sid=c\r\n\r\n" % target) is expected

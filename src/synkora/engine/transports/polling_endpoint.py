@@ -79,7 +79,8 @@ class PollingEndpoint:
     def budget(self, data: bytes) -> TurnBudget:
         """Return what shares the turns with the request that begins with `data`."""
         end = data.find(b"\n", 0, _FIRST_LINE)
-        found = _SID.search(data, 0, _FIRST_LINE if end < 0 else end)
+        end = _FIRST_LINE if end < 0 else end
+        found = _SID.search(data, max(data.rfind(b"&sid=", 0, end), 0), end)  # the last one, as `parse_query` takes
         return self._registry.budget("" if found is None else found[1].decode("latin-1"))
 
     def request(self, scope: Mapping[str, Any]) -> Request:
