@@ -64,7 +64,8 @@ async def test_sources_take_turns() -> None:
 
 def test_the_first_reads_are_free(clock: Clock) -> None:
     """Six at once, and then five hundred a second. Other budgets have none."""
-    requests, read = RequestBudget(), []
+    requests = RequestBudget()
+    read: list[bytes] = []
     assert [requests.read_free(read.append, b"a") for _ in range(7)] == [True] * 6 + [False]
     clock.now += 0.004
     assert [requests.read_free(read.append, b"b") for _ in range(3)] == [True, True, False]
