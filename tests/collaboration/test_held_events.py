@@ -21,7 +21,9 @@ from tests.collaboration.guarded import (
     waiting_with_bob,
 )
 from tests.collaboration.site import MemoryClient
+from tests.support.processes import PATIENCE
 
+from synkora.collaboration import admission
 from synkora.collaboration.access import AccessUnavailable, Role
 from synkora.collaboration.admission import MAX_BUFFERED_PER_USER
 from synkora.engine.close_reasons import Reason
@@ -253,6 +255,26 @@ async def test_later_events_wait_behind_those_that_wait_for_their_turn() -> None
     ann.emit("task:create", task(4))
     await settle()
     assert first + edits(bob) == [0, 1, 2, 3, 4]
+
+
+async def test_an_answer_gets_old_where_events_never_cease_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user could keep a role for ever: more events come than there are turns for them."""
+    monkeypatch.setattr(admission, "GRANTED_TTL", 0.2)
+    site, bob, (ann,) = await many_wait(1, 3)
+    site.collaboration.access._answers._granted_ttl = 0.1
+    budget_of(site, ann).share = 1e-9
+    site.roles.gate.set()
+    got: list[object] = []
+    async with asyncio.timeout(PATIENCE):
+        while not got:
+            await asyncio.sleep(0)
+            got += edits(bob)
+        del site.roles.roles["ann", "p"]
+        while not (refused := errors(ann)):
+            ann.emit("task:create", task(0))
+            await asyncio.sleep(0)
+    assert {error["message"] for error in refused} == {"task:create: join the project first"}
+    assert site.roles.asked["ann", "p"] == 2
 
 
 @pytest.mark.parametrize("end", ["disconnect", "remove"])

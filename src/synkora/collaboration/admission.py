@@ -8,6 +8,7 @@ from math import inf
 from typing import Final
 
 from synkora.collaboration.access import Access, AccessUnavailable, Role
+from synkora.collaboration.access_answers import GRANTED_TTL
 from synkora.collaboration.keyed_limit import KeyedLimit
 from synkora.collaboration.limits import TooMuchForUser
 from synkora.collaboration.members import BufferedEvent, Member, PendingAccess, Waiting, complete
@@ -137,19 +138,26 @@ class Admission:
         return pending
 
     async def _answer(self, member: Member, project_id: str, pending: PendingAccess) -> None:
+        """Ask, and complete what waits. Ask again when the answer is old: a client can let events wait for ever."""
+        now, work = asyncio.get_running_loop().time, member.rate_limiter.work
+        complete_next, until = await self._decision(member, project_id, pending), now() + GRANTED_TTL
+        while member.pending.get(project_id) is pending:
+            if now() >= until:
+                complete_next, until = await self._decision(member, project_id, pending), now() + GRANTED_TTL
+            if work is None:
+                complete_next()
+            else:
+                await work.budget.complete(complete_next, _HANDLER)
+
+    async def _decision(self, member: Member, project_id: str, pending: PendingAccess) -> Callable[[], None]:
+        """Ask for the role, and return what completes the next one that waits accordingly."""
         role, refusal = None, _NO_ACCESS
         try:
             role = await self._access.role(member.signed_in, project_id)
         except AccessUnavailable as error:
             self._incidents.note(IncidentKind.ACCESS_CHECK_FAILED, str(error))
             refusal = _UNAVAILABLE
-        complete_next = partial(self._complete_next, member, project_id, pending, role, refusal)
-        work = member.rate_limiter.work
-        while member.pending.get(project_id) is pending:
-            if work is None:
-                complete_next()
-            else:
-                await work.budget.complete(complete_next, _HANDLER)
+        return partial(self._complete_next, member, project_id, pending, role, refusal)
 
     def _complete_next(
         self, member: Member, project_id: str, pending: PendingAccess, role: Role | None, refusal: str
