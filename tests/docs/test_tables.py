@@ -32,7 +32,7 @@ from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_BYTES, MAX_NAME_BYTES
 from synkora.protocol.engineio import MAX_PACKETS
 from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.serving.http_limits import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
-from synkora.serving.http_pipelining import MAX_WAITING, MAX_WAITING_SIZE
+from synkora.serving.http_pipelining import HEADER, MAX_WAITING, MAX_WAITING_SIZE, REQUEST, TARGET
 from synkora.serving.server import TLS_TIME
 from synkora.serving.tls_records import MOST_UNUSED
 from synkora.sockets.acks import MAX_UNANSWERED
@@ -45,7 +45,13 @@ _NUMBER = re.compile(r"\d[\d,]*")
 #: The rows of the table of bounds whose numbers are those of constants; the others name a setting, or have no number.
 BOUNDS: Final = {
     "head of a request": {MAX_HEAD, MAX_HEADERS, 431, HEAD_TIME, 408},
-    "requests of a connection behind an unanswered one (pipelining)": {MAX_WAITING, MAX_WAITING_SIZE},
+    "requests of a connection behind an unanswered one (pipelining)": {
+        MAX_WAITING,
+        MAX_WAITING_SIZE,
+        REQUEST,
+        HEADER,
+        TARGET,
+    },
     "body of a request": {413, BODY_TIME, 408},
     "answer to a slow reader": {READ_LEAST, READ_TIME},
     "unread answer to the last poll of a session that has ended, has left all namespaces, or has upgraded": {

@@ -161,6 +161,21 @@ async def pipelining_behind_a_poll(a: Attacker) -> None:
                 await a.expect_end(connection)
 
 
+async def heads_of_very_many_fields_behind_a_poll(a: Attacker) -> None:
+    """Pipelined heads that take far more memory than bytes: of empty fields, and with a path of wide characters."""
+    fields = b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 255 + b"\r\n"
+    wide = b"GET /%b%%F0%%9F%%98%%80 HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 30_000)
+    for data in (fields * 16, wide * 2):
+        sid = await a.open_polling()
+        async with a.connection() as connection:
+            a.count(16)
+            await connection.send(request("GET", f"{PATH}polling&sid={sid}"))
+            await asyncio.sleep(_SLOW)
+            with contextlib.suppress(ConnectionError):
+                await connection.send(data)
+            await a.expect_end(connection)
+
+
 async def trailers_that_look_like_headers(a: Attacker) -> None:
     """Fields behind a chunked body, which must not replace those of the head."""
     for trailer in ("Origin: https://evil.example", "X-Forwarded-For: 127.0.0.1", "Host: evil.example"):

@@ -54,8 +54,17 @@ class TestPipelining:
             HEALTH * 14_000,
             (b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 30_000 + b"\r\n\r\n") * 3,
             b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n" + b"x" * (MAX_WAITING_SIZE + 1),
+            (b"GET /health HTTP/1.1\r\n" + b"a:\r\n" * 255 + b"\r\n") * 2,
+            b"GET /" + b"a" * 12_000 + b"%F0%9F%98%80 HTTP/1.1\r\nHost: a\r\n\r\n",
         ],
-        ids=["one too many", "thousands", "large heads", "a large body"],
+        ids=[
+            "one too many",
+            "thousands",
+            "large heads",
+            "a large body",
+            "very many headers",
+            "a path of wide characters",
+        ],
     )
     async def test_too_much_behind_a_poll_ends_the_connection(
         self, server: SocketServer, address: Address, poll: tuple[Polling, bytes], waiting: bytes
