@@ -236,6 +236,15 @@ async def test_many_connections_of_one_user_share_a_part_of_each_turn() -> None:
     assert ann[4] is not bob[4]
 
 
+async def test_the_first_connections_of_one_user_share_the_time_for_their_http_requests() -> None:
+    """Each could take a part of each turn, over plain HTTP connections, which count for nobody."""
+    site = limited(user_byte_rate=200_000_000)
+    tabs = [await site.join(name) for name in ("Ann", "Ann", "Ann", "Ann", "Bob")]
+    *ann, bob = [session_of(site.collaboration.members[tab.id].socket).request_budget for tab in tabs]
+    assert ann == [ann[0]] * 4
+    assert bob is not ann[0]
+
+
 async def test_many_connections_of_one_user_share_what_they_hold_of_unfinished_messages() -> None:
     site = limited(user_byte_rate=200_000_000)
     sessions = [session_of(site.collaboration.members[(await site.join("Ann")).id].socket) for _ in range(6)]

@@ -377,6 +377,8 @@ class Collaboration:
         self._members[socket.id] = member
         self._connections.add(user.id)
         work = member.rate_limiter.work
+        if work is not None:
+            session_of(socket).requests = work.requests
         if work is not None and self._connections.total(user.id) > _MOST_UNSHARED:
             session_of(socket).budget = work.budget
             session_of(socket).hold_for(work.unfinished)

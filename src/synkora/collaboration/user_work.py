@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from synkora.engine.backlog import UserBacklog
 from synkora.engine.rate import Rate
-from synkora.engine.turn_budget import TurnBudget
+from synkora.engine.turn_budget import RequestBudget, TurnBudget
 from synkora.engine.unfinished import UnfinishedMessages
 
 EVENT_SIZE: Final = 8_000  # bytes added to an event's size for the work of receiving it
@@ -27,17 +27,18 @@ class UserWork:
     """The work of one user, in sent bytes; `due` is the time at which it is paid for.
 
     `budget` is the time in each turn of the event loop for what the user's connections receive, refused events
-    included, `unfinished` is what they hold of messages that have not arrived completely, and `backlog` what waits for
-    them.
+    included, and `requests` that for the HTTP requests of the first connections. `unfinished` is what the connections
+    hold of messages that have not arrived completely, and `backlog` what waits for them.
     """
 
-    __slots__ = ("__weakref__", "_join_size", "_rate", "backlog", "budget", "due", "unfinished")
+    __slots__ = ("__weakref__", "_join_size", "_rate", "backlog", "budget", "due", "requests", "unfinished")
 
     def __init__(self, rate: Rate, due: float, join_size: int) -> None:
         self._rate = rate
         self._join_size = join_size
         self.due = due
         self.budget = TurnBudget()
+        self.requests = RequestBudget()
         self.unfinished = UnfinishedMessages()
         self.backlog = UserBacklog()
 

@@ -151,7 +151,6 @@ class Session:
         "_of_strangers",
         "_overhead_due",
         "_probe",
-        "_requests",
         "_upgrade_waiters",
         "budget",
         "cookie_request",
@@ -160,6 +159,7 @@ class Session:
         "outbox",
         "page",
         "request",
+        "requests",
         "sid",
         "source",
         "state",
@@ -187,7 +187,7 @@ class Session:
         self._awaits_pong = False  # pinged, and nothing received since
         self._end_reason = Reason.TRANSPORT_CLOSE
         self._probe: Transport | None = None
-        self._requests: RequestBudget | None = None
+        self.requests: RequestBudget | None = None  # of the session, or of all its user's
         self._upgrade_waiters: list[asyncio.Future[bool]] | None = None
         self.trust_cookies(request)
 
@@ -196,9 +196,9 @@ class Session:
         """What shares the turns with this session's HTTP requests."""
         if self.budget is not None:
             return self.budget
-        if self._requests is None:
-            self._requests = RequestBudget()
-        return self._requests
+        if self.requests is None:
+            self.requests = RequestBudget()
+        return self.requests
 
     @property
     def is_live(self) -> bool:

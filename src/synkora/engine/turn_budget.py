@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 SHARE: Final = 0.001  # seconds of a turn: more would delay the others, less would lose time between the turns
 
-#: Small reads of a session's requests that wait for no share, each with one request. A client has up to three in a
-#: turn: of a poll, and of the head and the body of a POST. Their time counts too: one of many fields and chunks takes
-#: as long as fifty others.
-_FREE: Final = Rate(per_second=500, burst=6)
+#: Small reads of requests that wait for no share, each with one request. A client has up to three in a turn: of a poll,
+#: and of the head and the body of a POST; a user may have several clients. Their time counts too: one of many fields
+#: and chunks takes as long as fifty others.
+_FREE: Final = Rate(per_second=500, burst=24)
 _FREE_SECOND: Final = 10_000  # reads that a second of them counts as; all of them take a twentieth of the time at most
 
 
@@ -105,7 +105,7 @@ class TurnBudget:
 
 
 class RequestBudget(TurnBudget):
-    """Shares the turns among the HTTP requests of one session, over all its connections, beyond the first ones."""
+    """Shares the turns among the HTTP requests of one user, or session, over all connections, beyond the first ones."""
 
     __slots__ = ("_due",)
 

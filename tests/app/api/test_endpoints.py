@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from tests.app.api.backend import Backend
 from tests.collaboration.site import MemoryClient, Site, turn
+from tests.support.page import recovery_of
 
 from synkora.recovery.embedded import EmbeddedStore
+from synkora.recovery.ports import new_event
 
 MOVE = {"event": "task:move", "data": {"taskId": "t1", "status": "DONE"}}
 CREATE = {"event": "task:create", "data": {"task": {"id": "t1"}}}
@@ -173,6 +175,17 @@ async def test_much_is_read_in_parts(backend: Backend) -> None:
         read += [event["position"] for event in part["events"]]
         position, more = part["position"], part["more"]
     assert read == published["positions"]
+
+
+async def test_an_event_that_is_nested_too_deeply_is_named_by_its_position_alone(backend: Backend) -> None:
+    """A member's may be nested to the limit at its arrival. It made each read of the project fail."""
+    position = (await backend.ask("GET", EVENTS))["position"]
+    log = recovery_of(backend.site.server).log
+    log.append(new_event(b'["task:move",%b%b]' % (b"[" * 10_000, b"]" * 10_000), ("p",)))
+    await backend.ask("POST", EVENTS, MOVE)
+    found = await backend.ask("GET", f"{EVENTS}?since={position}")
+    assert [(event["event"], event["data"] is None) for event in found["events"]] == [("", True), ("task:move", False)]
+    assert found["events"][0]["position"] != found["events"][1]["position"] == found["position"]
 
 
 async def test_events_of_an_emitter_are_read_with_any_number_of_arguments(backend: Backend) -> None:

@@ -35,6 +35,7 @@ from synkora.app.moderation import ProjectNamed, TooManyBlocks
 from synkora.collaboration.blocks import MAX_BLOCKS, BlockedKind, blocked_address
 from synkora.collaboration.events import CATALOGUE
 from synkora.collaboration.publishing import InvalidPublication, Publication, Publisher
+from synkora.protocol.errors import InvalidPayload
 from synkora.protocol.json import Decoder, Raw
 from synkora.recovery.ports import EventLog, Incomplete, LoggedEvent, LogUnavailable
 from synkora.recovery.position import Position, parse
@@ -282,8 +283,11 @@ def _last(found: list[LoggedEvent], now: Position, since: Position) -> int:
 
 
 def _kept(event: LoggedEvent, epoch: str) -> KeptEvent:
-    first, *arguments = _LOGGED.decode(event.data)
-    name = _NAME.decode(bytes(first))
+    try:
+        first, *arguments = _LOGGED.decode(event.data)
+        name = _NAME.decode(bytes(first))
+    except InvalidPayload:  # nested to the limit of the decoder, which depends on the callers
+        return KeptEvent("", None, str(Position(epoch, event.number)))
     whole = _WHOLE.get(name)
     shown: object = arguments if len(arguments) != 1 else arguments[0] if whole is None else {whole: arguments[0]}
     attachments = [base64.b64encode(attachment).decode() for attachment in event.attachments]

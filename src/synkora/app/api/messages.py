@@ -81,7 +81,7 @@ class ReadParameters(msgspec.Struct):
 class KeptEvent(msgspec.Struct, omit_defaults=True):
     """An event as the members got it. Attachments are in base64, in the order of their placeholders."""
 
-    event: str
+    event: Annotated[str, Meta(description="The event's name; empty if the event is nested too deeply to be read.")]
     data: Annotated[
         Any, Meta(description="The event's data; of another program's event without one argument, all arguments.")
     ]
