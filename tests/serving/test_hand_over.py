@@ -15,7 +15,7 @@ import pytest
 from tests.serving.instances import UNKNOWN, Instance, Site, ask, handshake, probed
 from tests.support.certificates import make_certificate
 from tests.support.processes import PATIENCE
-from tests.support.servers import crowded, most_in_one_turn, until
+from tests.support.servers import QUEUED, crowded, most_in_one_turn, queued, until
 from tests.support.wire import TEXT, client_frame, raw
 
 from synkora.engine.incidents import IncidentKind
@@ -88,6 +88,19 @@ async def test_connections_that_are_passed_share_the_turns(site: Site, folder: P
             client.writer.write(request)
         passed, taken = lambda: one.total.get("handed over", 0), lambda: len(two.connections)
         assert await most_in_one_turn(passed if slow == "passes" else taken, len(clients)) <= 2
+
+
+async def test_a_connection_that_is_passed_does_not_wait_behind_those_of_other_addresses(
+    site: Site, folder: Path
+) -> None:
+    one, two, sid = await site.workers(folder)
+    request = f"POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n6"
+    async with raw(one.address) as client:
+        with queued(registry_of(two.sockets).elsewhere) as turns:
+            client.writer.write(request.encode())
+            assert await client.status() == 200
+            assert one.total["handed over"] == 1
+            assert turns() < QUEUED
 
 
 async def test_a_split_request_reaches_its_worker(site: Site, folder: Path) -> None:

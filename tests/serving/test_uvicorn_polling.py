@@ -11,7 +11,7 @@ import pytest
 from tests.sockets.conftest import address, server
 from tests.support.clients import Polling
 from tests.support.processes import PATIENCE
-from tests.support.servers import Address, most_in_one_turn, running, serving, until
+from tests.support.servers import QUEUED, Address, most_in_one_turn, queued, running, serving, until
 from tests.support.sessions import turn
 from tests.support.wire import Connection, raw
 
@@ -119,6 +119,15 @@ async def test_polls_of_unknown_sessions_share_the_turns(
         assert await most_in_one_turn(lambda: len(refused), len(clients)) <= 2
         for client in clients:
             assert (await answer(client))[0].startswith(b"HTTP/1.1 400")
+
+
+async def test_a_refusal_does_not_wait_behind_those_of_other_addresses(server: SocketServer, address: Address) -> None:
+    strangers = registry_of(server).strangers
+    async with raw(address) as client:
+        with queued(strangers) as turns:
+            client.writer.write(get(address, "unknown"))
+            assert (await answer(client))[0].startswith(b"HTTP/1.1 400")
+            assert turns() < QUEUED
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "GET"])

@@ -26,6 +26,8 @@ from synkora.serving.server import Server
 from synkora.serving.uvicorn_polling import PollingProtocol
 from synkora.sockets.server import SocketServer
 
+QUEUED = 10_000  # works
+
 
 @dataclass(frozen=True)
 class Address:
@@ -167,6 +169,30 @@ async def most_in_one_turn(count: Callable[[], int], end: int) -> int:
             await asyncio.sleep(0)
             most = max(most, count() - before)
     return most
+
+
+@contextmanager
+def queued(budget: TurnBudget) -> Iterator[Callable[[], int]]:
+    """Let `QUEUED` works of no known source wait, each of them again and again, and one of a source be done in a turn.
+
+    Yields a function that returns how many of them have been done.
+    """
+    done = 0
+
+    def work() -> None:
+        nonlocal done
+        done += 1
+        if budget.share < 1:
+            budget.run(work)
+
+    budget.share = 1e-9
+    budget.run(lambda: None)  # what follows waits
+    for _ in range(QUEUED):
+        budget.run(work)
+    try:
+        yield lambda: done
+    finally:
+        budget.share = 1
 
 
 @contextmanager

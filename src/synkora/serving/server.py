@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
+from synkora.engine.addresses import rate_limit_key
 from synkora.engine.incidents import IncidentKind
 from synkora.engine.logs import Log, fault
 from synkora.engine.tasks import Tasks
@@ -139,7 +140,12 @@ class Server(uvicorn.Server):
 
     def _take_over(self, connection: socket.socket, data: bytes) -> None:
         """Continue a connection that another worker has accepted, and of which it has read `data`."""
-        polling_of(self._sockets_server).elsewhere.run(functools.partial(self._continue, connection, data), _TAKE_OVER)
+        source = ""
+        if connection.family != socket.AF_UNIX:  # it is a client's, not a worker's own
+            with contextlib.suppress(OSError):  # the client has left
+                source = rate_limit_key(connection.getpeername()[0])
+        elsewhere = polling_of(self._sockets_server).elsewhere
+        elsewhere.run(functools.partial(self._continue, connection, data), _TAKE_OVER, source)
 
     def _continue(self, connection: socket.socket, data: bytes) -> None:
         protocol = self._new_protocol()

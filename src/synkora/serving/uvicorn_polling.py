@@ -276,7 +276,7 @@ class PollingProtocol(HttpProtocol):
         """
         self._leave = None
         if answer.status != 200:
-            self._strangers.run(functools.partial(self._write_reply, cycle, handling, answer))
+            self._strangers.run(functools.partial(self._write_reply, cycle, handling, answer), source=self._source)
         else:
             self._write_reply(cycle, handling, answer)
 
