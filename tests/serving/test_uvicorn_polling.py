@@ -17,9 +17,11 @@ from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
 from synkora.engine import turn_budget
+from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
 from synkora.engine.registry import Registry
 from synkora.engine.transports.polling_endpoint import PollingEndpoint
+from synkora.engine.transports.polling_transport import PollingTransport
 from synkora.engine.turn_budget import RequestBudget
 from synkora.serving.http_limits import HttpProtocol
 from synkora.serving.http_pipelining import MAX_WAITING
@@ -192,6 +194,27 @@ async def test_small_requests_that_are_slow_to_read_share_the_turns(
         for client in clients:
             client.writer.write(f"OPTIONS {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         assert await most_in_one_turn(lambda: len(read), len(clients)) <= 2
+
+
+async def test_the_rest_of_a_body_of_a_session_that_has_ended_is_a_strangers(
+    server: SocketServer, address: Address
+) -> None:
+    """As many sessions as have ended would have as many shares of a turn."""
+    strangers = registry_of(server).strangers
+    async with Polling(address) as polling, raw(address) as client:
+        await polling.connect()
+        session = server._registry.find(polling.sid)
+        await client.send(get(address, polling.sid, "Host: a\r\nContent-Length: 9\r\n").replace(b"GET", b"POST") + b"6")
+        transport = session.transport
+        assert isinstance(transport, PollingTransport)
+        await until(lambda: transport.progressed_at is not None)
+        assert not strangers._waiting
+        session.transport_closed(transport, Reason.TRANSPORT_ERROR)
+        strangers.share = 0
+        await client.send(b"6")
+        await until(lambda: strangers._waiting)
+        go_on(server)
+        assert (await answer(client))[0].startswith(b"HTTP/1.1 400")
 
 
 async def test_of_a_free_read_only_the_first_request_is_free(

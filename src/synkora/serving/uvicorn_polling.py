@@ -57,6 +57,7 @@ class PollingProtocol(HttpProtocol):
         self._handed_over = b""  # what another worker has read of this connection
         self._put_off = b""  # what was read, and waits for a later turn
         self._is_ending = False  # after the next response
+        self._sid = ""  # that the current request names
         self._budget = self._strangers  # of the current request
         self._is_free = False  # the next request to begin, by a read that was
         self._leave: Callable[[], None] | None = None
@@ -99,7 +100,10 @@ class PollingProtocol(HttpProtocol):
         if self._handed_over:
             data, self._handed_over = self._handed_over + data, b""
         if self._is_idle:
+            self._sid = self._polling.sid(data)
             self._budget = self._budget_of(data)
+        elif self._budget is not self._polling.elsewhere:
+            self._budget = self._polling.budget(self._sid)  # the session may have ended
         if len(data) <= _SMALL and self._budget.read_free(self._read_free, data):
             return
         self._put_off = data
@@ -108,7 +112,7 @@ class PollingProtocol(HttpProtocol):
 
     def _budget_of(self, data: bytes) -> TurnBudget:
         """Return what shares the turns with the request that begins with `data`."""
-        budget = self._polling.budget(data)
+        budget = self._polling.budget(self._sid)
         is_elsewhere = budget is self._strangers and self._router is not None and self._router.is_elsewhere(data)
         return self._polling.elsewhere if is_elsewhere else budget
 

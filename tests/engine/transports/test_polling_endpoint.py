@@ -373,4 +373,5 @@ async def test_a_head_belongs_to_the_session_that_its_request_is_for(
     endpoint = PollingEndpoint(engine.registry)
     target = query.format(client.sid).encode()
     expected = endpoint.budget_of({"path": engine.registry.settings.path, "query_string": target})
-    assert endpoint.budget(b"GET /engine.io/?%b HTTP/1.1\r\nReferer: /?a=b&sid=c\r\n\r\n" % target) is expected
+    sid = endpoint.sid(b"GET /engine.io/?%b HTTP/1.1\r\nReferer: /?a=b&sid=c\r\n\r\n" % target)
+    assert endpoint.budget(sid) is expected

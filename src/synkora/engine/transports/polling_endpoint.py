@@ -76,12 +76,16 @@ class PollingEndpoint:
             return self._registry.strangers
         return self._registry.budget(parse_query(query.decode("latin-1")).get("sid", ""))
 
-    def budget(self, data: bytes) -> TurnBudget:
-        """Return what shares the turns with the request that begins with `data`."""
+    def budget(self, sid: str) -> TurnBudget:
+        """Return what shares the turns with requests that name this session: that of strangers if there is none."""
+        return self._registry.budget(sid)
+
+    def sid(self, data: bytes) -> str:
+        """Return the id of the session that the request names which begins with `data`, or an empty one."""
         end = data.find(b"\n", 0, _FIRST_LINE)
         end = _FIRST_LINE if end < 0 else end
         found = _SID.search(data, max(data.rfind(b"&sid=", 0, end), 0), end)  # the last one, as `parse_query` takes
-        return self._registry.budget("" if found is None else found[1].decode("latin-1"))
+        return "" if found is None else found[1].decode("latin-1")
 
     def request(self, scope: Mapping[str, Any]) -> Request:
         """Return the request of an ASGI scope, of HTTP or WebSocket."""
