@@ -21,6 +21,7 @@ from synkora.collaboration.token_expiry import MOST_DELAYED
 from synkora.engine import backlog
 from synkora.engine.close_reasons import Reason
 from synkora.engine.handshake import MESSAGES
+from synkora.engine.message import MOST_CACHED, SMALL_FORM
 from synkora.engine.outbox import STRANGERS_BYTES, STRANGERS_MESSAGES
 from synkora.engine.registry import COMPLETION, LAST_LINGER, LINGER
 from synkora.engine.session import MAX_CONTROL, OVERHEAD_BURST, OVERHEAD_BYTES, OVERHEAD_RATE, TRANSITIONS, State
@@ -64,9 +65,11 @@ BOUNDS: Final = {
     "refusals of `auth:refresh` that are delayed, for one user": {MOST_DELAYED},
     "questions about one user to the app or the database": {MAX_PER_KEY, MAX_WAITING_PER_USER},
     "session keys of one address that are looked up": {MAX_PER_KEY, MAX_WAITING_PER_KEY, MAX_LOOKUPS},
+    "large wire forms of messages, such as parts of polls and base64, that are cached": {SMALL_FORM, MOST_CACHED},
     "messages that wait for one user, over all connections from the fifth on": {
         backlog.MOST_OF_USER,
         backlog.FULL_OF_USER,
+        backlog.FREE_BYTES_OF_USER,
     },
     "large frame, fragments of a message": {COMPLETION},
     "unfinished messages of one user, over all connections from the fifth on": {MOST_UNFINISHED},

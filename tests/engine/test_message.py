@@ -1,3 +1,4 @@
+import tracemalloc
 import zlib
 
 import pytest
@@ -5,6 +6,7 @@ from tests.support.wire import parse_frames
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
+from synkora.engine import message as message_module
 from synkora.engine.message import LARGEST_COMPRESSED, Message
 from synkora.protocol import websocket
 
@@ -94,6 +96,27 @@ def test_each_wire_form_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert message.frames is message.frames
         assert message.deflated_frames(1024) is message.deflated_frames(1024)
     assert sorted(made) == ["compressed_frame", "text_frame"]
+
+
+def test_large_wire_forms_are_cached_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of messages that wait for slow consumers could take gigabytes. The newest, and small ones, stay."""
+    monkeypatch.setattr(message_module, "_large_forms", message_module._LargeForms())
+    monkeypatch.setattr(message_module, "MOST_CACHED", 1_000_000)
+    small = Message(b"51-[]", (b"x",))
+    forms = (Message.polling_part, Message.base64_frames, lambda message: message.polling_blocks(1024))
+    kept = [form(small) for form in forms]
+    tracemalloc.start()
+    try:
+        waiting = [Message(b"51-[]", (bytes(100_000),)) for _ in range(50)]
+        before, _ = tracemalloc.get_traced_memory()
+        made = [[form(message) for form in forms] for message in waiting][-1]
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_500_000
+    assert all(form(waiting[-1]) is each for form, each in zip(forms, made, strict=True))
+    assert all(form(small) is each for form, each in zip(forms, kept, strict=True))
+    assert waiting[0].polling_part() == made[0]
 
 
 @pytest.mark.parametrize("size", [1023, 1024])

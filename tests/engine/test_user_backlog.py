@@ -5,7 +5,7 @@ from tests.engine.outboxes import LIMIT, Client, message
 from tests.support.sessions import turn
 
 from synkora.engine import outbox as outbox_module
-from synkora.engine.backlog import FULL_OF_USER, UserBacklog
+from synkora.engine.backlog import FREE_BYTES_OF_USER, FULL_OF_USER, UserBacklog
 from synkora.engine.close_reasons import OutboxFull
 from synkora.engine.outbox import FLUSH_CHUNK, Flusher
 
@@ -56,6 +56,8 @@ async def test_what_waits_for_all_connections_of_a_user_is_limited_in_bytes(flus
     while backlog.bytes <= FULL_OF_USER * LIMIT:
         await small.get(message("s", size=LIMIT // (2 * FULL_OF_USER) - 100))
     assert small.failures == []  # its end would not make room
+    await small.get(message("s", size=FREE_BYTES_OF_USER))
+    assert len(small.failures) == 1
     small.outbox.clear()
     await clients[-1].get(message("c", size=LIMIT // 2 - 100))
     (failure,) = clients[-1].failures

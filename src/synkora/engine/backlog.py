@@ -18,6 +18,8 @@ MOST_OF_USER: Final = 50_000
 #: Full backlogs whose bytes may wait for all connections of a user together: an honest user has a few tabs, whose
 #: backlogs are seldom full even if all return at the same time. A message takes twice its bytes of memory.
 FULL_OF_USER: Final = 16
+#: Above these, a connection with little backlog does not end: its end would not make room.
+FREE_BYTES_OF_USER: Final = 16_384
 #: These do not count of one stranger: a stranger with few waiting messages never ends because of others at the address.
 STRANGERS_FREE_MESSAGES: Final = 20
 STRANGERS_FREE_BYTES: Final = 16_384

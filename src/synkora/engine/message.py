@@ -1,13 +1,42 @@
-"""One message for one or many clients. Each wire form (frames, compressed frames, poll) is made once and cached.
+"""One message for one or many clients. Each wire form (frames, compressed frames, poll) is made once for all.
 
 The WebSocket frames are made immediately, since nearly all clients need them; other forms are made on demand.
 """
 
+import weakref
+from collections import deque
 from typing import Final
 
 from synkora.protocol import deflate, engineio, websocket
 
 LARGEST_COMPRESSED: Final = 131_072  # bytes: more would take the event loop for too long, up to 55 ms for a megabyte
+SMALL_FORM: Final = 16_384  # bytes
+MOST_CACHED: Final = 32_000_000  # bytes of large wire forms, of all messages
+
+
+class _LargeForms:
+    """The messages whose large wire forms are cached: beyond `MOST_CACHED` bytes, the oldest forms are dropped.
+
+    The forms of messages that wait for slow consumers could take five times the bytes that are counted. The forms of
+    messages that are gone count until they are the oldest.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._made: deque[tuple[weakref.ref[Message], int]] = deque()
+
+    def add(self, message: "Message", size: int) -> None:
+        self._made.append((weakref.ref(message), size))
+        self._bytes += size
+        while self._bytes > MOST_CACHED:
+            oldest, size = self._made.popleft()
+            self._bytes -= size
+            found = oldest()
+            if found is not None:
+                found.drop_forms()
+
+
+_large_forms: Final = _LargeForms()
 
 
 class Message:
@@ -57,6 +86,10 @@ class Message:
         self._polling: bytes | None = None
         self._blocks: bytes | None = None
 
+    def drop_forms(self) -> None:
+        """Drop the cached wire forms; they are made again on demand."""
+        self._text = self._base64 = self._deflated = self._polling = self._blocks = None
+
     @property
     def packet(self) -> bytes:
         """The Engine.IO text packet."""
@@ -69,20 +102,24 @@ class Message:
 
     def messages(self, *, base64: bool = False) -> list[str | bytes]:
         """Return the WebSocket messages, for a server that makes the frames; with `base64` all messages are text."""
-        if self._text is None:
-            self._text = self.packet.decode()
+        text = self._text
+        if text is None:
+            text = self._text = self.packet.decode()
+            self._note(len(text))
         if base64:
-            return [self._text, *(engineio.encode_base64(data).decode() for data in self.attachments)]
-        return [self._text, *self.attachments]
+            return [text, *(engineio.encode_base64(data).decode() for data in self.attachments)]
+        return [text, *self.attachments]
 
     def base64_frames(self) -> bytes:
         """Return the WebSocket frames for a client that accepts only text."""
         if not self.attachments:
             return self.frames
-        if self._base64 is None:
+        frames = self._base64
+        if frames is None:
             packets = (self.packet, *map(engineio.encode_base64, self.attachments))
-            self._base64 = b"".join(map(websocket.text_frame, packets))
-        return self._base64
+            frames = self._base64 = b"".join(map(websocket.text_frame, packets))
+            self._note(len(frames))
+        return frames
 
     def deflated_frames(self, threshold: int) -> bytes:
         """Return the WebSocket frames, compressed from `threshold` bytes up to `LARGEST_COMPRESSED`.
@@ -91,11 +128,13 @@ class Message:
         """
         if not self.compress:
             return self.frames
-        if self._deflated is None:
+        frames = self._deflated
+        if frames is None:
             parts = [self._deflate(self.packet, threshold, binary=False)]
             parts += [self._deflate(data, threshold, binary=True) for data in self.attachments]
-            self._deflated = b"".join(parts)
-        return self._deflated
+            frames = self._deflated = b"".join(parts)
+            self._note(len(frames))
+        return frames
 
     @staticmethod
     def _deflate(data: bytes, threshold: int, *, binary: bool) -> bytes:
@@ -105,20 +144,30 @@ class Message:
 
     def polling_part(self) -> bytes:
         """Return the message as a part of a polling payload."""
-        if self._polling is None:
-            self._polling = engineio.encode_polling(self.packet, self.attachments)
-        return self._polling
+        part = self._polling
+        if part is None:
+            part = self._polling = engineio.encode_polling(self.packet, self.attachments)
+            self._note(len(part))
+        return part
 
     def polling_blocks(self, threshold: int) -> bytes:
         """Return the DEFLATE blocks of the polling part, compressed from `threshold` bytes up to `LARGEST_COMPRESSED`.
 
         The blocks are cached: all calls have the server's threshold.
         """
-        if self._blocks is None:
+        blocks = self._blocks
+        if blocks is None:
             part = self.polling_part()
             is_compressed = self.compress and threshold <= len(part) <= LARGEST_COMPRESSED
-            self._blocks = deflate.compressed_blocks(part) if is_compressed else deflate.stored_blocks(part)
-        return self._blocks
+            blocks = deflate.compressed_blocks(part) if is_compressed else deflate.stored_blocks(part)
+            self._blocks = blocks
+            self._note(len(blocks))
+        return blocks
+
+    def _note(self, size: int) -> None:
+        """Count a wire form that is cached now. It may be dropped at once."""
+        if size > SMALL_FORM:
+            _large_forms.add(self, size)
 
 
 class ControlPacket(Message):

@@ -6,6 +6,7 @@ from time import perf_counter, sleep
 from typing import Final, Protocol
 
 from synkora.engine.backlog import (
+    FREE_BYTES_OF_USER,
     FULL_OF_USER,
     MOST_BYTES_OF_STRANGERS,
     MOST_OF_STRANGERS,
@@ -188,7 +189,7 @@ class Outbox:
         if user.messages > MOST_OF_USER:
             return True
         # The end of a connection with little backlog would not make room.
-        return user.bytes > FULL_OF_USER * self._limit and backlog.bytes > self._limit // FULL_OF_USER
+        return user.bytes > FULL_OF_USER * self._limit and backlog.bytes > FREE_BYTES_OF_USER
 
     def flush(self) -> None:
         """Send the queued messages, or move them to the backlog."""
