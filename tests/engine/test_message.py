@@ -1,5 +1,6 @@
 import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import pytest
 from tests.support.wire import parse_frames
@@ -103,7 +104,11 @@ def test_large_wire_forms_are_cached_up_to_a_bound(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(message_module, "_large_forms", message_module._LargeForms())
     monkeypatch.setattr(message_module, "MOST_CACHED", 1_000_000)
     small = Message(b"51-[]", (b"x",))
-    forms = (Message.polling_part, Message.base64_frames, lambda message: message.polling_blocks(1024))
+    forms: list[Callable[[Message], bytes]] = [
+        Message.polling_part,
+        Message.base64_frames,
+        lambda message: message.polling_blocks(1024),
+    ]
     kept = [form(small) for form in forms]
     tracemalloc.start()
     try:
