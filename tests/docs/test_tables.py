@@ -33,7 +33,13 @@ from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_BYTES, MAX_NAME_BYTES
 from synkora.protocol.engineio import MAX_PACKETS
 from synkora.protocol.socketio import MAX_ATTACHMENTS
 from synkora.serving.http_limits import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
-from synkora.serving.http_pipelining import HEADER, MAX_WAITING, MAX_WAITING_SIZE, REQUEST, TARGET
+from synkora.serving.http_pipelining import (
+    HEADER_MEMORY,
+    MAX_WAITING,
+    MAX_WAITING_SIZE,
+    REQUEST_MEMORY,
+    TARGET_MEMORY,
+)
 from synkora.serving.server import TLS_TIME
 from synkora.serving.tls_records import MOST_UNUSED
 from synkora.sockets.acks import MAX_UNANSWERED
@@ -49,9 +55,9 @@ BOUNDS: Final = {
     "requests of a connection behind an unanswered one (pipelining)": {
         MAX_WAITING,
         MAX_WAITING_SIZE,
-        REQUEST,
-        HEADER,
-        TARGET,
+        REQUEST_MEMORY,
+        HEADER_MEMORY,
+        TARGET_MEMORY,
     },
     "body of a request": {413, BODY_TIME, 408},
     "answer to a slow reader": {READ_LEAST, READ_TIME},
@@ -73,7 +79,11 @@ BOUNDS: Final = {
     },
     "large frame, fragments of a message": {COMPLETION},
     "unfinished messages of one user, over all connections from the fifth on": {MOST_UNFINISHED},
-    "unfinished messages of one address, before the sign-in": {MOST_UNFINISHED, STRANGERS_FREE},
+    "unfinished messages of one address, before the sign-in, and heads of requests": {
+        MOST_UNFINISHED,
+        STRANGERS_FREE,
+        HEADER_MEMORY,
+    },
     "backlog of a client that has not signed in, or has left all namespaces": {STRANGERS_MESSAGES, STRANGERS_BYTES},
     "backlogs of all clients of one address that have not signed in": {
         backlog.MOST_OF_STRANGERS,

@@ -16,7 +16,7 @@ from tests.support.sessions import turn
 from tests.support.wire import Connection, raw
 
 from synkora import SocketServer
-from synkora.engine import turn_budget
+from synkora.engine import turn_budget, unfinished
 from synkora.engine.close_reasons import Reason
 from synkora.engine.message import Message
 from synkora.engine.registry import Registry
@@ -215,6 +215,30 @@ async def test_the_rest_of_a_body_of_a_session_that_has_ended_is_a_strangers(
         await until(lambda: strangers._waiting)
         go_on(server)
         assert (await answer(client))[0].startswith(b"HTTP/1.1 400")
+
+
+async def test_unfinished_heads_of_one_address_are_bounded(
+    server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In what they take of memory. Small ones are read, and so are those of other addresses."""
+    monkeypatch.setattr(unfinished, "MOST_UNFINISHED", 50_000)
+    held = registry_of(server).unfinished("127.0.0.1")
+    head = b"GET /health HTTP/1.1\r\n" + b"a:\r\n" * 255  # some 40 kB, of which 20 are free
+    async with raw(address) as one, raw(address) as two, raw(address) as refused, raw(address) as small:
+        await one.send(head)
+        await until(lambda: 15_000 < held.total < 25_000)
+        await two.send(head)
+        await until(lambda: held.total > 30_000)
+        await refused.send(head)
+        assert await refused.status() == 431
+        await small.send(HEALTH[:30])
+        await small.send(HEALTH[30:])
+        assert await small.status() == 404
+        await two.send(b"\r\n")
+        assert await two.status() == 404
+        await until(lambda: held.total < 25_000)
+        one.writer.transport.abort()
+        await until(lambda: not held.total)
 
 
 async def test_of_a_free_read_only_the_first_request_is_free(

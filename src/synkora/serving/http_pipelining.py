@@ -10,9 +10,9 @@ MAX_WAITING: Final = 16  # pipelined requests per connection; hardly any client 
 MAX_WAITING_SIZE: Final = 65_536  # bytes of memory of their heads and bodies
 #: Bytes of memory that a head takes besides its headers' text, as measured: the objects of each header (100 to 130) and
 #: of the request (2,450 to 2,620), and the target: as text it may have four bytes for each, and it is kept as bytes.
-HEADER: Final = 150
-REQUEST: Final = 2500
-TARGET: Final = 6
+HEADER_MEMORY: Final = 150
+REQUEST_MEMORY: Final = 2500
+TARGET_MEMORY: Final = 6
 
 
 class _TooManyWaiting(Exception):
@@ -72,8 +72,8 @@ class PipelineProtocol(UpgradeProtocol):
         waiting = len(self.pipeline)
         super().on_headers_complete()
         if len(self.pipeline) > waiting:
-            headers = sum(HEADER + len(name) + len(value) for name, value in self.headers)
-            self._waiting.append(REQUEST + TARGET * len(self.url) + headers)
+            headers = sum(HEADER_MEMORY + len(name) + len(value) for name, value in self.headers)
+            self._waiting.append(REQUEST_MEMORY + TARGET_MEMORY * len(self.url) + headers)
             self._check_waiting()
             self.flow.resume_reading()
 

@@ -16,11 +16,13 @@ from synkora.engine.transports.poll_responses import PollResponse
 from synkora.engine.transports.polling_endpoint import CONNECTION, PollingEndpoint
 from synkora.engine.transports.websocket_heads import Peer, peer_of
 from synkora.engine.turn_budget import TurnBudget
+from synkora.engine.unfinished import UnfinishedMessages
+from synkora.protocol.errors import PayloadTooLarge
 from synkora.serving.forward_signature import BadSignature
 from synkora.serving.forwarded_websocket import ForwardedWebSocket
 from synkora.serving.forwarding import END, origin_form
 from synkora.serving.http_limits import HttpProtocol, HttpTimeouts
-from synkora.serving.http_pipelining import nothing
+from synkora.serving.http_pipelining import HEADER_MEMORY, nothing
 from synkora.serving.request_ids import HEADER, RequestContext
 from synkora.serving.session_router import CannotForward, SessionRouter
 
@@ -60,6 +62,7 @@ class PollingProtocol(HttpProtocol):
         self._sid = ""  # that the current request names
         self._budget = self._strangers  # of the current request
         self._is_free = False  # the next request to begin, by a read that was
+        self._unfinished: UnfinishedMessages | None = None  # while a head is
         self._leave: Callable[[], None] | None = None
         self._connection: _Connection | None = None
 
@@ -131,6 +134,20 @@ class PollingProtocol(HttpProtocol):
         """Handle data, or pass the connection to the worker that owns the session of its next request."""
         if self._router is None or not self._is_idle or not self._router.hand_over(self.transport, data):
             super().data_received(data)
+            if self._unfinished is not None or (self._received and not self._in_body):
+                self._hold_head()
+
+    def _hold_head(self) -> None:
+        """Let the memory of an unfinished head count for the address, or refuse the head."""
+        is_unfinished = self._received and not self._in_body and not self.transport.is_closing()
+        if self._unfinished is None:
+            self._unfinished = self._polling.unfinished(self._source)
+        try:
+            self._unfinished.note(self, self._received + HEADER_MEMORY * self._headers if is_unfinished else 0)
+        except PayloadTooLarge:
+            self._refuse_size()
+        if not is_unfinished:
+            self._unfinished = None
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, unless what was read waits for a turn."""
@@ -147,6 +164,8 @@ class PollingProtocol(HttpProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop a connection, and end the session of its pending poll."""
         super().connection_lost(exc)
+        if self._unfinished is not None:
+            self._unfinished.note(self, 0)
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()

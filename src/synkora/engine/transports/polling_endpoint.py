@@ -20,6 +20,7 @@ from synkora.engine.session import Session, State
 from synkora.engine.transports.poll_responses import PollResponse, PollResponses
 from synkora.engine.transports.polling_transport import PollConnection, PollingTransport
 from synkora.engine.turn_budget import SHARE, TurnBudget
+from synkora.engine.unfinished import UnfinishedMessages
 from synkora.protocol.engineio import count_packets, split_payload
 from synkora.protocol.errors import PayloadTooLarge, ProtocolError
 
@@ -64,6 +65,10 @@ class PollingEndpoint:
     def elsewhere(self) -> TurnBudget:
         """What shares the turns with requests for sessions of other instances."""
         return self._registry.elsewhere
+
+    def unfinished(self, source: str) -> UnfinishedMessages:
+        """Return what unfinished heads and messages of strangers of an address count for."""
+        return self._registry.unfinished(source)
 
     def serves(self, path: str) -> bool:
         """Whether the decoded `path` belongs to this endpoint."""
