@@ -9,7 +9,7 @@ from tests.support.servers import until
 from synkora.cluster import project_sizes
 from synkora.cluster.presence_scripts import Keys
 from synkora.cluster.presence_sync import PREFIX
-from synkora.cluster.project_sizes import MAX_AGE, UNKNOWN, ProjectSizes
+from synkora.cluster.project_sizes import LONGEST_AGE, MAX_AGE, UNKNOWN, ProjectSizes
 from synkora.redis.link import Link
 
 __all__ = ["clock"]
@@ -28,7 +28,7 @@ def fill(redis: RedisServer, connections: int) -> None:
     redis.do("HSET", f"{PREFIX}project:p", "", "7", *fields)
 
 
-async def test_a_project_is_large_until_redis_has_answered(
+async def test_a_project_has_an_assumed_size_until_redis_has_answered(
     sizes: ProjectSizes, redis: RedisServer, clock: Clock
 ) -> None:
     fill(redis, 3)
@@ -37,18 +37,29 @@ async def test_a_project_is_large_until_redis_has_answered(
     await until(lambda: sizes.get("empty") == 0)
 
 
-async def test_a_number_counts_for_a_second(sizes: ProjectSizes, redis: RedisServer, clock: Clock) -> None:
+async def test_a_number_is_asked_for_again_after_a_second(
+    sizes: ProjectSizes, redis: RedisServer, clock: Clock
+) -> None:
     fill(redis, 1)
     await until(lambda: sizes.get("p") == 1)
     fill(redis, 2)
     clock.now += MAX_AGE / 2
     assert sizes.get("p") == 1
+    assert not sizes._asked
     clock.now += MAX_AGE / 2
-    assert sizes.get("p") == UNKNOWN
+    assert sizes.get("p") == 1
     await until(lambda: sizes.get("p") == 2)
 
 
-async def test_a_project_is_large_without_redis(make_link: MakeLink) -> None:
+async def test_an_old_number_counts_no_longer(sizes: ProjectSizes, redis: RedisServer, clock: Clock) -> None:
+    fill(redis, 1)
+    await until(lambda: sizes.get("p") == 1)
+    clock.now += LONGEST_AGE
+    assert sizes.get("p") == UNKNOWN
+    await until(lambda: sizes.get("p") == 1)
+
+
+async def test_a_project_has_an_assumed_size_without_redis(make_link: MakeLink) -> None:
     sizes = ProjectSizes(make_link(), Keys(PREFIX))
     assert [sizes.get("p") for _ in range(3)] == [UNKNOWN] * 3
     assert not sizes._asked

@@ -170,6 +170,9 @@ async def bad_attachments(a: Attacker) -> None:
     for placeholder in (9, -1, "0", None, 1e9, 0.5, True):
         event = ["canvas:update", {"projectId": a.project, "changes": _placeholder(placeholder)}]
         await _attachment_ends(a, b"451-" + json.dumps(event).encode(), b"data")
+    for name, field in (("canvas:cursor", "position"), ("task:create", "task")):
+        event = [name, {**_placeholder(0), "projectId": a.project, field: _placeholder(99)}]
+        await _attachment_ends(a, b"451-" + json.dumps(event).encode(), b"data")
     for frames in (
         client_frame(BINARY, b"nobody asked"),
         client_frame(TEXT, b'451-["a",{"_placeholder":true,"num":0}]') + client_frame(TEXT, b'42["ping"]'),

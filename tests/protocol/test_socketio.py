@@ -225,6 +225,13 @@ class TestAttachments:
             with pytest.raises(ProtocolError, match="illegal attachments"):
                 check(data, (b"x",))
 
+    def test_a_placeholder_with_a_third_field_breaks_the_protocol(self) -> None:
+        """It could hide a placeholder without an attachment, which ends the connections of the clients that get it."""
+        hidden = b'{"_placeholder":true,"num":0,"projectId":"p","position":{"_placeholder":true,"num":99}}'
+        for check in (decode_arguments, check_placeholders):
+            with pytest.raises(ProtocolError, match="illegal attachments"):
+                check(b'["canvas:cursor",' + hidden + b"]", (b"x",))
+
     def test_a_placeholder_without_a_number_breaks_the_protocol(self) -> None:
         with pytest.raises(ProtocolError, match="illegal attachments"):
             decode_arguments(b'[{"_placeholder":true}]', (b"x",))

@@ -71,6 +71,7 @@ class Registry:
         self.inflating = TurnBudget()  # of messages that may inflate to a thousand times their size
         self.strangers = TurnBudget()  # what comes of clients that have not signed in
         self.elsewhere = TurnBudget(_ELSEWHERE)  # requests that name a session of another instance
+        self.endings = TurnBudget()  # of connections: thousands of clients may leave at once
         self.arrivals = TurnBudget()  # handshakes and CONNECTs: thousands of clients may return at once
         self.heartbeat = Heartbeat(settings.ping_interval, settings.ping_timeout)
         self.incidents = Incidents()

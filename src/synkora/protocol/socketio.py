@@ -211,8 +211,10 @@ def _fill(values: list[Any], attachments: Sequence[bytes]) -> set[int]:
         for key, value in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(value, dict) and value.get("_placeholder") is True:
                 number = value.get("num")
-                # A second placeholder for the same attachment would make the message larger than the received one.
-                if isinstance(number, bool) or not isinstance(number, int) or number not in unused:
+                # A second placeholder for the same attachment would make the message larger than the received one. In a
+                # third field, there could be placeholders that are not looked at, and relayed.
+                is_number = isinstance(number, int) and not isinstance(number, bool)
+                if not is_number or number not in unused or len(value) > 2:
                     raise ProtocolError("illegal attachments")
                 unused.remove(number)
                 container[key] = attachments[number]

@@ -137,6 +137,26 @@ async def test_a_lost_connection_that_has_not_signed_in_ends_at_once(engine: Eng
         assert len(engine.registry) == 0
 
 
+async def test_connections_that_end_together_share_the_turns(engine: Engine) -> None:
+    """A user, or a network, may lose thousands at once. What is sent to them meanwhile is dropped."""
+    async with serving_engine(engine) as address, AsyncExitStack() as stack:
+        for _ in range(30):
+            await (await stack.enter_async_context(raw_websocket(address))).text()
+        engine.registry.endings.share = 1e-9
+        for recorder in engine.recorders:
+            transport: Any = recorder.session.transport
+            transport._connection.abort()
+
+        def ended() -> int:
+            for recorder in engine.recorders:
+                recorder.session.send(b"to a client that is gone")
+            return sum(bool(recorder.reasons) for recorder in engine.recorders)
+
+        assert await most_in_one_turn(ended, 30) <= 2
+        assert [recorder.reasons for recorder in engine.recorders] == [[Reason.TRANSPORT_CLOSE]] * 30
+        assert (len(engine.registry), engine.registry.open_websockets) == (0, 0)
+
+
 async def test_messages_after_the_end_of_a_lost_connections_session_are_ignored(engine: Engine) -> None:
     async with serving_engine(engine) as address, raw_websocket(address) as client:
         await client.text()

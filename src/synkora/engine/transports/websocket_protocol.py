@@ -251,7 +251,7 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
         listener = self._listener
         if listener is not None and not (self._is_broken or listener.has_stopped_reading):
             self._parser.buffer_updated(size)
-        self._release(None)
+        self._release().connection_lost(None)
 
     def _receive_watched(self, size: int) -> bool:
         """Handle a part of a large frame; after its end, replace the parser and its buffer, and return True."""
@@ -377,21 +377,26 @@ class WebSocketProtocol(asyncio.BufferedProtocol):
             self._listener.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the parser, now or, of a client that has signed in, when its last bytes have had their turn."""
+        """Release the parser, now or in a later turn: thousands of connections may end together.
+
+        The last bytes of a client that has signed in have their turn before.
+        """
         if self._asking is not None:
             self._asking.cancel()
         listener = self._listener
         session = None if listener is None else listener.session
-        if listener is None or session is None or not self._is_put_off or session.budget is self._registry.strangers:
-            self._release(exc)
-        else:
+        if listener is None or session is None:
+            self._release().connection_lost(exc)
+        elif self._is_put_off and session.budget is not self._registry.strangers:
             self._is_lost = True
             listener.connection_lost()
+        elif not self._registry.endings.run(partial(self._release().connection_lost, exc), source=session.source):
+            listener.connection_lost()
 
-    def _release(self, exc: Exception | None) -> None:
-        """Release the parser: parser and protocol refer to each other."""
+    def _release(self) -> Any:
+        """Release the parser and return it: parser and protocol refer to each other."""
         parser, self._parser, self._listener, self._early = self._parser, _NO_PARSER, None, None
-        parser.connection_lost(exc)
+        return parser
 
     def _refuse(self, refusal: HandshakeRefused, request_id: str | None) -> None:
         body = refusal.body
