@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Final
 
 import pytest
 from tests.serving.http_app import HEALTH, SOON, check_health, counted
@@ -13,6 +14,11 @@ from tests.support.wire import Connection, raw
 from synkora import SocketServer
 from synkora.serving.http_limits import MAX_HEAD, MAX_HEADERS, MAX_SMALL_CHUNKS, SMALL_CHUNK
 from synkora.sockets.internals import registry_of
+
+POST: Final = b"POST /health HTTP/1.1\r\nHost: a\r\n"
+#: Requests that one read contains, with a head behind them.
+LARGE_BODY: Final = POST + b"Content-Length: 30000\r\n\r\n" + b"x" * 30_000
+CHUNKS: Final = POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"40\r\n%b\r\n" % (b"x" * 64) * 400 + b"0\r\n\r\n"
 
 
 class TestSlowRequests:
@@ -74,6 +80,13 @@ class TestSlowRequests:
         async with raw(hasty) as client:
             await check_health(client)
             await client.send(HEALTH[:-2])
+            assert (await client.ended()).startswith(b"HTTP/1.1 408")
+
+    @pytest.mark.parametrize("request_", [HEALTH, LARGE_BODY, CHUNKS], ids=["no body", "a body", "chunks"])
+    async def test_a_head_without_an_end_behind_a_request_in_one_read(self, hasty: Address, request_: bytes) -> None:
+        async with raw(hasty) as client:
+            await client.send(request_ + HEALTH[:-2])
+            assert await client.status() == 200
             assert (await client.ended()).startswith(b"HTTP/1.1 408")
 
     async def test_blank_lines_keep_no_connection_open(self, hasty: Address) -> None:
@@ -224,6 +237,24 @@ class TestLargeHeads:
             for _ in range(times):
                 await client.send(b"GET /health HTTP/1.1\r\nHost: a\r\nCookie: " + filler + b"\r\n\r\n")
                 assert await client.status() == 200
+
+    @pytest.mark.parametrize("request_", [HEALTH, LARGE_BODY, CHUNKS], ids=["no body", "a body", "chunks"])
+    async def test_a_head_behind_a_request_in_one_read(
+        self, server: SocketServer, address: Address, request_: bytes
+    ) -> None:
+        """What comes before does not count. Without an end, it is refused like another."""
+        head = HEALTH[:-2] + b"Cookie: " + b"x" * (MAX_HEAD - 300)
+        async with raw(address) as client:
+            for _ in range(2):
+                await client.send(request_ + head)
+                assert await client.status() == 200
+                await client.send(b"\r\n\r\n")
+                assert await client.status() == 200
+        assert counted(server) == []
+        async with raw(address) as client:
+            await client.send(request_ + head + b"x" * 300)
+            assert b"HTTP/1.1 431" in await client.ended()
+        assert counted(server) == [("request refused", 1, "head too large")]
 
     async def test_a_large_body_is_no_head(self, address: Address) -> None:
         async with raw(address) as client:

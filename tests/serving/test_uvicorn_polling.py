@@ -241,6 +241,20 @@ async def test_unfinished_heads_of_one_address_are_bounded(
         await until(lambda: not held.total)
 
 
+@pytest.mark.parametrize("body", [b"", b"Content-Length: 4\r\n", b"Transfer-Encoding: chunked\r\n"])
+async def test_an_unfinished_head_behind_a_request_in_one_read_counts(
+    server: SocketServer, address: Address, body: bytes
+) -> None:
+    held = registry_of(server).unfinished("127.0.0.1")
+    head = b"GET /health HTTP/1.1\r\n" + b"a:\r\n" * 255
+    first = b"POST /health HTTP/1.1\r\n" + body + b"\r\n" + {b"C": b"body", b"T": b"0\r\n\r\n", b"": b""}[body[:1]]
+    async with raw(address) as client:
+        await client.send(first + head)
+        await until(lambda: 15_000 < held.total < 25_000)
+        await client.send(b"\r\n")
+        await until(lambda: not held.total)
+
+
 async def test_of_a_free_read_only_the_first_request_is_free(
     server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ class HttpProtocol(PipelineProtocol):
         super().__init__(*args, **kwargs)
         self._timeouts = timeouts
         self._received = 0  # bytes since the start of the request, or since the latest part of its body
+        self._not_parsed = 0  # the most bytes that may belong to a head behind what has been parsed
         self._head_size = 0
         self._headers = 0
         self._small_chunks = 0
@@ -115,6 +116,7 @@ class HttpProtocol(PipelineProtocol):
         """Handle received data."""
         self._head_came = False
         self._received += len(data)
+        self._not_parsed = self._received
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -122,8 +124,11 @@ class HttpProtocol(PipelineProtocol):
         if self._in_body:
             if self not in timeouts.bodies or self._is_body_read():
                 timeouts.bodies.add(self)
-        elif not self._head_came and self not in timeouts.heads:
-            timeouts.heads.add(self)
+        elif self._is_in_request or not self._head_came:
+            if self not in timeouts.heads:
+                timeouts.heads.add(self)
+            if self._is_in_request and not self._received:  # the head is behind another request
+                self._received = min(self._not_parsed, len(data.rpartition(b"\r\n\r\n")[2]))
         if self._received > MAX_HEAD and self._is_incomplete:
             self._refuse_size()
 
@@ -177,12 +182,14 @@ class HttpProtocol(PipelineProtocol):
     def on_headers_complete(self) -> None:
         """Called by httptools at the end of a head."""
         self._received = 0
+        self._not_parsed -= self._head_size - self._headers  # a header may be without a space
         self._head_came = self._in_body = True
         self._timeouts.heads.drop(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._received = 0
+        self._not_parsed -= len(body)
         if len(body) < SMALL_CHUNK:
             self._small_chunks += 1
             if self._has_too_many_chunks:

@@ -134,12 +134,12 @@ class PollingProtocol(HttpProtocol):
         """Handle data, or pass the connection to the worker that owns the session of its next request."""
         if self._router is None or not self._is_idle or not self._router.hand_over(self.transport, data):
             super().data_received(data)
-            if self._unfinished is not None or (self._received and not self._in_body):
+            if self._unfinished is not None or (self._is_in_request and not self._in_body):
                 self._hold_head()
 
     def _hold_head(self) -> None:
         """Let the memory of an unfinished head count for the address, or refuse the head."""
-        is_unfinished = self._received and not self._in_body and not self.transport.is_closing()
+        is_unfinished = self._is_in_request and not self._in_body and not self.transport.is_closing()
         if self._unfinished is None:
             self._unfinished = self._polling.unfinished(self._source)
         try:
