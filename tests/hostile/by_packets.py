@@ -173,6 +173,9 @@ async def bad_attachments(a: Attacker) -> None:
     for name, field in (("canvas:cursor", "position"), ("task:create", "task")):
         event = [name, {**_placeholder(0), "projectId": a.project, field: _placeholder(99)}]
         await _attachment_ends(a, b"451-" + json.dumps(event).encode(), b"data")
+    for mark in (1, "true", [1], False):
+        hidden = {"projectId": a.project, "task": {"_placeholder": mark, "num": 99}, "z": _placeholder(0)}
+        await _attachment_ends(a, b"451-" + json.dumps(["task:create", hidden]).encode(), b"data")
     for frames in (
         client_frame(BINARY, b"nobody asked"),
         client_frame(TEXT, b'451-["a",{"_placeholder":true,"num":0}]') + client_frame(TEXT, b'42["ping"]'),

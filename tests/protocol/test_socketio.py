@@ -236,10 +236,13 @@ class TestAttachments:
         with pytest.raises(ProtocolError, match="illegal attachments"):
             decode_arguments(b'[{"_placeholder":true}]', (b"x",))
 
-    def test_a_similar_object_is_not_a_placeholder(self) -> None:
-        """Only `true` marks a placeholder."""
-        data = b'[{"_placeholder":1,"num":9},' + PLACEHOLDER + b"]"
-        assert decode_arguments(data, (b"x",)) == [{"_placeholder": 1, "num": 9}, b"x"]
+    @pytest.mark.parametrize("mark", [b"1", b'"true"', b"[1]", b"false", b"null"])
+    def test_a_placeholder_with_another_mark_breaks_the_protocol(self, mark: bytes) -> None:
+        """Only `true` marks a placeholder, but the clients of some languages take others, and fail."""
+        data = b'["a",{"x":{"_placeholder":' + mark + b',"num":9}},' + PLACEHOLDER + b"]"
+        for check in (decode_arguments, check_placeholders):
+            with pytest.raises(ProtocolError, match="illegal attachments"):
+                check(data, (b"x",))
 
     def test_nesting_too_deep_is_an_invalid_payload(self) -> None:
         for check in (decode_arguments, check_placeholders):

@@ -249,7 +249,7 @@ class Codec:
                 return None
             fingerprint = _fingerprint if len(data) <= _LONGEST_CACHED else _fingerprint.__wrapped__
             text, fields = str(whole.get(key, _ABSENT), "utf-8"), fingerprint(tuple(whole))
-        if "_placeholder" in text:  # all ids that are attachments would be one
+        if "placeholder" in text:  # all ids that are attachments would be one
             return None
         return f"{event.name} {text} {fields}" if 0 < len(text) <= _LONGEST_KEY else None
 

@@ -10,7 +10,8 @@ from typing import Final
 from synkora.protocol import deflate, engineio, websocket
 
 LARGEST_COMPRESSED: Final = 131_072  # bytes: more would take the event loop for too long, up to 55 ms for a megabyte
-SMALL_FORM: Final = 16_384  # bytes
+SMALL_FORM: Final = 1024  # bytes
+_ENTRY: Final = 200  # bytes that are counted besides
 MOST_CACHED: Final = 32_000_000  # bytes of large wire forms, of all messages
 
 
@@ -27,10 +28,10 @@ class _LargeForms:
 
     def add(self, message: "Message", size: int) -> None:
         self._made.append((weakref.ref(message), size))
-        self._bytes += size
+        self._bytes += size + _ENTRY
         while self._bytes > MOST_CACHED:
             oldest, size = self._made.popleft()
-            self._bytes -= size
+            self._bytes -= size + _ENTRY
             found = oldest()
             if found is not None:
                 found.drop_forms()

@@ -209,12 +209,13 @@ def _fill(values: list[Any], attachments: Sequence[bytes]) -> set[int]:
     while stack:
         container = stack.pop()
         for key, value in container.items() if isinstance(container, dict) else enumerate(container):
-            if isinstance(value, dict) and value.get("_placeholder") is True:
+            if isinstance(value, dict) and "_placeholder" in value:
                 number = value.get("num")
                 # A second placeholder for the same attachment would make the message larger than the received one. In a
-                # third field, there could be placeholders that are not looked at, and relayed.
-                is_number = isinstance(number, int) and not isinstance(number, bool)
-                if not is_number or number not in unused or len(value) > 2:
+                # third field, there could be placeholders that are not looked at, and relayed. Some clients take any
+                # true value for a mark.
+                is_exact = value["_placeholder"] is True and len(value) == 2
+                if not is_exact or isinstance(number, bool) or not isinstance(number, int) or number not in unused:
                     raise ProtocolError("illegal attachments")
                 unused.remove(number)
                 container[key] = attachments[number]
