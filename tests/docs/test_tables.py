@@ -31,7 +31,7 @@ from synkora.engine.unfinished import MOST_UNFINISHED, STRANGERS_FREE
 from synkora.identity.tokens import MAX_TOKEN_LENGTH
 from synkora.identity.user import MAX_ID_LENGTH, MAX_IMAGE_BYTES, MAX_NAME_BYTES, MAX_NAME_LENGTH
 from synkora.protocol.engineio import MAX_PACKETS
-from synkora.protocol.socketio import MAX_ATTACHMENTS
+from synkora.protocol.socketio import MAX_ATTACHMENTS, MAX_DEPTH
 from synkora.serving.http_limits import BODY_TIME, HEAD_TIME, MAX_HEAD, MAX_HEADERS, READ_LEAST, READ_TIME
 from synkora.serving.http_pipelining import (
     HEADER_MEMORY,
@@ -72,6 +72,7 @@ BOUNDS: Final = {
     "questions about one user to the app or the database": {MAX_PER_KEY, MAX_WAITING_PER_USER},
     "session keys of one address that are looked up": {MAX_PER_KEY, MAX_WAITING_PER_KEY, MAX_LOOKUPS},
     "large wire forms of messages, such as parts of polls and base64, that are cached": {SMALL_FORM, MOST_CACHED},
+    "nesting of a binary event": {MAX_DEPTH},
     "messages that wait for one user, over all connections from the fifth on": {
         backlog.MOST_OF_USER,
         backlog.FULL_OF_USER,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from synkora.protocol.errors import InvalidPayload, ProtocolError
 from synkora.protocol.socketio import (
+    MAX_DEPTH,
     RESERVED_EVENTS,
     Assembler,
     Packet,
@@ -243,6 +244,25 @@ class TestAttachments:
         for check in (decode_arguments, check_placeholders):
             with pytest.raises(ProtocolError, match="illegal attachments"):
                 check(data, (b"x",))
+
+    @pytest.mark.parametrize(
+        "keys", [(r"\ud800", r"\uD800"), (r"\ud83d\ude00", "😀"), (r"\ud83d\ude00", r"\uD83D\uDE00")]
+    )
+    def test_keys_that_are_equal_break_the_protocol_beside_a_half(self, keys: tuple[str, str]) -> None:
+        """Clients take the last one, here with a wrong placeholder. It was another one for the server."""
+        wrong, right = '{"_placeholder":true,"num":99}', PLACEHOLDER.decode()
+        data = rf'["a","\ud800",{{"{keys[0]}":0,"{keys[1]}":{right},"{keys[0]}":{wrong}}}]'.encode()
+        for check in (decode_arguments, check_placeholders):
+            with pytest.raises(ProtocolError):
+                check(data, (b"x",))
+
+    def test_a_packet_with_attachments_is_nested_little(self) -> None:
+        def nested(depth: int) -> bytes:
+            return b'["a",' + b"[" * depth + PLACEHOLDER + b"]" * depth + b"]"
+
+        check_placeholders(nested(MAX_DEPTH), (b"x",))
+        with pytest.raises(InvalidPayload, match="nested too deeply"):
+            check_placeholders(nested(MAX_DEPTH + 1), (b"x",))
 
     def test_nesting_too_deep_is_an_invalid_payload(self) -> None:
         for check in (decode_arguments, check_placeholders):

@@ -11,9 +11,9 @@ def first_arguments(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: s
     found: list[Any] = []
     function = getattr(module, name)
 
-    def recorded(first: Any, *others: Any) -> Any:
+    def recorded(first: Any, *others: Any, **options: Any) -> Any:
         found.append(first)
-        return function(first, *others)
+        return function(first, *others, **options)
 
     monkeypatch.setattr(module, name, recorded)
     return found

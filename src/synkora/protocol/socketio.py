@@ -46,6 +46,8 @@ class Packet(NamedTuple):
 
 
 MAX_ATTACHMENTS: Final = 10  # per packet; the official client accepts no more
+#: Levels of nesting in a packet with attachments. python-socketio fails at about 490, and ignores all later events.
+MAX_DEPTH: Final = 200
 RESERVED_EVENTS: Final = frozenset(
     ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
 )
@@ -205,9 +207,11 @@ def check_placeholders(data: bytes, attachments: Sequence[bytes]) -> None:
 def _fill(values: list[Any], attachments: Sequence[bytes]) -> set[int]:
     """Replace placeholders; return the indices of the attachments without a placeholder."""
     unused = set(range(len(attachments)))
-    stack: list[Any] = [values]
+    stack: list[tuple[Any, int]] = [(values, 0)]
     while stack:
-        container = stack.pop()
+        container, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise InvalidPayload("nested too deeply")
         for key, value in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(value, dict) and "_placeholder" in value:
                 number = value.get("num")
@@ -220,7 +224,7 @@ def _fill(values: list[Any], attachments: Sequence[bytes]) -> set[int]:
                 unused.remove(number)
                 container[key] = attachments[number]
             elif isinstance(value, dict | list):
-                stack.append(value)
+                stack.append((value, depth + 1))
     return unused
 
 

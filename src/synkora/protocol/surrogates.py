@@ -74,7 +74,11 @@ class MarkedText:
         self.text = text.replace(_STAND_IN, _ESCAPED_BACKSLASH)
 
     def restore(self, value: Any, *, keeps: bool) -> Any:
-        """Return `value` with surrogates in place of marks. In strings U+FFFD replaces each half unless `keeps`."""
+        """Return `value` with surrogates in place of marks. In strings U+FFFD replaces each half unless `keeps`.
+
+        Raises `ValueError` if it `keeps` the halves and keys of an object become equal: others would see the last one
+        of them, and `value` has another.
+        """
         mark = self._mark
         escaped_mark = mark.encode()
 
@@ -88,7 +92,7 @@ class MarkedText:
             data = bytes(found)
             return msgspec.Raw(data.replace(escaped_mark, rb"\u")) if escaped_mark in data else found
 
-        return _changed(value, text, raw)
+        return _changed(value, text, raw, merges=not keeps)
 
 
 def encode(value: Any, encoder: Callable[[Any], bytes]) -> bytes:
@@ -134,24 +138,34 @@ def _same(value: msgspec.Raw) -> msgspec.Raw:
     return value
 
 
-def _changed(value: Any, text: Callable[[str], str], raw: Callable[[msgspec.Raw], msgspec.Raw] = _same) -> Any:
-    """Return a copy of a value; `text` converts its strings and `raw` its `Raw`s."""
+def _changed(
+    value: Any, text: Callable[[str], str], raw: Callable[[msgspec.Raw], msgspec.Raw] = _same, merges: bool = True
+) -> Any:
+    """Return a copy of a value; `text` converts its strings and `raw` its `Raw`s.
+
+    Raises `ValueError` if keys become equal, unless it `merges` them.
+    """
     kind = type(value)
     if kind is str:
         return text(value)
     if kind is list or kind is tuple:
-        return [item if type(item) in _LEAVES else _changed(item, text, raw) for item in value]
+        return [item if type(item) in _LEAVES else _changed(item, text, raw, merges) for item in value]
     if kind is dict:
-        return {
+        changed = {
             text(key) if type(key) is str else _changed(key, text): (
-                item if type(item) in _LEAVES else _changed(item, text, raw)
+                item if type(item) in _LEAVES else _changed(item, text, raw, merges)
             )
             for key, item in value.items()
         }
-    return _changed_object(value, text, raw)
+        if len(changed) < len(value) and not merges:
+            raise ValueError("equal keys")
+        return changed
+    return _changed_object(value, text, raw, merges)
 
 
-def _changed_object(value: Any, text: Callable[[str], str], raw: Callable[[msgspec.Raw], msgspec.Raw]) -> Any:
+def _changed_object(
+    value: Any, text: Callable[[str], str], raw: Callable[[msgspec.Raw], msgspec.Raw], merges: bool
+) -> Any:
     """Return a copy of a value of a rarer type."""
     match value:
         case str():
@@ -159,17 +173,17 @@ def _changed_object(value: Any, text: Callable[[str], str], raw: Callable[[msgsp
         case msgspec.Raw():
             return raw(value)
         case dict():
-            return _changed(dict(value), text, raw)
+            return _changed(dict(value), text, raw, merges)
         case list() | tuple():
-            return _changed(list(value), text, raw)
+            return _changed(list(value), text, raw, merges)
         case set() | frozenset():
-            return type(value)(_changed(list(value), text, raw))
+            return type(value)(_changed(list(value), text, raw, merges))
         case msgspec.Struct():
             fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
-            new = {name: _changed(item, text, raw) for name, item in fields if type(item) not in _LEAVES}
+            new = {name: _changed(item, text, raw, merges) for name, item in fields if type(item) not in _LEAVES}
             return msgspec.structs.replace(value, **new)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             names = [each.name for each in dataclasses.fields(value)]
-            return {name: _changed(getattr(value, name), text, raw) for name in names}
+            return {name: _changed(getattr(value, name), text, raw, merges) for name in names}
         case _:
             return value
