@@ -497,6 +497,23 @@ async def test_a_return_to_another_instance_is_not_announced(gather: Gather) -> 
         assert instance.witness.take() == ["+d1", "-x1"]
 
 
+async def test_a_project_whose_last_connection_has_moved_leaves_nothing(gather: Gather) -> None:
+    """The listener is told, and drops what it keeps of the project; the call to Redis gets no list."""
+    one, two = await gather()
+    await one.enter("p", "x1")
+    one.lose("p", "x1")
+    await two.enter("p", "x1")
+    await until(lambda: "x1" in one.presence._projects["p"].replica.moved)
+    completions = one.witness.completions
+    one.leave("p", "x1")
+    assert one.presence._projects == {}
+    assert one.witness.completions == completions + 1
+    one.presence._call_all()
+    assert one.presence._in_flight < 1000
+    await until(lambda: one.presence._calls == 0)
+    assert two.sees("p") == {"x1"}
+
+
 async def test_a_return_to_an_instance_without_other_members_is_not_announced(gather: Gather) -> None:
     """That instance learns of the project with the return."""
     one, two = await gather()

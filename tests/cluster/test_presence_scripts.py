@@ -137,6 +137,13 @@ async def test_entering_without_connections_leaves(scripts: Redis) -> None:
     assert scripts.server.do("EXISTS", KEYS.project(PROJECT), KEYS.instance("one")) == 0
 
 
+async def test_an_instance_without_connections_gets_no_list(scripts: Redis) -> None:
+    """It would not use the list, which may be large."""
+    await scripts.change("two", "s2")
+    assert (await scripts.enter("one"))["entries"] == []
+    assert [who["socketId"] for who in (await scripts.enter("one", "s1"))["entries"]] == ["s2"]
+
+
 async def test_entering_removes_connections_without_an_instance(scripts: Redis) -> None:
     """For example after the list of instances was lost: no other script removes them."""
     await scripts.change("two", "s2")

@@ -1,6 +1,7 @@
 -- Replace an instance's connections in a project by the given ones. Returns the connections of the other
--- instances as JSON, and the adopted connections, whose clients have returned from another instance. False
--- if the instance is not registered; 'large' without a change if the project has more connections than were asked for.
+-- instances as JSON, none if none are given, and the adopted connections, whose clients have returned from
+-- another instance. False if the instance is not registered; 'large' without a change if the project has more
+-- connections than were asked for.
 -- KEYS: instances, the instance's projects, the project; with webhooks the project's known users, the queue, its state.
 -- ARGV: instance, project id, channel, lifetime (s), most connections besides the given ones (-1: any), then socket id
 -- and JSON of each of its connections, and whether it is held ('1'): its client is disconnected, and may have returned
@@ -40,7 +41,9 @@ for socket, owner, json in connections(KEYS[3]) do
       registered[owner] = is_registered(KEYS[1], owner)
     end
     if registered[owner] then
-      others[#others + 1] = json
+      if #ARGV > 5 then
+        others[#others + 1] = json
+      end
     else
       count(json, -1)
       redis.call('HDEL', KEYS[3], socket)

@@ -212,7 +212,8 @@ class PresenceSync:
         return project
 
     def _drop(self, project: ProjectSync) -> None:
-        self._complete(project.id)
+        self._incomplete.drop(project.id)
+        self._completed(project.id)  # the listener drops what it keeps of the project
         self._doubts.drop(project.id)
         del self._projects[project.id]
         self._link.unsubscribe(self._keys.channel(project.id))
@@ -317,16 +318,17 @@ class PresenceSync:
         if project.needs_snapshot:
             script, answered = ENTER, partial(self._entered, project)
             args.append(-1 if project.is_large else _MOST_BESIDE)
+            expects_much = project.is_large and bool(project.replica.own)
             for entry in project.enter():
                 args += (entry.socketId, encode(entry), int(entry.socketId in project.replica.held))
         else:
-            script, answered = CHANGE, self._changed
+            script, answered, expects_much = CHANGE, self._changed, project.is_large
             left, joined = project.change(_CHANGES_AT_ONCE)
             args += (int(bool(project.replica.own)), len(left), *left)
             for connection in joined:
                 args += connection
         size = sum(len(each) for each in (*names, *args) if not isinstance(each, int))
-        if project.is_large:
+        if expects_much:
             size += _BYTES_AT_ONCE  # no other call beside it
         self._failed.discard(project.id)
         self._calls += 1

@@ -51,7 +51,10 @@ class PresenceListener(Protocol):
         ...
 
     def completed(self, project_id: str) -> None:
-        """Handle a roster that has become complete. Its additions are not reported by `joined`."""
+        """Handle a roster that has become complete, or that this server forgets.
+
+        Its additions are not reported by `joined`.
+        """
         ...
 
 
