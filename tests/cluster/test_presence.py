@@ -17,7 +17,7 @@ from tests.support.servers import until
 from synkora.cluster.lease import Timing
 from synkora.cluster.presence_sync import PresenceSync
 from synkora.cluster.project_sizes import UNKNOWN
-from synkora.cluster.project_sync import SyncState
+from synkora.cluster.project_sync import SyncEvent, SyncState
 from synkora.collaboration.presence import Presence, PresenceEntry
 from synkora.collaboration.projects import PRESENCE_GRACE
 from synkora.redis.link import Link, LinkSettings
@@ -512,6 +512,24 @@ async def test_a_project_whose_last_connection_has_moved_leaves_nothing(gather: 
     assert one.presence._in_flight < 1000
     await until(lambda: one.presence._calls == 0)
     assert two.sees("p") == {"x1"}
+
+
+async def test_others_stay_listed_where_the_own_connections_have_moved(gather: Gather) -> None:
+    """This instance asks for the list again while it has no other connection in the project."""
+    one, two = await gather()
+    await one.enter("p", "x1")
+    await two.enter("p", "b1")
+    await everyone_sees({"x", "b"}, one, two)
+    one.lose("p", "x1")
+    two.join("p", "x1")
+    await until(lambda: "x1" in one.presence._projects["p"].replica.moved)
+    project = one.presence._projects["p"]
+    project.move(SyncEvent.LOSE_TRACK)
+    one.presence._plan_call("p")
+    await until(lambda: project.state is SyncState.SYNCED)
+    one.join("p", "y1")
+    await everyone_sees({"x", "b", "y"}, one, two)
+    assert one.presence.count("p") == 3
 
 
 async def test_a_return_to_an_instance_without_other_members_is_not_announced(gather: Gather) -> None:

@@ -1,11 +1,10 @@
 -- Replace an instance's connections in a project by the given ones. Returns the connections of the other
--- instances as JSON, none if none are given, and the adopted connections, whose clients have returned from
--- another instance. False if the instance is not registered; 'large' without a change if the project has more
--- connections than were asked for.
+-- instances as JSON, and the adopted connections, whose clients have returned from another instance. False
+-- if the instance is not registered; 'large' without a change if the project has more connections than were asked for.
 -- KEYS: instances, the instance's projects, the project; with webhooks the project's known users, the queue, its state.
--- ARGV: instance, project id, channel, lifetime (s), most connections besides the given ones (-1: any), then socket id
--- and JSON of each of its connections, and whether it is held ('1'): its client is disconnected, and may have returned
--- to another instance.
+-- ARGV: instance, project id, channel, lifetime (s), most connections besides the given ones (-1: any, -2: any, and
+-- they are not returned), then socket id and JSON of each of its connections, and whether it is held ('1'): its client
+-- is disconnected, and may have returned to another instance.
 
 local instance, id, channel, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not is_registered(KEYS[1], instance) then
@@ -41,7 +40,7 @@ for socket, owner, json in connections(KEYS[3]) do
       registered[owner] = is_registered(KEYS[1], owner)
     end
     if registered[owner] then
-      if #ARGV > 5 then
+      if most ~= -2 then
         others[#others + 1] = json
       end
     else

@@ -30,6 +30,7 @@ _CALLS_AT_ONCE: Final = 64
 _BYTES_AT_ONCE: Final = 1_000_000
 #: Connections in a snapshot that is asked for beside others. Redis ends a connection that has 32 MB of answers unread.
 _MOST_BESIDE: Final = 80
+_NO_LIST: Final = -2
 _LARGE: Final = b"large"
 _CHANGES_AT_ONCE: Final = 1000  # of one project, so that Redis is not blocked
 _GOODBYE_WITHIN: Final = 2.0  # seconds
@@ -317,8 +318,9 @@ class PresenceSync:
         answered: Callable[[Any], None]
         if project.needs_snapshot:
             script, answered = ENTER, partial(self._entered, project)
-            args.append(-1 if project.is_large else _MOST_BESIDE)
-            expects_much = project.is_large and bool(project.replica.own)
+            is_open = self._projects.get(project.id) is project
+            args.append((-1 if project.is_large else _MOST_BESIDE) if is_open else _NO_LIST)
+            expects_much = project.is_large and is_open
             for entry in project.enter():
                 args += (entry.socketId, encode(entry), int(entry.socketId in project.replica.held))
         else:
