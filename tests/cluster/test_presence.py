@@ -526,7 +526,8 @@ async def test_others_stay_listed_where_the_own_connections_have_moved(gather: G
     project = one.presence._projects["p"]
     project.move(SyncEvent.LOSE_TRACK)
     one.presence._plan_call("p")
-    await until(lambda: project.state is SyncState.SYNCED)
+    await until(lambda: project.state is SyncState.SYNCED and "p" not in one.presence._doubts)
+    assert one.presence.connections("p") == 2
     one.join("p", "y1")
     await everyone_sees({"x", "b", "y"}, one, two)
     assert one.presence.count("p") == 3

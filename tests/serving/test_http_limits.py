@@ -18,6 +18,7 @@ from synkora.sockets.internals import registry_of
 POST: Final = b"POST /health HTTP/1.1\r\nHost: a\r\n"
 #: Requests that one read contains, with a head behind them.
 LARGE_BODY: Final = POST + b"Content-Length: 30000\r\n\r\n" + b"x" * 30_000
+UPGRADE = HEALTH[:-2] + b"Connection: upgrade\r\nUpgrade: h2c\r\nCookie: " + b"x" * 20_000 + b"\r\n\r\n"  # ignored
 CHUNKS: Final = POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"40\r\n%b\r\n" % (b"x" * 64) * 400 + b"0\r\n\r\n"
 
 
@@ -238,7 +239,9 @@ class TestLargeHeads:
                 await client.send(b"GET /health HTTP/1.1\r\nHost: a\r\nCookie: " + filler + b"\r\n\r\n")
                 assert await client.status() == 200
 
-    @pytest.mark.parametrize("request_", [HEALTH, LARGE_BODY, CHUNKS], ids=["no body", "a body", "chunks"])
+    @pytest.mark.parametrize(
+        "request_", [HEALTH, LARGE_BODY, CHUNKS, UPGRADE], ids=["no body", "a body", "chunks", "an upgrade"]
+    )
     async def test_a_head_behind_a_request_in_one_read(
         self, server: SocketServer, address: Address, request_: bytes
     ) -> None:

@@ -182,10 +182,12 @@ class HttpProtocol(PipelineProtocol):
     def on_headers_complete(self) -> None:
         """Called by httptools at the end of a head."""
         self._received = 0
-        self._not_parsed -= self._head_size - self._headers  # a header may be without a space
         self._head_came = self._in_body = True
         self._timeouts.heads.drop(self)
+        size = self._head_size - self._headers  # a header may be without a space
         super().on_headers_complete()
+        if not self._is_ignoring:  # a head whose upgrade is ignored is parsed again
+            self._not_parsed -= size
 
     def on_body(self, body: bytes) -> None:
         self._received = 0
