@@ -169,10 +169,8 @@ async def test_requests_of_one_session_share_the_turns(
         assert len(server._registry) == 1
 
 
-async def test_small_requests_that_are_slow_to_read_share_the_turns(
-    server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The time of the first one is not time in which more become free."""
+def urls_read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list that gets the URL of each request that is read."""
     read: list[bytes] = []
     on_url = PollingProtocol.on_url
 
@@ -181,6 +179,14 @@ async def test_small_requests_that_are_slow_to_read_share_the_turns(
         on_url(self, url)
 
     monkeypatch.setattr(PollingProtocol, "on_url", note)
+    return read
+
+
+async def test_small_requests_that_are_slow_to_read_share_the_turns(
+    server: SocketServer, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of the first one is not time in which more become free."""
+    read = urls_read(monkeypatch)
     monkeypatch.setattr(turn_budget, "monotonic", lambda: float(len(read)))  # to read each takes a second
     async with AsyncExitStack() as stack:
         polling = await stack.enter_async_context(Polling(address))
@@ -324,14 +330,7 @@ async def test_a_request_that_waits_for_a_turn_is_answered_by_a_server_that_stop
 
 async def test_heads_of_strangers_share_the_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes as long to read a head of many fields as to answer it, also with the id of a session without sign-in."""
-    read: list[bytes] = []
-    on_url = PollingProtocol.on_url
-
-    def note(self: PollingProtocol, url: bytes) -> None:
-        read.append(url)
-        on_url(self, url)
-
-    monkeypatch.setattr(PollingProtocol, "on_url", note)
+    read = urls_read(monkeypatch)
     server = SocketServer()
     registry_of(server).strangers.share = 1e-9
     async with running(Server(server, shutdown_timeout=0.05), "/socket.io/") as address, AsyncExitStack() as stack:
